@@ -1,0 +1,235 @@
+import { explain, isWarningOnly } from './borg-errors.ts'
+import { Failure } from './failure.ts'
+import type { Child, Env, Output, Shell } from './run.ts'
+
+/** Archives kept per period, as `borg prune --keep-*` counts them. */
+export interface Retention {
+  daily: number
+  weekly: number
+  monthly: number
+}
+
+/** One line of `--log-json`; of another program's text only `message` is set. */
+export interface Message {
+  type?: string
+  levelname?: string
+  msgid?: string
+  message: string
+}
+
+/** An archive as `borg list --json` gives it. */
+export interface Archive {
+  name: string
+  /** When it was begun. Borg prints local time without a zone. */
+  start: Date
+  comment: string
+}
+
+/** What `borg create --json` reports, in bytes. */
+export interface Created {
+  originalBytes: number
+  /** Deduplicated, compressed: what this archive added to the repository. */
+  newBytes: number
+  /** Deduplicated, compressed size of all archives of the repository. */
+  repositoryBytes: number
+  files: number
+}
+
+// A folder of unreadable files warns once for each.
+const MOST_MESSAGES = 10_000
+
+// The default of one second fails a nightly run when somebody lists the archives just then.
+const COMMON = ['--log-json', '--lock-wait', '10']
+
+export const versionArgs = (): string[] => ['--version']
+export const initArgs = (): string[] => ['init', ...COMMON, '--encryption', 'repokey-blake2']
+export const checkArgs = (): string[] => ['check', ...COMMON]
+export const compactArgs = (): string[] => ['compact', ...COMMON]
+export const keyExportArgs = (): string[] => ['key', 'export', ...COMMON, '--paper']
+
+export interface CreateOptions {
+  archive: string
+  comment: string
+  compression: string
+  chunkerParams: string
+  mediaDir: string
+  progress: boolean
+}
+/** The dump on stdin as `db.dump`, then the media folder, in one archive. */
+export const createArgs = (options: CreateOptions): string[] => [
+  'create',
+  ...COMMON,
+  '--json',
+  ...(options.progress ? ['--progress'] : []),
+  '--comment',
+  // Braces are placeholders to Borg.
+  options.comment.replace(/[{}]/g, '$&$&'),
+  '--compression',
+  options.compression,
+  '--chunker-params',
+  options.chunkerParams,
+  '--stdin-name',
+  DUMP_NAME,
+  '--stdin-mode',
+  '0600',
+  `::${options.archive}`,
+  '-',
+  options.mediaDir,
+]
+/** The dump's path in an archive. It must be relative: an absolute one can't be extracted. */
+export const DUMP_NAME = 'db.dump'
+
+export const pruneArgs = (prefix: string, keep: Retention): string[] => [
+  'prune',
+  ...COMMON,
+  '--list',
+  '--stats',
+  `--keep-daily=${keep.daily}`,
+  `--keep-weekly=${keep.weekly}`,
+  `--keep-monthly=${keep.monthly}`,
+  '--glob-archives',
+  archiveGlob(prefix),
+]
+
+/** Archives with their comments, oldest first. */
+export const listArgs = (prefix: string, last?: number): string[] => [
+  'list',
+  ...COMMON,
+  '--json',
+  '--format',
+  '{comment}',
+  '--glob-archives',
+  archiveGlob(prefix),
+  ...(last === undefined ? [] : ['--last', String(last)]),
+]
+
+/** Exactly the names this tool gives: `PREFIX-staging-…` is another project's. */
+export const archiveGlob = (prefix: string): string => `${prefix}-????-??-??T??:??:??`
+
+export const parseList = (stdout: string): Archive[] =>
+  (JSON.parse(stdout) as { archives: { name: string; start: string; comment?: string }[] }).archives.map(
+    ({ name, start, comment = '' }) => ({ name, start: new Date(start), comment }),
+  )
+
+export const parseCreated = (stdout: string): Created => {
+  const { archive, cache } = JSON.parse(stdout) as {
+    archive: { stats: { original_size: number; deduplicated_size: number; nfiles: number } }
+    cache: { stats: { unique_csize: number } }
+  }
+  return {
+    originalBytes: archive.stats.original_size,
+    newBytes: archive.stats.deduplicated_size,
+    repositoryBytes: cache.stats.unique_csize,
+    files: archive.stats.nfiles,
+  }
+}
+
+/** The names in the lines `Pruning archive (1/2): NAME …` of `borg prune --list`. */
+export const parsePruned = (messages: readonly Message[]): string[] =>
+  messages.flatMap(({ message }) => {
+    const found = /^(?:Pruning archive|Would prune)[^:]*:\s+(\S+)/.exec(message)
+    return found?.[1] ? [found[1]] : []
+  })
+
+/** Bytes that pruning took from the repository's deduplicated size: the last column of `Deleted data:` (`--stats`). */
+export const parseDeletedBytes = (messages: readonly Message[]): number => {
+  const line = messages.find(({ message }) => message.startsWith('Deleted data:'))?.message ?? ''
+  const [, amount = '0', unit = 'B'] = /-?([\d.]+) ([kMGT]?B)\s*$/.exec(line) ?? []
+  return Math.round(Number(amount) * 1000 ** ['B', 'kB', 'MB', 'GB', 'TB'].indexOf(unit))
+}
+
+/** The `--log-json` lines of a stderr; any other line becomes a message without a type. */
+export const parseMessages = (stderr: string): Message[] =>
+  stderr.split('\n').flatMap((line) => {
+    if (line.trim() === '') return []
+    try {
+      const message = JSON.parse(line) as Message
+      return typeof message === 'object' && message
+        ? [{ ...message, message: String(message.message ?? '') }]
+        : [{ message: line }]
+    } catch {
+      return [{ message: line }]
+    }
+  })
+
+/** `[1, 2, 4]` of `borg 1.2.4`. */
+export const parseVersion = (stdout: string): number[] | undefined => {
+  const found = /^borg (\d+)\.(\d+)\.(\d+)/m.exec(stdout)
+  return found ? found.slice(1).map(Number) : undefined
+}
+
+export interface BorgResult {
+  stdout: string
+  /** Everything Borg said, progress left out. */
+  messages: Message[]
+  /** Borg ended with warnings (exit 1); what they were is in `messages`. */
+  warned: boolean
+}
+
+/** A Borg that is fed, or read from, while it runs. */
+export interface BorgStream extends Child {
+  /**
+   * Waits for its end and judges it, like `call`; `stdout` is empty, it was streamed.
+   * @throws Failure that says what is wrong and the next command to type
+   */
+  result(): Promise<BorgResult>
+}
+
+/** Borg with its repository and passphrase, which no other program gets. */
+export interface Borg {
+  /** @throws Failure that says what is wrong and the next command to type */
+  call(args: readonly string[]): Promise<BorgResult>
+  /** Starts Borg for streaming; guarded, so that our death is never taken for the end of the data. */
+  stream(args: readonly string[], onProgress?: (message: Message) => void): BorgStream
+  /**
+   * The version, checked.
+   * @throws Failure when Borg is missing or not 1.2 or 1.4
+   */
+  version(): Promise<string>
+  readonly repository: string
+}
+
+export const createBorg = (shell: Shell, env: Env, repository: string, envFile: string): Borg => {
+  const withRepository = { ...env, BORG_REPO: repository }
+  const judge = (output: Output, messages: Message[]): BorgResult => {
+    if (output.exitCode === 0) return { stdout: output.stdout, messages, warned: false }
+    if (output.exitCode === 1 && isWarningOnly(messages)) return { stdout: output.stdout, messages, warned: true }
+    throw explain(output, messages, repository, envFile)
+  }
+  return {
+    repository,
+    call: async (args) => {
+      const output = await shell.run(['borg', ...args], { env: withRepository })
+      return judge(output, parseMessages(output.stderr))
+    },
+    stream: (args, onProgress) => {
+      const messages: Message[] = []
+      const onLine = (line: string): void => {
+        for (const message of parseMessages(line)) {
+          if (message.type === 'archive_progress' || message.type === 'progress_percent') onProgress?.(message)
+          else if (messages.length < MOST_MESSAGES) messages.push(message)
+        }
+      }
+      const child = shell.start(['borg', ...args], { env: withRepository, guarded: true, onLine })
+      return { ...child, result: async () => judge(await child.ended, messages) }
+    },
+    version: async () => {
+      const output = await shell.run(['borg', ...versionArgs()])
+      const version = parseVersion(output.stdout)
+      if (!version)
+        throw new Failure(
+          output.exitCode === 127
+            ? 'Borg is not installed.'
+            : `Borg does not run: ${output.stderr.trim() || output.stdout.trim()}`,
+          'Install it: sudo apt-get install borgbackup',
+        )
+      const [major, minor] = version
+      if (major !== 1 || (minor !== 2 && minor !== 4))
+        throw new Failure(
+          `Borg ${version.join('.')} is not supported: these scripts know 1.2 and 1.4.`,
+          'Install one of them: sudo apt-get install borgbackup',
+        )
+      return version.join('.')
+    },
+  }
+}

@@ -1,0 +1,97 @@
+import { Failure } from './failure.ts'
+import type { Child, Output, Shell } from './run.ts'
+
+/** How a service's database is reached and how a test service like it is made. */
+export interface Service {
+  name: string
+  /** The database's name: last part of the DSN, e.g. `book_corners_db`. */
+  database: string
+}
+
+export const infoArgs = (service: string, flag: '--dsn' | '--version'): string[] => ['postgres:info', service, flag]
+export const exportArgs = (service: string): string[] => ['postgres:export', service]
+/** A custom-format dump like `postgres:export`'s but uncompressed, so that Borg finds what did not change. */
+export const dumpArgs = ({ name, database }: Service): string[] => [
+  'postgres:enter',
+  name,
+  'pg_dump',
+  '-Fc',
+  '-Z0',
+  '--no-acl',
+  '--no-owner',
+  '-U',
+  'postgres',
+  '-d',
+  database,
+]
+export const gitShaArgs = (app: string): string[] => ['git:report', app, '--git-sha']
+
+/** The last part of a DSN, without what a `?` adds. The DSN holds the password: only this part may leave here. */
+export const parseDatabase = (dsn: string): string | undefined => /\/([^/?\s]+)(\?\S*)?\s*$/.exec(dsn)?.[1]
+
+export const parseSha = (stdout: string): string | undefined => /^[0-9a-f]{7,40}$/m.exec(stdout.trim())?.[0]
+
+/** Dokku on this machine, called the way `DOKKU_COMMAND` says. */
+export interface Dokku {
+  /** Starts a command for streaming. */
+  start(args: readonly string[]): Child
+  run(args: readonly string[], options?: { input?: string; timeoutMs?: number }): Promise<Output>
+  /** @throws Failure when the service does not exist, or Dokku can't be called */
+  service(name: string): Promise<Service>
+  /** The deployed commit, or undefined when it can't be known. */
+  gitSha(app: string): Promise<string | undefined>
+}
+
+// Without a terminal on stdin Dokku prints no headers; --quiet makes sure.
+export const createDokku = (shell: Shell, dokkuCommand: readonly string[]): Dokku => {
+  // A sudo that would ask for a password must fail instead: at night nobody answers.
+  const [program = 'dokku', ...rest] = dokkuCommand
+  const prefix = program === 'sudo' && !rest.includes('-n') ? ['sudo', '-n', ...rest] : [program, ...rest]
+  const command = (args: readonly string[]): string[] => [...prefix, '--quiet', ...args]
+  const run: Dokku['run'] = (args, options = {}) => shell.run(command(args), options)
+  return {
+    start: (args) => shell.start(command(args)),
+    run,
+    service: async (name) => {
+      const output = await run(infoArgs(name, '--dsn'), { timeoutMs: 60_000 })
+      if (output.exitCode !== 0) throw explainDokku(output, `postgres:info ${name}`)
+      const database = parseDatabase(output.stdout)
+      if (!database)
+        throw new Failure(`Dokku does not name the database of ${name}.`, `Look: sudo dokku postgres:info ${name}`)
+      return { name, database }
+    },
+    gitSha: async (app) => {
+      const output = await run(gitShaArgs(app), { timeoutMs: 60_000 })
+      return output.exitCode === 0 ? parseSha(output.stdout) : undefined
+    },
+  }
+}
+
+/** The failure behind a Dokku command that did not end well. */
+export const explainDokku = (output: Output, what: string): Failure => {
+  const said = tail(output.stderr)
+  if (/sudo:.*(password|not allowed|not in the sudoers|terminal)|may not run sudo/.test(output.stderr))
+    return new Failure(
+      `This user may not call Dokku: ${said}`,
+      "Allow it: echo 'deploy ALL=(ALL) NOPASSWD: /usr/bin/dokku' | sudo tee /etc/sudoers.d/deploy-dokku",
+    )
+  if (/command not found|: not found|ENOENT/.test(output.stderr) && /dokku|sudo/.test(output.stderr))
+    return new Failure(`Dokku can't be called: ${said}`, 'Check DOKKU_COMMAND; it runs on the Dokku host itself.')
+  if (/Postgres service .* does not exist/.test(output.stderr))
+    return new Failure(`Dokku: ${said}`, 'Check DB_SERVICE against: sudo dokku postgres:list')
+  const how = output.signal ? `was ended by ${output.signal}` : `failed with exit status ${output.exitCode}`
+  return new Failure(
+    `dokku ${what} ${how}${said ? `: ${said}` : ' and said nothing.'}`,
+    `Try it by hand: sudo dokku ${what}`,
+  )
+}
+
+/** The last lines of what a program said, on one line. */
+export const tail = (text: string, lines = 3): string =>
+  text
+    .trim()
+    .split('\n')
+    .slice(-lines)
+    .map((line) => line.replace(/^\s*!\s+/, '').trim())
+    .filter(Boolean)
+    .join(' · ')

@@ -1,0 +1,83 @@
+import { type Dokku, dumpArgs, explainDokku, exportArgs, type Service } from './dokku.ts'
+import { Failure } from './failure.ts'
+import { printable } from './format.ts'
+import type { Log } from './log.ts'
+import { type Child, peek, settlesWithin } from './run.ts'
+
+/** `dedup`: uncompressed through `postgres:enter`; `export`: compressed, `postgres:export`. */
+export type DumpMode = 'dedup' | 'export'
+
+/** A dump that has begun: its first bytes are those of pg_dump's custom format. */
+export interface Dump {
+  mode: DumpMode
+  source: Child
+  /**
+   * Waits for the program's exit status, after its output has ended.
+   * @throws Failure when it is not 0: then the bytes are no dump
+   */
+  finish(): Promise<void>
+}
+
+/** A custom-format dump begins with this (pg_dump, pg_backup_custom.c). */
+const MAGIC = 'PGDMP'
+
+/** `postgres:enter` itself does not work here: an older plugin, or no pg_dump on the container's PATH. */
+class EnterUnusable extends Failure {}
+
+/**
+ * Starts the dump and looks at its first bytes, so that Borg is not even started for a dump that fails at once.
+ * When `postgres:enter` can't be used, says so and takes `postgres:export`.
+ *
+ * @throws Failure when there is no dump
+ */
+export const openDump = async (
+  dokku: Dokku,
+  service: Service,
+  mode: DumpMode,
+  stallMs: number,
+  log: Log,
+): Promise<Dump> => {
+  try {
+    return await open(dokku, service, mode, stallMs)
+  } catch (error) {
+    if (!(error instanceof EnterUnusable)) throw error
+    log.warn(`${error.message} Falling back to postgres:export, which stores more.`)
+    return open(dokku, service, 'export', stallMs)
+  }
+}
+
+const open = async (dokku: Dokku, service: Service, mode: DumpMode, stallMs: number): Promise<Dump> => {
+  const args = mode === 'dedup' ? dumpArgs(service) : exportArgs(service.name)
+  const what = args.slice(0, 2).join(' ')
+  const tryIt = `Try it by hand: sudo dokku ${what} | head -c 100`
+  const stalled = (): Failure => new Failure(`The dump has stalled: no data for ${stallMs / 1000} s.`, tryIt)
+  const source = dokku.start(args)
+
+  const finish = async (): Promise<void> => {
+    if (!(await settlesWithin(source.ended, stallMs))) throw stalled()
+    const output = await source.ended
+    if (output.exitCode === 0) return
+    throw explainDokku(output, what)
+  }
+
+  try {
+    const head = await peek(source, MAGIC.length, stallMs)
+    if (head === 'stalled') throw stalled()
+    if (head.length === 0 && (await settlesWithin(source.ended, stallMs))) {
+      const output = await source.ended
+      // pg_dump's own errors would be the same in an export.
+      if (mode === 'dedup' && output.exitCode && !output.stderr.includes('pg_dump: '))
+        throw new EnterUnusable(explainDokku(output, what).message)
+    }
+    if (head.toString('latin1').startsWith(MAGIC)) return { mode, source, finish }
+    if (head.length >= MAGIC.length) {
+      const begin = printable((source.stdout.read() ?? head).toString('utf8').slice(0, 200))
+      throw new Failure(`dokku ${what} printed no dump. It begins: ${begin}`, tryIt)
+    }
+    await finish()
+    throw new Failure(`dokku ${what} ended well but printed ${head.length} bytes: that is no dump.`, tryIt)
+  } catch (error) {
+    await source.stop()
+    throw error
+  }
+}

@@ -1,0 +1,91 @@
+/** Bytes as Borg and df print them: decimal units, `1.25 MB`. */
+export const bytes = (count: number): string => {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  const sign = count < 0 ? '-' : ''
+  let value = Math.abs(count)
+  let unit = 0
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${sign}${unit === 0 ? value : value.toFixed(2)} ${units[unit]}`
+}
+
+/** `850 ms`, `12 s`, `3 min 5 s`, `2 h 10 min`. */
+export const duration = (ms: number): string => {
+  if (ms < 1000) return `${Math.round(ms)} ms`
+  const seconds = Math.round(ms / 1000)
+  if (seconds < 60) return `${seconds} s`
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`
+}
+
+/** How long ago, in the words an operator would use: `5 minutes ago`, `2 days ago`. */
+export const age = (then: Date, now = new Date()): string => {
+  const seconds = (now.getTime() - then.getTime()) / 1000
+  if (seconds < 0) return 'in the future'
+  for (const [size, word] of [
+    [86400 * 2, 'day'],
+    [3600, 'hour'],
+    [60, 'minute'],
+  ] as const) {
+    if (seconds < size) continue
+    const count = Math.floor(seconds / (word === 'day' ? 86400 : size))
+    return `${plural(count, word)} ago`
+  }
+  return 'just now'
+}
+
+/** `1 file`, `3 files`. */
+export const plural = (count: number, word: string, many = `${word}s`): string =>
+  `${count.toLocaleString('en')} ${count === 1 ? word : many}`
+
+/** Local time with its zone, to the second: `2026-02-28T03:00:00+01:00`. */
+export const isoLocal = (date: Date): string => {
+  const minutes = -date.getTimezoneOffset()
+  const two = (value: number): string => String(Math.floor(Math.abs(value))).padStart(2, '0')
+  return `${localTimestamp(date)}${minutes < 0 ? '-' : '+'}${two(minutes / 60)}:${two(minutes % 60)}`
+}
+
+/** Local time without a zone, as archive names carry it: `2026-02-28T03:00:00`. */
+export const localTimestamp = (date: Date): string =>
+  new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19)
+
+/** Rows as aligned columns, two spaces apart; a column is right-aligned when `right` lists its index. */
+export const table = (rows: readonly (readonly string[])[], right: readonly number[] = []): string => {
+  const widths: number[] = []
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+/** Text from outside made safe for one line of a terminal or log: control characters become `?`. */
+export const printable = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+
+/** The candidates most like a mistyped word, best first, none of them further than half the word away. */
+export const nearest = (word: string, candidates: readonly string[], most = 1): string[] =>
+  candidates
+    .map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
+    .filter(({ candidate, distance }) => distance <= Math.max(2, Math.min(word.length, candidate.length) / 2))
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, most)
+    .map(({ candidate }) => candidate)
+
+const editDistance = (a: string, b: string): number => {
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const swap = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      row.push(Math.min(swap, (previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1))
+    }
+    previous = row
+  }
+  return previous[b.length] ?? 0
+}

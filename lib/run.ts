@@ -1,0 +1,269 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import type { Readable, Writable } from 'node:stream'
+import { $ as zx } from 'zx'
+import { Failure } from './failure.ts'
+
+/** Environment variables for one child: it gets these and nothing else. */
+export type Env = Record<string, string>
+
+/** What a finished program left behind. `exitCode` is null when a signal ended it, 127 when it could not be found. */
+export interface Output {
+  exitCode: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+export interface RunOptions {
+  /** Variables added to the base environment, e.g. the passphrase for Borg alone. */
+  env?: Env
+  cwd?: string
+  /** What the program reads on stdin; without it stdin is /dev/null. */
+  input?: string | Readable
+  timeoutMs?: number
+  /** Gives the program the terminal itself (stdin and stderr), so that it can ask for a password. */
+  terminal?: boolean
+  /** Each complete line of stdout or stderr as it comes, without its newline. */
+  onLine?: (line: string) => void
+}
+
+/** A program whose stdin and stdout are streamed. */
+export interface Child {
+  readonly pid: number
+  readonly stdin: Writable
+  readonly stdout: Readable
+  /** Resolves when the program has ended and its output is closed; never rejects. `stdout` is empty: it was streamed. */
+  readonly ended: Promise<Output>
+  /** SIGTERM to its process group, SIGKILL after ten seconds; resolves when it has ended. */
+  stop(): Promise<Output>
+}
+
+export interface Shell {
+  /** The environment every child starts from: ours, without secrets. */
+  readonly env: Env
+  readonly signal: AbortSignal
+  /** Runs a program to its end. Rejects only when interrupted or timed out; a non-zero exit is the caller's to judge. */
+  run(command: readonly string[], options?: RunOptions): Promise<Output>
+  /** Starts a program for streaming. `guarded`: see `GUARD`. */
+  start(command: readonly string[], options?: { env?: Env; guarded?: boolean; onLine?: (line: string) => void }): Child
+}
+
+const GRACE_MS = 10_000
+const KEPT_STDERR = 64 * 1024
+
+// A child that reads our bytes takes our death for the end of the data: after a SIGKILL of this process Borg would
+// commit a dump cut short. The guard holds a duplicate of the child's stdin, so no end of file can reach the child
+// while the guard lives, and reads a pipe from us: a line means that all went well, end of file that we are dead.
+const GUARD = `read -r line && exit 0
+kill -TERM "$1"
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do kill -0 "$1" || exit 0; sleep 0.5; done
+kill -KILL "$1"`
+
+/**
+ * The only place that starts processes. Children run in sessions of their own: a Ctrl-C at the terminal reaches this
+ * process alone, which then ends them in order (Borg answers SIGINT by leaving a checkpoint archive, SIGTERM by leaving nothing).
+ */
+export const createShell = (env: Env, signal: AbortSignal): Shell => {
+  const run = async (command: readonly string[], options: RunOptions = {}): Promise<Output> => {
+    signal.throwIfAborted()
+    // zx's default stdin is an open pipe on which a child can hang. `exec` makes bash become the program: the
+    // secrets of its environment are in no other process, and a signal reaches the program itself.
+    const $ = zx({
+      env: { ...env, ...options.env },
+      shell: '/bin/bash',
+      prefix: 'exec ',
+      nothrow: true,
+      quiet: true,
+      detached: !options.terminal,
+      stdio: [
+        options.terminal ? 'inherit' : options.input === undefined ? 'ignore' : 'pipe',
+        'pipe',
+        options.terminal ? 'inherit' : 'pipe',
+      ],
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      ...(options.input === undefined ? {} : { input: options.input }),
+    })
+    const running = $`${command}`
+    if (options.onLine) {
+      eachLine(running.stdout, options.onLine)
+      eachLine(running.stderr, options.onLine)
+    }
+    let timedOut = false
+    const group = options.terminal ? (running.pid ?? 0) : -(running.pid ?? 0)
+    const onAbort = (): void => void kill(group, running)
+    const timer = options.timeoutMs
+      ? setTimeout(() => {
+          timedOut = true
+          void kill(group, running)
+        }, options.timeoutMs)
+      : undefined
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      const { exitCode, signal: by, stdout, stderr } = await running
+      signal.throwIfAborted()
+      if (timedOut)
+        throw new Failure(`${command[0]} did not answer within ${(options.timeoutMs ?? 0) / 1000} s.`, stderr.trim())
+      return { exitCode, signal: by, stdout, stderr }
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  const start: Shell['start'] = ([file = '', ...args], options = {}) => {
+    signal.throwIfAborted()
+    const child = spawn(file, args, {
+      env: { ...env, ...options.env },
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    const guard = options.guarded && child.pid ? startGuard(child, env) : undefined
+    // A child that ends early breaks the pipe: whoever writes sees it in `ended`, with the reason.
+    child.stdin.on('error', () => {})
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr = (stderr + text).slice(-KEPT_STDERR)
+    })
+    if (options.onLine) eachLine(child.stderr, options.onLine)
+
+    const ended = new Promise<Output>((resolve) => {
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        const missing = error.code === 'ENOENT'
+        resolve({ exitCode: missing ? 127 : 126, signal: null, stdout: '', stderr: `${file}: ${error.message}` })
+      })
+      child.once('close', (exitCode, by) => {
+        guard?.stdin?.end('done\n')
+        resolve({ exitCode, signal: by, stdout: '', stderr })
+      })
+    })
+    const stop = async (): Promise<Output> => {
+      child.stdout.resume()
+      if (child.pid) await kill(-child.pid, ended)
+      return ended
+    }
+    const onAbort = (): void => void stop()
+    signal.addEventListener('abort', onAbort, { once: true })
+    void ended.then(() => signal.removeEventListener('abort', onAbort))
+    return { pid: child.pid ?? 0, stdin: child.stdin, stdout: child.stdout, ended, stop }
+  }
+
+  return { env, signal, run, start }
+}
+
+const startGuard = (child: ChildProcess, env: Env): ChildProcess => {
+  const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', String(-(child.pid ?? 0))], {
+    env,
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore', child.stdin],
+  })
+  guard.stdin?.on('error', () => {})
+  return guard
+}
+
+/** SIGTERM, then SIGKILL when it has not ended after the grace. */
+const kill = async (target: number, ended: PromiseLike<unknown>): Promise<void> => {
+  const send = (name: NodeJS.Signals): void => {
+    try {
+      if (target !== 0) process.kill(target, name)
+    } catch {
+      // It has ended already.
+    }
+  }
+  send('SIGTERM')
+  const timer = setTimeout(() => send('SIGKILL'), GRACE_MS)
+  await ended
+  clearTimeout(timer)
+}
+
+const eachLine = (stream: Readable | null | undefined, onLine: (line: string) => void): void => {
+  let rest = ''
+  stream?.setEncoding('utf8')
+  stream?.on('data', (text: string) => {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    lines.forEach(onLine)
+  })
+  stream?.on('end', () => rest && onLine(rest))
+}
+
+/**
+ * Carries bytes from one program to another with backpressure; memory does not grow with the data.
+ * Does not end `target`'s stdin: that is for the caller, who knows whether the source ended well.
+ *
+ * @param stallMs no byte moves for this long: the transfer has stalled
+ * @param onBytes told the count so far as the bytes pass
+ * @returns the number of bytes carried, when the source's output has ended
+ * @throws Failure on a stall
+ */
+export const pump = async (
+  source: Child,
+  target: Child,
+  stallMs: number,
+  onBytes: (count: number) => void = () => {},
+): Promise<number> => {
+  let count = 0
+  let idle = 'The source gave'
+  const stalled = new AbortController()
+  const watch = setTimeout(() => {
+    stalled.abort()
+    source.stdout.destroy()
+  }, stallMs)
+  const targetEnded = target.ended.then(() => [])
+  try {
+    for await (const chunk of source.stdout as AsyncIterable<Buffer>) {
+      watch.refresh()
+      count += chunk.length
+      onBytes(count)
+      if (target.stdin.write(chunk)) continue
+      idle = 'The target took'
+      await Promise.race([once(target.stdin, 'drain', { signal: stalled.signal }), targetEnded])
+      idle = 'The source gave'
+      if (target.stdin.destroyed) break
+    }
+    stalled.signal.throwIfAborted()
+    return count
+  } catch (error) {
+    if (!stalled.signal.aborted) throw error
+    throw new Failure(`${idle} no data for ${stallMs / 1000} s.`)
+  } finally {
+    clearTimeout(watch)
+  }
+}
+
+/**
+ * The first bytes of a program's output, left in it to be read again.
+ * @returns what there is when the output ends earlier; `stalled` when nothing came for `stallMs`
+ */
+export const peek = async (child: Child, length: number, stallMs: number): Promise<Buffer | 'stalled'> => {
+  let head = Buffer.alloc(0)
+  while (head.length < length && !child.stdout.readableEnded && !child.stdout.destroyed) {
+    const chunk: Buffer | null = child.stdout.read()
+    if (chunk) {
+      head = Buffer.concat([head, chunk])
+      continue
+    }
+    const more = await settlesWithin(
+      new Promise<void>((resolve) => {
+        for (const event of ['readable', 'end', 'close']) child.stdout.once(event, resolve)
+      }),
+      stallMs,
+    )
+    if (!more) return 'stalled'
+  }
+  if (head.length >= length) child.stdout.unshift(head)
+  return head
+}
+
+/** Whether a promise settles in time. */
+export const settlesWithin = async (promise: Promise<unknown>, ms: number): Promise<boolean> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms)
+  })
+  try {
+    return await Promise.race([promise.then(() => true as const), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
