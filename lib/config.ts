@@ -74,6 +74,13 @@ export const SETTINGS = {
   HEALTHCHECK_URL: { parse: webAddress },
   CHECK_EVERY_DAYS: { default: '7', parse: wholeNumber(0) },
   SITE_URL: { default: 'https://bookcorners.org', parse: webAddress },
+  DOKKU_HOST: { required: true, parse: matching(/^[A-Za-z0-9][A-Za-z0-9.-]*$/, 'a host name') },
+  DEPLOY_USER: { default: 'deploy', parse: matching(/^[a-z_][a-z0-9_-]*$/, 'a user name') },
+  OPS_DIR: { default: '/home/deploy/ops', parse: absolutePath },
+  DEPLOY_BRANCH: { default: 'master', parse: matching(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'a branch') },
+  CLOUDFLARE_ZONE_ID: { parse: matching(/^[A-Za-z0-9_-]+$/, 'the ID of the zone') },
+  CLOUDFLARE_API_TOKEN: { secret: true, parse: text },
+  CLOUDFLARE_API_URL: { default: 'https://api.cloudflare.com/client/v4', parse: webAddress },
 } satisfies Record<string, Setting<unknown>>
 
 export type SettingName = keyof typeof SETTINGS
@@ -134,6 +141,12 @@ export const checkSettings = <K extends SettingName>(
   const asked = (key: SettingName): boolean => (names as readonly string[]).includes(key)
   if (asked('BORG_PASSPHRASE') && !raw('BORG_PASSPHRASE') && !raw('BORG_PASSCOMMAND'))
     problems.push('Neither BORG_PASSPHRASE nor BORG_PASSCOMMAND is set: one is needed.')
+  for (const [one, other] of [
+    ['CLOUDFLARE_ZONE_ID', 'CLOUDFLARE_API_TOKEN'],
+    ['CLOUDFLARE_API_TOKEN', 'CLOUDFLARE_ZONE_ID'],
+  ] as const)
+    if (asked(one) && raw(one) && !raw(other))
+      problems.push(`${one} is set without ${other}: set both, or neither to skip the purge.`)
   if (asked('KEEP_DAILY') && settings.KEEP_DAILY === 0 && settings.KEEP_WEEKLY === 0 && settings.KEEP_MONTHLY === 0)
     problems.push('KEEP_DAILY, KEEP_WEEKLY and KEEP_MONTHLY are all 0: every archive would be pruned.')
   return { settings: settings as Settings<K>, problems }
