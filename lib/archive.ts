@@ -30,7 +30,11 @@ export const storeArchive = async (
   log: Log,
 ): Promise<StoredArchive> => {
   let dumpBytes = 0
-  const target = borg.stream(createArgs(options), (message) => showProgress(message, log))
+  const target = borg.stream(createArgs(options), {
+    // Our death must not be taken for the end of the dump.
+    guarded: true,
+    onProgress: (message) => showProgress(message, log),
+  })
   const report = text(target.stdout)
   try {
     const feed = async (): Promise<void> => {

@@ -1,4 +1,5 @@
 import { type StoredArchive, storeArchive } from './archive.ts'
+import type { ArchiveComment } from './archives.ts'
 import {
   type Borg,
   checkArgs,
@@ -79,13 +80,6 @@ export const preflight = async ({ settings, borg, dokku }: Backup): Promise<Read
     requireMediaDir(settings.MEDIA_DIR),
   ])
   return { service, sha }
-}
-
-/** What an archive's comment says about it, as JSON. */
-export interface ArchiveComment {
-  sha: string | null
-  dumpMode: DumpMode
-  version: string
 }
 
 /**

@@ -1,6 +1,6 @@
 import { explain, isWarningOnly } from './borg-errors.ts'
 import { Failure } from './failure.ts'
-import type { Child, Env, Output, Shell } from './run.ts'
+import type { Child, Env, Output, Shell, StartOptions } from './run.ts'
 
 /** Archives kept per period, as `borg prune --keep-*` counts them. */
 export interface Retention {
@@ -14,6 +14,8 @@ export interface Message {
   type?: string
   levelname?: string
   msgid?: string
+  /** The logger: `borg.output.list` for the lines of `--list`. */
+  name?: string
   message: string
 }
 
@@ -103,6 +105,37 @@ export const listArgs = (prefix: string, last?: number): string[] => [
   ...(last === undefined ? [] : ['--last', String(last)]),
 ]
 
+/** Everything in an archive, one JSON object a line. Times are local, without a zone: call it with TZ=UTC. */
+export const itemsArgs = (archive: string, paths: readonly string[] = []): string[] => [
+  'list',
+  ...COMMON,
+  '--json-lines',
+  `::${archive}`,
+  ...paths,
+]
+export const extractToStdoutArgs = (archive: string, paths: readonly string[]): string[] => [
+  'extract',
+  ...COMMON,
+  '--stdout',
+  `::${archive}`,
+  ...paths,
+]
+/** Into the current directory, without the first `strip` folders of each path; prints each path as it begins with it. */
+export const extractArgs = (
+  archive: string,
+  strip: number,
+  what: { patternsFrom: string } | { paths: readonly string[] },
+): string[] => [
+  'extract',
+  ...COMMON,
+  '--list',
+  `--strip-components=${strip}`,
+  ...['--noacls', '--noxattrs', '--noflags'],
+  ...('patternsFrom' in what
+    ? ['--patterns-from', what.patternsFrom, `::${archive}`]
+    : [`::${archive}`, ...what.paths]),
+]
+
 /** Exactly the names this tool gives: `PREFIX-staging-…` is another project's. */
 export const archiveGlob = (prefix: string): string => `${prefix}-????-??-??T??:??:??`
 
@@ -166,6 +199,11 @@ export interface BorgResult {
   warned: boolean
 }
 
+export interface StreamOptions extends Pick<StartOptions, 'env' | 'cwd' | 'guarded'> {
+  /** Progress, and the lines of `--list`; they are not kept among the messages. */
+  onProgress?: (message: Message) => void
+}
+
 /** A Borg that is fed, or read from, while it runs. */
 export interface BorgStream extends Child {
   /**
@@ -175,12 +213,15 @@ export interface BorgStream extends Child {
   result(): Promise<BorgResult>
 }
 
+const isProgress = ({ type, name }: Message): boolean =>
+  type === 'archive_progress' || type === 'progress_percent' || name === 'borg.output.list'
+
 /** Borg with its repository and passphrase, which no other program gets. */
 export interface Borg {
   /** @throws Failure that says what is wrong and the next command to type */
   call(args: readonly string[]): Promise<BorgResult>
-  /** Starts Borg for streaming; guarded, so that our death is never taken for the end of the data. */
-  stream(args: readonly string[], onProgress?: (message: Message) => void): BorgStream
+  /** Starts Borg for streaming. */
+  stream(args: readonly string[], options?: StreamOptions): BorgStream
   /**
    * The version, checked.
    * @throws Failure when Borg is missing or not 1.2 or 1.4
@@ -202,15 +243,15 @@ export const createBorg = (shell: Shell, env: Env, repository: string, envFile: 
       const output = await shell.run(['borg', ...args], { env: withRepository })
       return judge(output, parseMessages(output.stderr))
     },
-    stream: (args, onProgress) => {
+    stream: (args, { onProgress, env: extra, ...options } = {}) => {
       const messages: Message[] = []
       const onLine = (line: string): void => {
         for (const message of parseMessages(line)) {
-          if (message.type === 'archive_progress' || message.type === 'progress_percent') onProgress?.(message)
+          if (isProgress(message)) onProgress?.(message)
           else if (messages.length < MOST_MESSAGES) messages.push(message)
         }
       }
-      const child = shell.start(['borg', ...args], { env: withRepository, guarded: true, onLine })
+      const child = shell.start(['borg', ...args], { ...options, env: { ...withRepository, ...extra }, onLine })
       return { ...child, result: async () => judge(await child.ended, messages) }
     },
     version: async () => {

@@ -37,6 +37,8 @@ export interface Arguments {
 export interface Context extends Arguments {
   log: Log
   shell: Shell
+  /** Runs what must be done even after an interruption: clearing up. */
+  cleanup: Shell
   environment: Env
   envFile: EnvFile
   /** Both ends are a terminal: questions can be asked. */
@@ -46,9 +48,15 @@ export interface Context extends Arguments {
   ask: Ask
 }
 
+/** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
 export interface Ask {
-  /** @throws Failure when there is no terminal to ask at */
-  line(prompt: string): Promise<string>
+  /**
+   * The operator types `word` to agree; --yes agrees beforehand.
+   * @throws Failure when anything else is typed: nothing was changed
+   */
+  confirm(prompt: string, word: string): Promise<void>
+  /** One of a numbered list, by number; an empty answer, and --yes, take the first. */
+  pick(prompt: string, choices: readonly string[]): Promise<number>
 }
 
 const COMMON = ['help', 'version']
@@ -124,10 +132,12 @@ export const main = async (command: Command, script: (context: Context) => Promi
       const named = args.values['env-file'] ?? environment.OPS_ENV_FILE
       const envFile = await readEnvFile(named || DEFAULT_ENV_FILE, Boolean(named))
       log.addSecrets(secretValues(environment, envFile))
-      const shell = createShell(childEnv(environment, homedir()), interruption.signal)
+      const env = childEnv(environment, homedir())
+      const shell = createShell(env, interruption.signal)
+      const cleanup = createShell(env, new AbortController().signal)
       const interactive = Boolean(process.stdin.isTTY && process.stderr.isTTY)
-      const ask: Ask = { line: (prompt) => askLine(prompt, interactive, interruption.signal) }
-      return await script({ ...args, log, shell, environment, envFile, interactive, print, ask })
+      const ask = createAsk(args.flags.has('yes'), interactive, interruption.signal)
+      return await script({ ...args, log, shell, cleanup, environment, envFile, interactive, print, ask })
     } catch (error) {
       const known = interruption.signal.aborted ? (interruption.signal.reason as Failure) : error
       if (known instanceof Failure) {
@@ -145,6 +155,23 @@ const print = (text: string): number => {
   process.stdout.write(`${text}\n`)
   return EXIT.done
 }
+
+const createAsk = (yes: boolean, interactive: boolean, signal: AbortSignal): Ask => ({
+  confirm: async (prompt, word) => {
+    if (yes) return
+    const answer = await askLine(`${prompt}\nType ${word} to go on: `, interactive, signal)
+    if (answer !== word) throw new Failure(`The answer was not ${word}: nothing was changed.`)
+  },
+  pick: async (prompt, choices) => {
+    if (yes) return 0
+    const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${choice}`)
+    const answer = await askLine(`${lines.join('\n')}\n${prompt} [1] `, interactive, signal)
+    const number = answer === '' ? 1 : Number(answer)
+    if (!Number.isInteger(number) || number < 1 || number > choices.length)
+      throw new Failure(`${answer} is none of 1 to ${choices.length}: nothing was changed.`)
+    return number - 1
+  },
+})
 
 // Not zx's `question`: at end of input or Ctrl-C it never resolves, and the process would end with status 0.
 const askLine = async (prompt: string, interactive: boolean, signal: AbortSignal): Promise<string> => {

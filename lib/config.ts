@@ -73,6 +73,8 @@ export const SETTINGS = {
   DOKKU_COMMAND: { default: 'sudo dokku', parse: (text: string) => text.trim().split(/\s+/) },
   HEALTHCHECK_URL: { parse: webAddress },
   CHECK_EVERY_DAYS: { default: '7', parse: wholeNumber(0) },
+  VERIFY_SQL: { default: 'SELECT count(*) FROM libraries_library', parse: text },
+  DRILL_HEALTHCHECK_URL: { parse: webAddress },
   SITE_URL: { default: 'https://bookcorners.org', parse: webAddress },
   DOKKU_HOST: { required: true, parse: matching(/^[A-Za-z0-9][A-Za-z0-9.-]*$/, 'a host name') },
   DEPLOY_USER: { default: 'deploy', parse: matching(/^[a-z_][a-z0-9_-]*$/, 'a user name') },

@@ -24,6 +24,28 @@ export const dumpArgs = ({ name, database }: Service): string[] => [
   '-d',
   database,
 ]
+/** The database as plain SQL, for `psql` inside a transaction of ours. */
+export const plainDumpArgs = ({ name, database }: Service): string[] => [
+  'postgres:enter',
+  name,
+  'pg_dump',
+  '-Fp',
+  '--no-acl',
+  '--no-owner',
+  '-U',
+  'postgres',
+  '-d',
+  database,
+]
+export const importArgs = (service: string): string[] => ['postgres:import', service]
+export const connectArgs = (service: string): string[] => ['postgres:connect', service]
+/** @param image `IMAGE:TAG`, as `postgres:info --version` prints it: the default image has no PostGIS */
+export const createServiceArgs = (service: string, image: string): string[] => {
+  const colon = image.lastIndexOf(':')
+  return ['postgres:create', service, '--image', image.slice(0, colon), '--image-version', image.slice(colon + 1)]
+}
+export const destroyServiceArgs = (service: string): string[] => ['postgres:destroy', service, '--force']
+export const restartArgs = (app: string): string[] => ['ps:restart', app]
 export const gitShaArgs = (app: string): string[] => ['git:report', app, '--git-sha']
 
 /** The last part of a DSN, without what a `?` adds. The DSN holds the password: only this part may leave here. */
@@ -38,6 +60,10 @@ export interface Dokku {
   run(args: readonly string[], options?: { input?: string; timeoutMs?: number }): Promise<Output>
   /** @throws Failure when the service does not exist, or Dokku can't be called */
   service(name: string): Promise<Service>
+  /** Whether a service of this name exists. @throws Failure when Dokku can't be called */
+  exists(name: string): Promise<boolean>
+  /** Runs a command that must succeed. @throws Failure when it does not */
+  must(args: readonly string[], options?: { input?: string; timeoutMs?: number }): Promise<Output>
   /** The deployed commit, or undefined when it can't be known. */
   gitSha(app: string): Promise<string | undefined>
 }
@@ -49,12 +75,23 @@ export const createDokku = (shell: Shell, dokkuCommand: readonly string[]): Dokk
   const prefix = program === 'sudo' && !rest.includes('-n') ? ['sudo', '-n', ...rest] : [program, ...rest]
   const command = (args: readonly string[]): string[] => [...prefix, '--quiet', ...args]
   const run: Dokku['run'] = (args, options = {}) => shell.run(command(args), options)
+  const must: Dokku['must'] = async (args, options) => {
+    const output = await run(args, options)
+    if (output.exitCode !== 0) throw explainDokku(output, args.slice(0, 2).join(' '))
+    return output
+  }
   return {
+    must,
+    exists: async (name) => {
+      const output = await run(['postgres:exists', name])
+      if (output.exitCode === 0) return true
+      if (/does not exist/.test(output.stderr + output.stdout)) return false
+      throw explainDokku(output, `postgres:exists ${name}`)
+    },
     start: (args) => shell.start(command(args)),
     run,
     service: async (name) => {
-      const output = await run(infoArgs(name, '--dsn'), { timeoutMs: 60_000 })
-      if (output.exitCode !== 0) throw explainDokku(output, `postgres:info ${name}`)
+      const output = await must(infoArgs(name, '--dsn'), { timeoutMs: 60_000 })
       const database = parseDatabase(output.stdout)
       if (!database)
         throw new Failure(`Dokku does not name the database of ${name}.`, `Look: sudo dokku postgres:info ${name}`)

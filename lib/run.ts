@@ -28,6 +28,11 @@ export interface RunOptions {
   onLine?: (line: string) => void
 }
 
+export interface StartOptions extends Pick<RunOptions, 'env' | 'cwd' | 'onLine'> {
+  /** See `GUARD`. */
+  guarded?: boolean
+}
+
 /** A program whose stdin and stdout are streamed. */
 export interface Child {
   readonly pid: number
@@ -45,8 +50,8 @@ export interface Shell {
   readonly signal: AbortSignal
   /** Runs a program to its end. Rejects only when interrupted or timed out; a non-zero exit is the caller's to judge. */
   run(command: readonly string[], options?: RunOptions): Promise<Output>
-  /** Starts a program for streaming. `guarded`: see `GUARD`. */
-  start(command: readonly string[], options?: { env?: Env; guarded?: boolean; onLine?: (line: string) => void }): Child
+  /** Starts a program for streaming. */
+  start(command: readonly string[], options?: StartOptions): Child
 }
 
 const GRACE_MS = 10_000
@@ -115,6 +120,7 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
     signal.throwIfAborted()
     const child = spawn(file, args, {
       env: { ...env, ...options.env },
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
     })

@@ -1,0 +1,122 @@
+import { createReadStream } from 'node:fs'
+import { join } from 'node:path'
+import { listArchives } from './archives.ts'
+import { type Archive, extractToStdoutArgs } from './borg.ts'
+import { VERSION } from './cli.ts'
+import { EXIT, Failure, reason } from './failure.ts'
+import { age, duration, plural } from './format.ts'
+import type { MediaFile } from './media-plan.ts'
+import { createMonitor } from './ping.ts'
+import { hoursOld, STALE_HOURS } from './preflight.ts'
+import { clearLeftovers, discard, prove, type Restore, requireDatabaseSpace, survey } from './restore.ts'
+
+/** Files read out of the archive and compared byte by byte. */
+const SAMPLE = 20
+
+/**
+ * The unattended test restore, for cron: the newest archive is young enough, imports cleanly, has no table empty that
+ * has rows in production, and a sample of its media is what the disk has. The test service is always removed.
+ */
+export const drill = async (restore: Restore): Promise<number> => {
+  const { context, settings, borg, dokku } = restore
+  const monitor = createMonitor(settings.DRILL_HEALTHCHECK_URL, `book-corners-ops/${VERSION}`, context.log)
+  const startedMs = Date.now()
+  const started = monitor.start()
+  try {
+    const [archive] = await listArchives(borg, settings.ARCHIVE_PREFIX)
+    if (!archive) throw new Failure('There is no archive to restore.', 'Make the first one: backup')
+    if (hoursOld(archive) > STALE_HOURS)
+      throw new Failure(
+        `The newest archive, ${archive.name}, is from ${age(archive.start)}.`,
+        'A nightly run was missed: look at its log, then type: backup',
+      )
+    const production = await dokku.service(settings.DB_SERVICE)
+    const { dump, media } = await survey(restore, archive)
+    if (!dump || !media) throw new Failure(`The archive ${archive.name} is incomplete.`)
+    let checkedFiles = 0
+    try {
+      await clearLeftovers(restore, production)
+      await requireDatabaseSpace(restore, production, dump)
+      const { emptied } = await prove(restore, archive, dump, production)
+      if (emptied.length > 0)
+        throw new Failure(
+          `In ${archive.name} these tables are empty, but not in production: ${emptied.join(', ')}`,
+          'Look: restore --test',
+        )
+      checkedFiles = await compareSample(restore, archive, media.same)
+    } finally {
+      await discard(restore, production)
+    }
+    const seconds = (Date.now() - startedMs) / 1000
+    const summary = `${archive.name} restores: the dump imports cleanly, ${plural(checkedFiles, 'media file')} compared, took ${duration(seconds * 1000)}`
+    if (context.flags.has('json'))
+      context.print(
+        JSON.stringify({
+          archive: archive.name,
+          dumpBytes: dump.sizeBytes,
+          mediaCompared: checkedFiles,
+          missing: media.missing.length,
+          different: media.different.length,
+          seconds,
+        }),
+      )
+    else context.print(summary)
+    await started
+    await monitor.success(summary)
+    return EXIT.done
+  } catch (error) {
+    await started
+    await monitor.fail(reason(context.shell.signal.aborted ? context.shell.signal.reason : error))
+    throw error
+  }
+}
+
+/**
+ * Reads some of the files that are the same by size and time out of the archive, and compares their bytes with the disk's.
+ * @returns how many were compared
+ * @throws Failure that names the first that differs
+ */
+const compareSample = async (
+  { settings, borg }: Restore,
+  archive: Archive,
+  same: readonly MediaFile[],
+): Promise<number> => {
+  const candidates = same.filter(({ type, sizeBytes }) => type === '-' && sizeBytes > 0)
+  const chosen = new Set<number>()
+  while (chosen.size < Math.min(SAMPLE, candidates.length)) chosen.add(Math.floor(Math.random() * candidates.length))
+  // Borg prints them one after the other in the archive's order, which is that of the candidates.
+  const sample = candidates.filter((_, i) => chosen.has(i))
+  if (sample.length === 0) return 0
+  const prefix = settings.MEDIA_DIR.replace(/^\//, '')
+  const source = borg.stream(
+    extractToStdoutArgs(
+      archive.name,
+      sample.map(({ path }) => `${prefix}/${path}`),
+    ),
+  )
+  source.stdin.end()
+  let rest = Buffer.alloc(0)
+  const chunks = source.stdout[Symbol.asyncIterator]()
+  try {
+    for (const { path } of sample) {
+      for await (const disk of createReadStream(join(settings.MEDIA_DIR, path)) as AsyncIterable<Buffer>) {
+        while (rest.length < disk.length) {
+          const { done, value } = await chunks.next()
+          if (done) break
+          rest = Buffer.concat([rest, value])
+        }
+        if (!rest.subarray(0, disk.length).equals(disk))
+          throw new Failure(
+            `${path} is not on the disk as ${archive.name} has it, although size and time are the same.`,
+            'One of the two is damaged. Look: borg check --verify-data, and the disk: dmesg',
+          )
+        rest = rest.subarray(disk.length)
+      }
+    }
+    await source.result()
+  } catch (error) {
+    await source.stop()
+    throw error
+  }
+  return sample.length
+}

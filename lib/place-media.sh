@@ -1,0 +1,43 @@
+#!/bin/sh
+# Moves restored files from a staging folder to their places in the media folder: the one step of a restore that may
+# need root. Each file appears whole or not at all: it is first copied into the media folder's own file system, gets
+# its owner there, and is then renamed. Nothing is deleted; a folder on the way that is a link is refused.
+#
+# Usage: place-media.sh STAGING MEDIA_DIR UID GID
+set -eu
+staging=$1 uid=$3 gid=$4
+media=$(cd -P -- "$2" && pwd)
+inbox=$media/.restoring
+
+case $staging in
+"$inbox"/*) source=$staging ;;
+*)
+  rm -rf -- "$inbox/placing"
+  mkdir -p -m 700 -- "$inbox"
+  source=$inbox/placing
+  cp -R --preserve=mode,timestamps --no-dereference -- "$staging" "$source"
+  ;;
+esac
+owner=$(stat -c %u:%g -- "$source")
+[ "$owner" = "$uid:$gid" ] && [ "$(id -u)" != 0 ] || chown -R -h -- "$uid:$gid" "$source"
+chmod 700 -- "$source"
+
+cd -- "$source"
+export media uid gid
+find . -mindepth 1 -type d -exec sh -euc '
+  for folder; do
+    target=$media/${folder#./}
+    if [ -L "$target" ]; then echo "refused: $target is a link" >&2; exit 1; fi
+    [ -d "$target" ] && continue
+    mkdir -- "$target"
+    [ "$(id -u)" != 0 ] || chown -- "$uid:$gid" "$target"
+  done' sh {} +
+find . \( -type f -o -type l \) -exec sh -euc '
+  for file; do
+    parent=$(cd -P -- "$media/$(dirname -- "${file#./}")" && pwd)
+    case $parent/ in "$media"/*) ;; *) echo "refused: $file leads outside $media" >&2; exit 1 ;; esac
+    mv -f -T -- "$file" "$parent/$(basename -- "$file")"
+  done' sh {} +
+cd /
+rm -rf -- "$source"
+rmdir -- "$inbox" 2>/dev/null || true

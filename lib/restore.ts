@@ -1,0 +1,288 @@
+import { userInfo } from 'node:os'
+import { chooseArchive, eachItem, type Item, isDump, listArchives, parseComment } from './archives.ts'
+import { type Archive, type Borg, createBorg } from './borg.ts'
+import type { Context } from './cli.ts'
+import { borgEnv, readSettings, type Settings } from './config.ts'
+import { compareCounts, countRows, databaseBytes, sql } from './database.ts'
+import { createDokku, type Dokku, destroyServiceArgs, restartArgs, type Service } from './dokku.ts'
+import { Failure, reason } from './failure.ts'
+import { bytes, plural, table } from './format.ts'
+import { requireMediaDir } from './media.ts'
+import { createMediaComparison, type MediaPlan } from './media-plan.ts'
+import type { User } from './media-restore.ts'
+import { clearRestoring, type Kept } from './swap.ts'
+import { clearTestService, createTestService, importDump, testServiceName } from './test-service.ts'
+
+/** The settings that `restore.ts` uses. */
+export const RESTORE_SETTINGS = [
+  'BORG_REPO',
+  'BORG_PASSPHRASE',
+  'BORG_PASSCOMMAND',
+  'DOKKU_APP',
+  'DB_SERVICE',
+  'MEDIA_DIR',
+  'MEDIA_OWNER',
+  'ARCHIVE_PREFIX',
+  'DOKKU_COMMAND',
+  'DUMP_STALL_SECONDS',
+  'VERIFY_SQL',
+  'DRILL_HEALTHCHECK_URL',
+  'SITE_URL',
+] as const
+
+/** What every step of a restore works with. */
+export interface Restore {
+  context: Context
+  settings: Settings<(typeof RESTORE_SETTINGS)[number]>
+  borg: Borg
+  dokku: Dokku
+  /** Dokku for what an interruption must not cut short. */
+  lasting: Dokku
+  stallMs: number
+  user: User
+  /** The part that is restored. */
+  database: boolean
+  media: boolean
+}
+
+/** @throws Failure (exit status 2) with everything that is wrong with the settings */
+export const prepareRestore = (context: Context): Restore => {
+  const { environment, envFile, shell, cleanup, flags } = context
+  const settings = readSettings(RESTORE_SETTINGS, environment, envFile)
+  const { uid, gid, username } = userInfo()
+  return {
+    context,
+    settings,
+    borg: createBorg(shell, borgEnv(environment, envFile), settings.BORG_REPO, envFile.path),
+    dokku: createDokku(shell, settings.DOKKU_COMMAND),
+    lasting: createDokku(cleanup, settings.DOKKU_COMMAND),
+    stallMs: settings.DUMP_STALL_SECONDS * 1000,
+    user: { uid, gid, name: username },
+    database: !flags.has('media-only'),
+    media: !flags.has('db-only'),
+  }
+}
+
+/** The archive to restore. See `chooseArchive`. */
+export const choose = async ({ context, settings, borg }: Restore, latestWithoutAsking: boolean): Promise<Archive> =>
+  chooseArchive(context, await listArchives(borg, settings.ARCHIVE_PREFIX), latestWithoutAsking)
+
+/** What an archive holds, against what is here. */
+export interface Survey {
+  archive: Archive
+  dump?: Item
+  media?: MediaPlan
+}
+
+/**
+ * Reads an archive's list once, for the dump and for the media.
+ * @throws Failure when the archive lacks the part that is to be restored
+ */
+export const survey = async ({ settings, borg, database, media }: Restore, archive: Archive): Promise<Survey> => {
+  if (media) await requireMediaDir(settings.MEDIA_DIR)
+  const mediaPath = settings.MEDIA_DIR.replace(/^\//, '')
+  const comparison = createMediaComparison(settings.MEDIA_DIR)
+  const dumps: Item[] = []
+  let mediaItems = 0
+  const paths = media ? (database ? [] : [mediaPath]) : ['sh:**/db.dump']
+  await eachItem(borg, archive.name, paths, (item) => {
+    if (isDump(item, mediaPath)) dumps.push(item)
+    else if (item.path === mediaPath || item.path.startsWith(`${mediaPath}/`)) mediaItems++
+    if (media) comparison.add(item)
+  })
+  const [dump] = dumps.sort((a, b) => a.path.length - b.path.length)
+  if (database && !dump)
+    throw new Failure(
+      `The archive ${archive.name} holds no db.dump.`,
+      'Restore the rest: restore --media-only, or choose another archive: restore --list',
+    )
+  if (media && mediaItems === 0)
+    throw new Failure(
+      `The archive ${archive.name} holds nothing of ${settings.MEDIA_DIR}.`,
+      'Restore the rest: restore --db-only. If the folder was moved, set MEDIA_DIR as it was.',
+    )
+  return { archive, ...(dump && database ? { dump } : {}), ...(media ? { media: await comparison.plan() } : {}) }
+}
+
+/** Whether production's server has room for the two copies that a restore makes beside it. */
+export const databaseSpace = async (
+  { dokku }: Restore,
+  service: Service,
+  dump: Item,
+): Promise<{ needed: number; free: number | undefined }> => {
+  const needed = 2 * Math.max(await databaseBytes(dokku, service), dump.sizeBytes)
+  const folder = (await sql(dokku, service.name, 'SHOW data_directory;')).trim()
+  const output = await dokku.run(['postgres:enter', service.name, 'df', '-Pk', folder])
+  const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
+  return { needed, free: output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined }
+}
+
+export const requireDatabaseSpace = async (restore: Restore, service: Service, dump: Item): Promise<void> => {
+  const { needed, free } = await databaseSpace(restore, service, dump)
+  if (free === undefined)
+    restore.context.log.warn(`How much room the disk of ${service.name} has could not be found out.`)
+  else if (free < needed)
+    throw new Failure(
+      `The restore needs ${bytes(needed)} for two copies of the database, but only ${bytes(free)} are free.`,
+      `Make room: databases kept by earlier restores are listed by restore --undo, images by: sudo docker system df`,
+    )
+}
+
+/** Clears what a killed run left, of either kind. */
+export const clearLeftovers = async ({ context, dokku, settings }: Restore, service: Service): Promise<void> => {
+  await clearTestService(dokku, settings.DB_SERVICE, context.log)
+  await clearRestoring(dokku, service, context.log)
+}
+
+/**
+ * Proves the dump: into the fresh test service, then rows and the operator's own question beside production's.
+ * @returns the test service, and the tables that have rows in production and none in it
+ */
+export const prove = async (
+  { context, settings, borg, dokku, stallMs }: Restore,
+  archive: Archive,
+  dump: Item,
+  production: Service,
+): Promise<{ test: Service; emptied: string[] }> => {
+  const { log } = context
+  const test = await createTestService(dokku, production.name, log)
+  await importDump(borg, dokku, archive, dump.path, dump.sizeBytes, test, stallMs, log)
+  const [before, after] = await Promise.all([countRows(dokku, production.name), countRows(dokku, test.name)])
+  const tables = compareCounts(before, after)
+  const shown = (count: number | undefined): string => (count === undefined ? 'no table' : count.toLocaleString('en'))
+  log.info(
+    table(
+      [
+        ['table', 'production', 'restored', 'difference'],
+        ...tables.map((row) => {
+          const difference = (row.restored ?? 0) - (row.production ?? 0)
+          return [
+            row.table,
+            shown(row.production),
+            shown(row.restored),
+            difference === 0 ? '' : `${difference > 0 ? '+' : ''}${difference.toLocaleString('en')}`,
+          ]
+        }),
+      ],
+      [1, 2, 3],
+    ),
+  )
+  await askVerifySql(dokku, settings.VERIFY_SQL, production, test, context)
+  const emptied = tables.filter((row) => (row.production ?? 0) > 0 && row.restored === 0).map((row) => row.table)
+  return { test, emptied }
+}
+
+/** @throws Failure when the question can be answered by production, but not by the restored database */
+const askVerifySql = async (
+  dokku: Dokku,
+  question: string,
+  production: Service,
+  test: Service,
+  { log }: Context,
+): Promise<void> => {
+  const ask = async (service: string): Promise<string | Failure> => {
+    try {
+      return (await sql(dokku, service, `${question.replace(/;\s*$/, '')};`)).trim()
+    } catch (error) {
+      if (error instanceof Failure) return error
+      throw error
+    }
+  }
+  const [now, then] = await Promise.all([ask(production.name), ask(test.name)])
+  const shown = (answer: string | Failure): string => (answer instanceof Failure ? `fails: ${answer.message}` : answer)
+  log.info(`${question}\n  production: ${shown(now)}\n  restored:   ${shown(then)}`)
+  if (!(then instanceof Failure)) return
+  if (now instanceof Failure) log.warn('VERIFY_SQL works on neither database.')
+  else
+    throw new Failure(
+      `VERIFY_SQL fails on the restored database: ${then.message}`,
+      'Production was not touched. Try another archive: restore --list',
+    )
+}
+
+/** Removes what a restore works with, whatever happened; what can't be removed is left to the next run. */
+export const discard = async (
+  { lasting, context, settings }: Restore,
+  production: Service | undefined,
+): Promise<void> => {
+  const name = testServiceName(settings.DB_SERVICE)
+  try {
+    if (production) await clearRestoring(lasting, production, { ...context.log, info: () => {} })
+    if (await lasting.exists(name)) await lasting.must(destroyServiceArgs(name))
+  } catch (error) {
+    context.log.warn(`The test service or the copy could not be removed; the next restore will: ${reason(error)}`)
+  }
+}
+
+/** Restarts the app and asks the site, if one is set, whether it is well. */
+export const restartApp = async ({ lasting, context, settings }: Restore): Promise<void> => {
+  const { environment, envFile, log } = context
+  log.info(`Restarting ${settings.DOKKU_APP}`)
+  const output = await lasting.run(restartArgs(settings.DOKKU_APP))
+  if (output.exitCode !== 0)
+    throw new Failure(
+      `The data is restored, but ${settings.DOKKU_APP} did not restart: ${output.stderr.trim().split('\n').at(-1) ?? ''}`,
+      `Type: sudo dokku ps:restart ${settings.DOKKU_APP}. To go back: restore --undo`,
+    )
+  if (!environment.SITE_URL && !envFile.values.SITE_URL) return
+  const address = `${settings.SITE_URL}/health/`
+  const deadline = Date.now() + 60_000
+  for (;;) {
+    const seen = await fetch(address, { signal: AbortSignal.timeout(10_000), redirect: 'manual' }).then(
+      async (response) => {
+        const text = await response.text()
+        return response.status === 200 && /"status"\s*:\s*"ok"/.test(text) ? undefined : `it answers ${response.status}`
+      },
+      (error: unknown) => reason(error),
+    )
+    if (seen === undefined) return log.info(`${address} says ok`)
+    if (Date.now() > deadline)
+      throw new Failure(
+        `The data is restored, but ${address} is not well: ${seen}`,
+        `Look: sudo dokku logs ${settings.DOKKU_APP}. To go back: restore --undo`,
+      )
+    log.status(`${address}: ${seen}`)
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+  }
+}
+
+/** What to know when the archive was taken at another release than the deployed one; undefined when it was not. */
+export const releaseAdvice = async ({ dokku, settings }: Restore, archive: Archive): Promise<string | undefined> => {
+  const { sha } = parseComment(archive.comment)
+  const deployed = await dokku.gitSha(settings.DOKKU_APP)
+  if (sha && deployed && sha === deployed) return
+  const was = sha ? `release ${sha.slice(0, 10)}` : 'an unknown release'
+  return `${archive.name} was taken at ${was}, deployed is ${deployed?.slice(0, 10) ?? 'an unknown one'}. If the schema differs, type after the restore: sudo dokku run ${settings.DOKKU_APP} python manage.py migrate`
+}
+
+/** The lines on the media, for a preview. */
+export const describeMedia = (plan: MediaPlan): string[] => {
+  const part = (what: string, files: readonly { path: string; sizeBytes: number }[]): string =>
+    `  ${what.padEnd(13)} ${plural(files.length, 'file')}, ${bytes(files.reduce((total, { sizeBytes }) => total + sizeBytes, 0))}${first(files.map(({ path }) => path))}`
+  return [
+    part('missing', plan.missing),
+    part('different', plan.different),
+    `  ${'same'.padEnd(13)} ${plural(plan.same.length, 'file')}`,
+    `  ${'only on disk'.padEnd(13)} ${plural(plan.onDisk.count, 'file')}, ${bytes(plan.onDisk.bytes)}, kept${first(plan.onDisk.first, plan.onDisk.count)}`,
+    ...(plan.refused.length > 0
+      ? [`  ${'refused'.padEnd(13)} ${plural(plan.refused.length, 'path')} leading outside${first(plan.refused)}`]
+      : []),
+  ]
+}
+
+const first = (names: readonly string[], count = names.length): string =>
+  count === 0
+    ? ''
+    : `: ${names
+        .slice(0, 3)
+        .map((name) => JSON.stringify(name))
+        .join(', ')}${count > 3 ? ', …' : ''}`
+
+/** The closing lines on databases that swaps kept. */
+export const describeKept = (service: string, kept: readonly Kept[]): string =>
+  kept
+    .map(
+      ({ name, bytes: size }) =>
+        `  ${name}  ${bytes(size)}   drop it: echo 'DROP DATABASE "${name}";' | sudo dokku postgres:connect ${service}`,
+    )
+    .join('\n')

@@ -1,0 +1,316 @@
+import { describe, listArchives, parseComment } from '../lib/archives.ts'
+import type { Archive } from '../lib/borg.ts'
+import { type Command, main } from '../lib/cli.ts'
+import { countRows } from '../lib/database.ts'
+import { drill } from '../lib/drill.ts'
+import { EXIT, Failure } from '../lib/failure.ts'
+import { bytes, isoLocal, plural, table } from '../lib/format.ts'
+import { takeLock } from '../lib/lock.ts'
+import { planPlacing, requireSpace, restoreMedia, wanted, whyRoot } from '../lib/media-restore.ts'
+import {
+  choose,
+  clearLeftovers,
+  databaseSpace,
+  describeKept,
+  describeMedia,
+  discard,
+  prepareRestore,
+  prove,
+  type Restore,
+  releaseAdvice,
+  requireDatabaseSpace,
+  restartApp,
+  survey,
+} from '../lib/restore.ts'
+import { copyAside, listKept, restoringName, swap } from '../lib/swap.ts'
+
+const COMMAND: Command = {
+  name: 'restore',
+  switches: ['list', 'dry-run', 'db-only', 'media-only', 'test', 'drill', 'undo', 'yes', 'json'],
+  exclusive: [
+    ['list', 'dry-run', 'test', 'drill', 'undo'],
+    ['db-only', 'media-only'],
+    ['media-only', 'test', 'undo'],
+    ['db-only', 'media-only', 'drill'],
+  ],
+  argument: 'ARCHIVE',
+  help: `
+Usage: restore [ARCHIVE] [--db-only | --media-only] [--dry-run] [--yes]
+       restore --list | --test | --drill | --undo
+
+Brings back the database and the media folder from a Borg archive. The dump is first
+proved in a test service; production is changed only after you type the app's name, by
+renaming databases in one transaction, and the old database is kept.
+
+  --list           The archives, newest first.
+  --dry-run        What a restore would do now; changes nothing.
+  --db-only        Only the database.      --media-only  Only the media folder.
+  --test           Into the test service only, and leave it there to look around.
+  --drill          Unattended --test for cron: imports the newest archive, compares a
+                   sample of media, removes the test service, tells the monitor.
+  --undo           Swap a kept database back (undoable, too). ARCHIVE may name it.
+  --yes            Agree beforehand to every question; takes the latest archive.
+  --json           With --list, --dry-run, --drill: one JSON value.
+  --env-file PATH  Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
+  --version, --help
+
+Exit status: 0 done, 1 failed, 2 usage or configuration error (nothing was touched),
+75 another run holds the lock, 130/143 interrupted, cleaned up.
+
+Examples:
+  restore --list
+  restore --dry-run book-corners-2026-02-28T03:00:00
+  restore --media-only       bring back lost photos; nothing is deleted
+  restore                    pick an archive, prove it, then decide
+`,
+}
+
+await main(COMMAND, async (context) => {
+  const { flags } = context
+  if (flags.has('json') && !['list', 'dry-run', 'drill'].some((flag) => flags.has(flag)))
+    throw new Failure('--json goes with --list, --dry-run or --drill.', 'See: restore --help', EXIT.usage)
+  const restore = prepareRestore(context)
+  if (flags.has('list')) return list(restore)
+  if (flags.has('dry-run')) return preview(restore)
+  const asks = !flags.has('test') && !flags.has('drill')
+  if (asks && !context.interactive && !flags.has('yes'))
+    throw new Failure(
+      'A restore asks before it changes anything, and there is no terminal to ask at.',
+      'Add --yes to agree beforehand.',
+      EXIT.usage,
+    )
+  const unlock = await takeLock('restore.ts', restore.settings.DB_SERVICE, restore.settings.MEDIA_DIR)
+  try {
+    if (flags.has('drill')) return await drill(restore)
+    if (flags.has('test')) return await testOnly(restore)
+    if (flags.has('undo')) return await undo(restore)
+    return await bringBack(restore)
+  } finally {
+    unlock()
+  }
+})
+
+async function bringBack(restore: Restore): Promise<number> {
+  const { context, settings, borg, dokku } = restore
+  const { log, ask } = context
+  const archive = await choose(restore, false)
+  const production = restore.database ? await dokku.service(settings.DB_SERVICE) : undefined
+  try {
+    const { dump, media } = await survey(restore, archive)
+    const placing =
+      media &&
+      (await planPlacing(
+        context.shell,
+        settings.MEDIA_DIR,
+        settings.MEDIA_OWNER,
+        wanted(media),
+        context.interactive,
+        restore.user,
+      ))
+    if (media) log.info([`Media of ${archive.name} against ${settings.MEDIA_DIR}:`, ...describeMedia(media)].join('\n'))
+    if (media && placing) await requireSpace(settings.MEDIA_DIR, wanted(media), placing)
+    if (placing?.asks) log.info(`At the end sudo will ask for your password, to place the files: ${placing.needsRoot}`)
+
+    let test: Awaited<ReturnType<typeof prove>>['test'] | undefined
+    if (production && dump) {
+      await clearLeftovers(restore, production)
+      await requireDatabaseSpace(restore, production, dump)
+      test = (await prove(restore, archive, dump, production)).test
+      log.info(`To look around before you agree: sudo dokku postgres:connect ${test.name}`)
+      const advice = await releaseAdvice(restore, archive)
+      if (advice) log.warn(advice)
+    }
+    await ask.confirm(question(restore, archive, media ? wanted(media).length : 0), settings.DOKKU_APP)
+
+    const placed =
+      media && placing
+        ? await restoreMedia(borg, context.shell, archive.name, settings.MEDIA_DIR, media, placing, log)
+        : 0
+    if (media) context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${settings.MEDIA_DIR}.`)
+    if (production && test) {
+      await copyAside(dokku, test, production, restore.stallMs, log)
+      context.shell.signal.throwIfAborted()
+      await exchange(
+        restore,
+        restoringName(production.database),
+        `Restored the database ${production.database} of ${archive.name}.`,
+      )
+    }
+    if (media && media.refused.length > 0)
+      throw new Failure(
+        `Not restored, because they lead outside ${settings.MEDIA_DIR}: ${media.refused.slice(0, 5).join(', ')}`,
+        'Everything else is restored.',
+      )
+    return EXIT.done
+  } finally {
+    if (production) await discard(restore, production)
+  }
+}
+
+function question({ settings, database, media }: Restore, archive: Archive, files: number): string {
+  return [
+    `This replaces, from ${archive.name} (${isoLocal(archive.start)}),`,
+    ...(database ? [`  the database of ${settings.DB_SERVICE}; the present one is kept beside it`] : []),
+    ...(media ? [`  ${plural(files, 'media file')} in ${settings.MEDIA_DIR}; nothing is deleted`] : []),
+  ].join('\n')
+}
+
+/** The swap, and what must follow it: from here on an interruption no longer stops anything. */
+async function exchange(restore: Restore, incoming: string, done: string): Promise<void> {
+  const { context, settings, lasting } = restore
+  const production = await lasting.service(settings.DB_SERVICE)
+  const kept = await swap(lasting, production, incoming)
+  const all = await listKept(lasting, production)
+  context.print(`${done}
+The database before is kept as ${kept}. To go back to it: restore --undo
+Kept databases:
+${describeKept(production.name, all)}`)
+  await restartApp(restore)
+}
+
+async function undo(restore: Restore): Promise<number> {
+  const { context, settings, dokku } = restore
+  const production = await dokku.service(settings.DB_SERVICE)
+  const kept = await listKept(dokku, production)
+  if (kept.length === 0)
+    throw new Failure(
+      `No database of an earlier restore is kept in ${production.name}.`,
+      'Restore an archive instead: restore --list',
+    )
+  const { argument } = context
+  const named = kept.find(({ name }) => name === argument)
+  if (argument !== undefined && !named)
+    throw new Failure(
+      `${argument} is not kept in ${production.name}.`,
+      `Kept are: ${kept.map(({ name }) => name).join(', ')}`,
+    )
+  const choice =
+    named ??
+    (kept.length === 1
+      ? kept[0]
+      : kept[
+          await context.ask.pick(
+            'Which one becomes production again?',
+            kept.map(({ name, bytes: size }) => `${name}  ${bytes(size)}`),
+          )
+        ])
+  if (!choice) throw new Failure('Nothing was picked.')
+  await context.ask.confirm(
+    `This makes ${choice.name} the database of ${production.name}; the present one is kept beside it.`,
+    settings.DOKKU_APP,
+  )
+  await exchange(restore, choice.name, `${choice.name} is production again.`)
+  return EXIT.done
+}
+
+async function testOnly(restore: Restore): Promise<number> {
+  const { context, dokku, settings } = restore
+  const archive = await choose(restore, false)
+  const production = await dokku.service(settings.DB_SERVICE)
+  let proved = false
+  try {
+    const { dump } = await survey({ ...restore, media: false }, archive)
+    await clearLeftovers(restore, production)
+    if (!dump) throw new Failure(`The archive ${archive.name} holds no dump.`)
+    await requireDatabaseSpace(restore, production, dump)
+    const { test } = await prove(restore, archive, dump, production)
+    proved = true
+    context.print(`${archive.name} imports cleanly. Production was not touched.
+  look around:  sudo dokku postgres:connect ${test.name}
+  remove it:    sudo dokku postgres:destroy ${test.name} --force`)
+    return EXIT.done
+  } finally {
+    if (!proved) await discard(restore, undefined)
+  }
+}
+
+async function list({ context, settings, borg }: Restore): Promise<number> {
+  const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
+  if (context.flags.has('json')) {
+    context.print(
+      JSON.stringify(
+        archives.map(({ name, start, comment }) => ({
+          name,
+          start: isoLocal(start),
+          ageSeconds: Math.round((Date.now() - start.getTime()) / 1000),
+          sha: parseComment(comment).sha ?? null,
+          dumpMode: parseComment(comment).dumpMode ?? null,
+        })),
+      ),
+    )
+  } else if (archives.length > 0) context.print(table(archives.map(describe)))
+  else context.log.info('There is no archive yet. Make the first one: backup')
+  return EXIT.done
+}
+
+async function preview(restore: Restore): Promise<number> {
+  const { context, settings, dokku } = restore
+  const archive = await choose(restore, true)
+  const [{ dump, media }, production] = await Promise.all([
+    survey(restore, archive),
+    restore.database ? dokku.service(settings.DB_SERVICE) : undefined,
+  ])
+  const [tables, space, advice, needsRoot] = await Promise.all([
+    production ? countRows(dokku, production.name) : undefined,
+    production && dump ? databaseSpace(restore, production, dump) : undefined,
+    production ? releaseAdvice(restore, archive) : undefined,
+    media ? whyRoot(settings.MEDIA_DIR, settings.MEDIA_OWNER, wanted(media), restore.user) : undefined,
+  ])
+  if (context.flags.has('json')) {
+    const brief = (files: readonly { path: string; sizeBytes: number }[]) => ({
+      files: files.length,
+      bytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+      first: files.slice(0, 3).map(({ path }) => path),
+    })
+    context.print(
+      JSON.stringify({
+        archive: archive.name,
+        start: isoLocal(archive.start),
+        database:
+          production && dump
+            ? {
+                service: production.name,
+                name: production.database,
+                dumpBytes: dump.sizeBytes,
+                dumpedAt: new Date(dump.mtimeMs).toISOString(),
+                tables: Object.fromEntries(tables ?? []),
+                neededBytes: space?.needed ?? null,
+                freeBytes: space?.free ?? null,
+              }
+            : null,
+        media: media
+          ? {
+              missing: brief(media.missing),
+              different: brief(media.different),
+              same: media.same.length,
+              onlyOnDisk: { files: media.onDisk.count, bytes: media.onDisk.bytes, first: media.onDisk.first },
+              refused: media.refused,
+              needsRoot: needsRoot ?? null,
+            }
+          : null,
+      }),
+    )
+    return EXIT.done
+  }
+  const lines = [`Nothing is changed. A restore of ${archive.name} (${isoLocal(archive.start)}) now would`]
+  if (production && dump && space) {
+    lines.push(
+      `replace the database ${production.database} of ${production.name} by a dump of ${bytes(dump.sizeBytes)} of ${isoLocal(new Date(dump.mtimeMs))}`,
+      `  needs ${bytes(space.needed)} for two copies, ${space.free === undefined ? 'free is unknown' : `${bytes(space.free)} are free`}${space.free !== undefined && space.free < space.needed ? ': NOT ENOUGH' : ''}`,
+      '  production has now',
+      ...table(
+        [...(tables ?? [])].map(([name, count]) => [`    ${name}`, count.toLocaleString('en')]),
+        [1],
+      ).split('\n'),
+      ...(advice ? [`  ${advice}`] : []),
+    )
+  }
+  if (media)
+    lines.push(
+      `change ${settings.MEDIA_DIR}`,
+      ...describeMedia(media),
+      needsRoot ? `  rights: takes root: ${needsRoot}` : '  rights: all there',
+    )
+  context.print(lines.join('\n'))
+  return EXIT.done
+}
