@@ -34,8 +34,8 @@ export const drill = async (restore: Restore): Promise<number> => {
     const { dump, media } = await survey(restore, archive)
     if (!dump || !media) throw new Failure(`The archive ${archive.name} is incomplete.`)
     let checkedFiles = 0
+    await clearLeftovers(restore, production)
     try {
-      await clearLeftovers(restore, production)
       await requireDatabaseSpace(restore, production, dump)
       const { emptied } = await prove(restore, archive, dump, production)
       if (emptied.length > 0)

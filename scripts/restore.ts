@@ -95,6 +95,8 @@ async function bringBack(restore: Restore): Promise<number> {
   const { log, ask } = context
   const archive = await choose(restore, false)
   const production = restore.database ? await dokku.service(settings.DB_SERVICE) : undefined
+  // Until then a service of the test service's name may be somebody else's.
+  let cleared = false
   try {
     const { dump, media } = await survey(restore, archive)
     const placing =
@@ -114,6 +116,7 @@ async function bringBack(restore: Restore): Promise<number> {
     let test: Awaited<ReturnType<typeof prove>>['test'] | undefined
     if (production && dump) {
       await clearLeftovers(restore, production)
+      cleared = true
       await requireDatabaseSpace(restore, production, dump)
       test = (await prove(restore, archive, dump, production)).test
       log.info(`To look around before you agree: sudo dokku postgres:connect ${test.name}`)
@@ -143,7 +146,7 @@ async function bringBack(restore: Restore): Promise<number> {
       )
     return EXIT.done
   } finally {
-    if (production) await discard(restore, production)
+    if (production && cleared) await discard(restore, production)
   }
 }
 
@@ -207,20 +210,19 @@ async function testOnly(restore: Restore): Promise<number> {
   const { context, dokku, settings } = restore
   const archive = await choose(restore, false)
   const production = await dokku.service(settings.DB_SERVICE)
-  let proved = false
+  const { dump } = await survey({ ...restore, media: false }, archive)
+  if (!dump) throw new Failure(`The archive ${archive.name} holds no dump.`)
+  await clearLeftovers(restore, production)
   try {
-    const { dump } = await survey({ ...restore, media: false }, archive)
-    await clearLeftovers(restore, production)
-    if (!dump) throw new Failure(`The archive ${archive.name} holds no dump.`)
     await requireDatabaseSpace(restore, production, dump)
     const { test } = await prove(restore, archive, dump, production)
-    proved = true
     context.print(`${archive.name} imports cleanly. Production was not touched.
   look around:  sudo dokku postgres:connect ${test.name}
   remove it:    sudo dokku postgres:destroy ${test.name} --force`)
     return EXIT.done
-  } finally {
-    if (!proved) await discard(restore, undefined)
+  } catch (error) {
+    await discard(restore, undefined)
+    throw error
   }
 }
 
