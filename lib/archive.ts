@@ -36,6 +36,8 @@ export const storeArchive = async (
     onProgress: (message) => showProgress(message, log),
   })
   const report = text(target.stdout)
+  // Read when Borg has ended well; when it is stopped there is none.
+  report.catch(() => {})
   try {
     const feed = async (): Promise<void> => {
       dumpBytes = await pump(dump.source, target, stallMs)

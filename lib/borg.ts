@@ -1,5 +1,6 @@
 import { explain, isWarningOnly } from './borg-errors.ts'
 import { Failure } from './failure.ts'
+import { INBOX } from './media-plan.ts'
 import type { Child, Env, Output, Shell, StartOptions } from './run.ts'
 
 /** Archives kept per period, as `borg prune --keep-*` counts them. */
@@ -74,6 +75,9 @@ export const createArgs = (options: CreateOptions): string[] => [
   DUMP_NAME,
   '--stdin-mode',
   '0600',
+  // What a restore that was killed has left there.
+  '--exclude',
+  `pp:${options.mediaDir}/${INBOX}`,
   `::${options.archive}`,
   '-',
   options.mediaDir,

@@ -144,7 +144,9 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
       })
     })
     const stop = async (): Promise<Output> => {
-      child.stdout.resume()
+      // What nobody reads to its end never closes, and `ended` would wait for ever.
+      if (child.exitCode !== null || child.signalCode !== null) child.stdout.destroy()
+      else child.once('exit', () => child.stdout.destroy())
       if (child.pid) await kill(-child.pid, ended)
       return ended
     }

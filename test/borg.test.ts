@@ -33,7 +33,16 @@ test('create reads the dump from stdin under a relative name, beside the media f
         '--compression',
         'zstd,3',
       ],
-      ...['--chunker-params', 'buzhash,10,23,16,4095', '--stdin-name', 'db.dump', '--stdin-mode', '0600'],
+      ...[
+        '--chunker-params',
+        'buzhash,10,23,16,4095',
+        '--stdin-name',
+        'db.dump',
+        '--stdin-mode',
+        '0600',
+        '--exclude',
+        'pp:/srv/media/.restoring',
+      ],
       ...['::book-corners-2026-02-28T03:00:00', '-', '/srv/media'],
     ],
   )
