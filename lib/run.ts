@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { $ as zx } from 'zx'
@@ -33,6 +33,8 @@ export interface Child {
   readonly pid: number
   readonly stdin: Writable
   readonly stdout: Readable
+  /** The program's file descriptors 3, which it reads, and 4, which it writes: with `channel` alone. */
+  readonly channel?: { input: Writable; output: Readable }
   /** Resolves when the program has ended and its output is closed; never rejects. `stdout` is empty: it was streamed. */
   readonly ended: Promise<Output>
   /** SIGTERM to its process group, SIGKILL after ten seconds; resolves when it has ended. */
@@ -45,8 +47,18 @@ export interface Shell {
   readonly signal: AbortSignal
   /** Runs a program to its end. Rejects only when interrupted or timed out; a non-zero exit is the caller's to judge. */
   run(command: readonly string[], options?: RunOptions): Promise<Output>
-  /** Starts a program for streaming. `guarded`: see `GUARD`. */
-  start(command: readonly string[], options?: { env?: Env; guarded?: boolean; onLine?: (line: string) => void }): Child
+  /** Starts a program for streaming. */
+  start(command: readonly string[], options?: StartOptions): Child
+}
+
+export interface StartOptions {
+  env?: Env
+  /** See `GUARD`. */
+  guarded?: boolean
+  /** Gives the program a second pair of pipes. */
+  channel?: boolean
+  /** Each complete line of stderr. */
+  onLine?: (line: string) => void
 }
 
 const GRACE_MS = 10_000
@@ -116,11 +128,13 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
     const child = spawn(file, args, {
       env: { ...env, ...options.env },
       detached: true,
-      stdio: ['pipe', 'pipe', 'pipe'],
-    })
+      stdio: ['pipe', 'pipe', 'pipe', ...(options.channel ? (['pipe', 'pipe'] as const) : [])],
+    }) as ChildProcessWithoutNullStreams
+    const [, , , input, output] = child.stdio as (Writable | Readable | undefined)[]
+    const channel = options.channel ? { input: input as Writable, output: output as Readable } : undefined
     const guard = options.guarded && child.pid ? startGuard(child, env) : undefined
     // A child that ends early breaks the pipe: whoever writes sees it in `ended`, with the reason.
-    child.stdin.on('error', () => {})
+    for (const stream of [child.stdin, input, output]) stream?.on('error', () => {})
     let stderr = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-KEPT_STDERR)
@@ -139,13 +153,21 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
     })
     const stop = async (): Promise<Output> => {
       child.stdout.resume()
+      channel?.output.resume()
       if (child.pid) await kill(-child.pid, ended)
       return ended
     }
     const onAbort = (): void => void stop()
     signal.addEventListener('abort', onAbort, { once: true })
     void ended.then(() => signal.removeEventListener('abort', onAbort))
-    return { pid: child.pid ?? 0, stdin: child.stdin, stdout: child.stdout, ended, stop }
+    return {
+      pid: child.pid ?? 0,
+      stdin: child.stdin,
+      stdout: child.stdout,
+      ended,
+      stop,
+      ...(channel ? { channel } : {}),
+    }
   }
 
   return { env, signal, run, start }

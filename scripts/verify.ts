@@ -1,3 +1,5 @@
+import { type Browser, findBrowser, startBrowser } from '../lib/browser.ts'
+import { browserChecks, prepareFolder } from '../lib/browser-checks.ts'
 import { type CheckResult, checksFor, isGreen, type VerifyOptions, verifySite } from '../lib/checks.ts'
 import { type Command, type Context, main } from '../lib/cli.ts'
 import { checkSettings, readSettings } from '../lib/config.ts'
@@ -57,12 +59,14 @@ await main(COMMAND, async (context) => {
   const startedMs = performance.now()
   const over = new AbortController()
   const remote = expectSha === undefined ? undefined : await connect(context, over.signal)
+  const browser = flags.has('browser') || values.screenshots ? await openBrowser(context) : undefined
   try {
     const results = await show(context, {
       url,
       timeoutMs,
       signal: shell.signal,
       ...(expectSha === undefined ? {} : { expectSha }),
+      ...(browser ? { more: browserChecks(browser, url, values.screenshots) } : {}),
       ...(remote ? { release: () => runningRelease(remote.connection, remote.app, timeoutMs) } : {}),
     })
     const tookMs = performance.now() - startedMs
@@ -76,7 +80,7 @@ await main(COMMAND, async (context) => {
     return EXIT.failed
   } finally {
     over.abort(new Failure('The time is up.'))
-    await remote?.connection.close()
+    await Promise.all([remote?.connection.close(), browser?.close()])
   }
 })
 
@@ -102,6 +106,13 @@ async function connect(context: Context, over: AbortSignal): Promise<{ connectio
   const settings = readSettings(['DOKKU_HOST', 'DEPLOY_USER', 'DOKKU_APP'], environment, envFile)
   const limited = createShell(shell.env, AbortSignal.any([shell.signal, over]))
   return { connection: await connectRemote(limited, settings), app: settings.DOKKU_APP }
+}
+
+async function openBrowser({ shell, environment, values }: Context): Promise<Browser> {
+  const file = await findBrowser(shell.env.PATH ?? '')
+  if (values.screenshots !== undefined) await prepareFolder(values.screenshots)
+  // A private authority that Node is told of is unknown to the browser; the TLS check judges the certificate.
+  return startBrowser(shell, file, Boolean(environment.NODE_EXTRA_CA_CERTS))
 }
 
 async function tellActions(

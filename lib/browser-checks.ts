@@ -1,0 +1,138 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Browser, Tab } from './browser.ts'
+import type { Check, Found } from './check-runner.ts'
+import { EXIT, Failure, reason } from './failure.ts'
+import { plural } from './format.ts'
+import { Unexpected } from './request.ts'
+
+// Compares every element with itself without the site's stylesheets: what a visitor would not notice is not applied.
+const STYLES = `(() => {
+  const status = performance.getEntriesByType('navigation')[0]?.responseStatus
+  const sheets = [...document.styleSheets].filter((sheet) => sheet.href && new URL(sheet.href).origin === location.origin)
+  const elements = [...document.querySelectorAll('body, body *')].slice(0, 500)
+  const look = () => elements.map((element) => {
+    const { color, backgroundColor, fontFamily, fontSize, fontWeight, display, margin, padding, border, maxWidth, textDecoration } = getComputedStyle(element)
+    return [color, backgroundColor, fontFamily, fontSize, fontWeight, display, margin, padding, border, maxWidth, textDecoration].join()
+  })
+  const withStyles = look()
+  const before = sheets.map((sheet) => sheet.disabled)
+  for (const sheet of sheets) sheet.disabled = true
+  const without = look()
+  sheets.forEach((sheet, i) => { sheet.disabled = before[i] })
+  const changed = withStyles.filter((style, i) => style !== without[i]).length
+  return { status, sheets: sheets.length, elements: elements.length, changed }
+})()`
+
+// Leaflet's icons (its clusters are icons, too) and vector markers, MapLibre's, OpenLayers' overlays: within the map, with a size, an image loaded.
+const MARKERS = `(() => {
+  const status = performance.getEntriesByType('navigation')[0]?.responseStatus
+  const map = document.getElementById('libraries-map')
+  if (!map) return { status, map: false, markers: 0 }
+  const frame = map.getBoundingClientRect()
+  const isDrawn = (element) => {
+    const { left, right, top, bottom, width, height } = element.getBoundingClientRect()
+    const { visibility, opacity } = getComputedStyle(element)
+    return width > 0 && height > 0 && right > frame.left && left < frame.right && bottom > frame.top && top < frame.bottom &&
+      visibility === 'visible' && opacity !== '0' && !(element instanceof HTMLImageElement && element.naturalWidth === 0)
+  }
+  const markers = [...map.querySelectorAll('.leaflet-marker-icon, path.leaflet-interactive, .maplibregl-marker, .mapboxgl-marker, .ol-overlay-container')]
+  return { status, map: true, markers: markers.filter(isDrawn).length, found: markers.length }
+})()`
+
+interface Looked {
+  /** What is wrong, as the rest of a sentence; undefined when nothing is. */
+  wrong?: string
+  seen: string
+}
+
+interface Seen {
+  status: number | undefined
+}
+
+const judgeStyles = ({
+  sheets,
+  elements,
+  changed,
+}: Seen & Record<'sheets' | 'elements' | 'changed', number>): Looked => {
+  const seen = `the stylesheet is applied: it changes ${changed} of ${plural(elements, 'element')}`
+  if (sheets === 0) return { seen, wrong: 'no stylesheet of the site is loaded' }
+  return changed > 0 ? { seen } : { seen, wrong: 'the stylesheet is loaded, but changes nothing that is seen' }
+}
+
+const judgeMarkers = ({
+  map,
+  markers,
+  found = 0,
+}: Seen & { map: boolean; markers: number; found?: number }): Looked => {
+  const seen = `${plural(markers, 'marker')} drawn`
+  if (!map) return { seen, wrong: 'there is no element #libraries-map' }
+  return markers > 0 ? { seen } : { seen, wrong: `no marker is drawn${found > 0 ? ` (${found} out of sight)` : ''}` }
+}
+
+/** How long a page that is loaded may take to show what it should. */
+const SETTLE_MS = 8000
+const LOOK_EVERY_MS = 150
+
+/** The checks of what a person would see. `folder`: where home.png and map.png are kept. */
+export const browserChecks = (browser: Browser, site: string, folder?: string): Check[] => {
+  const check = <T extends Seen>(
+    name: string,
+    path: string,
+    expression: string,
+    judge: (value: T) => Looked,
+  ): Check => ({
+    name: `${name} in a browser`,
+    run: async (signal) => {
+      const tab = await browser.open(`${site}${path}`)
+      try {
+        return await look(tab, expression, judge, signal)
+      } finally {
+        if (folder !== undefined) await keep(tab, join(folder, `${name}.png`))
+        await tab.close()
+      }
+    },
+  })
+  return [check('home', '/', STYLES, judgeStyles), check('map', '/map/', MARKERS, judgeMarkers)]
+}
+
+const look = async <T extends Seen>(
+  tab: Tab,
+  expression: string,
+  judge: (value: T) => Looked,
+  signal: AbortSignal,
+): Promise<Found> => {
+  let loadedMs: number | undefined
+  for (;;) {
+    const value = await tab.evaluate<T>(expression)
+    const { wrong, seen } = judge(value)
+    if (tab.loaded) loadedMs ??= performance.now()
+    if (loadedMs !== undefined && value.status !== undefined && value.status >= 400)
+      throw new Unexpected(`the page answered ${value.status}`)
+    if (wrong === undefined && loadedMs !== undefined) return { verdict: 'pass', seen }
+    const late = loadedMs !== undefined && performance.now() - loadedMs > SETTLE_MS
+    if (late || signal.aborted) {
+      const problem = wrong ?? 'the page is not loaded completely in time'
+      throw new Unexpected(`${problem}${tab.scriptError ? `; a script of the page failed: ${tab.scriptError}` : ''}`)
+    }
+    await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {})
+  }
+}
+
+/** @throws Failure (exit status 2) */
+export const prepareFolder = async (folder: string): Promise<void> => {
+  try {
+    await mkdir(folder, { recursive: true })
+  } catch (error) {
+    throw new Failure(`--screenshots ${folder} can't be used: ${reason(error)}`, '', EXIT.usage)
+  }
+}
+
+const keep = async (tab: Tab, path: string): Promise<void> => {
+  try {
+    await writeFile(path, await tab.screenshot())
+  } catch (error) {
+    if (!(error instanceof Unexpected)) throw new Failure(`${path} can't be written: ${reason(error)}`)
+  }
+}
