@@ -74,6 +74,7 @@ const judgeMarkers = ({
 /** How long a page that is loaded may take to show what it should. */
 const SETTLE_MS = 8000
 const LOOK_EVERY_MS = 150
+const KEEP_AFTER_MS = 1000
 
 /** The checks of what a person would see. `folder`: where home.png and map.png are kept. */
 export const browserChecks = (browser: Browser, site: string, folder?: string): Check[] => {
@@ -86,11 +87,13 @@ export const browserChecks = (browser: Browser, site: string, folder?: string): 
     name: `${name} in a browser`,
     run: async (signal) => {
       const tab = await browser.open(`${site}${path}`)
+      const keep = async (): Promise<void> => {
+        if (folder !== undefined) await keepScreenshot(tab, join(folder, `${name}.png`))
+      }
       try {
-        return await look(tab, expression, judge, signal)
+        return await look(tab, expression, judge, keep, signal)
       } finally {
-        if (folder !== undefined) await keep(tab, join(folder, `${name}.png`))
-        await tab.close()
+        void tab.close()
       }
     },
   })
@@ -101,22 +104,29 @@ const look = async <T extends Seen>(
   tab: Tab,
   expression: string,
   judge: (value: T) => Looked,
+  keep: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<Found> => {
   let loadedMs: number | undefined
+  let kept = false
   for (;;) {
     const value = await tab.evaluate<T>(expression)
     const { wrong, seen } = judge(value)
     if (tab.loaded) loadedMs ??= performance.now()
-    if (loadedMs !== undefined && value.status !== undefined && value.status >= 400)
-      throw new Unexpected(`the page answered ${value.status}`)
-    if (wrong === undefined && loadedMs !== undefined) return { verdict: 'pass', seen }
-    const late = loadedMs !== undefined && performance.now() - loadedMs > SETTLE_MS
-    if (late || signal.aborted) {
-      const problem = wrong ?? 'the page is not loaded completely in time'
-      throw new Unexpected(`${problem}${tab.scriptError ? `; a script of the page failed: ${tab.scriptError}` : ''}`)
+    const waitedMs = loadedMs === undefined ? 0 : performance.now() - loadedMs
+    const refused = loadedMs !== undefined && value.status !== undefined && value.status >= 400
+    const good = wrong === undefined && loadedMs !== undefined && !refused
+    // What is wrong is kept before the time is up, then there is none left for it.
+    if (good || refused || (waitedMs > KEEP_AFTER_MS && !kept)) {
+      await keep()
+      kept = true
     }
-    await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {})
+    if (good) return { verdict: 'pass', seen }
+    if (refused) throw new Unexpected(`the page answered ${value.status}`)
+    if (waitedMs < SETTLE_MS) await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {})
+    if (waitedMs < SETTLE_MS && !signal.aborted) continue
+    const problem = wrong ?? 'the page is not loaded completely in time'
+    throw new Unexpected(`${problem}${tab.scriptError ? `; a script of the page failed: ${tab.scriptError}` : ''}`)
   }
 }
 
@@ -129,7 +139,7 @@ export const prepareFolder = async (folder: string): Promise<void> => {
   }
 }
 
-const keep = async (tab: Tab, path: string): Promise<void> => {
+const keepScreenshot = async (tab: Tab, path: string): Promise<void> => {
   try {
     await writeFile(path, await tab.screenshot())
   } catch (error) {

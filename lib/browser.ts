@@ -105,13 +105,7 @@ export const startBrowser = async (shell: Shell, file: string, anyCertificate: b
       if (!(await settlesWithin(child.ended, 2000))) await child.stop()
       await removeProfile()
     }
-    const version = devTools.send('Browser.getVersion')
-    const answered =
-      (await settlesWithin(version, START_MS)) &&
-      (await version.then(
-        () => true,
-        () => false,
-      ))
+    const answered = await settlesWithin(devTools.send('Browser.getVersion'), START_MS).catch(() => false)
     if (answered) return { open: (url) => openTab(devTools, url), close }
     const { stderr } = await child.stop()
     shell.signal.throwIfAborted()
