@@ -10,7 +10,9 @@ import { Unexpected } from './request.ts'
 // Compares every element with itself without the site's stylesheets: what a visitor would not notice is not applied.
 const STYLES = `(() => {
   const status = performance.getEntriesByType('navigation')[0]?.responseStatus
-  const sheets = [...document.styleSheets].filter((sheet) => sheet.href && new URL(sheet.href).origin === location.origin)
+  // The rules of a sheet that the page's own policy blocked can't be read.
+  const hasRules = (sheet) => { try { return sheet.cssRules.length > 0 } catch { return false } }
+  const sheets = [...document.styleSheets].filter((sheet) => sheet.href && new URL(sheet.href).origin === location.origin && hasRules(sheet))
   const elements = [...document.querySelectorAll('body, body *')].slice(0, 500)
   const look = () => elements.map((element) => {
     const { color, backgroundColor, fontFamily, fontSize, fontWeight, display, margin, padding, border, maxWidth, textDecoration } = getComputedStyle(element)
@@ -57,7 +59,7 @@ const judgeStyles = ({
   changed,
 }: Seen & Record<'sheets' | 'elements' | 'changed', number>): Looked => {
   const seen = `the stylesheet is applied: it changes ${changed} of ${plural(elements, 'element')}`
-  if (sheets === 0) return { seen, wrong: 'no stylesheet of the site is loaded' }
+  if (sheets === 0) return { seen, wrong: 'no stylesheet of the site is in force' }
   return changed > 0 ? { seen } : { seen, wrong: 'the stylesheet is loaded, but changes nothing that is seen' }
 }
 

@@ -74,7 +74,7 @@ await main(COMMAND, async (context) => {
     else context.print(`${process.stdout.isTTY ? '' : `${isoLocal(new Date())} `}${summaryLine(url, results, tookMs)}`)
     if (onActions(environment)) await tellActions(context, url, results)
     if (isGreen(results)) return EXIT.done
-    log.error(`${url} is not verified:\n${failureList(results)}`)
+    log.error(`What failed:\n${failureList(results)}`)
     const { settings } = checkSettings(['DOKKU_HOST', 'DOKKU_APP'], environment, context.envFile)
     log.info(nextCommands(settings.DOKKU_APP ?? 'book-corners', settings.DOKKU_HOST))
     return EXIT.failed

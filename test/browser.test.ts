@@ -112,7 +112,7 @@ run('a stylesheet that the page forbids, and a map whose script fails, are red',
   const { exitCode, stdout } = await look()
   assert.is(exitCode, 1)
   assert.match(stdout, /^pass {2}homepage with styles/m)
-  assert.match(stdout, /^fail {2}home in a browser .*no stylesheet of the site is loaded/m)
+  assert.match(stdout, /^fail {2}home in a browser .*no stylesheet of the site is in force/m)
   assert.match(stdout, /^fail {2}map in a browser .*a script of the page failed: ReferenceError: L is not defined/m)
 })
 run('markers out of sight, and a page that never comes, are red', async () => {
