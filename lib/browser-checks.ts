@@ -73,13 +73,23 @@ const judgeMarkers = ({
   return markers > 0 ? { seen } : { seen, wrong: `no marker is drawn${found > 0 ? ` (${found} out of sight)` : ''}` }
 }
 
-/** How long a page that is loaded may take to show what it should. */
 const SETTLE_MS = 8000
 const LOOK_EVERY_MS = 150
 const KEEP_AFTER_MS = 1000
 
-/** The checks of what a person would see. `folder`: where home.png and map.png are kept. */
-export const browserChecks = (browser: Browser, site: string, folder?: string): Check[] => {
+export interface LookOptions {
+  /** Where home.png and map.png are kept. */
+  folder?: string
+  /** How long a page that is loaded may take to show what it should. */
+  settleMs?: number
+}
+
+/** The checks of what a person would see. */
+export const browserChecks = (
+  browser: Browser,
+  site: string,
+  { folder, settleMs = SETTLE_MS }: LookOptions = {},
+): Check[] => {
   const check = <T extends Seen>(
     name: string,
     path: string,
@@ -93,7 +103,7 @@ export const browserChecks = (browser: Browser, site: string, folder?: string): 
         if (folder !== undefined) await keepScreenshot(tab, join(folder, `${name}.png`))
       }
       try {
-        return await look(tab, expression, judge, keep, signal)
+        return await look(tab, expression, judge, { keep, settleMs, signal })
       } finally {
         void tab.close()
       }
@@ -106,8 +116,7 @@ const look = async <T extends Seen>(
   tab: Tab,
   expression: string,
   judge: (value: T) => Looked,
-  keep: () => Promise<void>,
-  signal: AbortSignal,
+  { keep, settleMs, signal }: { keep: () => Promise<void>; settleMs: number; signal: AbortSignal },
 ): Promise<Found> => {
   let loadedMs: number | undefined
   let kept = false
@@ -117,16 +126,16 @@ const look = async <T extends Seen>(
     if (tab.loaded) loadedMs ??= performance.now()
     const waitedMs = loadedMs === undefined ? 0 : performance.now() - loadedMs
     const refused = loadedMs !== undefined && value.status !== undefined && value.status >= 400
-    const good = wrong === undefined && loadedMs !== undefined && !refused
-    // What is wrong is kept before the time is up, then there is none left for it.
-    if (good || refused || (waitedMs > KEEP_AFTER_MS && !kept)) {
+    const done = loadedMs !== undefined && (refused || wrong === undefined || waitedMs >= settleMs)
+    // What is wrong is kept before the time is up: then there is none left for it.
+    if (done || (waitedMs > KEEP_AFTER_MS && !kept)) {
       await keep()
       kept = true
     }
-    if (good) return { verdict: 'pass', seen }
     if (refused) throw new Unexpected(`the page answered ${value.status}`)
-    if (waitedMs < SETTLE_MS) await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {})
-    if (waitedMs < SETTLE_MS && !signal.aborted) continue
+    if (done && wrong === undefined) return { verdict: 'pass', seen }
+    if (!done) await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {})
+    if (!done && !signal.aborted) continue
     const problem = wrong ?? 'the page is not loaded completely in time'
     throw new Unexpected(`${problem}${tab.scriptError ? `; a script of the page failed: ${tab.scriptError}` : ''}`)
   }

@@ -1,6 +1,13 @@
 import { type Browser, findBrowser, startBrowser } from '../lib/browser.ts'
 import { browserChecks, prepareFolder } from '../lib/browser-checks.ts'
-import { type CheckResult, checksFor, isGreen, type VerifyOptions, verifySite } from '../lib/checks.ts'
+import {
+  type CheckResult,
+  checksFor,
+  isGreen,
+  type RunningRelease,
+  type VerifyOptions,
+  verifySite,
+} from '../lib/checks.ts'
 import { type Command, type Context, main } from '../lib/cli.ts'
 import { checkSettings, readSettings } from '../lib/config.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
@@ -8,7 +15,7 @@ import { isoLocal } from '../lib/format.ts'
 import { annotations, onActions, writeActionsFiles } from '../lib/github-actions.ts'
 import { runningRelease } from '../lib/release.ts'
 import { createShell } from '../lib/run.ts'
-import { connectRemote, type Remote } from '../lib/ssh.ts'
+import { connectRemote } from '../lib/ssh.ts'
 import { parseSeconds, parseSha, parseSite } from '../lib/verify-arguments.ts'
 import { failureList, liveTable, nextCommands, resultLine, resultsJson, summaryLine } from '../lib/verify-report.ts'
 
@@ -56,18 +63,21 @@ await main(COMMAND, async (context) => {
   const url = parseSite(values.url, context)
   const timeoutMs = parseSeconds(values.timeout ?? '60') * 1000
   const expectSha = parseSha(values['expect-sha'])
-  const startedMs = performance.now()
   const over = new AbortController()
-  const remote = expectSha === undefined ? undefined : await connect(context, over.signal)
-  const browser = flags.has('browser') || values.screenshots ? await openBrowser(context) : undefined
+  const closing: (() => Promise<void>)[] = []
   try {
+    const release = expectSha === undefined ? undefined : await connect(context, timeoutMs, over.signal, closing)
+    const browser = flags.has('browser') || values.screenshots ? await openBrowser(context, closing) : undefined
+    const startedMs = performance.now()
     const results = await show(context, {
       url,
       timeoutMs,
       signal: shell.signal,
       ...(expectSha === undefined ? {} : { expectSha }),
-      ...(browser ? { more: browserChecks(browser, url, values.screenshots) } : {}),
-      ...(remote ? { release: () => runningRelease(remote.connection, remote.app, timeoutMs) } : {}),
+      ...(release ? { release } : {}),
+      ...(browser
+        ? { more: browserChecks(browser, url, values.screenshots ? { folder: values.screenshots } : {}) }
+        : {}),
     })
     const tookMs = performance.now() - startedMs
     if (flags.has('json')) context.print(resultsJson(url, results, tookMs))
@@ -80,7 +90,7 @@ await main(COMMAND, async (context) => {
     return EXIT.failed
   } finally {
     over.abort(new Failure('The time is up.'))
-    await Promise.all([remote?.connection.close(), browser?.close()])
+    await Promise.all(closing.map((close) => close()))
   }
 })
 
@@ -100,19 +110,28 @@ async function show({ flags, log, print }: Context, options: VerifyOptions): Pro
   }
 }
 
-/** The server, for questions that end when the verification does. */
-async function connect(context: Context, over: AbortSignal): Promise<{ connection: Remote; app: string }> {
-  const { environment, envFile, shell } = context
+type Closing = (() => Promise<void>)[]
+
+/** How to ask the server; what is asked ends when the verification does. */
+async function connect(
+  { environment, envFile, shell }: Context,
+  timeoutMs: number,
+  over: AbortSignal,
+  closing: Closing,
+): Promise<() => Promise<RunningRelease>> {
   const settings = readSettings(['DOKKU_HOST', 'DEPLOY_USER', 'DOKKU_APP'], environment, envFile)
-  const limited = createShell(shell.env, AbortSignal.any([shell.signal, over]))
-  return { connection: await connectRemote(limited, settings), app: settings.DOKKU_APP }
+  const remote = await connectRemote(createShell(shell.env, AbortSignal.any([shell.signal, over])), settings)
+  closing.push(() => remote.close())
+  return () => runningRelease(remote, settings.DOKKU_APP, timeoutMs)
 }
 
-async function openBrowser({ shell, environment, values }: Context): Promise<Browser> {
+async function openBrowser({ shell, environment, values }: Context, closing: Closing): Promise<Browser> {
   const file = await findBrowser(shell.env.PATH ?? '')
   if (values.screenshots !== undefined) await prepareFolder(values.screenshots)
   // A private authority that Node is told of is unknown to the browser; the TLS check judges the certificate.
-  return startBrowser(shell, file, Boolean(environment.NODE_EXTRA_CA_CERTS))
+  const browser = await startBrowser(shell, file, Boolean(environment.NODE_EXTRA_CA_CERTS))
+  closing.push(() => browser.close())
+  return browser
 }
 
 async function tellActions(

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { browserArgs, findBrowser } from '../lib/browser.ts'
+import { browserArgs, findBrowser, startBrowser } from '../lib/browser.ts'
+import { browserChecks } from '../lib/browser-checks.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
-import { answer, createAuthority, html, json, MAP_BODY, type Site, startSite } from './support/site.ts'
+import { createShell } from '../lib/run.ts'
+import { answer, createAuthority, type Handler, html, json, MAP_BODY, type Site, startSite } from './support/site.ts'
 import { verify } from './support/verify.ts'
 
 const PATH = '/usr/local/bin:/usr/bin:/bin'
@@ -52,7 +54,7 @@ let site: Site
 let dir = ''
 /** Runs the script; nothing of the browser may be left when it has ended. */
 const look = async (args: string[] = [], options: Parameters<typeof verify>[1] = {}): ReturnType<typeof verify> => {
-  const result = await verify(['--url', site.url, '--browser', '--timeout', '3', ...args], {
+  const result = await verify(['--url', site.url, '--browser', ...args], {
     ...options,
     env: { TMPDIR: dir, ...options.env },
   })
@@ -88,41 +90,6 @@ run('what a person sees is green, and kept as PNGs', async () => {
     assert.equal([png.readUInt32BE(16), png.readUInt32BE(20)], [1280, 960])
   }
 })
-run('without --screenshots nothing is kept', async () => {
-  const { exitCode, stdout } = await look(['--json', '--timeout', '20'])
-  assert.is(exitCode, 0, stdout)
-  assert.is(JSON.parse(stdout).checks.length, 10)
-})
-run('a stylesheet that changes nothing, and markers that are not drawn, are red', async () => {
-  site.set('/static/css/app.css', answer(200, 'text/css', '.unused { color: red }'))
-  site.set('/map/', html(MAP_BODY.replace("'leaflet-marker-icon'", "'other'")))
-  const shots = join(dir, 'bad')
-  const { exitCode, stdout } = await look(['--screenshots', shots])
-  assert.equal(readdirSync(shots).sort(), ['home.png', 'map.png'])
-  assert.is(exitCode, 1)
-  assert.match(stdout, /^pass {2}homepage with styles/m)
-  assert.match(stdout, /^pass {2}map with markers/m)
-  assert.match(stdout, /^fail {2}home in a browser .*changes nothing/m)
-  assert.match(stdout, /^fail {2}map in a browser .*no marker is drawn/m)
-})
-run('a stylesheet that the page forbids, and a map whose script fails, are red', async () => {
-  const markup = `<html><head><meta http-equiv="Content-Security-Policy" content="style-src 'none'"><link rel="stylesheet" href="/static/css/app.css"></head><body><h1>Hi</h1></body></html>`
-  site.set('/', answer(200, 'text/html', markup))
-  site.set('/map/', html(MAP_BODY.replace('fetch(', 'L.map(')))
-  const { exitCode, stdout } = await look()
-  assert.is(exitCode, 1)
-  assert.match(stdout, /^pass {2}homepage with styles/m)
-  assert.match(stdout, /^fail {2}home in a browser .*no stylesheet of the site is in force/m)
-  assert.match(stdout, /^fail {2}map in a browser .*a script of the page failed: ReferenceError: L is not defined/m)
-})
-run('markers out of sight, and a page that never comes, are red', async () => {
-  site.set('/', () => {})
-  site.set('/map/', html(MAP_BODY.replace('(longitude + 15)', '(longitude + 1500)')))
-  const { exitCode, stdout } = await look()
-  assert.is(exitCode, 1)
-  assert.match(stdout, /^fail {2}home in a browser/m)
-  assert.match(stdout, /^fail {2}map in a browser .*no marker is drawn \(4 out of sight\)/m)
-})
 run('a page that comes up later is green', async () => {
   let left = 3
   site.set('/map/libraries.geojson', (request, response) =>
@@ -137,13 +104,100 @@ run('a certificate that only Node knows of does not stop the browser', async () 
   const authority = createAuthority()
   const secure = await startSite({ tls: authority.issue('IP:127.0.0.1', 90) })
   try {
-    const { exitCode, stdout } = await look(['--url', secure.url, '--timeout', '20'], {
+    const { exitCode, stdout } = await look(['--json', '--url', secure.url, '--timeout', '20'], {
       env: { NODE_EXTRA_CA_CERTS: authority.caFile },
     })
     assert.is(exitCode, 0, stdout)
+    assert.is(JSON.parse(stdout).checks.length, 10)
   } finally {
     await secure.stop()
   }
+})
+const FORBIDDEN = `<html><head><meta http-equiv="Content-Security-Policy" content="style-src 'none'"><link rel="stylesheet" href="/static/css/app.css"></head><body><h1>Hi</h1></body></html>`
+const BROKEN: [promise: string, name: 'home' | 'map', routes: Record<string, Handler>, seen: RegExp][] = [
+  [
+    'a stylesheet that changes nothing',
+    'home',
+    { '/static/css/app.css': answer(200, 'text/css', '.unused { color: red }') },
+    /changes nothing/,
+  ],
+  [
+    'a stylesheet of another type',
+    'home',
+    { '/static/css/app.css': html('<h1>Hi</h1>') },
+    /no stylesheet of the site is in force/,
+  ],
+  [
+    'a stylesheet that the page forbids',
+    'home',
+    { '/': answer(200, 'text/html', FORBIDDEN) },
+    /no stylesheet of the site is in force/,
+  ],
+  ['an error page with styles', 'home', { '/': html('<h1>Oh</h1>', { status: 500 }) }, /the page answered 500/],
+  ['no map', 'map', { '/map/': html('<h1>Explore</h1>') }, /no element #libraries-map/],
+  [
+    'markers that are not drawn',
+    'map',
+    { '/map/': html(MAP_BODY.replace("'leaflet-marker-icon'", "'other'")) },
+    /no marker is drawn$/,
+  ],
+  [
+    'markers out of sight',
+    'map',
+    { '/map/': html(MAP_BODY.replace('(longitude + 15)', '(longitude + 1500)')) },
+    /no marker is drawn \(4 out of sight\)/,
+  ],
+  [
+    'markers without a size',
+    'map',
+    { '/map/': html(`<style>.leaflet-marker-icon { display: none !important }</style>${MAP_BODY}`) },
+    /no marker is drawn \(4 out of sight\)/,
+  ],
+  [
+    'data without features',
+    'map',
+    { '/map/libraries.geojson': json({ type: 'FeatureCollection', features: [] }) },
+    /no marker is drawn/,
+  ],
+  [
+    'a script that fails',
+    'map',
+    { '/map/': html(MAP_BODY.replace('fetch(', 'L.map(')) },
+    /a script of the page failed: ReferenceError: L is not defined/,
+  ],
+]
+run('what a person would not see is red, and kept as it is', async () => {
+  const environment = { PATH, HOME: dir }
+  const opened = await startBrowser(
+    createShell(environment, new AbortController().signal),
+    await findBrowser(PATH),
+    false,
+  )
+  try {
+    const checks = browserChecks(opened, site.url, { folder: dir, settleMs: 700 })
+    for (const [promise, name, routes, seen] of BROKEN) {
+      for (const [path, handler] of Object.entries(routes)) site.set(path, handler)
+      rmSync(join(dir, `${name}.png`), { force: true })
+      const saw = await checks
+        .find((check) => check.name === `${name} in a browser`)
+        ?.run(AbortSignal.timeout(15_000))
+        .then(
+          () => 'pass',
+          (error: Error) => error.message,
+        )
+      assert.match(saw ?? '', seen, promise)
+      assert.ok(existsSync(join(dir, `${name}.png`)), promise)
+      site.mend()
+    }
+  } finally {
+    await opened.close()
+  }
+})
+run('a page that never comes is red when the time is up, and is not waited for', async () => {
+  site.set('/', () => {})
+  const { exitCode, stdout } = await look(['--timeout', '3'])
+  assert.is(exitCode, 1)
+  assert.match(stdout, /^fail {2}home in a browser/m)
 })
 for (const [signal, exitCode] of [
   ['SIGINT', 130],
@@ -151,7 +205,7 @@ for (const [signal, exitCode] of [
 ] as const)
   run(`${signal} leaves neither a browser nor its profile`, async () => {
     site.set('/map/', () => {})
-    const result = await look(['--timeout', '30'], { signal, afterMs: 1800 })
+    const result = await look(['--timeout', '30'], { signal })
     assert.is(result.exitCode, exitCode)
   })
 run('a browser that does not start is exit 2', async () => {

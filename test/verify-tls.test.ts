@@ -42,7 +42,10 @@ for (const [promise, subject, days, trusted, code, seen] of [
 ] as const)
   tls(`certificate: ${promise}, after one try`, () =>
     withSite(subject, days, async ({ url }) => {
-      const { exitCode, stdout } = await verify(['--url', url, '--timeout', '0.5'], trusted ? { env } : {})
+      const { exitCode, stdout } = await verify(
+        ['--url', url, '--timeout', code === 0 ? '20' : '1'],
+        trusted ? { env } : {},
+      )
       assert.is(exitCode, code)
       assert.match(stdout, seen)
       assert.not.match(stdout, /TLS .*tries/)
@@ -67,7 +70,7 @@ usual('at the usual ports, plain HTTP must redirect', async () => {
     assert.is(good.exitCode, 0)
     assert.match(good.stdout, /^pass {2}TLS .*plain HTTP redirects to HTTPS \(301\)/m)
     plain.mend()
-    const bad = await verify(['--url', secure.url, '--timeout', '0.5'], { env })
+    const bad = await verify(['--url', secure.url, '--timeout', '1'], { env })
     assert.is(bad.exitCode, 1)
     assert.match(bad.stdout, /^fail {2}TLS .*plain HTTP answered 200/m)
   } finally {

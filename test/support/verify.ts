@@ -11,10 +11,10 @@ export interface VerifyRun {
   stderr: string
 }
 
-/** Runs the real script, with next to no environment, no env file and no terminal; `signal` is sent after a while. */
+/** Runs the real script, with next to no environment, no env file and no terminal; `signal` is sent when its checks run. */
 export const verify = (
   args: readonly string[],
-  { env = {}, signal, afterMs = 0 }: { env?: Record<string, string>; signal?: NodeJS.Signals; afterMs?: number } = {},
+  { env = {}, signal }: { env?: Record<string, string>; signal?: NodeJS.Signals } = {},
 ): Promise<VerifyRun> =>
   new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['--import', TSX, SCRIPT, ...args], {
@@ -27,7 +27,8 @@ export const verify = (
       child[name].setEncoding('utf8').on('data', (text: string) => {
         run[name] += text
       })
-    if (signal) setTimeout(() => child.kill(signal), afterMs)
+    // The first line comes when all checks have been started.
+    if (signal) child.stdout.once('data', () => setTimeout(() => child.kill(signal), 700))
     child.on('error', reject)
     child.on('close', (exitCode) => resolve({ ...run, exitCode }))
   })
