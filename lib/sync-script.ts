@@ -57,7 +57,7 @@ trap 'exit 1' HUP INT TERM PIPE
 # sshd's PATH can be poorer than an administrator's.
 PATH="$PATH:/usr/local/bin:/usr/bin:/bin:/snap/bin"
 node=$(command -v node) || fail "Node is not installed for $(id -un): these scripts need Node 20 or later"
-"$node" -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' ||
+"$node" -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
   fail "Node $("$node" --version) in $node is too old: these scripts need Node 20 or later"
 command -v npm >/dev/null || fail "npm is not installed for $(id -un)"
 
