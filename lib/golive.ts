@@ -5,8 +5,8 @@ import type { Checkout } from './git.ts'
 import { appendEntry, type Entry } from './ledger.ts'
 import type { Log } from './log.ts'
 import type { Plan } from './plan.ts'
-import { explainPush, type Outcome, type Pushed, pushCommit } from './push.ts'
-import { describeState, explainRemote, runningRelease, type ServerState, serverState } from './release.ts'
+import { cleanLine, explainPush, type Outcome, type Pushed, pushCommit } from './push.ts'
+import { describeState, runningRelease, type ServerState, serverState } from './release.ts'
 import { createShell, type Shell } from './run.ts'
 import { connectRemote, type Remote } from './ssh.ts'
 
@@ -113,13 +113,18 @@ const tellAfterInterruption = async (run: Run, plan: Plan): Promise<string> => {
 }
 
 const failedLog = async (remote: Remote, app: string): Promise<string[]> => {
-  const output = await remote.dokku(['logs:failed', app], { timeoutMs: 30_000 }).catch(() => undefined)
-  if (!output || output.exitCode !== 0) {
+  try {
+    const { stdout } = await remote.dokku(['logs:failed', app], { timeoutMs: 30_000 })
+    return stdout
+      .split('\n')
+      .map(cleanLine)
+      .filter((line) => line !== '')
+      .slice(-FAILED_LOG_LINES)
+  } catch {
+    // The push said why, too.
     remote.signal.throwIfAborted()
-    return output ? [explainRemote(output, 'logs:failed', app).message] : []
+    return []
   }
-  const lines = output.stdout.split('\n').filter((line) => line.trim() !== '')
-  return lines.slice(-FAILED_LOG_LINES)
 }
 
 /** Adds what happened to the ledger; if that fails it is a warning: the release runs all the same. */

@@ -76,9 +76,9 @@ if ! complete "$new" || ! proves "$new"; then
   read -r answer && [ "$answer" = uploaded ] || fail "the files did not arrive"
   echo "step npm ci"
   ln -s "$node" "$partial/.node" || fail "$partial can't be written"
-  (cd "$partial" && npm ci --omit=dev --ignore-scripts --prefer-offline --no-audit --no-fund --no-update-notifier) </dev/null >&2 9>&- ||
-    fail "npm ci failed in $partial"
-  proves "$partial" || fail "the new release does not run: $said"
+  (cd "$partial" && npm ci --omit=dev --ignore-scripts --prefer-offline --no-audit --no-fund --no-update-notifier) </dev/null >/dev/null 9>&- ||
+    fail "the packages can't be installed (npm ci)"
+  proves "$partial" || fail "the new release does not run: $(printf '%s\\n' "$said" | grep -v '^ *at ' | head -n 6 | tr '\\n' ' ')"
   if [ -e "$new" ]; then rm -rf "$new" || fail "$new is damaged and can't be removed"; fi
   mv "$partial" "$new" || fail "$new can't be made"
 fi

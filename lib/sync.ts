@@ -106,11 +106,10 @@ const upload = async (remote: Remote, project: string, folder: string): Promise<
   }
 }
 
-/** The last lines of a stderr that say something, npm's own first. */
+/** What a stderr says: the last plain lines, then npm's first errors, which name the cause. */
 const sayWhy = (stderr: string): string => {
-  const lines = stderr
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '' && !/^npm (warn|notice)/i.test(line) && !/complete log of this run/.test(line))
-  return lines.slice(-4).join(' · ')
+  const lines = stderr.split('\n').map((line) => line.trim())
+  const plain = lines.filter((line) => line !== '' && !/^npm /i.test(line))
+  const npm = lines.filter((line) => /^npm error \S/i.test(line) && !/complete log of this run/.test(line))
+  return [...plain.slice(-3), ...npm.slice(0, 3)].join(' · ')
 }
