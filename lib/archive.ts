@@ -42,6 +42,7 @@ export const storeArchive = async (
       throw new Failure('Borg ended before it had read the dump.', 'Try: backup --check')
     })
     await Promise.race([feed(), borgGaveUp])
+    log.info(`The dump is whole: ${bytes(dumpBytes)}. Storing ${options.mediaDir}`)
     target.stdin.end()
     const { messages } = await target.result()
     const created = parseCreated(await report)

@@ -108,7 +108,7 @@ export const create = async (
     mediaDir: settings.MEDIA_DIR,
     progress: log.isTerminal,
   }
-  log.info(`Storing the database ${service.database} and ${settings.MEDIA_DIR} as ${options.archive}`)
+  log.info(`Storing the database ${service.database} as ${options.archive}`)
   const archive = await storeArchive(borg, dump, options, stallMs, log)
   log.info(
     `Committed: dump ${bytes(archive.dumpBytes)}, media ${bytes(archive.mediaBytes)}, new ${bytes(archive.newBytes)}`,

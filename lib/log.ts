@@ -65,6 +65,7 @@ export const createLog = (stream: NodeJS.WriteStream): Log => {
     warnings,
     isTerminal,
     redact,
-    addSecrets: (values) => secrets.push(...values.filter((value) => value.length > 0)),
+    // A secret that is a plain word would black out that word everywhere, and so give itself away.
+    addSecrets: (values) => secrets.push(...values.filter((value) => value.length >= 8 && !/^[a-z]+$/i.test(value))),
   }
 }

@@ -66,3 +66,65 @@ export const explainRemote = ({ exitCode, signal, stdout, stderr }: Output, comm
   const how = signal ? `was ended by ${signal}` : `failed with exit status ${exitCode}`
   return new Failure(`dokku ${command} ${how}${said ? `: ${said}` : ' and said nothing.'}`, 'Look: deploy --status')
 }
+
+/**
+ * Git would create an app of a mistyped name, so this is asked before git talks to the server.
+ * @throws Failure when it does not exist
+ */
+export const requireApp = async (remote: Remote, app: string): Promise<void> => {
+  const output = await remote.dokku(['apps:exists', app], { timeoutMs: 60_000 })
+  if (output.exitCode !== 0) throw explainRemote(output, 'apps:exists', app)
+}
+
+/**
+ * The branch whose pushes Dokku deploys. It reports an empty one where nobody set it: then the default, master, counts (0.30),
+ * which later versions report apart.
+ */
+export const deployBranch = async (remote: Remote, app: string): Promise<string> => {
+  for (const flag of ['--git-deploy-branch', '--git-computed-deploy-branch']) {
+    const { exitCode, stdout } = await remote.dokku(['git:report', app, flag], { timeoutMs: 60_000 })
+    if (exitCode === 0 && stdout.trim() !== '') return stdout.trim()
+  }
+  return 'master'
+}
+
+/** Somebody deploys at this moment, or left the lock's file behind: a deploy that was killed, or `apps:lock`. */
+export const isLocked = async (remote: Remote, app: string): Promise<boolean> =>
+  (await remote.dokku(['apps:locked', app], { timeoutMs: 60_000 })).exitCode === 0
+
+/**
+ * The revision that the running web container was made from. It is the container's own word: HEAD lags behind while a push ends,
+ * and the GIT_REV of the app's configuration runs ahead of a failed one. Undefined when the container can't be asked.
+ */
+export const containerRevision = async (remote: Remote, app: string): Promise<string | undefined> => {
+  const { exitCode, stdout } = await remote.dokku(['enter', app, 'web', 'printenv', 'GIT_REV'], { timeoutMs: 60_000 })
+  return exitCode === 0 ? parseSha(stdout) : undefined
+}
+
+/** What the server does and runs, as far as it can be told. */
+export interface ServerState extends RunningRelease {
+  /** A deploy is under way. */
+  locked: boolean
+  /** What the web container says it runs, if it could be asked. */
+  revision: string | undefined
+}
+
+/** @throws SshFailure, Failure */
+export const serverState = async (remote: Remote, app: string): Promise<ServerState> => ({
+  locked: await isLocked(remote, app),
+  ...(await runningRelease(remote, app)),
+  revision: await containerRevision(remote, app),
+})
+
+/** The state in a sentence or two, for whoever wanted `target` to go live. */
+export const describeState = (state: ServerState, target: string): string => {
+  const { locked, sha, revision, running, processes } = state
+  const now = revision ?? sha
+  const name =
+    now === target ? `${now.slice(0, 8)}, the new release,` : now ? `${now.slice(0, 8)}, the old release,` : 'nothing'
+  const runs = `The server runs ${name} (${processes}${running ? '' : ': NOT every process runs'}).`
+  if (locked) return `${runs} Its deploy lock is there: the deploy goes on without us, or was cut off.`
+  if (now === target && sha !== target)
+    return `${runs} Dokku did not get to record it (HEAD is ${sha?.slice(0, 8) ?? 'empty'}): deploy again to set that right.`
+  return runs
+}

@@ -3,13 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Settings } from './config.ts'
 import { EXIT, Failure } from './failure.ts'
-import { createShell, type Env, type Output, type RunOptions, type Shell } from './run.ts'
+import { type Child, createShell, type Env, type Output, type RunOptions, type Shell } from './run.ts'
 
 /** The Dokku host as its two users see it. Every step of a run shares one connection per user, opened by the first that needs it. */
 export interface Remote {
   readonly host: string
   /** The ops user, e.g. `deploy`. */
   readonly user: string
+  /** Aborted when the run is interrupted. */
+  readonly signal: AbortSignal
   /**
    * Runs a command as the ops user; its arguments arrive as they are.
    * @throws SshFailure when the connection could not be made, or broke
@@ -21,6 +23,10 @@ export interface Remote {
    * @throws Error for an argument that would not arrive as it is
    */
   dokku(args: readonly string[], options?: RunOptions): Promise<Output>
+  /** Starts a command as the ops user that is talked to while it runs; its end is judged by `ended`. */
+  start(command: readonly string[]): Child
+  /** Starts a Dokku command whose output is read while it runs. */
+  startDokku(args: readonly string[]): Child
   /**
    * Copies files and folders of this machine into a folder that exists there, as the ops user.
    * @throws SshFailure as `shell` does
@@ -149,28 +155,44 @@ export const connectRemote = async (
   const optionsFor = (login: string): string[] => sshOptions(join(folder, login === 'dokku' ? 'd' : 's'))
   const used = new Set<string>()
 
-  const call = async (login: string, command: readonly string[], options?: RunOptions): Promise<Output> => {
-    used.add(login)
-    const output = await shell.run(command, options)
-    if (output.exitCode === 127 && /\b(ssh|scp): (command )?not found/.test(output.stderr))
+  const judge = (login: string, program: string | undefined, output: Output): Output => {
+    if (output.exitCode === 127 && /\b(ssh|scp): (command )?not found|spawn (ssh|scp) ENOENT/.test(output.stderr))
       throw new Failure('OpenSSH is not installed.', 'Install it: sudo apt-get install openssh-client', EXIT.usage)
     // scp passes ssh's troubles on with an exit status of its own.
-    const failed = output.exitCode === 255 || (command[0] === 'scp' && output.exitCode !== 0)
+    const failed = output.exitCode === 255 || (program === 'scp' && output.exitCode !== 0)
     const trouble = failed ? explainSsh(output.stderr, login, host) : undefined
     if (trouble) throw trouble
     if (output.exitCode === 255 && output.stderr.trim() === '')
       throw new SshFailure('lost', `The connection to ${host} was lost.`, 'Look: deploy --status')
     return output
   }
+  const call = async (login: string, command: readonly string[], options?: RunOptions): Promise<Output> => {
+    used.add(login)
+    return judge(login, command[0], await shell.run(command, options))
+  }
   // The second `--` ends ssh's options once more: it goes on reading them after the destination.
-  const ssh = (login: string, words: string, options?: RunOptions): Promise<Output> =>
-    call(login, ['ssh', '-T', ...optionsFor(login), `${login}@${host}`, '--', words], options)
+  const sshCommand = (login: string, words: string): string[] => [
+    'ssh',
+    '-T',
+    ...optionsFor(login),
+    `${login}@${host}`,
+    '--',
+    words,
+  ]
+
+  const start = (login: string, words: string): Child => {
+    used.add(login)
+    return shell.start(sshCommand(login, words))
+  }
 
   return {
     host,
     user,
-    shell: (command, options) => ssh(user, quoteAll(command), options),
-    dokku: (args, options) => ssh('dokku', dokkuWords(args).join(' '), options),
+    signal: shell.signal,
+    shell: (command, options) => call(user, sshCommand(user, quoteAll(command)), options),
+    dokku: (args, options) => call('dokku', sshCommand('dokku', dokkuWords(args).join(' ')), options),
+    start: (command) => start(user, quoteAll(command)),
+    startDokku: (args) => start('dokku', dokkuWords(args).join(' ')),
     upload: (paths, target, options) =>
       call(user, ['scp', '-q', '-r', ...optionsFor(user), ...paths, `${user}@${host}:${target}`], options),
     gitUrl: (app) => `dokku@${host}:${app}`,

@@ -28,7 +28,6 @@ export const forgottenSuites = (source: string): string[] =>
 
 /** uvu's closing lines; undefined when it printed none. */
 export const parseTotals = (output: string): { total: number; passed: number; skipped: number } | undefined => {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: uvu colours its numbers
   const plain = output.replace(/\u001b\[\d+m/g, '')
   const [total, passed, skipped] = ['Total', 'Passed', 'Skipped'].map(
     (name) => new RegExp(`^ {2}${name}: +(\\d+)$`, 'm').exec(plain)?.[1],

@@ -124,7 +124,8 @@ export const startSandbox = async (): Promise<Sandbox> => {
   }
 
   const start: Sandbox['start'] = (name, args = [], options = {}) =>
-    launch(process.execPath, ['--import', TSX, join(PROJECT, 'scripts', name), ...args], {
+    // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
+    launch(process.execPath, ['--import', TSX, '--', join(PROJECT, 'scripts', name), ...args], {
       ...options,
       env: { OPS_ENV_FILE: envFile, ...options.env },
     })

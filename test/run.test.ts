@@ -1,0 +1,112 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Failure, Interrupted } from '../lib/failure.ts'
+import { createShell, pump } from '../lib/run.ts'
+
+const test = suite('run')
+const env = { PATH: '/usr/bin:/bin' }
+const shell = createShell(env, new AbortController().signal)
+
+test('arguments arrive as they are, whatever they hold', async () => {
+  const args = ['a b', "it's", '$HOME', '`id`', '', '-n', 'x\ny', 'é*?']
+  const { stdout } = await shell.run(['printf', '%s|', ...args])
+  assert.is(stdout, args.map((arg) => `${arg}|`).join(''))
+})
+
+test('stdout and stderr are apart, and the exit status is the program’s', async () => {
+  const output = await shell.run(['sh', '-c', 'echo out; echo err >&2; exit 3'])
+  assert.equal([output.exitCode, output.stdout, output.stderr], [3, 'out\n', 'err\n'])
+  assert.is((await shell.run(['no-such-program'])).exitCode, 127)
+  assert.is((await shell.start(['no-such-program']).ended).exitCode, 127)
+})
+
+test('a program that reads stdin gets its end, not a hang', async () => {
+  assert.is((await shell.run(['cat'])).stdout, '')
+  assert.is((await shell.run(['cat'], { input: 'text' })).stdout, 'text')
+})
+
+test('a child gets the given environment and nothing else', async () => {
+  process.env.LEAK = 'leak'
+  const { stdout } = await shell.run(['env'], { env: { SECRET: 's' } })
+  assert.match(stdout, /^SECRET=s$/m)
+  assert.not.match(stdout, /LEAK/)
+})
+
+test('an interruption ends the program and what it started', async () => {
+  const interruption = new AbortController()
+  const running = createShell(env, interruption.signal).run(['sh', '-c', 'sleep 98.76 & wait'])
+  await sleep(100)
+  interruption.abort(new Interrupted('SIGTERM'))
+  const error = await running.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.instance(error, Interrupted)
+  assert.is((await shell.run(['pgrep', '-f', 'sleep 98.7[6]'])).stdout, '')
+})
+
+test('a program that does not answer in time is ended, and that is said', async () => {
+  const error = await shell.run(['sleep', '97'], { timeoutMs: 100 }).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.instance(error, Failure)
+  assert.match((error as Failure).message, /sleep did not answer within 0.1 s/)
+})
+
+test('a pump carries every byte, and its memory does not grow with them', async () => {
+  const source = shell.start(['head', '-c', '400000000', '/dev/zero'])
+  const target = shell.start(['sh', '-c', 'wc -c >&2'])
+  const before = process.memoryUsage().rss
+  const count = await pump(source, target, 5000)
+  target.stdin.end()
+  assert.is(count, 400_000_000)
+  assert.is((await target.ended).stderr.trim(), '400000000')
+  assert.ok(process.memoryUsage().rss - before < 100e6)
+})
+
+test('a pump says which side has stalled', async () => {
+  for (const [from, to, says] of [
+    [['sleep', '96'], ['cat'], /source gave no data/],
+    [['cat', '/dev/zero'], ['sleep', '96'], /target took no data/],
+  ] as const) {
+    const [source, target] = [shell.start(from), shell.start(to)]
+    const error = await pump(source, target, 300).then(
+      () => new Error('it did not stall'),
+      (reason: Error) => reason,
+    )
+    await Promise.all([source.stop(), target.stop()])
+    assert.match(error.message, says)
+  }
+})
+
+test('when this process is killed, a guarded child is ended before it sees the end of its input', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-run-'))
+  const said = join(folder, 'said')
+  const child = `trap 'echo TERM > ${said}; exit' TERM; echo ready; while read -r line; do :; done; echo EOF > ${said}`
+  const program = `import { createShell } from ${JSON.stringify(fileURLToPath(new URL('../lib/run.ts', import.meta.url)))}
+    const shell = createShell({ PATH: '/usr/bin:/bin' }, new AbortController().signal)
+    const child = shell.start(['sh', '-c', ${JSON.stringify(child)}], { guarded: true })
+    child.stdin.write('half a line')
+    child.stdout.pipe(process.stdout)`
+  const parent = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  await once(parent.stdout, 'data')
+  parent.kill('SIGKILL')
+  await once(parent, 'close')
+  for (let i = 0; i < 50 && !existsSync(said); i++) await sleep(100)
+  await sleep(100)
+  assert.is(readFileSync(said, 'utf8'), 'TERM\n')
+  await rm(folder, { recursive: true })
+})
+
+test.run()
