@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { $ as zx } from 'zx'
@@ -31,6 +31,8 @@ export interface RunOptions {
 export interface StartOptions extends Pick<RunOptions, 'env' | 'cwd' | 'onLine'> {
   /** See `GUARD`. */
   guarded?: boolean
+  /** Gives the program a second pair of pipes, its descriptors 3 and 4. */
+  channel?: boolean
 }
 
 /** A program whose stdin and stdout are streamed. */
@@ -38,6 +40,8 @@ export interface Child {
   readonly pid: number
   readonly stdin: Writable
   readonly stdout: Readable
+  /** The program's file descriptors 3, which it reads, and 4, which it writes: with `channel` alone. */
+  readonly channel?: { input: Writable; output: Readable }
   /** Resolves when the program has ended and its output is closed; never rejects. `stdout` is empty: it was streamed. */
   readonly ended: Promise<Output>
   /** SIGTERM to its process group, SIGKILL after ten seconds; resolves when it has ended. */
@@ -122,11 +126,13 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
       env: { ...env, ...options.env },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       detached: true,
-      stdio: ['pipe', 'pipe', 'pipe'],
-    })
+      stdio: ['pipe', 'pipe', 'pipe', ...(options.channel ? (['pipe', 'pipe'] as const) : [])],
+    }) as ChildProcessWithoutNullStreams
+    const [, , , input, output] = child.stdio as (Writable | Readable | undefined)[]
+    const channel = options.channel ? { input: input as Writable, output: output as Readable } : undefined
     const guard = options.guarded && child.pid ? startGuard(child, env) : undefined
     // A child that ends early breaks the pipe: whoever writes sees it in `ended`, with the reason.
-    child.stdin.on('error', () => {})
+    for (const stream of [child.stdin, input, output]) stream?.on('error', () => {})
     let stderr = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr = (stderr + text).slice(-KEPT_STDERR)
@@ -145,15 +151,25 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
     })
     const stop = async (): Promise<Output> => {
       // What nobody reads to its end never closes, and `ended` would wait for ever.
-      if (child.exitCode !== null || child.signalCode !== null) child.stdout.destroy()
-      else child.once('exit', () => child.stdout.destroy())
+      const close = (): void => {
+        for (const stream of [child.stdout, output]) stream?.destroy()
+      }
+      if (child.exitCode !== null || child.signalCode !== null) close()
+      else child.once('exit', close)
       if (child.pid) await kill(-child.pid, ended)
       return ended
     }
     const onAbort = (): void => void stop()
     signal.addEventListener('abort', onAbort, { once: true })
     void ended.then(() => signal.removeEventListener('abort', onAbort))
-    return { pid: child.pid ?? 0, stdin: child.stdin, stdout: child.stdout, ended, stop }
+    return {
+      pid: child.pid ?? 0,
+      stdin: child.stdin,
+      stdout: child.stdout,
+      ended,
+      stop,
+      ...(channel ? { channel } : {}),
+    }
   }
 
   return { env, signal, run, start }

@@ -1,0 +1,76 @@
+import { appendFile } from 'node:fs/promises'
+import { type CheckResult, isGreen } from './checks.ts'
+import { Failure, reason } from './failure.ts'
+import { duration } from './format.ts'
+import type { Env } from './run.ts'
+
+// https://docs.github.com/actions/reference/workflow-commands-for-github-actions; the escapes are those of @actions/core.
+const escapeData = (text: string): string => text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
+const escapeProperty = (text: string): string => escapeData(text).replaceAll(':', '%3A').replaceAll(',', '%2C')
+
+/** One annotation: a workflow command, to be printed at the start of a line. */
+export const annotation = (level: 'error' | 'warning', title: string, message: string): string =>
+  `::${level} title=${escapeProperty(title)}::${escapeData(message)}`
+
+/** The failures and warnings as annotations. */
+export const annotations = (results: readonly CheckResult[]): string[] => [
+  ...results.flatMap(({ name, verdict, seen }) =>
+    verdict === 'fail' || verdict === 'warn'
+      ? [annotation(verdict === 'fail' ? 'error' : 'warning', `verify: ${name}`, `${name}: ${seen}`)]
+      : [],
+  ),
+  ...(isGreen(results) || results.some(({ verdict }) => verdict === 'fail')
+    ? []
+    : [annotation('error', 'verify', 'no check ran')]),
+]
+
+/** Text for a cell of a Markdown table: neither the table's marks nor anything that would be formatting, HTML or a mention. */
+const cell = (text: string): string =>
+  text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replace(/[\\`*_{}[\]()#+!|~]/g, '\\$&')
+    .replaceAll('@', '&#64;')
+    .replace(/[\r\n]+/g, ' ')
+
+const ICON = { pass: '✅', warn: '⚠️', fail: '❌', skip: '➖' } as const
+
+/** The results as Markdown. */
+export const summaryMarkdown = (url: string, results: readonly CheckResult[]): string =>
+  [
+    `### ${cell(url)} is ${isGreen(results) ? 'verified' : 'NOT verified'}`,
+    '',
+    '| | check | seen | time | tries |',
+    '|---|---|---|--:|--:|',
+    ...results.map(
+      ({ name, verdict, seen, tookMs, tries }) =>
+        `| ${ICON[verdict]} ${verdict} | ${cell(name)} | ${cell(seen)} | ${tries ? duration(tookMs) : ''} | ${tries || ''} |`,
+    ),
+    '',
+    '',
+  ].join('\n')
+
+export const onActions = (environment: Env): boolean => environment.GITHUB_ACTIONS === 'true'
+
+/**
+ * Appends the table to the job's summary and `verified=true|false` to the step's outputs, where the runner names the files.
+ * @throws Failure when one of them can't be written: a later step would act on an answer that is not there
+ */
+export const writeActionsFiles = async (
+  environment: Env,
+  url: string,
+  results: readonly CheckResult[],
+): Promise<void> => {
+  for (const [key, text] of [
+    ['GITHUB_STEP_SUMMARY', summaryMarkdown(url, results)],
+    ['GITHUB_OUTPUT', `verified=${isGreen(results)}\n`],
+  ] as const) {
+    const path = environment[key]
+    if (!path) continue
+    try {
+      await appendFile(path, text)
+    } catch (error) {
+      throw new Failure(`${key} can't be written: ${reason(error)}`)
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Settings } from './config.ts'
+import { Failure, Interrupted, reason } from './failure.ts'
+import type { Checkout } from './git.ts'
+import { appendEntry, type Entry } from './ledger.ts'
+import type { Log } from './log.ts'
+import type { Plan } from './plan.ts'
+import { cleanLine, explainPush, type Outcome, type Pushed, pushCommit } from './push.ts'
+import { describeState, runningRelease, type ServerState, serverState } from './release.ts'
+import { createShell, type Shell } from './run.ts'
+import { connectRemote, type Remote } from './ssh.ts'
+
+/** What deploy and rollback work with once they know what to do. */
+export interface Run {
+  kind: Entry['kind']
+  settings: Settings<'DOKKU_HOST' | 'DEPLOY_USER' | 'OPS_DIR'>
+  shell: Shell
+  log: Log
+  checkout: Checkout
+  remote: Remote
+  who: string
+  startedMs: number
+}
+
+/** How long the server is asked after a connection broke, and after a Ctrl-C. */
+const ASK_MS = 20_000
+const ASK_EVERY_MS = 2000
+const FAILED_LOG_LINES = 30
+
+/**
+ * Pushes the plan's commit and returns when the server runs it; the build's output goes to the log as it comes.
+ * What does not go live is recorded here; what does, by the caller, who knows whether the site passed its checks.
+ *
+ * @throws Failure that says why, what runs now, and what to do
+ * @throws Interrupted after it has said what the server does
+ */
+export const goLive = async (run: Run, plan: Plan): Promise<'deployed' | 'unchanged'> => {
+  const { log, checkout, remote } = run
+  const { app, branch, commit, deployed } = plan
+  if (deployed === commit.sha) return 'unchanged'
+  let pushed: Pushed
+  try {
+    pushed = await pushCommit(checkout, remote, {
+      app,
+      branch,
+      sha: commit.sha,
+      deployed,
+      onLine: (line) => log.raw(`${line}\n`),
+    })
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error
+    log.error('The push was interrupted; asking the server what it does.')
+    log.info(await tellAfterInterruption(run, plan))
+    throw error
+  }
+  const { outcome } = pushed
+  if (outcome === 'unchanged') return outcome
+  if (outcome === 'deployed') return confirmLive(run, plan)
+
+  const state = outcome === 'no-connection' ? undefined : await askServer(remote, app, outcome === 'lost')
+  if (outcome === 'lost' && typeof state === 'object' && state.sha === commit.sha && state.running) {
+    log.warn('The connection was lost during the push, but the server finished the deploy.')
+    return 'deployed'
+  }
+  if (outcome === 'health-failed') pushed.cause.push(...(await failedLog(remote, app)))
+  if (outcome !== 'no-connection') await record(run, plan, outcome, null)
+  const known = typeof state === 'object' ? state : undefined
+  const now = typeof state === 'object' ? describeState(state, commit.sha) : (state ?? 'Nothing was changed there.')
+  throw explainPush(pushed, { app, branch, sha: commit.sha, host: remote.host }, now, known)
+}
+
+/** "Deployed" is said when the server says so, not when git does. */
+const confirmLive = async (run: Run, plan: Plan): Promise<'deployed'> => {
+  const { sha, running, processes } = await runningRelease(run.remote, plan.app)
+  if (sha === plan.commit.sha && running) return 'deployed'
+  await record(run, plan, sha === plan.commit.sha ? 'deployed' : 'refused', false)
+  throw new Failure(
+    sha === plan.commit.sha
+      ? `The push went through, but not every process runs: ${processes}.`
+      : `The push went through, but the server says it runs ${sha ?? 'nothing'}.`,
+    'Look: deploy --status, and: deploy --logs',
+  )
+}
+
+/** @returns a sentence when the server can't be asked */
+const askServer = async (remote: Remote, app: string, patiently: boolean): Promise<ServerState | string> => {
+  const deadline = Date.now() + ASK_MS
+  for (;;) {
+    try {
+      const state = await serverState(remote, app)
+      // A hook whose connection broke takes a moment to notice.
+      if (!patiently || !state.locked || Date.now() > deadline) return state
+    } catch (error) {
+      remote.signal.throwIfAborted()
+      if (!patiently || Date.now() > deadline) return `What runs now can't be asked: ${reason(error)}`
+    }
+    await sleep(ASK_EVERY_MS, undefined, { signal: remote.signal }).catch(() => remote.signal.throwIfAborted())
+  }
+}
+
+const tellAfterInterruption = async (run: Run, plan: Plan): Promise<string> => {
+  const late = AbortSignal.timeout(ASK_MS)
+  const remote = await connectRemote(createShell(run.shell.env, late), run.settings)
+  try {
+    const state = await askServer(remote, plan.app, false)
+    await record({ ...run, remote }, plan, 'interrupted', null)
+    return typeof state === 'string' ? state : `${describeState(state, plan.commit.sha)} Follow it: deploy --status`
+  } catch {
+    return `The server did not say within ${ASK_MS / 1000} s what it does. Ask again: deploy --status`
+  } finally {
+    await remote.close()
+  }
+}
+
+const failedLog = async (remote: Remote, app: string): Promise<string[]> => {
+  try {
+    const { stdout } = await remote.dokku(['logs:failed', app], { timeoutMs: 30_000 })
+    return stdout
+      .split('\n')
+      .map(cleanLine)
+      .filter((line) => line !== '')
+      .slice(-FAILED_LOG_LINES)
+  } catch {
+    // The push said why, too.
+    remote.signal.throwIfAborted()
+    return []
+  }
+}
+
+/** Adds what happened to the ledger; if that fails it is a warning: the release runs all the same. */
+export const record = async (
+  { kind, settings, log, remote, who, startedMs }: Run,
+  { deployed, commit }: Pick<Plan, 'deployed' | 'commit'>,
+  outcome: Outcome | 'interrupted',
+  verified: boolean | null,
+): Promise<void> => {
+  const seconds = Math.round((Date.now() - startedMs) / 1000)
+  const at = new Date().toISOString()
+  const { sha: to, subject } = commit
+  try {
+    const from = deployed ?? null
+    await appendEntry(remote, settings.OPS_DIR, { at, kind, who, from, to, subject, outcome, seconds, verified })
+  } catch (error) {
+    remote.signal.throwIfAborted()
+    log.warn(`This ${kind} is not in the ledger: ${reason(error)}`)
+  }
+}

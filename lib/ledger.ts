@@ -1,0 +1,58 @@
+import { tail } from './dokku.ts'
+import { Failure } from './failure.ts'
+import { quote, type Remote } from './ssh.ts'
+
+/** One line of OPS_DIR/deploys.jsonl: what a deploy or rollback did to production. */
+export interface Entry {
+  /** When it ended, ISO. */
+  at: string
+  kind: 'deploy' | 'rollback' | 'rebuild'
+  who: string
+  /** What ran before; null on the first deployment. */
+  from: string | null
+  to: string
+  subject: string
+  /** `deployed`, `unchanged`, or what kept it from going live (an outcome of push.ts). */
+  outcome: string
+  seconds: number
+  /** The site passed its checks afterwards; null when they were not made. */
+  verified: boolean | null
+}
+
+export const ledgerPath = (opsDir: string): string => `${opsDir}/deploys.jsonl`
+
+/** One line; Dokku's and git's words can't break it, JSON escapes newlines. */
+export const entryLine = (entry: Entry): string => JSON.stringify(entry)
+
+/** Entries, oldest first. A line that is none (a full disk cut it) is passed over. */
+export const parseLedger = (text: string): Entry[] =>
+  text.split('\n').flatMap((line) => {
+    try {
+      const entry = JSON.parse(line) as Entry
+      return typeof entry?.to === 'string' && typeof entry.at === 'string' ? [entry] : []
+    } catch {
+      return []
+    }
+  })
+
+/**
+ * Adds an entry. One short write to a file opened for appending: two writers don't mix.
+ * @throws Failure when it can't be written
+ */
+export const appendEntry = async (remote: Remote, opsDir: string, entry: Entry): Promise<void> => {
+  const file = quote(ledgerPath(opsDir))
+  const command = `mkdir -p ${quote(opsDir)} && printf '%s\\n' "$1" >> ${file}`
+  const output = await remote.shell(['sh', '-c', command, 'ledger', entryLine(entry)], { timeoutMs: 30_000 })
+  if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${tail(output.stderr)}`)
+}
+
+/**
+ * The newest entries, oldest of them first; none when nothing was ever deployed with these scripts.
+ * @throws Failure when the ledger can't be read
+ */
+export const readLedger = async (remote: Remote, opsDir: string, most = 200): Promise<Entry[]> => {
+  const command = `[ ! -e "$1" ] || tail -n ${most} "$1"`
+  const output = await remote.shell(['sh', '-c', command, 'ledger', ledgerPath(opsDir)], { timeoutMs: 30_000 })
+  if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${tail(output.stderr)}`)
+  return parseLedger(output.stdout)
+}

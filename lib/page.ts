@@ -1,0 +1,91 @@
+import { elements, type Form, forms, scan, type Token, textsOf, visibleText } from './html.ts'
+import { type GetOptions, get, type Reply, short, shown, Unexpected } from './request.ts'
+
+/** A whole HTML page that shows what it should, not an error that answers 200. */
+export interface Page {
+  url: URL
+  tokens: Token[]
+  reply: Reply
+}
+
+// Titles, headings and short texts of error and maintenance pages: Django's and this app's, nginx's, Dokku's, Cloudflare's.
+const NOT_THE_SITE =
+  /maintenance|be (right )?back (soon|shortly)|server error|something went wrong|application error|internal error|error \d{3}\b|\b(4\d\d|5\d\d) (error|bad|forbidden|not found|internal|service|gateway)|bad gateway|gateway time-?out|(service|temporarily) unavailable|page not found|^not found$|bad request|web server is down|no app(lication)? found|welcome to nginx|apache2 .*default page|just a moment|attention required|account suspended|disallowedhost|\w+Error at \//i
+const SHORT_TEXT = 400
+
+/**
+ * Gets a page of the site.
+ * @throws Unexpected when it is not 200, not HTML, cut short, empty, or an error page that answers 200
+ */
+export const getPage = async (address: URL, options: GetOptions): Promise<Page> => {
+  const reply = await get(address, options)
+  requireStatus(reply)
+  if (reply.body.trim() === '') throw new Unexpected(`${short(reply.url)} answered 200 with an empty body`)
+  if (!/^(text\/html|application\/xhtml\+xml)$/.test(reply.type))
+    throw new Unexpected(`${short(reply.url)} is ${shown(reply.type) || 'of no content type'}, not HTML`)
+  const tokens = scan(reply.body)
+  const text = visibleText(tokens)
+  const headlines = [
+    ...textsOf(tokens, 'title'),
+    ...textsOf(tokens, 'h1'),
+    ...(text.length <= SHORT_TEXT ? [text] : []),
+  ]
+  const bad = headlines.find((line) => NOT_THE_SITE.test(line))
+  if (bad) throw new Unexpected(`${short(reply.url)} answered 200 with an error page: “${shown(bad, 60)}”`)
+  // Every page of the site ends so: without a Content-Length nothing else tells that it was cut.
+  if (!/<\/html\s*>\s*(<!--[\s\S]*?-->\s*)*$/i.test(reply.body.slice(-2000)))
+    throw new Unexpected(`${short(reply.url)} is cut short: it does not end with </html>`)
+  if (text === '') throw new Unexpected(`${short(reply.url)} shows no text`)
+  return { url: reply.url, tokens, reply }
+}
+
+export const requireStatus = ({ url, status }: Reply): void => {
+  if (status !== 200) throw new Unexpected(`${short(url)} answered ${status}`)
+}
+
+/** The addresses of the stylesheets that apply on a screen, in the page's order. */
+export const stylesheets = ({ url, tokens }: Page): URL[] => {
+  const base = elements(tokens, 'base')[0]?.attributes.get('href')
+  const from = base && URL.canParse(base, url.href) ? new URL(base, url) : url
+  return elements(tokens, 'link').flatMap(({ attributes }) => {
+    const rel = (attributes.get('rel') ?? '').toLowerCase().split(/\s+/)
+    const media = attributes.get('media')?.trim().toLowerCase()
+    const href = attributes.get('href')?.trim()
+    if (!rel.includes('stylesheet') || rel.includes('alternate') || attributes.has('disabled')) return []
+    if (media === 'print' || !href || !URL.canParse(href, from.href)) return []
+    return [new URL(href, from)]
+  })
+}
+
+/** @throws Unexpected when it is not a stylesheet that styles anything */
+export const getStylesheet = async (address: URL, options: GetOptions): Promise<Reply> => {
+  const reply = await get(address, options)
+  requireStatus(reply)
+  const name = short(reply.url)
+  if (reply.body.trim() === '') throw new Unexpected(`${name} is empty`)
+  if (reply.type !== 'text/css')
+    throw new Unexpected(`${name} is ${shown(reply.type) || 'of no content type'}, not text/css`)
+  // What can hold a brace that is not one: comments, strings, addresses.
+  const bare = reply.body.replace(
+    /\/\*[\s\S]*?(\*\/|$)|"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'|\burl\([^)]*\)/g,
+    '',
+  )
+  const [open, close] = [bare.split('{').length - 1, bare.split('}').length - 1]
+  if (bare.trimStart().startsWith('<')) throw new Unexpected(`${name} is HTML that calls itself text/css`)
+  if (open === 0) throw new Unexpected(`${name} holds no rule`)
+  if (open > close) throw new Unexpected(`${name} is cut short: its last rule is not closed`)
+  return reply
+}
+
+/** The page's forms with a password field that are sent to the site itself. */
+export const passwordForms = ({ url, tokens }: Page): Form[] =>
+  forms(tokens).filter(({ attributes, inputs }) => {
+    const action = attributes.get('action')?.trim() || url.href
+    const isOurs = URL.canParse(action, url.href) && new URL(action, url).origin === url.origin
+    return isOurs && inputs.some((input) => input.get('type')?.toLowerCase() === 'password')
+  })
+
+/** Whether a form is sent by POST and carries Django's CSRF token. */
+export const isProtected = ({ attributes, inputs }: Form): boolean =>
+  attributes.get('method')?.toLowerCase() === 'post' &&
+  inputs.some((input) => input.get('name') === 'csrfmiddlewaretoken' && Boolean(input.get('value')?.trim()))

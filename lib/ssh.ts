@@ -1,0 +1,214 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Settings } from './config.ts'
+import { EXIT, Failure } from './failure.ts'
+import { type Child, createShell, type Env, type Output, type RunOptions, type Shell } from './run.ts'
+
+/** The Dokku host as its two users see it. Every step of a run shares one connection per user, opened by the first that needs it. */
+export interface Remote {
+  readonly host: string
+  /** The ops user, e.g. `deploy`. */
+  readonly user: string
+  /** Aborted when the run is interrupted. */
+  readonly signal: AbortSignal
+  /**
+   * Runs a command as the ops user; its arguments arrive as they are.
+   * @throws SshFailure when the connection could not be made, or broke
+   */
+  shell(command: readonly string[], options?: RunOptions): Promise<Output>
+  /**
+   * Runs a Dokku command as user `dokku`.
+   * @throws SshFailure as `shell` does
+   * @throws Error for an argument that would not arrive as it is
+   */
+  dokku(args: readonly string[], options?: RunOptions): Promise<Output>
+  /** Starts a command as the ops user that is talked to while it runs; its end is judged by `ended`. */
+  start(command: readonly string[]): Child
+  /** Starts a Dokku command whose output is read while it runs. */
+  startDokku(args: readonly string[]): Child
+  /**
+   * Copies files and folders of this machine into a folder that exists there, as the ops user.
+   * @throws SshFailure as `shell` does
+   */
+  upload(paths: readonly string[], folder: string, options?: RunOptions): Promise<Output>
+  /** The app's repository as git names it. */
+  gitUrl(app: string): string
+  /** Makes git use the shared connection. */
+  gitEnv(): Env
+  /** Ends the connections. Safe to call after an interruption, and twice. */
+  close(): Promise<void>
+}
+
+/** Why there is no answer from the host. `lost`: the connection was there, and what it carried may still be going on. */
+export type SshTrouble = 'host-key' | 'login' | 'unreachable' | 'lost'
+
+export class SshFailure extends Failure {
+  override name = 'SshFailure'
+
+  constructor(
+    readonly trouble: SshTrouble,
+    message: string,
+    hint: string,
+  ) {
+    super(message, hint)
+  }
+}
+
+/** Shared connections outlive the command that opened them by this long, should nobody close them (SIGKILL). */
+const PERSIST = '2m'
+const CLOSE_TIMEOUT_MS = 5000
+
+/**
+ * The options of every ssh and scp. A host key must be known already, and nothing asks: a question would hang in CI.
+ * A dead connection is noticed within a minute; the sshd answers even while a build is silent.
+ */
+export const sshOptions = (controlPath: string): string[] =>
+  [
+    'BatchMode=yes',
+    'StrictHostKeyChecking=yes',
+    'ConnectTimeout=15',
+    'ServerAliveInterval=15',
+    'ServerAliveCountMax=4',
+    'ControlMaster=auto',
+    `ControlPath=${controlPath}`,
+    `ControlPersist=${PERSIST}`,
+  ].flatMap((option) => ['-o', option])
+
+/** One word for a POSIX shell. Not zx's `$'…'`, which dash rejects. */
+export const quote = (word: string): string =>
+  /^[A-Za-z0-9_/.,:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+
+export const quoteAll = (words: readonly string[]): string => words.map(quote).join(' ')
+
+/**
+ * The words of a Dokku command over SSH. Dokku 0.3x splits them with `xargs -n 1`, whose echo swallows -n and -e; quotes and
+ * backslashes are read once more, blanks split, and nothing of that is reported.
+ * @throws Error for a word that would not arrive
+ */
+export const dokkuWords = (args: readonly string[]): string[] => {
+  for (const arg of args)
+    if (!/^[A-Za-z0-9_/.,:=@%+-]+$/.test(arg) || /^-[neE]+$/.test(arg) || arg === '--help')
+      throw new Error(`Dokku would not get this argument over SSH as it is: ${JSON.stringify(arg)}`)
+  return [...args]
+}
+
+/** What ssh's exit status 255 means; undefined when the words are not ssh's own. Texts of OpenSSH 8 to 10. */
+export const explainSsh = (stderr: string, user: string, host: string): SshFailure | undefined => {
+  const said = (pattern: RegExp): string | undefined =>
+    stderr
+      .split('\n')
+      .find((line) => pattern.test(line))
+      ?.trim()
+  const scan = `ssh-keyscan ${host} | ssh-keygen -lf -`
+  const pin = `Compare its fingerprints with the server's own (there: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub). If they agree: ssh-keyscan ${host} >> ~/.ssh/known_hosts; in CI, put these lines into the secret DOKKU_KNOWN_HOSTS.`
+  if (/IDENTIFICATION HAS CHANGED|POSSIBLE DNS SPOOFING/.test(stderr))
+    return new SshFailure(
+      'host-key',
+      `The host key of ${host} is not the one that is pinned: the server was reinstalled, or this is another machine.`,
+      `Nothing was sent. See the keys it shows: ${scan}\n${pin}\nThe old one goes with: ssh-keygen -R ${host}`,
+    )
+  if (/Host key verification failed|host key is known for|Host key .* is revoked/.test(stderr))
+    return new SshFailure(
+      'host-key',
+      `The host key of ${host} is not known here, so it can't be told from an impostor.`,
+      `See the keys it shows: ${scan}\n${pin}`,
+    )
+  const denied = said(
+    /Permission denied \(|Too many authentication failures|No supported authentication|no such identity/,
+  )
+  if (denied)
+    return new SshFailure(
+      'login',
+      `${user}@${host} does not accept this machine's SSH key: ${denied}`,
+      user === 'dokku'
+        ? `Add the public key there: cat KEY.pub | ssh root@${host} dokku ssh-keys:add NAME. What is offered: ssh -v ${user}@${host}`
+        : `Add the public key to ~${user}/.ssh/authorized_keys there. What is offered: ssh -v ${user}@${host}`,
+    )
+  const away = said(
+    /Could not resolve hostname|Connection refused|Connection timed out|Operation timed out|No route to host|Network is unreachable|during banner exchange|kex_exchange_identification|Connection closed by .* port|Connection reset by .* port/,
+  )
+  if (away) return new SshFailure('unreachable', `${host} can't be reached: ${away}`, `Try: ssh -v ${user}@${host}`)
+  const lost = said(
+    /client_loop|not responding|Broken pipe|closed by remote host|mux_client|Connection to .* closed|Connection closed|Connection reset|Read from remote host|Shared connection to|lost connection/i,
+  )
+  if (lost)
+    return new SshFailure(
+      'lost',
+      `The connection to ${host} was lost: ${lost}`,
+      'What was going on there may still go on. Look: deploy --status',
+    )
+  return
+}
+
+/**
+ * Prepares connections to DOKKU_HOST; none is made yet. ssh, scp and the user's own configuration are found as at the prompt.
+ * Whoever calls this closes it, in a `finally`.
+ */
+export const connectRemote = async (
+  shell: Shell,
+  { DOKKU_HOST: host, DEPLOY_USER: user }: Settings<'DOKKU_HOST' | 'DEPLOY_USER'>,
+): Promise<Remote> => {
+  // A socket's path holds 104 bytes at most (macOS), of which ssh wants 17 for a suffix of its own.
+  const base = tmpdir().length > 50 ? '/tmp' : tmpdir()
+  const folder = await mkdtemp(join(base, 'bc-ssh-'))
+  const optionsFor = (login: string): string[] => sshOptions(join(folder, login === 'dokku' ? 'd' : 's'))
+  const used = new Set<string>()
+
+  const judge = (login: string, program: string | undefined, output: Output): Output => {
+    if (output.exitCode === 127 && /\b(ssh|scp): (command )?not found|spawn (ssh|scp) ENOENT/.test(output.stderr))
+      throw new Failure('OpenSSH is not installed.', 'Install it: sudo apt-get install openssh-client', EXIT.usage)
+    // scp passes ssh's troubles on with an exit status of its own.
+    const failed = output.exitCode === 255 || (program === 'scp' && output.exitCode !== 0)
+    const trouble = failed ? explainSsh(output.stderr, login, host) : undefined
+    if (trouble) throw trouble
+    if (output.exitCode === 255 && output.stderr.trim() === '')
+      throw new SshFailure('lost', `The connection to ${host} was lost.`, 'Look: deploy --status')
+    return output
+  }
+  const call = async (login: string, command: readonly string[], options?: RunOptions): Promise<Output> => {
+    used.add(login)
+    return judge(login, command[0], await shell.run(command, options))
+  }
+  // The second `--` ends ssh's options once more: it goes on reading them after the destination.
+  const sshCommand = (login: string, words: string): string[] => [
+    'ssh',
+    '-T',
+    ...optionsFor(login),
+    `${login}@${host}`,
+    '--',
+    words,
+  ]
+
+  const start = (login: string, words: string): Child => {
+    used.add(login)
+    return shell.start(sshCommand(login, words))
+  }
+
+  return {
+    host,
+    user,
+    signal: shell.signal,
+    shell: (command, options) => call(user, sshCommand(user, quoteAll(command)), options),
+    dokku: (args, options) => call('dokku', sshCommand('dokku', dokkuWords(args).join(' ')), options),
+    start: (command) => start(user, quoteAll(command)),
+    startDokku: (args) => start('dokku', dokkuWords(args).join(' ')),
+    upload: (paths, target, options) =>
+      call(user, ['scp', '-q', '-r', ...optionsFor(user), ...paths, `${user}@${host}:${target}`], options),
+    gitUrl: (app) => `dokku@${host}:${app}`,
+    gitEnv: () => {
+      used.add('dokku')
+      return { GIT_SSH_COMMAND: quoteAll(['ssh', ...optionsFor('dokku')]), GIT_SSH_VARIANT: 'ssh' }
+    },
+    close: async () => {
+      // The run's own signal may have been aborted: its connections are ended all the same.
+      const closing = createShell(shell.env, new AbortController().signal)
+      for (const login of used)
+        await closing
+          .run(['ssh', ...optionsFor(login), '-O', 'exit', `${login}@${host}`], { timeoutMs: CLOSE_TIMEOUT_MS })
+          .catch(() => {})
+      used.clear()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}

@@ -1,0 +1,108 @@
+import { reason } from './failure.ts'
+import { age, plural, printable } from './format.ts'
+import { short } from './git.ts'
+import { type Entry, readLedger } from './ledger.ts'
+import { isLocked, type RunningRelease, runningRelease } from './release.ts'
+import type { Remote } from './ssh.ts'
+
+export interface Status extends RunningRelease {
+  app: string
+  locked: boolean
+  /** Days until the app's certificate on the server expires; undefined when it has none or does not say. */
+  certificateDays: number | undefined
+  deploys: Entry[]
+  newestBackup: string
+  /** The ops release there, or what is in its place. */
+  opsRelease: string
+}
+
+/** `Mar  1 12:00:00 2026 GMT`, as openssl prints it. */
+export const daysUntil = (date: string, now = Date.now()): number | undefined => {
+  const then = Date.parse(date.trim())
+  return Number.isNaN(then) ? undefined : Math.floor((then - now) / 86_400_000)
+}
+
+/** The line about the newest archive in the report of `backup --check --json`. */
+export const newestBackup = (stdout: string): string => {
+  try {
+    const { checks } = JSON.parse(stdout) as { checks: { name: string; verdict: string; detail: string }[] }
+    const check =
+      checks.find(({ name }) => name === 'newest archive') ?? checks.find(({ name }) => name === 'repository')
+    return check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
+  } catch {
+    return 'unknown'
+  }
+}
+
+/**
+ * Asks the server. What the app runs must be known; all else is told as far as it can be.
+ * @throws SshFailure, Failure
+ */
+export const readStatus = async (remote: Remote, app: string, opsDir: string): Promise<Status> => {
+  const [dokku, ops] = await Promise.all([dokkuStatus(remote, app), opsStatus(remote, opsDir)])
+  return { app, ...dokku, ...ops }
+}
+
+const dokkuStatus = async (remote: Remote, app: string) => {
+  const release = await runningRelease(remote, app)
+  const locked = await isLocked(remote, app)
+  const certificate = await remote.dokku(['certs:report', app, '--ssl-expires-at'], { timeoutMs: 30_000 })
+  return { ...release, locked, certificateDays: daysUntil(certificate.exitCode === 0 ? certificate.stdout : '') }
+}
+
+const opsStatus = async (remote: Remote, opsDir: string) => {
+  try {
+    const deploys = await readLedger(remote, opsDir)
+    const current = await remote.shell(['readlink', `${opsDir}/current`])
+    const opsRelease = current.stdout.trim().replace(/^releases\//, '') || 'none: deploy --sync-only'
+    const backup = await remote.shell([`${opsDir.replace(/\/[^/]+$/, '')}/backup`, '--check', '--json'], {
+      timeoutMs: 120_000,
+    })
+    return { deploys, opsRelease, newestBackup: newestBackup(backup.stdout) }
+  } catch (error) {
+    remote.signal.throwIfAborted()
+    return { deploys: [], opsRelease: 'unknown', newestBackup: `unknown: ${reason(error)}` }
+  }
+}
+
+const SHOWN = 5
+
+/** One line of the ledger for people. */
+export const entryText = ({ at, who, from, to, subject, kind, outcome, seconds, verified }: Entry): string =>
+  [
+    age(new Date(at)),
+    who,
+    `${kind} ${from ? short(from) : 'nothing'} → ${short(to)} ${printable(subject)}`,
+    outcome + (verified === null ? '' : verified ? ', verified' : ', NOT verified'),
+    `${seconds} s`,
+  ].join(' · ')
+
+export const describeStatus = (status: Status, now = new Date()): string => {
+  const { app, sha, processes, running, locked, certificateDays, deploys, newestBackup, opsRelease } = status
+  const since = deploys.findLast(({ to, outcome }) => to === sha && outcome === 'deployed')
+  const rows: [string, string][] = [
+    ['runs', sha ? `${short(sha)} ${printable(since?.subject ?? '')}`.trim() : 'nothing: it was never deployed'],
+    ['since', since ? `${since.at} (${age(new Date(since.at), now)}), by ${since.who}` : 'unknown: not in the ledger'],
+    ['processes', `${processes}${running ? '' : ' (NOT every process runs)'}`],
+    ...(locked ? ([['deploy', 'one is under way: Dokku holds the deploy lock']] satisfies [string, string][]) : []),
+    [
+      'certificate',
+      certificateDays === undefined
+        ? 'unknown'
+        : certificateDays < 0
+          ? 'EXPIRED'
+          : `${plural(certificateDays, 'day')} left`,
+    ],
+    ['backup', newestBackup],
+    ['ops scripts', opsRelease],
+  ]
+  return [
+    app,
+    ...rows.map(([name, value]) => `  ${name.padEnd(12)} ${value}`),
+    ...(deploys.length > 0 ? ['last deploys'] : []),
+    ...deploys
+      .slice(-SHOWN)
+      .reverse()
+      .map((entry) => `  ${entryText(entry)}`),
+  ].join('\n')
+}

@@ -1,0 +1,102 @@
+import { failedChecks, isGreen, verifySite } from './checks.ts'
+import type { Context } from './cli.ts'
+import { VERSION } from './cli.ts'
+import { type CloudflareSettings, purgeCache } from './cloudflare.ts'
+import type { Settings } from './config.ts'
+import { Failure } from './failure.ts'
+import { plural } from './format.ts'
+import { runningRelease } from './release.ts'
+import type { Remote } from './ssh.ts'
+import { syncRelease } from './sync.ts'
+import { resultLine } from './verify-report.ts'
+
+/** What comes after a release runs: nothing of it takes the release back, and all of it is tried. */
+export interface Steps {
+  /** What each step that went well has to say. */
+  readonly done: readonly string[]
+  /** The names of those that did not. */
+  readonly failed: readonly string[]
+  /** A step whose failure is a warning. */
+  may(otherwise: string, step: () => Promise<string>): Promise<boolean>
+  /** A step whose failure is one of the whole run, at its end. */
+  must(name: string, step: () => Promise<string>): Promise<boolean>
+}
+
+export const createSteps = ({ log, shell }: Pick<Context, 'log' | 'shell'>): Steps => {
+  const done: string[] = []
+  const failed: string[] = []
+  const attempt = async (step: () => Promise<string>, otherwise: (failure: Failure) => void): Promise<boolean> => {
+    try {
+      done.push(await step())
+      return true
+    } catch (error) {
+      shell.signal.throwIfAborted()
+      if (!(error instanceof Failure)) throw error
+      otherwise(error)
+      return false
+    }
+  }
+  return {
+    done,
+    failed,
+    may: (otherwise, step) =>
+      attempt(step, ({ message, hint }) => {
+        log.warn(`${otherwise}: ${message}`)
+        if (hint) log.info(hint)
+      }),
+    must: (name, step) =>
+      attempt(step, ({ message, hint }) => {
+        failed.push(name)
+        log.error(message)
+        if (hint) log.info(hint)
+      }),
+  }
+}
+
+/** @throws Failure with the reason; the server keeps the ops scripts it has */
+export const syncStep = async ({ log }: Pick<Context, 'log'>, remote: Remote, opsDir: string): Promise<string> => {
+  const { release, changed } = await syncRelease(remote, { opsDir, version: VERSION, log })
+  const said = `ops scripts ${changed ? 'synced' : 'unchanged'} (${release})`
+  log.info(`Sync: ${said}.`)
+  return said
+}
+
+/** @throws Failure with Cloudflare's words */
+export const purgeStep = async (
+  { log, shell }: Pick<Context, 'log' | 'shell'>,
+  settings: CloudflareSettings,
+): Promise<string> => {
+  const purged = await purgeCache(settings, log, shell.signal)
+  const said = purged ? 'cache purged' : 'cache purge skipped (CLOUDFLARE_ZONE_ID and CLOUDFLARE_API_TOKEN are not set)'
+  log.info(`Purge: ${said}.`)
+  return said
+}
+
+const VERIFY_TIMEOUT_MS = 60_000
+
+/**
+ * Looks at the site, and asks the server whether it runs `sha`.
+ * @throws Failure that names the checks that failed
+ */
+export const verifyStep = async (
+  { log, shell }: Pick<Context, 'log' | 'shell'>,
+  remote: Remote,
+  { SITE_URL: url, DOKKU_APP: app }: Settings<'SITE_URL' | 'DOKKU_APP'>,
+  sha: string,
+): Promise<string> => {
+  log.status(`Verifying ${url}`)
+  const results = await verifySite({
+    url,
+    timeoutMs: VERIFY_TIMEOUT_MS,
+    signal: shell.signal,
+    expectSha: sha,
+    release: () => runningRelease(remote, app),
+    onResult: (result) => log.info(resultLine(result, log.isTerminal)),
+  })
+  const failed = failedChecks(results)
+  if (isGreen(results)) return `verified (${plural(results.length, 'check')})`
+  throw new Failure(
+    `${url} fails ${plural(failed.length, 'check')}: ${failed.map(({ name }) => name).join(', ')}.`,
+    'Look: deploy --logs. Back to an earlier release: rollback',
+  )
+}

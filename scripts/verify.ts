@@ -1,0 +1,148 @@
+import { type Browser, findBrowser, startBrowser } from '../lib/browser.ts'
+import { browserChecks, prepareFolder } from '../lib/browser-checks.ts'
+import {
+  type CheckResult,
+  checksFor,
+  isGreen,
+  type RunningRelease,
+  type VerifyOptions,
+  verifySite,
+} from '../lib/checks.ts'
+import { type Command, type Context, main } from '../lib/cli.ts'
+import { checkSettings, readSettings } from '../lib/config.ts'
+import { EXIT, Failure } from '../lib/failure.ts'
+import { isoLocal } from '../lib/format.ts'
+import { annotations, onActions, writeActionsFiles } from '../lib/github-actions.ts'
+import { runningRelease } from '../lib/release.ts'
+import { createShell } from '../lib/run.ts'
+import { connectRemote } from '../lib/ssh.ts'
+import { parseSeconds, parseSha, parseSite } from '../lib/verify-arguments.ts'
+import { failureList, liveTable, nextCommands, resultLine, resultsJson, summaryLine } from '../lib/verify-report.ts'
+
+const COMMAND: Command = {
+  name: 'verify',
+  switches: ['browser', 'json'],
+  options: ['url', 'timeout', 'expect-sha', 'screenshots'],
+  help: `
+Usage: verify [--url URL] [--timeout SECONDS] [--expect-sha SHA] [--browser]
+              [--screenshots DIR] [--json] [--env-file PATH]
+
+Looks at the site as a visitor would, and is green only when it works: homepage
+and stylesheet, login, map data, admin, health, certificate. All checks run at
+the same time, each until it passes or the time is up. It changes nothing, and
+never rolls back by itself.
+
+  --url URL          The site; else $SITE_URL, else https://bookcorners.org.
+  --timeout SECONDS  How long to go on trying (60).
+  --expect-sha SHA   Also ask the server, as dokku@$DOKKU_HOST over SSH, whether
+                     it runs this commit (7 to 40 digits) and its processes.
+  --browser          Also open home and map in an installed Chrome or Chromium:
+                     is the stylesheet applied, is a marker drawn?
+  --screenshots DIR  Keep home.png and map.png there; implies --browser.
+  --json             Print the result as one JSON object (times in seconds).
+  --env-file PATH    Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
+                     None is needed.
+  --version, --help
+
+On GitHub Actions: annotations, a table in the job's summary, and the output
+verified=true or verified=false.
+
+Exit status: 0 all checks passed (warnings are shown), 1 a check failed, 2 usage
+or configuration error, 130/143 interrupted.
+
+Examples:
+  verify
+  verify --expect-sha $(git rev-parse HEAD)       after a deploy
+  verify --url http://localhost:8000 --timeout 5  a site on this machine
+  verify --screenshots /tmp/shots                 and look at it yourself
+`,
+}
+
+await main(COMMAND, async (context) => {
+  const { flags, values, log, shell, environment } = context
+  const url = parseSite(values.url, context)
+  const timeoutMs = parseSeconds(values.timeout ?? '60') * 1000
+  const expectSha = parseSha(values['expect-sha'])
+  const over = new AbortController()
+  const closing: (() => Promise<void>)[] = []
+  try {
+    const release = expectSha === undefined ? undefined : await connect(context, timeoutMs, over.signal, closing)
+    const browser = flags.has('browser') || values.screenshots ? await openBrowser(context, closing) : undefined
+    const startedMs = performance.now()
+    const results = await show(context, {
+      url,
+      timeoutMs,
+      signal: shell.signal,
+      ...(expectSha === undefined ? {} : { expectSha }),
+      ...(release ? { release } : {}),
+      ...(browser
+        ? { more: browserChecks(browser, url, values.screenshots ? { folder: values.screenshots } : {}) }
+        : {}),
+    })
+    const tookMs = performance.now() - startedMs
+    if (flags.has('json')) context.print(resultsJson(url, results, tookMs))
+    else context.print(`${process.stdout.isTTY ? '' : `${isoLocal(new Date())} `}${summaryLine(url, results, tookMs)}`)
+    if (onActions(environment)) await tellActions(context, url, results)
+    if (isGreen(results)) return EXIT.done
+    log.error(`What failed:\n${failureList(results)}`)
+    const { settings } = checkSettings(['DOKKU_HOST', 'DOKKU_APP'], environment, context.envFile)
+    log.info(nextCommands(settings.DOKKU_APP ?? 'book-corners', settings.DOKKU_HOST))
+    return EXIT.failed
+  } finally {
+    over.abort(new Failure('The time is up.'))
+    await Promise.all(closing.map((close) => close()))
+  }
+})
+
+/** Runs the checks and shows them as they come: a live table at a terminal, lines in a log. */
+async function show({ flags, log, print }: Context, options: VerifyOptions): Promise<CheckResult[]> {
+  if (flags.has('json')) return verifySite(options)
+  if (!process.stdout.isTTY)
+    return verifySite({ ...options, onResult: (result) => print(log.redact(resultLine(result))) })
+  const names = checksFor(options).map(({ name }) => name)
+  const table = liveTable(names, process.stdout)
+  try {
+    const results = await verifySite({ ...options, onResult: table.settle, onRetry: table.retry })
+    table.finish()
+    return results
+  } finally {
+    table.stop()
+  }
+}
+
+type Closing = (() => Promise<void>)[]
+
+/** How to ask the server; what is asked ends when the verification does. */
+async function connect(
+  { environment, envFile, shell }: Context,
+  timeoutMs: number,
+  over: AbortSignal,
+  closing: Closing,
+): Promise<() => Promise<RunningRelease>> {
+  const settings = readSettings(['DOKKU_HOST', 'DEPLOY_USER', 'DOKKU_APP'], environment, envFile)
+  const remote = await connectRemote(createShell(shell.env, AbortSignal.any([shell.signal, over])), settings)
+  closing.push(() => remote.close())
+  return () => runningRelease(remote, settings.DOKKU_APP, timeoutMs)
+}
+
+async function openBrowser({ shell, environment, values }: Context, closing: Closing): Promise<Browser> {
+  const file = await findBrowser(shell.env.PATH ?? '')
+  if (values.screenshots !== undefined) await prepareFolder(values.screenshots)
+  // A private authority that Node is told of is unknown to the browser; the TLS check judges the certificate.
+  const browser = await startBrowser(shell, file, Boolean(environment.NODE_EXTRA_CA_CERTS))
+  closing.push(() => browser.close())
+  return browser
+}
+
+async function tellActions(
+  { environment, flags, log, print }: Context,
+  url: string,
+  results: CheckResult[],
+): Promise<void> {
+  // The runner reads commands from both streams; a JSON object has stdout for itself.
+  for (const line of annotations(results)) {
+    if (flags.has('json')) log.raw(`${line}\n`)
+    else print(line)
+  }
+  await writeActionsFiles(environment, url, results)
+}

@@ -1,0 +1,321 @@
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type Cloudflare, startCloudflare, TOKEN } from './support/cloudflare.ts'
+import type { Output } from './support/sandbox.ts'
+import { readJsonLines, type Server, startServer } from './support/server.ts'
+import { answer, type Site, startSite } from './support/site.ts'
+
+const test = suite('deploy')
+let server: Server
+let site: Site
+let cloudflare: Cloudflare
+
+const deploy = (args: readonly string[] = [], env: Record<string, string> = {}): Promise<Output> =>
+  server.script('deploy.ts', args, {
+    env: {
+      SITE_URL: site.url,
+      CLOUDFLARE_ZONE_ID: 'zone1',
+      CLOUDFLARE_API_TOKEN: TOKEN,
+      CLOUDFLARE_API_URL: cloudflare.url,
+      ...env,
+    },
+  })
+/** Most promises are about the push: these leave out what follows it. */
+const push = (...args: string[]): Promise<Output> => deploy(['--no-verify', ...args])
+const ledger = () => readJsonLines(join(server.opsDir, 'deploys.jsonl'))
+const ends = (output: Output, exitCode: number): void => {
+  assert.is(output.exitCode, exitCode, output.stderr + output.stdout)
+  assert.not.match(output.stderr + output.stdout, TOKEN)
+  assert.not.match(output.stderr, /A bug in|\n {4}at /)
+  assert.equal(server.strays(), [])
+}
+
+test.before(async () => {
+  ;[server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])
+})
+test.before.each(() => {
+  site.mend()
+  cloudflare.requests.length = 0
+  cloudflare.answers.length = 0
+})
+test.after(async () => {
+  await server?.stop()
+  await site?.stop()
+  await cloudflare?.stop()
+})
+
+test('--dry-run shows what would go live, and changes nothing', async () => {
+  const output = await deploy(['--dry-run'])
+  ends(output, 0)
+  assert.match(output.stdout, /nothing deployed yet → [0-9a-f]{8} A map of little libraries/)
+  assert.is(server.deployed(), undefined)
+  assert.is(cloudflare.requests.length, 0)
+  assert.equal(await ledger(), [])
+})
+
+test('a deploy pushes, syncs, purges, verifies and is recorded, over one connection per user', async () => {
+  const sha = server.git('rev-parse', 'HEAD')
+  const before = server.connections()
+  const output = await deploy()
+  ends(output, 0)
+  assert.is(server.running(), sha)
+  assert.is(server.deployed(), sha)
+  assert.match(output.stderr, /-----> Building book-corners from Dockerfile/)
+  assert.not.match(output.stderr, /remote:|\u001b/)
+  assert.match(output.stdout, /is deployed.*ops scripts synced.*cache purged.*verified/s)
+  assert.is(cloudflare.requests.length, 1)
+  assert.is(server.connections() - before, 2)
+  const [entry] = await ledger()
+  assert.is(typeof entry?.seconds, 'number')
+  assert.match(String(entry?.at), /^\d{4}-\d\d-\d\dT.*Z$/)
+  const { at: _, seconds: __, ...rest } = entry ?? {}
+  assert.equal(rest, {
+    kind: 'deploy',
+    who: 'Ada',
+    from: null,
+    to: sha,
+    subject: 'A map of little libraries',
+    outcome: 'deployed',
+    verified: true,
+  })
+})
+
+test('the same commit again pushes nothing, and goes on to sync, purge and verify', async () => {
+  const pushes = (): number => server.calls().filter((call) => call.includes('git-receive-pack')).length
+  const before = pushes()
+  const output = await deploy()
+  ends(output, 0)
+  assert.is(pushes(), before)
+  assert.match(output.stdout, /runs already.*ops scripts unchanged.*cache purged.*verified/s)
+})
+
+test('commits that go live are listed, with their migrations; a dirty tree and a commit not on origin are said', async () => {
+  await server.commit('Add a city to libraries', { 'libraries/migrations/0002_city.py': 'operations = []\n' })
+  await server.commit('Style the map')
+  await writeFile(join(server.app, 'scratch.txt'), 'x')
+  const output = await deploy(['--dry-run'])
+  server.git('clean', '-fdq')
+  ends(output, 0)
+  assert.match(
+    output.stdout,
+    /2 commits, 1 migration:\n {2}\+ [0-9a-f]{8} Style the map.*\n.*Add a city.*\n.*0002_city\.py/,
+  )
+  assert.match(output.stderr, /working tree has 1 change/)
+  assert.match(output.stderr, /is not on origin\/master/)
+})
+
+test('a REF goes live, whatever is checked out', async () => {
+  const sha = server.git('rev-parse', 'HEAD~1')
+  ends(await push('HEAD~1'), 0)
+  assert.is(server.running(), sha)
+})
+
+for (const [fails, says, hint] of [
+  ['build', /The build of .* failed[\s\S]*npm error[\s\S]*App build failed/, /docker build/],
+  ['predeploy', /predeploy task.*failed[\s\S]*column "city".*already exists/, /showmigrations/],
+  [
+    'health',
+    /did not pass the health check[\s\S]*ModuleNotFoundError[\s\S]*HaltServer: Worker failed to boot/,
+    /logs:failed/,
+  ],
+] as const)
+  test(`a failed ${fails} says why, what still runs, and what to do; nothing is purged`, async () => {
+    const old = server.running() ?? ''
+    const sha = await server.commit(`Break the ${fails}`)
+    await server.fault('git-hook', `deploy_fails=${fails}`)
+    const output = await push()
+    await server.fault('git-hook')
+    ends(output, 1)
+    const [, end = ''] = output.stderr.split('failed to push some refs')
+    assert.match(end, says)
+    assert.match(end, `The server runs ${old.slice(0, 8)}, the old release, (web.1 running)`)
+    assert.match(end, hint)
+    assert.is(server.running(), old)
+    assert.is(cloudflare.requests.length, 0)
+    const last = (await ledger()).at(-1)
+    assert.equal([last?.to, last?.from, last?.outcome, last?.verified], [sha, old, `${fails}-failed`, null])
+    server.git('reset', '-q', '--hard', 'HEAD~1')
+  })
+
+test('of two deploys at once the second says that the first holds the lock', async () => {
+  await server.commit('First')
+  await server.fault('git-hook', 'deploy_waits=build')
+  const first = server.start('deploy.ts', ['--no-verify'])
+  await first.prints(/waiting at build/)
+  const second = await push()
+  ends(await server.go().then(() => first.ended), 0)
+  await server.fault('git-hook')
+  assert.is(second.exitCode, 75, second.stderr)
+  assert.match(second.stderr, /Another deploy of book-corners is under way[\s\S]*deploy lock in place/)
+  assert.match(second.stderr, /deploy --status/)
+})
+
+test('a lease gone stale: what somebody deployed meanwhile is not overwritten', async () => {
+  const theirs = await server.commit('Theirs')
+  server.git('reset', '-q', '--hard', 'HEAD~1')
+  const mine = await server.commit('Mine')
+  // Their push goes through after this run has looked, and before its own.
+  const repo = `${server.dir}/apps/book-corners/repo`
+  await server.fault(
+    'git-receive-pack',
+    `git --git-dir='${repo}' fetch -q '${server.app}' ${theirs}; git --git-dir='${repo}' update-ref refs/heads/master ${theirs}`,
+  )
+  const output = await push()
+  await server.fault('git-receive-pack')
+  ends(output, 1)
+  assert.match(output.stderr, /Somebody deployed since this run looked/)
+  assert.is(server.deployed(), theirs)
+  const going = await push()
+  ends(going, 0)
+  assert.match(going.stderr, /takes back 1 commit that is deployed/)
+  assert.is(server.running(), mine)
+})
+
+test('another deploy branch there is refused before the push, and an empty one means master', async () => {
+  await writeFile(join(server.dir, 'apps/book-corners/deploy-branch'), 'main\n')
+  const output = await push()
+  await writeFile(join(server.dir, 'apps/book-corners/deploy-branch'), '')
+  ends(output, 2)
+  assert.match(output.stderr, /Dokku deploys pushes to main, but DEPLOY_BRANCH is master/)
+  assert.is(server.deployed('main'), undefined)
+})
+
+test('a mistyped app is refused, and not created by asking', async () => {
+  const output = await deploy(['--dry-run'], { DOKKU_APP: 'book-corner' })
+  ends(output, 1)
+  assert.match(output.stderr, /Dokku has no app book-corner\./)
+  assert.not(server.calls().some((call) => call.includes("git-upload-pack 'book-corner'")))
+})
+
+for (const [what, hurt, says] of [
+  ['Dockerfile', ['rm', '-q', 'Dockerfile'], /has no Dockerfile/],
+  ['package-lock.json', ['rm', '-q', 'package-lock.json'], /has no package-lock\.json/],
+  ['app.json', ['rm', '-q', 'app.json'], /has no app\.json/],
+] as const)
+  test(`a commit without ${what} is not pushed`, async () => {
+    const before = server.deployed()
+    server.git(...hurt)
+    server.git('commit', '-q', '-m', 'Remove')
+    const output = await push()
+    server.git('reset', '-q', '--hard', 'HEAD~1')
+    ends(output, 1)
+    assert.match(output.stderr, says)
+    assert.is(server.deployed(), before)
+  })
+
+test('an app.json without a migration or a startup check of /health/ is not pushed', async () => {
+  await server.commit('Weaken', {
+    'app.json': '{"scripts":{"dokku":{"predeploy":"true"}},"healthchecks":{"web":[{"type":"startup","path":"/"}]}}',
+  })
+  const output = await push()
+  server.git('reset', '-q', '--hard', 'HEAD~1')
+  ends(output, 1)
+  assert.match(output.stderr, /no predeploy script that migrates[\s\S]*no startup check of \/health\//)
+})
+
+test('a shallow clone is refused, with the fix', async () => {
+  const shallow = join(server.dir, 'shallow')
+  server.git('clone', '-q', '--depth', '1', `file://${server.origin}`, shallow)
+  const output = await deploy(['--dry-run', '--repo', shallow])
+  ends(output, 2)
+  assert.match(output.stderr, /shallow clone[\s\S]*fetch-depth: 0/)
+})
+
+for (const [what, args, says] of [
+  ['an unknown REF', ['nowhere'], /has no commit nowhere/],
+  ['a REF that looks like a flag of git', ['--repo', '.', '--', '--all'], /has no commit --all|Unexpected/],
+  ['a folder that is no checkout', ['--repo', '/'], /\/ is not a git checkout/],
+  ['an unknown flag', ['--forse'], /Unknown flag --forse/],
+  ['two modes', ['--status', '--logs'], /can't be used together/],
+  ['a commit for --status', ['HEAD', '--status'], /--status takes no commit/],
+] as const)
+  test(`${what} exits 2, and the server is not called`, async () => {
+    const before = server.calls().length
+    const output = await deploy(args)
+    ends(output, 2)
+    assert.match(output.stderr, says)
+    assert.is(server.calls().length, before)
+  })
+
+test('all that is wrong with the settings is said at once', async () => {
+  const output = await deploy([], { DOKKU_HOST: '', OPS_DIR: 'relative', CLOUDFLARE_API_TOKEN: '' })
+  ends(output, 2)
+  assert.match(
+    output.stderr,
+    /DOKKU_HOST is not set[\s\S]*OPS_DIR must be an absolute path[\s\S]*CLOUDFLARE_ZONE_ID is set without/,
+  )
+})
+
+test('a failed purge is shown with its reason, the site is verified all the same, and the exit status is 1', async () => {
+  const sha = await server.commit('Deployed, not purged')
+  cloudflare.answers.push({ status: 403, errors: [{ code: 10000, message: 'Authentication error' }] })
+  const output = await deploy()
+  ends(output, 1)
+  assert.match(output.stderr, /10000: Authentication error/)
+  assert.match(output.stderr, /is deployed .* but this did not purge the cache/)
+  assert.is(server.running(), sha)
+  assert.is((await ledger()).at(-1)?.verified, true)
+})
+
+test('a site that does not pass its checks makes a deploy fail that Dokku called a success', async () => {
+  await server.commit('Deployed, and broken')
+  site.set('/admin/', answer(404, 'text/html', 'gone'))
+  const output = await deploy()
+  ends(output, 1)
+  assert.match(output.stderr, /fails 1 check: admin/)
+  assert.match(output.stderr, /rollback/)
+  assert.is((await ledger()).at(-1)?.verified, false)
+})
+
+test('a sync that fails is a warning with its reason; the deploy is done', async () => {
+  await server.farProgram('timeout', '#!/bin/sh\necho "timeout: out of order" >&2\nexit 1\n')
+  const output = await push()
+  const alone = await deploy(['--sync-only'])
+  await server.farProgram('timeout')
+  ends(output, 0)
+  assert.match(output.stdout, /WARNING: The server keeps the ops scripts it had: timeout: out of order/)
+  ends(alone, 1)
+  ends(await deploy(['--sync-only']), 0)
+})
+
+test('a ledger that cannot be written is a warning', async () => {
+  const file = join(server.opsDir, 'deploys.jsonl')
+  await rename(file, `${file}.away`)
+  await mkdir(file)
+  const output = await push()
+  await rm(file, { recursive: true })
+  await rename(`${file}.away`, file)
+  ends(output, 0)
+  assert.match(output.stdout, /WARNING: This deploy is not in the ledger/)
+})
+
+test('--purge-only needs no server and no checkout', async () => {
+  const before = server.calls().length
+  ends(await deploy(['--purge-only'], { DOKKU_HOST: '' }), 0)
+  assert.is(cloudflare.requests.length, 1)
+  assert.is(server.calls().length, before)
+})
+
+test('--status tells what runs, since when, whose, and the last deploys', async () => {
+  await writeFile(join(server.dir, 'apps/book-corners/ssl-expires-at'), `${new Date(Date.now() + 40.5 * 86_400_000)}\n`)
+  const output = await deploy(['--status'])
+  ends(output, 0)
+  assert.match(output.stdout, `runs         ${server.running()?.slice(0, 8)} Deployed, and broken`)
+  assert.match(output.stdout, /since .*ago\)|since .*just now\), by Ada/)
+  assert.match(output.stdout, /processes +web\.1 running/)
+  assert.match(output.stdout, /certificate +40 days left/)
+  assert.match(output.stdout, /backup +\S/)
+  assert.match(output.stdout, /last deploys\n(.*\n){4}/)
+})
+
+test('--logs follows the log until it is interrupted', async () => {
+  const running = server.start('deploy.ts', ['--logs'])
+  await running.prints(/GET \/map\/ 200[\s\S]*GET \/map\/ 200/)
+  running.child.kill('SIGINT')
+  const output = await running.ended
+  ends(output, 130)
+})
+
+test.run()
