@@ -6,6 +6,8 @@ import { tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import * as assert from 'uvu/assert'
+import { TOKEN } from './cloudflare.ts'
 import type { Output, Running, RunOptions } from './sandbox.ts'
 
 /**
@@ -44,6 +46,10 @@ export interface Server {
   farProgram(name: string, script?: string): Promise<void>
   /** Lets a deployment go on that waits. */
   go(): Promise<void>
+  /** Takes the host's key out of the engineer's known_hosts. */
+  forgetHostKey(): Promise<void>
+  /** Undoes faults, `go`, `forgetHostKey`, and takes away a lock left behind. */
+  reset(): Promise<void>
   /** SSH connections accepted so far, and commands run over them. */
   connections(): number
   calls(): string[]
@@ -113,7 +119,8 @@ exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:/usr/bin:/bin
     ['dokku', 'deploy'].map((user) => `command="${at('bin/login')} ${user}" ${publicKey(`key_${user}`)}\n`).join(''),
     { mode: 0o600 },
   )
-  await writeFile(at('known_hosts'), `${HOST} ${publicKey('host_key').split(' ').slice(0, 2).join(' ')}\n`)
+  const pinned = `${HOST} ${publicKey('host_key').split(' ').slice(0, 2).join(' ')}\n`
+  await writeFile(at('known_hosts'), pinned)
 
   // The sshd.
   const port = await freePort()
@@ -231,6 +238,11 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
       .split('\n')
       .map((line) => line.trim().split(/\s+/).map(Number))
       .flatMap(([pid = 0, parent]) => (parent === sshd.pid ? [pid] : []))
+  const hooks = (): string[] =>
+    execFileSync('ps', ['-eo', 'args=', '--cols', '300'])
+      .toString()
+      .split('\n')
+      .filter((line) => line.includes(at('bin/dokku')) && line.includes('git-hook'))
   const sweep = (): void => {
     for (const child of [...running, sshd]) child.kill('SIGKILL')
     rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
@@ -289,6 +301,16 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
       else await executable(join(far, name), script)
     },
     go: () => appendFile(at('go'), ''),
+    forgetHostKey: () => writeFile(at('known_hosts'), ''),
+    reset: async () => {
+      await rm(at('faults'), { recursive: true, force: true })
+      await mkdir(at('faults'))
+      await writeFile(at('known_hosts'), pinned)
+      // A hook whose connection was cut ends when it is let go.
+      for (let tries = 0; tries < 50 && hooks().length > 0; tries++) await sleep(100)
+      await rm(at('go'), { force: true })
+      await rm(at('apps/book-corners/.deploy.lock'), { force: true })
+    },
     connections: () => fileOr(at('sshd.log')).match(/Accepted publickey/g)?.length ?? 0,
     calls: () => fileOr(at('calls')).split('\n').filter(Boolean),
     cut: () => {
@@ -312,3 +334,12 @@ export const readJsonLines = async (path: string): Promise<Record<string, unknow
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line))
+
+/** How a script ended, and that it left nothing behind: no process, no stack trace. */
+export const endsWith = (server: Server, output: Output, exitCode: number): void => {
+  const said = output.stderr + output.stdout
+  assert.is(output.exitCode, exitCode, said)
+  assert.not.match(said, TOKEN)
+  assert.not.match(said, /A bug in|\n {4}at /)
+  assert.equal(server.strays(), [])
+}
