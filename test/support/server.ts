@@ -92,8 +92,11 @@ export const startServer = async (): Promise<Server> => {
   const at = (...parts: string[]): string => join(dir, ...parts)
   const [home, bin, far, near] = [at('home/deploy'), at('bin'), at('far-bin'), at('near')]
   const [app, origin, opsDir] = [at('checkout'), at('origin.git'), at('home/deploy/ops')]
-  for (const folder of [home, bin, far, near, at('engineer'), at('faults'), at('apps/book-corners')])
+  for (const folder of [home, bin, far, near, at('tmp'), at('engineer'), at('faults'), at('apps/book-corners')])
     await mkdir(folder, { recursive: true })
+  // The sandbox has its own folder for sockets; compiled scripts are shared.
+  const compiled = `tsx-${process.getuid?.()}`
+  await symlink(join(tmpdir(), compiled), at('tmp', compiled))
   const running = new Set<ChildProcess>()
 
   // The two users.
@@ -175,7 +178,7 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
   const env = {
     HOME: at('engineer'),
     PATH: `${near}:${dirname(process.execPath)}:/usr/bin:/bin`,
-    TMPDIR: tmpdir(),
+    TMPDIR: at('tmp'),
     DOKKU_HOST: HOST,
     OPS_DIR: opsDir,
     OPS_ENV_FILE: at('engineer/.env'),
@@ -320,7 +323,7 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
       execFileSync('ps', ['-eo', 'pid=,args=', '--cols', '300'])
         .toString()
         .split('\n')
-        .filter((line) => /bc-ssh-/.test(line) || (line.includes(dir) && !line.includes('sshd'))),
+        .filter((line) => line.includes(dir) && !line.includes('sshd')),
     stop: async () => {
       process.off('exit', sweep)
       for (const pid of sessions()) process.kill(pid, 'SIGKILL')
