@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { tail } from './dokku.ts'
 import { EXIT, Failure } from './failure.ts'
 import type { Env, Output, RunOptions, Shell } from './run.ts'
@@ -42,7 +43,7 @@ export const openCheckout = async (shell: Shell, dir: string): Promise<Checkout>
     }
     return { dir: cwd, git, ask }
   }
-  const found = await checkoutAt('/').git(['-C', dir, 'rev-parse', '--show-toplevel'])
+  const found = await checkoutAt('/').git(['-C', resolve(dir), 'rev-parse', '--show-toplevel'])
   if (found.exitCode === 127)
     throw new Failure('Git is not installed.', 'Install it: sudo apt-get install git', EXIT.usage)
   if (found.exitCode !== 0)

@@ -24,6 +24,8 @@ export interface Run {
 
 /** How long the server is asked after a connection broke, and after a Ctrl-C. */
 const ASK_MS = 20_000
+/** How long a hook that lost its connection is given to end. */
+const SETTLE_MS = 10_000
 const ASK_EVERY_MS = 2000
 const FAILED_LOG_LINES = 30
 
@@ -84,15 +86,15 @@ const confirmLive = async (run: Run, plan: Plan): Promise<'deployed'> => {
 
 /** @returns a sentence when the server can't be asked */
 const askServer = async (remote: Remote, app: string, patiently: boolean): Promise<ServerState | string> => {
-  const deadline = Date.now() + ASK_MS
+  const startedMs = Date.now()
   for (;;) {
     try {
       const state = await serverState(remote, app)
       // A hook whose connection broke takes a moment to notice.
-      if (!patiently || !state.locked || Date.now() > deadline) return state
+      if (!patiently || !state.locked || Date.now() > startedMs + SETTLE_MS) return state
     } catch (error) {
       remote.signal.throwIfAborted()
-      if (!patiently || Date.now() > deadline) return `What runs now can't be asked: ${reason(error)}`
+      if (!patiently || Date.now() > startedMs + ASK_MS) return `What runs now can't be asked: ${reason(error)}`
     }
     await sleep(ASK_EVERY_MS, undefined, { signal: remote.signal }).catch(() => remote.signal.throwIfAborted())
   }

@@ -157,7 +157,6 @@ export const deployedCommit = async (
 ): Promise<string | undefined> => {
   const output = await checkout.git(['ls-remote', remote.gitUrl(app), `refs/heads/${branch}`], {
     env: remote.gitEnv(),
-    timeoutMs: 60_000,
   })
   if (output.exitCode !== 0)
     throw explainSsh(output.stderr, 'dokku', remote.host) ?? explainRemote(output, 'git-upload-pack', app)

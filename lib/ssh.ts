@@ -155,6 +155,19 @@ export const connectRemote = async (
   const optionsFor = (login: string): string[] => sshOptions(join(folder, login === 'dokku' ? 'd' : 's'))
   const used = new Set<string>()
 
+  // The run's own signal may have been aborted: its connections are ended all the same.
+  const closing = createShell(shell.env, new AbortController().signal)
+  const hangUp = async (logins: Iterable<string> = used): Promise<void> => {
+    for (const login of logins)
+      await closing
+        .run(['ssh', ...optionsFor(login), '-O', 'exit', `${login}@${host}`], { timeoutMs: CLOSE_TIMEOUT_MS })
+        .catch(() => {})
+  }
+  // The shared connection's process holds the pipes of each command that runs over it until the far side ends: to kill the command's
+  // own ssh is not enough to be rid of it, whether it was interrupted or took too long.
+  const onAbort = (): void => void hangUp()
+  shell.signal.addEventListener('abort', onAbort, { once: true })
+
   const judge = (login: string, program: string | undefined, output: Output): Output => {
     if (output.exitCode === 127 && /\b(ssh|scp): (command )?not found|spawn (ssh|scp) ENOENT/.test(output.stderr))
       throw new Failure('OpenSSH is not installed.', 'Install it: sudo apt-get install openssh-client', EXIT.usage)
@@ -168,7 +181,12 @@ export const connectRemote = async (
   }
   const call = async (login: string, command: readonly string[], options?: RunOptions): Promise<Output> => {
     used.add(login)
-    return judge(login, command[0], await shell.run(command, options))
+    const timer = options?.timeoutMs ? setTimeout(() => void hangUp([login]), options.timeoutMs + 500) : undefined
+    try {
+      return judge(login, command[0], await shell.run(command, options))
+    } finally {
+      clearTimeout(timer)
+    }
   }
   // The second `--` ends ssh's options once more: it goes on reading them after the destination.
   const sshCommand = (login: string, words: string): string[] => [
@@ -201,12 +219,8 @@ export const connectRemote = async (
       return { GIT_SSH_COMMAND: quoteAll(['ssh', ...optionsFor('dokku')]), GIT_SSH_VARIANT: 'ssh' }
     },
     close: async () => {
-      // The run's own signal may have been aborted: its connections are ended all the same.
-      const closing = createShell(shell.env, new AbortController().signal)
-      for (const login of used)
-        await closing
-          .run(['ssh', ...optionsFor(login), '-O', 'exit', `${login}@${host}`], { timeoutMs: CLOSE_TIMEOUT_MS })
-          .catch(() => {})
+      shell.signal.removeEventListener('abort', onAbort)
+      await hangUp()
       used.clear()
       await rm(folder, { recursive: true, force: true })
     },

