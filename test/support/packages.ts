@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 
 // What the tests, the demo and the benchmark run for real: the Debian package, and how to see that it is there.
@@ -22,28 +22,28 @@ const PACKAGES: Record<string, () => boolean> = {
 /** Installs the system packages that are missing, as root or through `sudo -n`; otherwise ends with the one command to type. */
 export const ensurePackages = (): void => {
   const missing = Object.keys(PACKAGES).filter((name) => !PACKAGES[name]?.())
-  // 300 MB: elsewhere the browser's tests are skipped, and say so.
-  if (process.env.CI === 'true' && process.getuid?.() === 0 && !BROWSERS.some((name) => onPath(name)()))
-    missing.push('chromium')
-  if (missing.length === 0) return
-  const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
+  if (missing.length > 0 && !install(missing)) {
+    console.error(`Missing system packages. Type: sudo apt-get install -y ${missing.join(' ')}`)
+    process.exit(1)
+  }
+  // 300 MB: where nobody asked for them the browser's tests are skipped, and say so.
   const root = process.getuid?.() === 0
-  const sudo = root ? [] : ['sudo', '-n']
-  const can = onPath('apt-get')() && (root || spawnSync('sudo', ['-n', 'true']).status === 0)
-  if (!can) {
-    console.error(`Missing system packages. Type: sudo ${command}`)
-    process.exit(1)
+  if (process.env.CI === 'true' && root && !BROWSERS.some((name) => onPath(name)())) install(['chromium'])
+}
+
+const install = (packages: readonly string[]): boolean => {
+  const root = process.getuid?.() === 0
+  if (!onPath('apt-get')() || (!root && spawnSync('sudo', ['-n', 'true']).status !== 0)) return false
+  console.log(`Installing ${packages.join(', ')}`)
+  const apt = (...args: string[]): boolean => {
+    const [program = '', ...rest] = [
+      ...(root ? [] : ['sudo', '-n']),
+      'env',
+      'DEBIAN_FRONTEND=noninteractive',
+      'apt-get',
+      ...args,
+    ]
+    return spawnSync(program, rest, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0
   }
-  console.log(`Installing ${missing.join(', ')}`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const [program = '', ...args] = [...sudo, 'env', 'DEBIAN_FRONTEND=noninteractive', ...command.split(' ')]
-  const install = (): void => void execFileSync(program, args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
-  try {
-    const [update = '', ...updateArgs] = [...sudo, 'apt-get', 'update', '-qq']
-    execFileSync(update, updateArgs, { env, stdio: ['ignore', 'ignore', 'inherit'] })
-    install()
-  } catch {
-    console.error(`The system packages could not be installed. Type: sudo ${command}`)
-    process.exit(1)
-  }
+  return apt('update', '-qq') && apt('install', '-y', '-qq', '--no-install-recommends', ...packages)
 }
