@@ -5,7 +5,7 @@ import type { Sandbox } from './sandbox.ts'
 
 // A Book Corners of any size, for the demo and the benchmarks: one big table, some smaller ones that reference it,
 // and photos. The text is phrases that repeat and hex digits that don't: pg_dump compresses it about 2.7:1.
-// The rows are the same in every run, the photos are random: like JPEG, they neither compress nor repeat.
+// Rows and changes are the same in every run, the photos are random: like JPEG, they neither compress nor repeat.
 
 export interface Size {
   /** Of an uncompressed dump, about. */
@@ -125,8 +125,9 @@ export const aDayPasses = async (
 ): Promise<string[]> => {
   const [users, libraries] = [Math.round(added * 0.1), Math.round(added * 0.2)]
   await sandbox.sql(`
-    UPDATE libraries_library SET description = description || ' Seen again: ' || md5(random()::text), updated_at = now()
-      WHERE id IN (SELECT id FROM libraries_library ORDER BY random() LIMIT ${updated});
+    UPDATE libraries_library SET description = description || ' Seen again: ' || md5(id::text || updated_at), updated_at = now()
+      WHERE id IN (SELECT id FROM libraries_library
+        ORDER BY hashint4extended(id, (SELECT max(id) FROM libraries_photo)) LIMIT ${updated});
     ${insert({ users, libraries, reviews: added - users - libraries })}`)
   return addPhotos(sandbox, photos, photoBytes)
 }

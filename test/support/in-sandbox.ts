@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ensurePackages } from './packages.ts'
 import { type Sandbox, startSandbox } from './sandbox.ts'
 
@@ -26,7 +27,8 @@ export const inSandbox = async (body: (sandbox: Sandbox) => Promise<number>): Pr
     sandbox = await startSandbox()
     status = await body(sandbox)
   } catch (error) {
-    // What fails because it was interrupted is no news.
+    // A Ctrl-C reaches the children, too, and what fails because of it is no news; their end may be heard of first.
+    await sleep(200)
     if (!interrupted) console.error(error instanceof Error ? error.stack : error)
   }
   if (interrupted) return
