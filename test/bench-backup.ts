@@ -40,7 +40,7 @@ export const benchBackup = async (sandbox: Sandbox, options: BackupBench): Promi
     // Every Borg command begins with a self-test, which puts its few kB there.
     ignoredFiles: new RegExp(`^${temporary}/tmp\\w{8}/(file|idx)$`),
   }
-  // The repository's monthly check is not what a night costs.
+  // borg check, once a week, is not what a night costs.
   await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
   await succeed(sandbox.borg(['init', '--encryption', 'repokey-blake2', classicRepository]))
   // tsx compiles the scripts into TMPDIR once, not each night.
