@@ -1,7 +1,7 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
-import { $ as zx } from 'zx'
+import { $ as zx } from 'zx/core'
 import { Failure } from './failure.ts'
 
 /** Environment variables for one child: it gets these and nothing else. */

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 export interface Output {
@@ -36,6 +37,8 @@ export interface Sandbox {
   script(name: string, args?: readonly string[], options?: RunOptions): Promise<Output>
   /** The same, without waiting for its end. */
   start(name: string, args?: readonly string[], options?: RunOptions): Running
+  /** Starts any program with the same next to nothing of an environment. */
+  launch(file: string, args: readonly string[], options?: RunOptions): Running
   dokku(args: readonly string[], input?: string | Buffer): Promise<Output>
   borg(args: readonly string[], options?: RunOptions): Promise<Output>
   /** The archives' names, oldest first, checkpoints included. */
@@ -45,6 +48,7 @@ export interface Sandbox {
   fault(command: string, snippet?: string): Promise<void>
   /** Processes that belong to the sandbox, beside its servers: what a finished script must not leave. */
   strays(): string[]
+  /** Ends whatever still runs, and removes everything. */
   stop(): Promise<void>
 }
 
@@ -200,6 +204,7 @@ export const startSandbox = async (): Promise<Sandbox> => {
     database: 'book_corners_db',
     configure,
     start,
+    launch,
     script: (name, args, options) => start(name, args, options).ended,
     dokku,
     borg,
@@ -225,6 +230,10 @@ export const startSandbox = async (): Promise<Sandbox> => {
       return all.filter((line) => line.includes(dir) && !/postgres(:| -D)|\/postgres /.test(line))
     },
     stop: async () => {
+      // Scripts that still run end their own children.
+      const last = [...running].map((child) => new Promise((resolve) => child.once('close', resolve)))
+      for (const child of running) child.kill('SIGTERM')
+      await Promise.race([Promise.all(last), sleep(10_000, undefined, { ref: false })])
       process.off('exit', sweep)
       chmodSync(dir, 0o755)
       sweep()

@@ -1,0 +1,76 @@
+import { parseArgs } from 'node:util'
+import { plural } from '../lib/format.ts'
+import { benchBackup } from './bench-backup.ts'
+import { inSandbox } from './support/in-sandbox.ts'
+import type { Sandbox } from './support/sandbox.ts'
+import { type Target, targetTable } from './support/targets.ts'
+
+interface Sizes {
+  databaseBytes: number
+  mediaBytes: number
+  nights: number
+}
+
+const BENCHMARKS: Record<string, (sandbox: Sandbox, sizes: Sizes) => Promise<Target[]>> = {
+  backup: benchBackup,
+}
+
+const HELP = `
+Usage: npm run bench -- [--database-mb 200] [--media-mb 400] [--nights 3] [NAME …]
+
+Measures these scripts against the classic way, on generated data. Ratios within one
+run count; seconds are this machine's. Without a name all benchmarks run: ${Object.keys(BENCHMARKS).join(', ')}.
+
+Exit status: 0 all targets are met, 1 one is missed, 2 usage error.
+`
+
+const readArguments = (): { names: string[]; sizes: Sizes } => {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      'database-mb': { type: 'string', default: '200' },
+      'media-mb': { type: 'string', default: '400' },
+      nights: { type: 'string', default: '3' },
+      help: { type: 'boolean' },
+    },
+  })
+  if (values.help) {
+    console.log(HELP.trim())
+    process.exit(0)
+  }
+  const wholeNumber = (name: 'database-mb' | 'media-mb' | 'nights', least: number): number => {
+    const value = Number(values[name])
+    if (Number.isInteger(value) && value >= least) return value
+    throw new Error(`--${name} must be a whole number, ${least} or more`)
+  }
+  for (const name of positionals)
+    if (!(name in BENCHMARKS)) throw new Error(`There is no benchmark ${name}: ${Object.keys(BENCHMARKS).join(', ')}`)
+  return {
+    names: positionals.length > 0 ? positionals : Object.keys(BENCHMARKS),
+    sizes: {
+      databaseBytes: wholeNumber('database-mb', 1) * 1e6,
+      mediaBytes: wholeNumber('media-mb', 1) * 1e6,
+      // The first night stores everything: ratios begin with the second.
+      nights: wholeNumber('nights', 2),
+    },
+  }
+}
+
+const readOrRefuse = (): ReturnType<typeof readArguments> => {
+  try {
+    return readArguments()
+  } catch (error) {
+    console.error(`${(error as Error).message}\n${HELP}`.trimEnd())
+    process.exit(2)
+  }
+}
+
+const { names, sizes } = readOrRefuse()
+await inSandbox(async (sandbox) => {
+  const targets: Target[] = []
+  for (const name of names) targets.push(...((await BENCHMARKS[name]?.(sandbox, sizes)) ?? []))
+  const missed = targets.filter(({ met }) => !met)
+  console.log(`\n${targetTable(targets)}`)
+  console.log(missed.length === 0 ? '\nAll targets are met.' : `\n${plural(missed.length, 'target')} missed.`)
+  return missed.length === 0 ? 0 : 1
+})

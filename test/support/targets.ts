@@ -1,0 +1,26 @@
+import { table } from '../../lib/format.ts'
+
+/** What a benchmark measured against what it may be at most. */
+export interface Target {
+  name: string
+  value: number
+  limit: number
+  met: boolean
+  show: (value: number) => string
+}
+
+export const atMost = (
+  name: string,
+  value: number,
+  limit: number,
+  show: (value: number) => string = (value) => value.toFixed(3),
+): Target => ({ name, value, limit, met: value <= limit, show })
+
+export const targetTable = (targets: readonly Target[]): string =>
+  table(
+    [
+      ['target', 'measured', 'at most', ''],
+      ...targets.map(({ name, value, limit, met, show }) => [name, show(value), show(limit), met ? 'met' : 'MISSED']),
+    ],
+    [1, 2],
+  )
