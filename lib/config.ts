@@ -67,7 +67,7 @@ export const SETTINGS = {
     ),
   },
   CHUNKER_PARAMS: {
-    default: 'buzhash,10,22,15,4095',
+    default: 'buzhash,10,23,16,4095',
     parse: matching(/^(default|fixed,\d+(,\d+)?|(buzhash,)?\d+,\d+,\d+,\d+)$/, 'chunker parameters Borg knows'),
   },
   DOKKU_COMMAND: { default: 'sudo dokku', parse: (text: string) => text.trim().split(/\s+/) },

@@ -1,4 +1,4 @@
-import { chalk } from 'zx'
+import { chalk } from 'zx/core'
 import { type CheckResult, failedChecks, isGreen, type Verdict } from './checks.ts'
 import { duration, plural } from './format.ts'
 

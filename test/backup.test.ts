@@ -233,7 +233,7 @@ test('every way Borg can go wrong is told apart, with the next command to type',
   const cases: [settings: Record<string, string>, says: RegExp, next: RegExp][] = [
     [{ BORG_REPO: join(sandbox.dir, 'nope') }, /does not exist/, /--init/],
     [{ BORG_PASSPHRASE: 'another one' }, /passphrase .* is wrong/, /BORG_PASSPHRASE/],
-    [{ BORG_REPO: 'ssh://nobody@127.0.0.1:9/./repo' }, /can't be reached.*refused/, /borg info/],
+    [{ BORG_REPO: 'ssh://nobody@127.0.0.1:9/./repo' }, /can't be reached/, /borg info/],
   ]
   for (const [env, says, next] of cases) {
     const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env })

@@ -21,7 +21,7 @@ interface Night extends Measured {
 }
 
 const CLASSIC = new URL('support/classic-backup', import.meta.url).pathname
-const PHOTO_BYTES = 400_000
+const PHOTO_BYTES = 133_000
 const DAY = { updated: 40, added: 350, photos: 3 }
 
 /** A few nights with small changes, the classic way and with backup.ts in turn, each in a repository of its own. */
