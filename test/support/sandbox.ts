@@ -41,6 +41,8 @@ export interface Sandbox {
   launch(file: string, args: readonly string[], options?: RunOptions): Running
   dokku(args: readonly string[], input?: string | Buffer): Promise<Output>
   borg(args: readonly string[], options?: RunOptions): Promise<Output>
+  /** A shell pipeline with Borg's environment. */
+  borgShell(script: string): Promise<Output>
   /** The archives' names, oldest first, checkpoints included. */
   archives(): Promise<string[]>
   sql(sql: string, service?: string): Promise<string>
@@ -135,16 +137,15 @@ export const startSandbox = async (): Promise<Sandbox> => {
     })
   const dokku: Sandbox['dokku'] = (args, input) =>
     launch(join(dir, 'bin/dokku'), args, input === undefined ? {} : { input }).ended
+  const borgEnv = {
+    BORG_REPO: repository,
+    BORG_PASSPHRASE: PASSPHRASE,
+    BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes',
+  }
   const borg: Sandbox['borg'] = (args, options = {}) =>
-    launch('borg', args, {
-      ...options,
-      env: {
-        BORG_REPO: repository,
-        BORG_PASSPHRASE: PASSPHRASE,
-        BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes',
-        ...options.env,
-      },
-    }).ended
+    launch('borg', args, { ...options, env: { ...borgEnv, ...options.env } }).ended
+  const borgShell: Sandbox['borgShell'] = (script) =>
+    launch('bash', ['-o', 'pipefail', '-c', script], { env: borgEnv }).ended
   const configure: Sandbox['configure'] = async (settings) => {
     const all = {
       BORG_REPO: repository,
@@ -208,6 +209,7 @@ export const startSandbox = async (): Promise<Sandbox> => {
     script: (name, args, options) => start(name, args, options).ended,
     dokku,
     borg,
+    borgShell,
     archives: async () => {
       const { stdout } = await borg(['list', '--short', '--consider-checkpoints'])
       return stdout.split('\n').filter(Boolean)
