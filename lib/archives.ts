@@ -36,6 +36,9 @@ export const describe = (archive: Archive): string[] => {
   ]
 }
 
+/** The name in `ARCHIVE` or, as Borg writes it, `REPOSITORY::ARCHIVE`. */
+export const bareName = (argument: string): string => argument.replace(/^.*::/, '')
+
 /**
  * The archive that was named; else, at a terminal, the one that is picked; else the latest.
  * @param latestWithoutAsking whether the latest may be taken where nobody can be asked
@@ -49,7 +52,7 @@ export const chooseArchive = async (
   const names = archives.map(({ name }) => name)
   const [latest] = archives
   if (argument !== undefined) {
-    const wanted = argument.replace(/^.*::/, '')
+    const wanted = bareName(argument)
     const found = archives.find(({ name }) => name === wanted)
     if (found) return found
     const near = nearest(wanted, names, 3)

@@ -8,7 +8,7 @@ import { age, duration, plural } from './format.ts'
 import type { MediaFile } from './media-plan.ts'
 import { createMonitor } from './ping.ts'
 import { hoursOld, STALE_HOURS } from './preflight.ts'
-import { clearLeftovers, discard, prove, type Restore, requireDatabaseSpace, survey } from './restore.ts'
+import { clearLeftovers, discardTest, prove, type Restore, requireDatabaseSpace, survey } from './restore.ts'
 
 /** Files read out of the archive and compared byte by byte. */
 const SAMPLE = 20
@@ -31,7 +31,7 @@ export const drill = async (restore: Restore): Promise<number> => {
         'A nightly run was missed: look at its log, then type: backup',
       )
     const production = await dokku.service(settings.DB_SERVICE)
-    const { dump, media } = await survey(restore, archive)
+    const { dump, media } = await survey(restore, archive.name)
     if (!dump || !media) throw new Failure(`The archive ${archive.name} is incomplete.`)
     let checkedFiles = 0
     await clearLeftovers(restore, production)
@@ -45,7 +45,7 @@ export const drill = async (restore: Restore): Promise<number> => {
         )
       checkedFiles = await compareSample(restore, archive, media.same)
     } finally {
-      await discard(restore, production)
+      await discardTest(restore)
     }
     const seconds = (Date.now() - startedMs) / 1000
     const summary = `${archive.name} restores: the dump imports cleanly, ${plural(checkedFiles, 'media file')} compared, took ${duration(seconds * 1000)}`

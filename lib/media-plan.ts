@@ -44,6 +44,9 @@ export const createMediaComparison = (mediaDir: string) => {
   const files: MediaFile[] = []
   const links: { path: string; target: string }[] = []
   const refused: string[] = []
+  // Looked at while Borg lists.
+  const scan = filesOf(mediaDir)
+  scan.catch(() => {})
 
   const add = (item: Item): void => {
     if (!item.path.startsWith(`${prefix}/`)) return
@@ -58,7 +61,7 @@ export const createMediaComparison = (mediaDir: string) => {
 
   const plan = async (): Promise<MediaPlan> => {
     const root = await realpath(mediaDir)
-    const disk = await filesOf(mediaDir)
+    const disk = await scan
     const result: MediaPlan = {
       missing: [],
       different: [],

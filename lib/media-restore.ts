@@ -3,6 +3,7 @@ import { access, mkdir, readFile, realpath, rename, rm, statfs, writeFile } from
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Borg, extractArgs } from './borg.ts'
+import type { Settings } from './config.ts'
 import { tail } from './dokku.ts'
 import { Failure } from './failure.ts'
 import { bytes, plural } from './format.ts'
@@ -39,8 +40,7 @@ const sum = (files: readonly MediaFile[]): number => files.reduce((total, { size
  */
 export const planPlacing = async (
   shell: Shell,
-  mediaDir: string,
-  owner: string,
+  { MEDIA_DIR: mediaDir, MEDIA_OWNER: owner }: Settings<'MEDIA_DIR' | 'MEDIA_OWNER'>,
   files: readonly MediaFile[],
   interactive: boolean,
   user: User,
@@ -48,14 +48,13 @@ export const planPlacing = async (
   const [uid = '', gid = ''] = owner.split(':')
   const script = await placeScript()
   const command = (staging: string): string[] => ['/bin/sh', script, staging, mediaDir, uid, gid]
-  const why = await whyRoot(mediaDir, owner, files, user)
+  const why = files.length === 0 ? undefined : await whyRoot(mediaDir, owner, files, user)
   if (why === undefined) {
     const staging = join(mediaDir, INBOX, 'files')
     return { staging, command: command(staging), asks: false }
   }
   const staging = join(shell.env.XDG_CACHE_HOME || join(shell.env.HOME ?? '/', '.cache'), 'book-corners-ops/media')
   const placing = { staging, command: ['sudo', '-n', ...command(staging)], needsRoot: why, asks: false }
-  if (files.length === 0) return placing
   const probed = command(staging)
   const { exitCode, stderr } = await probe(shell, probed, staging)
   if (exitCode === 0) return placing

@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os'
-import { chooseArchive, eachItem, type Item, isDump, listArchives, parseComment } from './archives.ts'
+import { bareName, chooseArchive, eachItem, type Item, isDump, listArchives, parseComment } from './archives.ts'
 import { type Archive, type Borg, createBorg } from './borg.ts'
 import type { Context } from './cli.ts'
 import { borgEnv, readSettings, type Settings } from './config.ts'
@@ -10,7 +10,7 @@ import { bytes, plural, table } from './format.ts'
 import { requireMediaDir } from './media.ts'
 import { createMediaComparison, type MediaPlan } from './media-plan.ts'
 import type { User } from './media-restore.ts'
-import { clearRestoring, type Kept } from './swap.ts'
+import { clearRestoring, type Kept, restoringName } from './swap.ts'
 import { clearTestService, createTestService, importDump, testServiceName } from './test-service.ts'
 
 /** The settings that `restore.ts` uses. */
@@ -67,9 +67,30 @@ export const prepareRestore = (context: Context): Restore => {
 export const choose = async ({ context, settings, borg }: Restore, latestWithoutAsking: boolean): Promise<Archive> =>
   chooseArchive(context, await listArchives(borg, settings.ARCHIVE_PREFIX), latestWithoutAsking)
 
+/**
+ * An archive, and what it holds. For a named one both calls to Borg run at the same time; a wrong name is
+ * answered by the first of them.
+ */
+export const chooseAndSurvey = async (
+  restore: Restore,
+  latestWithoutAsking: boolean,
+): Promise<Survey & { archive: Archive }> => {
+  const { argument } = restore.context
+  if (argument === undefined) {
+    const archive = await choose(restore, latestWithoutAsking)
+    return { ...(await survey(restore, archive.name)), archive }
+  }
+  const [archive, found] = await Promise.allSettled([
+    choose(restore, latestWithoutAsking),
+    survey(restore, bareName(argument)),
+  ])
+  if (archive.status === 'rejected') throw archive.reason
+  if (found.status === 'rejected') throw found.reason
+  return { ...found.value, archive: archive.value }
+}
+
 /** What an archive holds, against what is here. */
 export interface Survey {
-  archive: Archive
   dump?: Item
   media?: MediaPlan
 }
@@ -78,14 +99,14 @@ export interface Survey {
  * Reads an archive's list once, for the dump and for the media.
  * @throws Failure when the archive lacks the part that is to be restored
  */
-export const survey = async ({ settings, borg, database, media }: Restore, archive: Archive): Promise<Survey> => {
+export const survey = async ({ settings, borg, database, media }: Restore, archive: string): Promise<Survey> => {
   if (media) await requireMediaDir(settings.MEDIA_DIR)
   const mediaPath = settings.MEDIA_DIR.replace(/^\//, '')
   const comparison = createMediaComparison(settings.MEDIA_DIR)
   const dumps: Item[] = []
   let mediaItems = 0
   const paths = media ? (database ? [] : [mediaPath]) : ['sh:**/db.dump']
-  await eachItem(borg, archive.name, paths, (item) => {
+  await eachItem(borg, archive, paths, (item) => {
     if (isDump(item, mediaPath)) dumps.push(item)
     else if (item.path === mediaPath || item.path.startsWith(`${mediaPath}/`)) mediaItems++
     if (media) comparison.add(item)
@@ -93,15 +114,15 @@ export const survey = async ({ settings, borg, database, media }: Restore, archi
   const [dump] = dumps.sort((a, b) => a.path.length - b.path.length)
   if (database && !dump)
     throw new Failure(
-      `The archive ${archive.name} holds no db.dump.`,
+      `The archive ${archive} holds no db.dump.`,
       'Restore the rest: restore --media-only, or choose another archive: restore --list',
     )
   if (media && mediaItems === 0)
     throw new Failure(
-      `The archive ${archive.name} holds nothing of ${settings.MEDIA_DIR}.`,
+      `The archive ${archive} holds nothing of ${settings.MEDIA_DIR}.`,
       'Restore the rest: restore --db-only. If the folder was moved, set MEDIA_DIR as it was.',
     )
-  return { archive, ...(dump && database ? { dump } : {}), ...(media ? { media: await comparison.plan() } : {}) }
+  return { ...(dump && database ? { dump } : {}), ...(media ? { media: await comparison.plan() } : {}) }
 }
 
 /** Whether production's server has room for the two copies that a restore makes beside it. */
@@ -146,8 +167,11 @@ export const prove = async (
 ): Promise<{ test: Service; emptied: string[] }> => {
   const { log } = context
   const test = await createTestService(dokku, production.name, log)
-  await importDump(borg, dokku, archive, dump.path, dump.sizeBytes, test, stallMs, log)
-  const [before, after] = await Promise.all([countRows(dokku, production.name), countRows(dokku, test.name)])
+  const [before] = await Promise.all([
+    countRows(dokku, production.name),
+    importDump(borg, dokku, archive, dump.path, dump.sizeBytes, test, stallMs, log),
+  ])
+  const after = await countRows(dokku, test.name)
   const tables = compareCounts(before, after)
   const shown = (count: number | undefined): string => (count === undefined ? 'no table' : count.toLocaleString('en'))
   log.info(
@@ -200,17 +224,25 @@ const askVerifySql = async (
     )
 }
 
-/** Removes what a restore works with, whatever happened; what can't be removed is left to the next run. */
-export const discard = async (
-  { lasting, context, settings }: Restore,
-  production: Service | undefined,
-): Promise<void> => {
+/** Removes the test service; if it can't be removed, that is left to the next run. */
+export const discardTest = ({ lasting, context, settings }: Restore): Promise<void> => {
   const name = testServiceName(settings.DB_SERVICE)
-  try {
-    if (production) await clearRestoring(lasting, production, { ...context.log, info: () => {} })
+  return orLater(context, `The test service ${name}`, async () => {
     if (await lasting.exists(name)) await lasting.must(destroyServiceArgs(name))
+  })
+}
+
+/** Removes the copy beside production, the same way. */
+export const discardCopy = ({ lasting, context }: Restore, production: Service): Promise<void> =>
+  orLater(context, `The database ${restoringName(production.database)}`, () =>
+    clearRestoring(lasting, production, { ...context.log, info: () => {} }),
+  )
+
+const orLater = async ({ log }: Context, what: string, remove: () => Promise<void>): Promise<void> => {
+  try {
+    await remove()
   } catch (error) {
-    context.log.warn(`The test service or the copy could not be removed; the next restore will: ${reason(error)}`)
+    log.warn(`${what} could not be removed; the next restore will do it: ${reason(error)}`)
   }
 }
 

@@ -133,7 +133,7 @@ export const copyAside = async (
       if (target.stdin.destroyed) return void (await source.stop())
       const output = await source.ended
       if (output.exitCode !== 0) throw explainDokku(output, `postgres:enter ${proved.name} pg_dump`)
-      target.stdin.end('\nCOMMIT;\nANALYZE;\n')
+      target.stdin.end('\nCOMMIT;\n')
     }
     const copied = target.ended.then((output) => {
       if (output.exitCode !== 0) throw explainDokku(output, `postgres:connect ${production.name}`)
@@ -143,7 +143,12 @@ export const copyAside = async (
     await Promise.all([source.stop(), target.stop()])
     throw error
   }
-  const [from, to] = await Promise.all([countRows(dokku, proved.name), countRows(dokku, production.name, restoring)])
+  const [from, to] = await Promise.all([
+    countRows(dokku, proved.name),
+    countRows(dokku, production.name, restoring),
+    // Without statistics the app's first queries would be slow.
+    sql(dokku, production.name, 'ANALYZE;', restoring),
+  ])
   const different = compareCounts(from, to).filter(({ production: a, restored: b }) => a !== b)
   if (different.length > 0)
     throw new Failure(

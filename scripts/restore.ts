@@ -1,26 +1,27 @@
-import { describe, listArchives, parseComment } from '../lib/archives.ts'
+import { describe, type Item, listArchives, parseComment } from '../lib/archives.ts'
 import type { Archive } from '../lib/borg.ts'
 import { type Command, main } from '../lib/cli.ts'
 import { countRows } from '../lib/database.ts'
+import type { Service } from '../lib/dokku.ts'
 import { drill } from '../lib/drill.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
 import { bytes, isoLocal, plural, table } from '../lib/format.ts'
 import { takeLock } from '../lib/lock.ts'
 import { planPlacing, requireSpace, restoreMedia, wanted, whyRoot } from '../lib/media-restore.ts'
 import {
-  choose,
+  chooseAndSurvey,
   clearLeftovers,
   databaseSpace,
   describeKept,
   describeMedia,
-  discard,
+  discardCopy,
+  discardTest,
   prepareRestore,
   prove,
   type Restore,
   releaseAdvice,
   requireDatabaseSpace,
   restartApp,
-  survey,
 } from '../lib/restore.ts'
 import { copyAside, listKept, restoringName, swap } from '../lib/swap.ts'
 
@@ -93,60 +94,65 @@ await main(COMMAND, async (context) => {
 async function bringBack(restore: Restore): Promise<number> {
   const { context, settings, borg, dokku } = restore
   const { log, ask } = context
-  const archive = await choose(restore, false)
-  const production = restore.database ? await dokku.service(settings.DB_SERVICE) : undefined
-  // Until then a service of the test service's name may be somebody else's.
-  let cleared = false
+  const { archive, dump, media } = await chooseAndSurvey(restore, false)
+  const files = media ? wanted(media) : []
+  const placing = await planPlacing(context.shell, settings, files, context.interactive, restore.user)
+  if (media) {
+    log.info([`Media of ${archive.name} against ${settings.MEDIA_DIR}:`, ...describeMedia(media)].join('\n'))
+    await requireSpace(settings.MEDIA_DIR, files, placing)
+    if (placing.asks) log.info(`Later sudo will ask for your password, to place the files: ${placing.needsRoot}`)
+  }
+  const agree = (): Promise<void> => ask.confirm(question(restore, archive, files.length), settings.DOKKU_APP)
+  const placeMedia = async (): Promise<void> => {
+    if (!media) return
+    const placed = await restoreMedia(borg, context.shell, archive.name, settings.MEDIA_DIR, media, placing, log)
+    context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${settings.MEDIA_DIR}.`)
+  }
+  if (dump) {
+    const production = await dokku.service(settings.DB_SERVICE)
+    await replaceDatabase(restore, archive, dump, production, async () => {
+      await agree()
+      await placeMedia()
+    })
+  } else {
+    await agree()
+    await placeMedia()
+  }
+  if (media && media.refused.length > 0)
+    throw new Failure(
+      `Not restored, because they lead outside ${settings.MEDIA_DIR}: ${media.refused.slice(0, 5).join(', ')}`,
+      'Everything else is restored.',
+    )
+  return EXIT.done
+}
+
+/** Proves the dump, asks, and makes it production. Whatever happens, what it worked with is removed. */
+async function replaceDatabase(
+  restore: Restore,
+  archive: Archive,
+  dump: Item,
+  production: Service,
+  agree: () => Promise<void>,
+): Promise<void> {
+  const { context, dokku, stallMs } = restore
+  await clearLeftovers(restore, production)
+  let testIsGone: Promise<void> | undefined
+  let swapped = false
   try {
-    const { dump, media } = await survey(restore, archive)
-    const placing =
-      media &&
-      (await planPlacing(
-        context.shell,
-        settings.MEDIA_DIR,
-        settings.MEDIA_OWNER,
-        wanted(media),
-        context.interactive,
-        restore.user,
-      ))
-    if (media) log.info([`Media of ${archive.name} against ${settings.MEDIA_DIR}:`, ...describeMedia(media)].join('\n'))
-    if (media && placing) await requireSpace(settings.MEDIA_DIR, wanted(media), placing)
-    if (placing?.asks) log.info(`At the end sudo will ask for your password, to place the files: ${placing.needsRoot}`)
-
-    let test: Awaited<ReturnType<typeof prove>>['test'] | undefined
-    if (production && dump) {
-      await clearLeftovers(restore, production)
-      cleared = true
-      await requireDatabaseSpace(restore, production, dump)
-      test = (await prove(restore, archive, dump, production)).test
-      log.info(`To look around before you agree: sudo dokku postgres:connect ${test.name}`)
-      const advice = await releaseAdvice(restore, archive)
-      if (advice) log.warn(advice)
-    }
-    await ask.confirm(question(restore, archive, media ? wanted(media).length : 0), settings.DOKKU_APP)
-
-    const placed =
-      media && placing
-        ? await restoreMedia(borg, context.shell, archive.name, settings.MEDIA_DIR, media, placing, log)
-        : 0
-    if (media) context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${settings.MEDIA_DIR}.`)
-    if (production && test) {
-      await copyAside(dokku, test, production, restore.stallMs, log)
-      context.shell.signal.throwIfAborted()
-      await exchange(
-        restore,
-        restoringName(production.database),
-        `Restored the database ${production.database} of ${archive.name}.`,
-      )
-    }
-    if (media && media.refused.length > 0)
-      throw new Failure(
-        `Not restored, because they lead outside ${settings.MEDIA_DIR}: ${media.refused.slice(0, 5).join(', ')}`,
-        'Everything else is restored.',
-      )
-    return EXIT.done
+    await requireDatabaseSpace(restore, production, dump)
+    const { test } = await prove(restore, archive, dump, production)
+    context.log.info(`To look around before you agree: sudo dokku postgres:connect ${test.name}`)
+    const advice = await releaseAdvice(restore, archive)
+    if (advice) context.log.warn(advice)
+    await agree()
+    await copyAside(dokku, test, production, stallMs, context.log)
+    context.shell.signal.throwIfAborted()
+    testIsGone = discardTest(restore)
+    const kept = await swap(restore.lasting, production, restoringName(production.database))
+    swapped = true
+    await finishSwap(restore, production, kept, `Restored the database ${production.database} of ${archive.name}.`)
   } finally {
-    if (production && cleared) await discard(restore, production)
+    await Promise.all([testIsGone ?? discardTest(restore), swapped ? undefined : discardCopy(restore, production)])
   }
 }
 
@@ -158,13 +164,10 @@ function question({ settings, database, media }: Restore, archive: Archive, file
   ].join('\n')
 }
 
-/** The swap, and what must follow it: from here on an interruption no longer stops anything. */
-async function exchange(restore: Restore, incoming: string, done: string): Promise<void> {
-  const { context, settings, lasting } = restore
-  const production = await lasting.service(settings.DB_SERVICE)
-  const kept = await swap(lasting, production, incoming)
-  const all = await listKept(lasting, production)
-  context.print(`${done}
+/** What follows a swap. From there on an interruption no longer stops anything. */
+async function finishSwap(restore: Restore, production: Service, kept: string, done: string): Promise<void> {
+  const all = await listKept(restore.lasting, production)
+  restore.context.print(`${done}
 The database before is kept as ${kept}. To go back to it: restore --undo
 Kept databases:
 ${describeKept(production.name, all)}`)
@@ -202,15 +205,15 @@ async function undo(restore: Restore): Promise<number> {
     `This makes ${choice.name} the database of ${production.name}; the present one is kept beside it.`,
     settings.DOKKU_APP,
   )
-  await exchange(restore, choice.name, `${choice.name} is production again.`)
+  const before = await swap(restore.lasting, production, choice.name)
+  await finishSwap(restore, production, before, `${choice.name} is production again.`)
   return EXIT.done
 }
 
 async function testOnly(restore: Restore): Promise<number> {
   const { context, dokku, settings } = restore
-  const archive = await choose(restore, false)
   const production = await dokku.service(settings.DB_SERVICE)
-  const { dump } = await survey({ ...restore, media: false }, archive)
+  const { archive, dump } = await chooseAndSurvey({ ...restore, media: false }, false)
   if (!dump) throw new Failure(`The archive ${archive.name} holds no dump.`)
   await clearLeftovers(restore, production)
   try {
@@ -221,7 +224,7 @@ async function testOnly(restore: Restore): Promise<number> {
   remove it:    sudo dokku postgres:destroy ${test.name} --force`)
     return EXIT.done
   } catch (error) {
-    await discard(restore, undefined)
+    await discardTest(restore)
     throw error
   }
 }
@@ -247,9 +250,8 @@ async function list({ context, settings, borg }: Restore): Promise<number> {
 
 async function preview(restore: Restore): Promise<number> {
   const { context, settings, dokku } = restore
-  const archive = await choose(restore, true)
-  const [{ dump, media }, production] = await Promise.all([
-    survey(restore, archive),
+  const [{ archive, dump, media }, production] = await Promise.all([
+    chooseAndSurvey(restore, true),
     restore.database ? dokku.service(settings.DB_SERVICE) : undefined,
   ])
   const [tables, space, advice, needsRoot] = await Promise.all([
