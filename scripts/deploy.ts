@@ -4,7 +4,7 @@ import { readSettings } from '../lib/config.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
 import { duration } from '../lib/format.ts'
 import { openCheckout, resolveCommit, short, whoDeploys } from '../lib/git.ts'
-import { goLive, type Run, record } from '../lib/golive.ts'
+import { goLive, type Run, record, recordLate } from '../lib/golive.ts'
 import { describePlan, type Plan, preflight } from '../lib/plan.ts'
 import { explainRemote } from '../lib/release.ts'
 import { connectRemote, type Remote } from '../lib/ssh.ts'
@@ -88,13 +88,16 @@ async function deploy(context: Context): Promise<number> {
     const run: Run = { kind: 'deploy', settings, shell, log, checkout, remote, who, startedMs }
     const outcome = await goLive(run, plan)
     const steps = createSteps(context)
-    const stays = 'The server keeps the ops scripts it had'
-    await steps.may(stays, () => syncStep(context, remote, settings.OPS_DIR))
-    await steps.must('purge the cache', () => purgeStep(context, settings))
-    const verified = flags.has('no-verify')
-      ? null
-      : await steps.must('pass the checks', () => verifyStep(context, remote, settings, sha))
-    await record(run, plan, outcome, verified)
+    try {
+      const stays = 'The server keeps the ops scripts it had'
+      await steps.may(stays, () => syncStep(context, remote, settings.OPS_DIR))
+      await steps.must('purge the cache', () => purgeStep(context, settings))
+      const verify = () => steps.must('pass the checks', () => verifyStep(context, remote, settings, sha))
+      await record(run, plan, outcome, flags.has('no-verify') ? null : await verify())
+    } catch (error) {
+      await recordLate(run, plan, outcome)
+      throw error
+    }
     const runs = outcome === 'unchanged' ? 'runs already' : 'is deployed'
     const what = `${short(sha)} ${runs} (${app}, ${duration(Date.now() - startedMs)})`
     if (steps.failed.length > 0)
