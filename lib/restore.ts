@@ -68,8 +68,8 @@ export const choose = async ({ context, settings, borg }: Restore, latestWithout
   chooseArchive(context, await listArchives(borg, settings.ARCHIVE_PREFIX), latestWithoutAsking)
 
 /**
- * An archive, and what it holds. For a named one both calls to Borg run at the same time; a wrong name is
- * answered by the first of them.
+ * An archive, and what it holds. A named one needs no list of all: Borg knows whether it exists, and only a wrong
+ * name is worth the call that finds the nearest. Its comment is asked for where the release matters, with the database.
  */
 export const chooseAndSurvey = async (
   restore: Restore,
@@ -80,13 +80,23 @@ export const chooseAndSurvey = async (
     const archive = await choose(restore, latestWithoutAsking)
     return { ...(await survey(restore, archive.name)), archive }
   }
-  const [archive, found] = await Promise.allSettled([
-    choose(restore, latestWithoutAsking),
-    survey(restore, bareName(argument)),
+  const name = bareName(argument)
+  const start = startOf(name)
+  const [found, chosen] = await Promise.allSettled([
+    survey(restore, name),
+    restore.database || !start ? choose(restore, latestWithoutAsking) : undefined,
   ])
-  if (archive.status === 'rejected') throw archive.reason
-  if (found.status === 'rejected') throw found.reason
-  return { ...found.value, archive: archive.value }
+  if (found.status === 'fulfilled' && chosen.status === 'fulfilled')
+    return { ...found.value, archive: chosen.value ?? { name, start: start ?? new Date(0), comment: '' } }
+  if (chosen.status === 'rejected') throw chosen.reason
+  await choose(restore, latestWithoutAsking)
+  throw (found as PromiseRejectedResult).reason
+}
+
+/** When an archive was begun, by its name. */
+const startOf = (name: string): Date | undefined => {
+  const time = /\d{4}-\d\d-\d\dT[\d:]{8}$/.exec(name)?.[0]
+  return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time)
 }
 
 /** What an archive holds, against what is here. */
