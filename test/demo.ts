@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,6 +8,7 @@ import { bytes, duration, plural, table } from '../lib/format.ts'
 import { aDayPasses, populate } from './support/book-corners.ts'
 import { inSandbox } from './support/in-sandbox.ts'
 import type { Output, Sandbox } from './support/sandbox.ts'
+import { startSite } from './support/site.ts'
 
 /** What the steps share. */
 interface Demo {
@@ -16,9 +17,14 @@ interface Demo {
   nights: { archive: string; original: string; stored: string }[]
   /** Where the latest archive was extracted. */
   extracted: string
+  /** Production as it was when the last backup was taken. */
+  before: { tables: Fingerprints; photos: Map<string, string> }
   /** What was found to differ from production. */
   differences: string[]
 }
+
+/** Rows of each table, and a checksum over them. */
+type Fingerprints = Map<string, { rows: number; content: string }>
 
 const SCRATCH = 'scratch'
 const PHOTO_BYTES = 60_000
@@ -33,11 +39,22 @@ const steps: [heading: string, step: (demo: Demo) => Promise<void>][] = [
   ['Is it any good? The latest archive is extracted', extract],
   ['Its dump is imported into a scratch service', importDump],
   ['Everything is compared with production', compare],
+  ['A disaster: rows and photos are gone, and a new table stands in the way', disaster],
+  ['What would a restore do?', preview],
+  ['The restore: proved first, then swapped in', restore],
+  ['Is everything back?', compareAfter],
+  ['Does the site work? What CI and a monitor ask', verify],
 ]
 
 await inSandbox(async (sandbox) => {
   const startedMs = Date.now()
-  const demo: Demo = { sandbox, nights: [], extracted: join(sandbox.dir, 'extracted'), differences: [] }
+  const demo: Demo = {
+    sandbox,
+    nights: [],
+    extracted: join(sandbox.dir, 'extracted'),
+    before: { tables: new Map(), photos: new Map() },
+    differences: [],
+  }
   for (const [i, [heading, step]] of steps.entries()) {
     console.log(chalk.bold(`${i === 0 ? '' : '\n'}${i + 1}. ${heading}`))
     await step(demo)
@@ -133,20 +150,76 @@ async function compare({ sandbox, extracted, differences }: Demo): Promise<void>
   if (names.length === 0 || paths.length === 0) differences.push('there was nothing to compare')
 }
 
+async function disaster(demo: Demo): Promise<void> {
+  const { sandbox } = demo
+  demo.before = { tables: await fingerprints(sandbox, sandbox.service), photos: checksums(sandbox.mediaDir) }
+  await sandbox.sql(`
+    DELETE FROM libraries_review; DELETE FROM libraries_photo;
+    DELETE FROM libraries_library WHERE id % 3 = 0;
+    CREATE TABLE libraries_visit (id serial PRIMARY KEY, library_id int NOT NULL REFERENCES libraries_library);
+    INSERT INTO libraries_visit (library_id) SELECT id FROM libraries_library;`)
+  const lost = [...demo.before.photos.keys()].slice(0, 12)
+  for (const path of lost) rmSync(join(sandbox.mediaDir, path))
+  say(
+    `Somebody deletes all reviews, a third of the libraries, and ${lost.length} photos. A migration has added a table`,
+  )
+  say('that references libraries: pg_restore over the live database would keep the damage, silently.')
+}
+
+async function preview({ sandbox }: Demo): Promise<void> {
+  await operate(sandbox, 'restore', ['--dry-run'])
+}
+
+async function restore({ sandbox }: Demo): Promise<void> {
+  say('An operator picks the archive and types the name of the app; here --yes does both.')
+  await operate(sandbox, 'restore', ['--yes'])
+}
+
+async function compareAfter({ sandbox, before, differences }: Demo): Promise<void> {
+  const now = await fingerprints(sandbox, sandbox.service)
+  const names = [...new Set([...before.tables.keys(), ...now.keys()])]
+  show(
+    table(
+      [
+        ['table', 'before', 'now', 'content'],
+        ...names.map((name) => {
+          const [then, there] = [before.tables.get(name), now.get(name)]
+          const same = then?.rows === there?.rows && then?.content === there?.content
+          if (!same) differences.push(`table ${name} after the restore`)
+          return [name, count(then), count(there), same ? 'same' : 'DIFFERENT']
+        }),
+      ],
+      [1, 2],
+    ),
+  )
+  const photos = checksums(sandbox.mediaDir)
+  const differing = [...before.photos].filter(([path, sum]) => photos.get(path) !== sum)
+  differences.push(...differing.map(([path]) => `photo ${path} after the restore`))
+  show(
+    `${plural(before.photos.size, 'photo')}: ${differing.length === 0 ? 'all SHA-256 checksums are the same' : `${differing.length} DIFFERENT`}`,
+  )
+}
+
+async function verify({ sandbox }: Demo): Promise<void> {
+  const site = await startSite()
+  try {
+    await operate(sandbox, 'verify', ['--url', site.url])
+  } finally {
+    await site.stop()
+  }
+}
+
 function count(table: { rows: number } | undefined): string {
   return table?.rows.toLocaleString('en') ?? 'missing'
 }
 
 /** The rows of each table of a service's database, and a checksum over them. */
-async function fingerprints(
-  sandbox: Sandbox,
-  service: string,
-): Promise<Map<string, { rows: number; content: string }>> {
+async function fingerprints(sandbox: Sandbox, service: string): Promise<Fingerprints> {
   const names = await sandbox.sql(
     `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1;`,
     service,
   )
-  const found = new Map<string, { rows: number; content: string }>()
+  const found: Fingerprints = new Map()
   for (const name of names.split('\n').filter(Boolean)) {
     const sql = `SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM ${name} t;`
     const [rows = '', content = ''] = (await sandbox.sql(sql, service)).split('|')
