@@ -137,7 +137,11 @@ export const main = async (command: Command, script: (context: Context) => Promi
       const cleanup = createShell(env, new AbortController().signal)
       const interactive = Boolean(process.stdin.isTTY && process.stderr.isTTY)
       const ask = createAsk(args.flags.has('yes'), interactive, interruption.signal)
-      return await script({ ...args, log, shell, cleanup, environment, envFile, interactive, print, ask })
+      const result: Context['print'] = (text) => {
+        log.status('')
+        print(text)
+      }
+      return await script({ ...args, log, shell, cleanup, environment, envFile, interactive, print: result, ask })
     } catch (error) {
       const known = interruption.signal.aborted ? (interruption.signal.reason as Failure) : error
       if (known instanceof Failure) {

@@ -325,6 +325,6 @@ export const describeKept = (service: string, kept: readonly Kept[]): string =>
   kept
     .map(
       ({ name, bytes: size }) =>
-        `  ${name}  ${bytes(size)}   drop it: echo 'DROP DATABASE "${name}";' | sudo dokku postgres:connect ${service}`,
+        `  ${name}, ${bytes(size)}. To drop it:\n    echo 'DROP DATABASE "${name}";' | sudo dokku postgres:connect ${service}`,
     )
     .join('\n')
