@@ -106,8 +106,13 @@ export const createDokku = (shell: Shell, dokkuCommand: readonly string[]): Dokk
 
 /** The failure behind a Dokku command that did not end well. */
 export const explainDokku = (output: Output, what: string): Failure => {
-  const said = tail(output.stderr)
-  if (/sudo:.*(password|not allowed|not in the sudoers|terminal)|may not run sudo/.test(output.stderr))
+  // ps:restart and postgres:create say even their errors on stdout.
+  const speaksOnStdout = /^(ps:|postgres:(create|destroy))/.test(what)
+  const said = tail(output.stderr) || (speaksOnStdout ? tail(output.stdout) : '')
+  const how = output.signal ? `was ended by ${output.signal}` : `failed with exit status ${output.exitCode}`
+  const next = `Try it by hand: sudo dokku ${what}`
+  // Dokku calls sudo itself for some of its work: only a call that needs nothing more shows that it is ours.
+  if (/^postgres:(info|exists)/.test(what) && /^sudo:|may not run sudo/m.test(output.stderr))
     return new Failure(
       `This user may not call Dokku: ${said}`,
       "Allow it: echo 'deploy ALL=(ALL) NOPASSWD: /usr/bin/dokku' | sudo tee /etc/sudoers.d/deploy-dokku",
@@ -116,11 +121,7 @@ export const explainDokku = (output: Output, what: string): Failure => {
     return new Failure(`Dokku can't be called: ${said}`, 'Check DOKKU_COMMAND; it runs on the Dokku host itself.')
   if (/Postgres service .* does not exist/.test(output.stderr))
     return new Failure(`Dokku: ${said}`, 'Check DB_SERVICE against: sudo dokku postgres:list')
-  const how = output.signal ? `was ended by ${output.signal}` : `failed with exit status ${output.exitCode}`
-  return new Failure(
-    `dokku ${what} ${how}${said ? `: ${said}` : ' and said nothing.'}`,
-    `Try it by hand: sudo dokku ${what}`,
-  )
+  return new Failure(`dokku ${what} ${how}${said ? `: ${said}` : ' and said nothing.'}`, next)
 }
 
 /** The last lines of what a program said, on one line. */

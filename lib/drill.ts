@@ -8,7 +8,8 @@ import { age, duration, plural } from './format.ts'
 import type { MediaFile } from './media-plan.ts'
 import { createMonitor } from './ping.ts'
 import { hoursOld, STALE_HOURS } from './preflight.ts'
-import { clearLeftovers, discardTest, prove, type Restore, requireDatabaseSpace, survey } from './restore.ts'
+import { clearLeftovers, discardTest, prove, type Restore, survey } from './restore.ts'
+import { requireDatabaseSpace } from './space.ts'
 
 /** Files read out of the archive and compared byte by byte. */
 const SAMPLE = 20
@@ -34,10 +35,10 @@ export const drill = async (restore: Restore): Promise<number> => {
     const { dump, media } = await survey(restore, archive.name)
     if (!dump || !media) throw new Failure(`The archive ${archive.name} is incomplete.`)
     let checkedFiles = 0
-    await clearLeftovers(restore, production)
+    const begun = await clearLeftovers(restore, production)
     try {
       await requireDatabaseSpace(restore, production, dump)
-      const { emptied } = await prove(restore, archive, dump, production)
+      const { emptied } = await prove(restore, archive, dump, production, begun)
       if (emptied.length > 0)
         throw new Failure(
           `In ${archive.name} these tables are empty, but not in production: ${emptied.join(', ')}`,

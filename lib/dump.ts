@@ -49,7 +49,8 @@ export const openDump = async (
 const open = async (dokku: Dokku, service: Service, mode: DumpMode, stallMs: number): Promise<Dump> => {
   const args = mode === 'dedup' ? dumpArgs(service) : exportArgs(service.name)
   const what = args.slice(0, 2).join(' ')
-  const tryIt = `Try it by hand: sudo dokku ${what} | head -c 100`
+  // All of it: without a command postgres:enter opens a shell.
+  const tryIt = `Try it by hand: sudo dokku ${args.join(' ')} | head -c 100`
   const stalled = (): Failure => new Failure(`The dump has stalled: no data for ${stallMs / 1000} s.`, tryIt)
   const source = dokku.start(args)
 

@@ -1,16 +1,17 @@
 import { userInfo } from 'node:os'
-import { bareName, chooseArchive, eachItem, type Item, isDump, listArchives, parseComment } from './archives.ts'
+import { bareName, chooseArchive, eachItem, type Item, isDump, listArchives } from './archives.ts'
 import { type Archive, type Borg, createBorg } from './borg.ts'
 import type { Context } from './cli.ts'
 import { borgEnv, readSettings, type Settings } from './config.ts'
-import { compareCounts, countRows, databaseBytes, sql } from './database.ts'
-import { createDokku, type Dokku, destroyServiceArgs, restartArgs, type Service } from './dokku.ts'
+import { compareCounts, countRows, sql } from './database.ts'
+import { createDokku, type Dokku, destroyServiceArgs, type Service } from './dokku.ts'
 import { Failure, reason } from './failure.ts'
-import { bytes, plural, table } from './format.ts'
+import { table } from './format.ts'
 import { requireMediaDir } from './media.ts'
 import { createMediaComparison, type MediaPlan } from './media-plan.ts'
 import type { User } from './media-restore.ts'
-import { clearRestoring, type Kept, restoringName } from './swap.ts'
+import { readState, statePath, writeState } from './state.ts'
+import { clearRestoring, restoringName } from './swap.ts'
 import { clearTestService, createTestService, importDump, testServiceName } from './test-service.ts'
 
 /** The settings that `restore.ts` uses. */
@@ -39,6 +40,7 @@ export interface Restore {
   /** Dokku for what an interruption must not cut short. */
   lasting: Dokku
   stallMs: number
+  statePath: string
   user: User
   /** The part that is restored. */
   database: boolean
@@ -57,6 +59,7 @@ export const prepareRestore = (context: Context): Restore => {
     dokku: createDokku(shell, settings.DOKKU_COMMAND),
     lasting: createDokku(cleanup, settings.DOKKU_COMMAND),
     stallMs: settings.DUMP_STALL_SECONDS * 1000,
+    statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
     user: { uid, gid, name: username },
     database: !flags.has('media-only'),
     media: !flags.has('db-only'),
@@ -135,38 +138,31 @@ export const survey = async ({ settings, borg, database, media }: Restore, archi
   return { ...(dump && database ? { dump } : {}), ...(media ? { media: await comparison.plan() } : {}) }
 }
 
-/** Whether production's server has room for the two copies that a restore makes beside it. */
-export const databaseSpace = async (
-  { dokku }: Restore,
-  service: Service,
-  dump: Item,
-): Promise<{ needed: number; free: number | undefined }> => {
-  const needed = 2 * Math.max(await databaseBytes(dokku, service), dump.sizeBytes)
-  const folder = (await sql(dokku, service.name, 'SHOW data_directory;')).trim()
-  const output = await dokku.run(['postgres:enter', service.name, 'df', '-Pk', folder])
-  const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
-  return { needed, free: output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined }
-}
-
-export const requireDatabaseSpace = async (restore: Restore, service: Service, dump: Item): Promise<void> => {
-  const { needed, free } = await databaseSpace(restore, service, dump)
-  if (free === undefined)
-    restore.context.log.warn(`How much room the disk of ${service.name} has could not be found out.`)
-  else if (free < needed)
-    throw new Failure(
-      `The restore needs ${bytes(needed)} for two copies of the database, but only ${bytes(free)} are free.`,
-      `Make room: databases kept by earlier restores are listed by restore --undo, images by: sudo docker system df`,
-    )
-}
-
-/** Clears what a killed run left, of either kind. */
-export const clearLeftovers = async ({ context, dokku, settings }: Restore, service: Service): Promise<void> => {
-  await clearTestService(dokku, settings.DB_SERVICE, context.log)
+/**
+ * Clears what a killed run left, of either kind, and notes that from now on the test service is ours.
+ * @returns whether a run was killed that may have been making one
+ */
+export const clearLeftovers = async (restore: Restore, service: Service): Promise<boolean> => {
+  const { context, dokku, settings } = restore
+  const begun = (await readState(restore.statePath)).testService === true
+  await clearTestService(dokku, settings.DB_SERVICE, begun, context.log)
   await clearRestoring(dokku, service, context.log)
+  await noteTestService(restore, true)
+  return begun
+}
+
+/** Notes for the next run whether a test service of ours may be there. */
+export const noteTestService = async ({ statePath, context }: Restore, testService: boolean): Promise<void> => {
+  try {
+    await writeState(statePath, { ...(await readState(statePath)), testService })
+  } catch (error) {
+    context.log.warn(`What the next run should know could not be kept: ${reason(error)}`)
+  }
 }
 
 /**
  * Proves the dump: into the fresh test service, then rows and the operator's own question beside production's.
+ * @param begun what `clearLeftovers` returned
  * @returns the test service, and the tables that have rows in production and none in it
  */
 export const prove = async (
@@ -174,9 +170,10 @@ export const prove = async (
   archive: Archive,
   dump: Item,
   production: Service,
+  begun: boolean,
 ): Promise<{ test: Service; emptied: string[] }> => {
   const { log } = context
-  const test = await createTestService(dokku, production.name, log)
+  const test = await createTestService(dokku, production.name, begun, log)
   const [before] = await Promise.all([
     countRows(dokku, production.name),
     importDump(borg, dokku, archive, dump.path, dump.sizeBytes, test, stallMs, log),
@@ -235,10 +232,12 @@ const askVerifySql = async (
 }
 
 /** Removes the test service; if it can't be removed, that is left to the next run. */
-export const discardTest = ({ lasting, context, settings }: Restore): Promise<void> => {
+export const discardTest = (restore: Restore): Promise<void> => {
+  const { lasting, context, settings } = restore
   const name = testServiceName(settings.DB_SERVICE)
   return orLater(context, `The test service ${name}`, async () => {
     if (await lasting.exists(name)) await lasting.must(destroyServiceArgs(name))
+    await noteTestService(restore, false)
   })
 }
 
@@ -255,76 +254,3 @@ const orLater = async ({ log }: Context, what: string, remove: () => Promise<voi
     log.warn(`${what} could not be removed; the next restore will do it: ${reason(error)}`)
   }
 }
-
-/** Restarts the app and asks the site, if one is set, whether it is well. */
-export const restartApp = async ({ lasting, context, settings }: Restore): Promise<void> => {
-  const { environment, envFile, log } = context
-  log.info(`Restarting ${settings.DOKKU_APP}`)
-  const output = await lasting.run(restartArgs(settings.DOKKU_APP))
-  if (output.exitCode !== 0)
-    throw new Failure(
-      `The data is restored, but ${settings.DOKKU_APP} did not restart: ${output.stderr.trim().split('\n').at(-1) ?? ''}`,
-      `Type: sudo dokku ps:restart ${settings.DOKKU_APP}. To go back: restore --undo`,
-    )
-  if (!environment.SITE_URL && !envFile.values.SITE_URL) return
-  const address = `${settings.SITE_URL}/health/`
-  const deadline = Date.now() + 60_000
-  for (;;) {
-    const seen = await fetch(address, { signal: AbortSignal.timeout(10_000), redirect: 'manual' }).then(
-      async (response) => {
-        const text = await response.text()
-        return response.status === 200 && /"status"\s*:\s*"ok"/.test(text) ? undefined : `it answers ${response.status}`
-      },
-      (error: unknown) => reason(error),
-    )
-    if (seen === undefined) return log.info(`${address} says ok`)
-    if (Date.now() > deadline)
-      throw new Failure(
-        `The data is restored, but ${address} is not well: ${seen}`,
-        `Look: sudo dokku logs ${settings.DOKKU_APP}. To go back: restore --undo`,
-      )
-    log.status(`${address}: ${seen}`)
-    await new Promise((resolve) => setTimeout(resolve, 1000))
-  }
-}
-
-/** What to know when the archive was taken at another release than the deployed one; undefined when it was not. */
-export const releaseAdvice = async ({ dokku, settings }: Restore, archive: Archive): Promise<string | undefined> => {
-  const { sha } = parseComment(archive.comment)
-  const deployed = await dokku.gitSha(settings.DOKKU_APP)
-  if (sha && deployed && sha === deployed) return
-  const was = sha ? `release ${sha.slice(0, 10)}` : 'an unknown release'
-  return `${archive.name} was taken at ${was}, deployed is ${deployed?.slice(0, 10) ?? 'an unknown one'}. If the schema differs, type after the restore: sudo dokku run ${settings.DOKKU_APP} python manage.py migrate`
-}
-
-/** The lines on the media, for a preview. */
-export const describeMedia = (plan: MediaPlan): string[] => {
-  const part = (what: string, files: readonly { path: string; sizeBytes: number }[]): string =>
-    `  ${what.padEnd(13)} ${plural(files.length, 'file')}, ${bytes(files.reduce((total, { sizeBytes }) => total + sizeBytes, 0))}${first(files.map(({ path }) => path))}`
-  return [
-    part('missing', plan.missing),
-    part('different', plan.different),
-    `  ${'same'.padEnd(13)} ${plural(plan.same.length, 'file')}`,
-    `  ${'only on disk'.padEnd(13)} ${plural(plan.onDisk.count, 'file')}, ${bytes(plan.onDisk.bytes)}, kept${first(plan.onDisk.first, plan.onDisk.count)}`,
-    ...(plan.refused.length > 0
-      ? [`  ${'refused'.padEnd(13)} ${plural(plan.refused.length, 'path')} leading outside${first(plan.refused)}`]
-      : []),
-  ]
-}
-
-const first = (names: readonly string[], count = names.length): string =>
-  count === 0
-    ? ''
-    : `: ${names
-        .slice(0, 3)
-        .map((name) => JSON.stringify(name))
-        .join(', ')}${count > 3 ? ', …' : ''}`
-
-/** The closing lines on databases that swaps kept. */
-export const describeKept = (service: string, kept: readonly Kept[]): string =>
-  kept
-    .map(
-      ({ name, bytes: size }) =>
-        `  ${name}, ${bytes(size)}. To drop it:\n    echo 'DROP DATABASE "${name}";' | sudo dokku postgres:connect ${service}`,
-    )
-    .join('\n')

@@ -59,6 +59,7 @@ export interface Shell {
 }
 
 const GRACE_MS = 10_000
+const PIPE_GRACE_MS = 2000
 const KEPT_STDERR = 64 * 1024
 
 // A child that reads our bytes takes our death for the end of the data: after a SIGKILL of this process Borg would
@@ -100,11 +101,11 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
     }
     let timedOut = false
     const group = options.terminal ? (running.pid ?? 0) : -(running.pid ?? 0)
-    const onAbort = (): void => void kill(group, running)
+    const onAbort = (): void => void kill(group, running, running.child)
     const timer = options.timeoutMs
       ? setTimeout(() => {
           timedOut = true
-          void kill(group, running)
+          void kill(group, running, running.child)
         }, options.timeoutMs)
       : undefined
     signal.addEventListener('abort', onAbort, { once: true })
@@ -156,7 +157,7 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
       }
       if (child.exitCode !== null || child.signalCode !== null) close()
       else child.once('exit', close)
-      if (child.pid) await kill(-child.pid, ended)
+      if (child.pid) await kill(-child.pid, ended, child)
       return ended
     }
     const onAbort = (): void => void stop()
@@ -185,8 +186,15 @@ const startGuard = (child: ChildProcess, env: Env): ChildProcess => {
   return guard
 }
 
-/** SIGTERM, then SIGKILL when it has not ended after the grace. */
-const kill = async (target: number, ended: PromiseLike<unknown>): Promise<void> => {
+/**
+ * SIGTERM, then SIGKILL when it has not ended after the grace. What sudo started as another user is not ours to kill and
+ * keeps the pipes open: a little after the end of the program itself, or of the grace, they are closed from this side.
+ */
+const kill = async (target: number, ended: PromiseLike<unknown>, child: ChildProcess | undefined): Promise<void> => {
+  const timers: NodeJS.Timeout[] = []
+  const close = (): void => {
+    for (const stream of child?.stdio ?? []) stream?.destroy()
+  }
   const send = (name: NodeJS.Signals): void => {
     try {
       if (target !== 0) process.kill(target, name)
@@ -194,10 +202,18 @@ const kill = async (target: number, ended: PromiseLike<unknown>): Promise<void> 
       // It has ended already.
     }
   }
+  const closeSoon = (): void => void timers.push(setTimeout(close, PIPE_GRACE_MS))
+  if (child && (child.exitCode !== null || child.signalCode !== null)) closeSoon()
+  else child?.once('exit', closeSoon)
   send('SIGTERM')
-  const timer = setTimeout(() => send('SIGKILL'), GRACE_MS)
+  timers.push(
+    setTimeout(() => {
+      send('SIGKILL')
+      close()
+    }, GRACE_MS),
+  )
   await ended
-  clearTimeout(timer)
+  timers.forEach(clearTimeout)
 }
 
 const eachLine = (stream: Readable | null | undefined, onLine: (line: string) => void): void => {

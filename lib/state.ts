@@ -9,6 +9,8 @@ export interface State {
   checkedAt?: string
   /** Sizes of the last archive, in bytes. */
   last?: { dumpBytes: number; mediaBytes: number }
+  /** A restore began to make the test service and has not removed it yet: whatever is under its name is ours. */
+  testService?: boolean
 }
 
 /** Per repository and service, in `~/.local/state/book-corners-ops` (XDG_STATE_HOME). */

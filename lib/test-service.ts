@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Archive, type Borg, extractToStdoutArgs } from './borg.ts'
-import { rows, sql } from './database.ts'
+import { identifier, literal, rows, sql } from './database.ts'
 import {
   createServiceArgs,
   type Dokku,
@@ -9,7 +10,7 @@ import {
   infoArgs,
   type Service,
 } from './dokku.ts'
-import { Failure } from './failure.ts'
+import { Failure, reason } from './failure.ts'
 import { bytes } from './format.ts'
 import type { Log } from './log.ts'
 import { peek, pump, settlesWithin } from './run.ts'
@@ -22,30 +23,41 @@ const MARK = 'book-corners-ops: disposable, made to prove a restore'
 
 /**
  * Removes the test service that an earlier run left.
- * @throws Failure when it holds tables and no run of ours made it
+ * @param begun whether a run of ours began to make one and was cut short: then it may be unfinished
+ * @throws Failure when it holds tables and no run of ours made it, or can't be asked
  */
-export const clearTestService = async (dokku: Dokku, service: string, log: Log): Promise<void> => {
+export const clearTestService = async (dokku: Dokku, service: string, begun: boolean, log: Log): Promise<void> => {
   const name = testServiceName(service)
   if (!(await dokku.exists(name))) return
-  const [found] = await rows<{ mark: string | null; tables: number }>(
-    dokku,
-    name,
-    `SELECT json_build_object(
+  const destroy = `If nobody needs it: sudo dokku postgres:destroy ${name} --force`
+  if (!begun) {
+    const [found] = await rows<{ mark: string | null; tables: number }>(
+      dokku,
+      name,
+      `SELECT json_build_object(
       'mark', (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()),
       'tables', (SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')));`,
-    // A service whose making was cut short has no database to ask: nobody keeps anything in it.
-  ).catch(() => [])
-  if (found && found.mark !== MARK && found.tables > 0)
-    throw new Failure(
-      `The service ${name} exists, holds ${found.tables} tables, and was not made by these scripts.`,
-      `If nobody needs it: sudo dokku postgres:destroy ${name} --force`,
-    )
+    ).catch((error: unknown) => {
+      throw new Failure(
+        `The service ${name} exists, but can't be asked whose it is: ${reason(error)}`,
+        `Start it: sudo dokku postgres:start ${name}. ${destroy}`,
+      )
+    })
+    if (found && found.mark !== MARK && found.tables > 0)
+      throw new Failure(
+        `The service ${name} exists, holds ${found.tables} tables, and was not made by these scripts.`,
+        destroy,
+      )
+  }
   log.info(`Removing the test service ${name} that an earlier run left`)
   await dokku.must(destroyServiceArgs(name))
 }
 
-/** Creates the test service from production's own image. */
-export const createTestService = async (dokku: Dokku, service: string, log: Log): Promise<Service> => {
+/**
+ * Creates the test service from production's own image.
+ * @param begun a run of ours that was killed may still be making one: Dokku goes on without it
+ */
+export const createTestService = async (dokku: Dokku, service: string, begun: boolean, log: Log): Promise<Service> => {
   const name = testServiceName(service)
   const image = (await dokku.must(infoArgs(service, '--version'))).stdout.trim()
   if (!image.includes(':'))
@@ -54,10 +66,31 @@ export const createTestService = async (dokku: Dokku, service: string, log: Log)
       `Look: sudo dokku postgres:info ${service} --version`,
     )
   log.info(`Creating the test service ${name} from ${image}`)
-  await dokku.must(createServiceArgs(name, image))
+  for (let attempt = 1; ; attempt++) {
+    const output = await dokku.run(createServiceArgs(name, image))
+    if (output.exitCode === 0) break
+    const inTheWay = /already exists/.test(output.stderr)
+    if (!begun || !inTheWay || attempt === 10) throw explainDokku(output, `postgres:create ${name}`)
+    log.info(`A killed run was still making ${name}: waiting, to remove it`)
+    await sleep(2000)
+    await dokku.run(destroyServiceArgs(name))
+  }
   const test = await dokku.service(name)
-  await sql(dokku, name, `COMMENT ON DATABASE "${test.database}" IS '${MARK}';`)
+  await markWhenReady(dokku, test)
   return test
+}
+
+/** `postgres:create` starts the server a second time, for SSL, and does not wait until it answers (dokku-postgres 1.48). */
+const markWhenReady = async (dokku: Dokku, { name, database }: Service): Promise<void> => {
+  for (const deadline = Date.now() + 60_000; ; ) {
+    try {
+      return void (await sql(dokku, name, `COMMENT ON DATABASE ${identifier(database)} IS ${literal(MARK)};`))
+    } catch (error) {
+      const starting = /connection to server|could not connect|starting up|is not running/.test(reason(error))
+      if (!starting || Date.now() > deadline) throw error
+      await sleep(500)
+    }
+  }
 }
 
 /**

@@ -1,28 +1,26 @@
 import { describe, type Item, listArchives, parseComment } from '../lib/archives.ts'
 import type { Archive } from '../lib/borg.ts'
 import { type Command, main } from '../lib/cli.ts'
-import { countRows } from '../lib/database.ts'
 import type { Service } from '../lib/dokku.ts'
 import { drill } from '../lib/drill.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
 import { bytes, isoLocal, plural, table } from '../lib/format.ts'
 import { takeLock } from '../lib/lock.ts'
-import { planPlacing, requireSpace, restoreMedia, wanted, whyRoot } from '../lib/media-restore.ts'
+import { planPlacing, requireSpace, restoreMedia, wanted } from '../lib/media-restore.ts'
+import { restartApp } from '../lib/restart.ts'
 import {
   chooseAndSurvey,
   clearLeftovers,
-  databaseSpace,
-  describeKept,
-  describeMedia,
   discardCopy,
   discardTest,
+  noteTestService,
   prepareRestore,
   prove,
   type Restore,
-  releaseAdvice,
-  requireDatabaseSpace,
-  restartApp,
 } from '../lib/restore.ts'
+import { preview } from '../lib/restore-preview.ts'
+import { describeKept, describeMedia, question, releaseAdvice } from '../lib/restore-words.ts'
+import { requireDatabaseSpace } from '../lib/space.ts'
 import { copyAside, listKept, restoringName, swap } from '../lib/swap.ts'
 
 const COMMAND: Command = {
@@ -135,12 +133,12 @@ async function replaceDatabase(
   agree: () => Promise<void>,
 ): Promise<void> {
   const { context, dokku, stallMs } = restore
-  await clearLeftovers(restore, production)
+  const begun = await clearLeftovers(restore, production)
   let testIsGone: Promise<void> | undefined
   let swapped = false
   try {
     await requireDatabaseSpace(restore, production, dump)
-    const { test } = await prove(restore, archive, dump, production)
+    const { test } = await prove(restore, archive, dump, production, begun)
     context.log.info(`To look around before you agree: sudo dokku postgres:connect ${test.name}`)
     const advice = await releaseAdvice(restore, archive)
     if (advice) context.log.warn(advice)
@@ -154,14 +152,6 @@ async function replaceDatabase(
   } finally {
     await Promise.all([testIsGone ?? discardTest(restore), swapped ? undefined : discardCopy(restore, production)])
   }
-}
-
-function question({ settings, database, media }: Restore, archive: Archive, files: number): string {
-  return [
-    `This replaces, from ${archive.name} (${isoLocal(archive.start)}),`,
-    ...(database ? [`  the database of ${settings.DB_SERVICE}; the present one is kept beside it`] : []),
-    ...(media ? [`  ${plural(files, 'media file')} in ${settings.MEDIA_DIR}; nothing is deleted`] : []),
-  ].join('\n')
 }
 
 /** What follows a swap. From there on an interruption no longer stops anything. */
@@ -215,10 +205,12 @@ async function testOnly(restore: Restore): Promise<number> {
   const production = await dokku.service(settings.DB_SERVICE)
   const { archive, dump } = await chooseAndSurvey({ ...restore, media: false }, false)
   if (!dump) throw new Failure(`The archive ${archive.name} holds no dump.`)
-  await clearLeftovers(restore, production)
+  const begun = await clearLeftovers(restore, production)
   try {
     await requireDatabaseSpace(restore, production, dump)
-    const { test } = await prove(restore, archive, dump, production)
+    const { test } = await prove(restore, archive, dump, production, begun)
+    // From now on it is the operator's; its own mark tells the next run.
+    await noteTestService(restore, false)
     context.print(`${archive.name} imports cleanly. Production was not touched.
   look around:  sudo dokku postgres:connect ${test.name}
   remove it:    sudo dokku postgres:destroy ${test.name} --force`)
@@ -245,76 +237,5 @@ async function list({ context, settings, borg }: Restore): Promise<number> {
     )
   } else if (archives.length > 0) context.print(table(archives.map(describe)))
   else context.log.info('There is no archive yet. Make the first one: backup')
-  return EXIT.done
-}
-
-async function preview(restore: Restore): Promise<number> {
-  const { context, settings, dokku } = restore
-  const [{ archive, dump, media }, production] = await Promise.all([
-    chooseAndSurvey(restore, true),
-    restore.database ? dokku.service(settings.DB_SERVICE) : undefined,
-  ])
-  const [tables, space, advice, needsRoot] = await Promise.all([
-    production ? countRows(dokku, production.name) : undefined,
-    production && dump ? databaseSpace(restore, production, dump) : undefined,
-    production ? releaseAdvice(restore, archive) : undefined,
-    media ? whyRoot(settings.MEDIA_DIR, settings.MEDIA_OWNER, wanted(media), restore.user) : undefined,
-  ])
-  if (context.flags.has('json')) {
-    const brief = (files: readonly { path: string; sizeBytes: number }[]) => ({
-      files: files.length,
-      bytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-      first: files.slice(0, 3).map(({ path }) => path),
-    })
-    context.print(
-      JSON.stringify({
-        archive: archive.name,
-        start: isoLocal(archive.start),
-        database:
-          production && dump
-            ? {
-                service: production.name,
-                name: production.database,
-                dumpBytes: dump.sizeBytes,
-                dumpedAt: new Date(dump.mtimeMs).toISOString(),
-                tables: Object.fromEntries(tables ?? []),
-                neededBytes: space?.needed ?? null,
-                freeBytes: space?.free ?? null,
-              }
-            : null,
-        media: media
-          ? {
-              missing: brief(media.missing),
-              different: brief(media.different),
-              same: media.same.length,
-              onlyOnDisk: { files: media.onDisk.count, bytes: media.onDisk.bytes, first: media.onDisk.first },
-              refused: media.refused,
-              needsRoot: needsRoot ?? null,
-            }
-          : null,
-      }),
-    )
-    return EXIT.done
-  }
-  const lines = [`Nothing is changed. A restore of ${archive.name} (${isoLocal(archive.start)}) now would`]
-  if (production && dump && space) {
-    lines.push(
-      `replace the database ${production.database} of ${production.name} by a dump of ${bytes(dump.sizeBytes)} of ${isoLocal(new Date(dump.mtimeMs))}`,
-      `  needs ${bytes(space.needed)} for two copies, ${space.free === undefined ? 'free is unknown' : `${bytes(space.free)} are free`}${space.free !== undefined && space.free < space.needed ? ': NOT ENOUGH' : ''}`,
-      '  production has now',
-      ...table(
-        [...(tables ?? [])].map(([name, count]) => [`    ${name}`, count.toLocaleString('en')]),
-        [1],
-      ).split('\n'),
-      ...(advice ? [`  ${advice}`] : []),
-    )
-  }
-  if (media)
-    lines.push(
-      `change ${settings.MEDIA_DIR}`,
-      ...describeMedia(media),
-      needsRoot ? `  rights: takes root: ${needsRoot}` : '  rights: all there',
-    )
-  context.print(lines.join('\n'))
   return EXIT.done
 }

@@ -331,6 +331,33 @@ test('a service that somebody keeps under the name of the test service is not re
   await sandbox.dokku(['postgres:destroy', 'book-corners-db-test', '--force'])
 })
 
+test('a service of that name that cannot be asked whose it is is not removed', async () => {
+  await sandbox.dokku(['postgres:create', 'book-corners-db-test'])
+  await sandbox.sql('CREATE TABLE precious (id int);', 'book-corners-db-test')
+  await sandbox.fault(
+    'postgres:connect',
+    'case "$1" in *-test) echo "Error response from daemon: container abc is not running" >&2; exit 1;; esac',
+  )
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE)
+  await sandbox.fault('postgres:connect')
+  assert.is(exitCode, 1)
+  assert.match(stderr, /can't be asked whose it is.*not running/)
+  assert.match(stderr, /postgres:start book-corners-db-test/)
+  assert.is(await sandbox.sql('SELECT count(*) FROM precious;', 'book-corners-db-test'), '0')
+  await sandbox.dokku(['postgres:destroy', 'book-corners-db-test', '--force'])
+})
+
+test('a test service whose server is slow to start is waited for', async () => {
+  await sandbox.fault(
+    'postgres:connect',
+    'case "$1" in *-test) if [ "$(wc -c < "$root/slow" 2>/dev/null || echo 0)" -lt 3 ]; then printf x >> "$root/slow"; echo "psql: error: connection to server on socket failed" >&2; exit 2; fi;; esac',
+  )
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE)
+  await sandbox.fault('postgres:connect')
+  assert.is(exitCode, 0, stderr)
+  assert.is(await counts(), OLD)
+})
+
 test('an app that keeps coming back does not stop the swap, and is away for a moment only', async () => {
   // Several clients that query, and reconnect at once when they are sent away.
   const psql = `while :; do "${join(sandbox.dir, 'bin/dokku')}" postgres:connect book-corners-db >/dev/null 2>&1 <<< "SELECT count(*) FROM libraries_library; SELECT pg_sleep(0.2); SELECT pg_sleep(0.2);"; done`
@@ -358,11 +385,12 @@ test('an app that cannot be sent away leaves everything as it was, and the reaso
 })
 
 test('an app that does not restart is said, and so is the way back', async () => {
-  await sandbox.fault('ps:restart', 'echo " !     App did not start" >&2; exit 1')
+  // Dokku says it on stdout.
+  await sandbox.fault('ps:restart', 'echo " !     App did not start"; exit 1')
   const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE)
   await sandbox.fault('ps:restart')
   assert.is(exitCode, 1)
-  assert.match(stderr, /restored, but book-corners did not restart[\s\S]*restore --undo/)
+  assert.match(stderr, /restored, but book-corners did not restart: App did not start[\s\S]*restore --undo/)
   assert.is(await counts(), OLD)
 })
 

@@ -62,6 +62,22 @@ test('a program that does not answer in time is ended, and that is said', async 
   assert.match((error as Failure).message, /sleep did not answer within 0.1 s/)
 })
 
+test('what lives on in another session, as behind sudo, keeps nobody waiting', async () => {
+  // It holds the pipes, and no signal of ours reaches it.
+  const command = ['bash', '-c', 'setsid sleep 20 & wait']
+  const startedMs = Date.now()
+  const child = shell.start(command)
+  await sleep(200)
+  await child.stop()
+  const timedOut = await shell.run(command, { timeoutMs: 200 }).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.instance(timedOut, Failure)
+  assert.ok(Date.now() - startedMs < 10_000)
+  await shell.run(['pkill', '-f', '^sleep 20$'])
+})
+
 test('a pump carries every byte, and its memory does not grow with them', async () => {
   const source = shell.start(['head', '-c', '400000000', '/dev/zero'])
   const target = shell.start(['sh', '-c', 'wc -c >&2'])

@@ -1,0 +1,30 @@
+import type { Item } from './archives.ts'
+import { databaseBytes, sql } from './database.ts'
+import type { Service } from './dokku.ts'
+import { Failure } from './failure.ts'
+import { bytes } from './format.ts'
+import type { Restore } from './restore.ts'
+
+/** Whether production's server has room for the two copies that a restore makes beside it. */
+export const databaseSpace = async (
+  { dokku }: Restore,
+  service: Service,
+  dump: Item,
+): Promise<{ needed: number; free: number | undefined }> => {
+  const needed = 2 * Math.max(await databaseBytes(dokku, service), dump.sizeBytes)
+  const folder = (await sql(dokku, service.name, 'SHOW data_directory;')).trim()
+  const output = await dokku.run(['postgres:enter', service.name, 'df', '-Pk', folder])
+  const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
+  return { needed, free: output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined }
+}
+
+export const requireDatabaseSpace = async (restore: Restore, service: Service, dump: Item): Promise<void> => {
+  const { needed, free } = await databaseSpace(restore, service, dump)
+  if (free === undefined)
+    restore.context.log.warn(`How much room the disk of ${service.name} has could not be found out.`)
+  else if (free < needed)
+    throw new Failure(
+      `The restore needs ${bytes(needed)} for two copies of the database, but only ${bytes(free)} are free.`,
+      `Make room: databases kept by earlier restores are listed by restore --undo, images by: sudo docker system df`,
+    )
+}
