@@ -87,6 +87,7 @@ test('a connection cut in mid-push: the server is asked, and says that the old r
   server.cut()
   const output = await running.ended
   await server.go()
+  await server.reset()
   ends(output, 1)
   assert.match(output.stderr, /The connection was lost while [0-9a-f]{8} was being deployed/)
   assert.match(output.stderr, `The server runs ${old.slice(0, 8)}, the old release`)
@@ -102,6 +103,7 @@ test('a connection cut after the switch: the server is asked, and says that the 
   server.cut()
   const output = await running.ended
   await server.go()
+  await server.reset()
   ends(output, 1)
   assert.match(output.stderr, `The server runs ${sha.slice(0, 8)}, the new release,`)
 })

@@ -245,7 +245,7 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
     execFileSync('ps', ['-eo', 'args=', '--cols', '300'])
       .toString()
       .split('\n')
-      .filter((line) => line.includes(at('bin/dokku')) && line.includes('git-hook'))
+      .filter((line) => line.includes(dir) && /git-hook|receive-pack/.test(line))
   const sweep = (): void => {
     for (const child of [...running, sshd]) child.kill('SIGKILL')
     rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
