@@ -2,14 +2,14 @@ import { createInterface } from 'node:readline'
 import { type Command, type Context, main } from '../lib/cli.ts'
 import { readSettings } from '../lib/config.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
-import { duration } from '../lib/format.ts'
+import { finish } from '../lib/finish.ts'
 import { openCheckout, resolveCommit, short, whoDeploys } from '../lib/git.ts'
-import { goLive, type Run, record } from '../lib/golive.ts'
+import { goLive, type Run } from '../lib/golive.ts'
 import { describePlan, type Plan, preflight } from '../lib/plan.ts'
 import { explainRemote } from '../lib/release.ts'
 import { connectRemote, type Remote } from '../lib/ssh.ts'
 import { describeStatus, readStatus } from '../lib/status.ts'
-import { createSteps, purgeStep, syncStep, verifyStep } from '../lib/steps.ts'
+import { createSteps, purgeStep, syncStep } from '../lib/steps.ts'
 
 const ALONE = ['dry-run', 'sync-only', 'purge-only', 'status', 'logs']
 
@@ -90,17 +90,8 @@ async function deploy(context: Context): Promise<number> {
     const steps = createSteps(context)
     const stays = 'The server keeps the ops scripts it had'
     await steps.may(stays, () => syncStep(context, remote, settings.OPS_DIR))
-    await steps.must('purge the cache', () => purgeStep(context, settings))
-    const verified = flags.has('no-verify')
-      ? null
-      : await steps.must('pass the checks', () => verifyStep(context, remote, settings, sha))
-    await record(run, plan, outcome, verified)
     const runs = outcome === 'unchanged' ? 'runs already' : 'is deployed'
-    const what = `${short(sha)} ${runs} (${app}, ${duration(Date.now() - startedMs)})`
-    if (steps.failed.length > 0)
-      throw new Failure(`${what}, but this did not ${steps.failed.join(', and not ')}: the reasons are above.`)
-    context.print([what, ...steps.done, ...log.warnings.map((warning) => `WARNING: ${warning}`)].join('; '))
-    return EXIT.done
+    return await finish(context, run, plan, { outcome, runs, steps, settings, verify: !flags.has('no-verify') })
   } finally {
     await remote.close()
   }
