@@ -81,6 +81,7 @@ export const describeCrossing = async (
     newestBackup,
   }: { app: string; target: string; current: string; newestBackup(): Promise<string> },
 ): Promise<string[]> => {
+  if (target === current) return []
   const crossed = await migrationsAcross(checkout, target, current)
   if (crossed === undefined)
     return [`${short(current)}, which runs, could not be fetched: whether migrations are in the way can't be told.`]

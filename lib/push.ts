@@ -211,7 +211,7 @@ export const explainPush = (
         `Set DEPLOY_BRANCH to the branch it names, or on the server: dokku git:set ${app} deploy-branch ${branch}`,
       )
     case 'no-connection':
-      return failure('The push did not reach the server.', 'Try: deploy --status')
+      return failure(`The server was not reached: ${it} was not deployed.`, 'Try: deploy --status')
     case 'lost':
       return failure(
         `The connection was lost while ${it} was being deployed.`,
@@ -220,6 +220,6 @@ export const explainPush = (
           : `If it is not what runs: ${again}.`,
       )
     default:
-      return failure(`The push of ${it} was refused.`, 'Look: deploy --status')
+      return failure(`The server refused to deploy ${it}.`, 'Look: deploy --status')
   }
 }
