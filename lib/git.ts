@@ -95,7 +95,7 @@ export const isMigration = (path: string): boolean => /(^|\/)migrations\/(?!__in
 // %x1e separates the commits: a subject can hold anything but control characters, a name of a file anything but NUL.
 const LOG_FORMAT = '--format=%x1e%H%x1f%an%x1f%aI%x1f%s'
 
-/** Pure: what `git log` in LOG_FORMAT with `--name-only` printed. */
+/** Pure: what `git log` in LOG_FORMAT with `--name-status` printed. */
 export const parseLog = (stdout: string): Commit[] =>
   stdout
     .split('\u001e')
@@ -103,7 +103,8 @@ export const parseLog = (stdout: string): Commit[] =>
     .map((block) => {
       const [head = '', ...paths] = block.split('\n')
       const [sha = '', author = '', at = '', subject = ''] = head.split('\u001f')
-      return { sha, author, at: new Date(at), subject, migrations: paths.filter(isMigration) }
+      const migrations = paths.flatMap((line) => (line.startsWith('A\t') ? [line.slice(2)] : [])).filter(isMigration)
+      return { sha, author, at: new Date(at), subject, migrations }
     })
 
 /**
@@ -117,14 +118,15 @@ export const commitsBetween = async (
   most = 200,
 ): Promise<Commit[]> => {
   const range = from === undefined ? [to] : [to, `^${from}`]
-  const options = ['--name-only', '--diff-filter=A', '-m', '--first-parent', `--max-count=${most}`]
+  // Not --diff-filter: git leaves out commits of which nothing passes it.
+  const options = ['--name-status', '--no-renames', '-m', '--first-parent', `--max-count=${most}`]
   return parseLog(await checkout.ask(['-c', 'core.quotePath=false', 'log', LOG_FORMAT, ...options, ...range, '--']))
 }
 
 /** One commit. */
 export const describeCommit = async (checkout: Checkout, sha: string): Promise<Commit> => {
   const [commit] = await commitsBetween(checkout, undefined, sha, 1)
-  if (!commit) throw new Failure(`git shows no commit ${sha}.`)
+  if (commit?.sha !== sha) throw new Failure(`git shows no commit ${sha}.`)
   return commit
 }
 
