@@ -88,9 +88,6 @@ export const revertOnto = async (
   }
 }
 
-/** What is pushed to origin: from `head` and from nothing else. */
-export const originPush = (sha: string, branch: string, head: string): string[] => pushArgs('origin', sha, branch, head)
-
 /**
  * @param head what origin must still have
  * @param later asks origin, after an interruption as well
@@ -103,7 +100,9 @@ export const pushToOrigin = async (
   const lines: string[] = []
   let failure: Failure
   try {
-    const output = await checkout.git(originPush(sha, branch, head), { onLine: (line) => lines.push(cleanLine(line)) })
+    const output = await checkout.git(pushArgs('origin', sha, branch, head), {
+      onLine: (line) => lines.push(cleanLine(line)),
+    })
     if (output.exitCode === 0) return
     const { outcome, cause } = classifyPush(output, lines)
     const why = (cause.length > 0 ? cause : lines).map((line) => `\n  | ${line}`).join('')

@@ -163,8 +163,10 @@ async function agree({ context, settings, run, app, deployed }: Job, text: strin
   return !dryRun
 }
 
-const pushLine = ({ run, app, branch, deployed }: Job, sha: string): string =>
-  `Push: ${quoteAll(['git', ...pushArgs(run.remote.gitUrl(app), sha, branch, deployed)])}`
+/** The push as it could be typed. */
+function pushLine({ branch }: Job, to: string, sha: string, lease: string): string {
+  return `Push: ${quoteAll(['git', ...pushArgs(to, sha, branch, lease)])}`
+}
 
 async function backTo(job: Job, sha: string): Promise<number> {
   const { context, settings, app, branch, deployed } = job
@@ -177,7 +179,8 @@ async function backTo(job: Job, sha: string): Promise<number> {
   const plan = await makePlan(run.checkout, { app, branch, deployed, sha })
   await warnOfCommit(run.checkout, sha, run.log)
   await warnOfOrigin(run.checkout, branch, sha, run.log)
-  if (!(await agree(job, `${describePlan(plan)}\n${pushLine(job, sha)}`, sha))) return EXIT.done
+  if (!(await agree(job, `${describePlan(plan)}\n${pushLine(job, run.remote.gitUrl(app), sha, deployed)}`, sha)))
+    return EXIT.done
   const outcome = await goLive(run, plan)
   return finish(context, run, plan, { outcome, runs: 'is live', steps: createSteps(context), settings })
 }
@@ -201,8 +204,8 @@ async function revert(job: Job, now: boolean): Promise<number> {
   )
   const steps = [
     `${range.why}, reverted on top of origin/${branch} (${short(head)}):\n${list.join('\n')}`,
-    sha === head ? 'origin has that already.' : `Push: ${quoteAll(['git', ...pushArgs('origin', sha, branch, head)])}`,
-    now ? `${describePlan(plan)}\n${pushLine(job, sha)}` : 'CI tests and deploys it.',
+    sha === head ? 'origin has that already.' : pushLine(job, 'origin', sha, head),
+    now ? `${describePlan(plan)}\n${pushLine(job, run.remote.gitUrl(app), sha, deployed)}` : 'CI tests and deploys it.',
   ]
   if (range.from && range.to === head && (await checkout.git(['diff', '--quiet', range.from, sha])).exitCode !== 0)
     log.warn(`The result is not what ${short(range.from)} was; see: git diff ${short(range.from)} ${short(sha)}`)
