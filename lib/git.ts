@@ -103,8 +103,8 @@ export const parseLog = (stdout: string): Commit[] =>
     .map((block) => {
       const [head = '', ...paths] = block.split('\n')
       const [sha = '', author = '', at = '', subject = ''] = head.split('\u001f')
-      const migrations = paths.flatMap((line) => (line.startsWith('A\t') ? [line.slice(2)] : [])).filter(isMigration)
-      return { sha, author, at: new Date(at), subject, migrations }
+      const added = paths.flatMap((line) => (line.startsWith('A\t') ? [line.slice(2)] : []))
+      return { sha, author, at: new Date(at), subject, migrations: added.filter(isMigration) }
     })
 
 /**
@@ -118,7 +118,7 @@ export const commitsBetween = async (
   most = 200,
 ): Promise<Commit[]> => {
   const range = from === undefined ? [to] : [to, `^${from}`]
-  // Not --diff-filter: git leaves out commits of which nothing passes it.
+  // Not --diff-filter=A: it leaves out the commits that add no file.
   const options = ['--name-status', '--no-renames', '-m', '--first-parent', `--max-count=${most}`]
   return parseLog(await checkout.ask(['-c', 'core.quotePath=false', 'log', LOG_FORMAT, ...options, ...range, '--']))
 }

@@ -5,7 +5,8 @@ import type { Checkout } from './git.ts'
 import { appendEntry, type Entry } from './ledger.ts'
 import type { Log } from './log.ts'
 import type { Plan } from './plan.ts'
-import { cleanLine, explainPush, type Outcome, type Pushed, pushCommit } from './push.ts'
+import { cleanLine, type Outcome, type Pushed, pushCommit } from './push.ts'
+import { explainPush } from './push-failure.ts'
 import { describeState, runningRelease, type ServerState, serverState } from './release.ts'
 import { createShell, type Shell } from './run.ts'
 import { connectRemote, type Remote } from './ssh.ts'
@@ -125,21 +126,30 @@ const askServer = async (remote: Remote, app: string, patiently: boolean): Promi
   }
 }
 
-const tellAfterInterruption = async (run: Run, plan: Plan): Promise<string> => {
-  const late = AbortSignal.timeout(ASK_MS)
-  const remote = await connectRemote(createShell(run.shell.env, late), run.settings)
-  try {
+const tellAfterInterruption = (run: Run, plan: Plan): Promise<string> =>
+  late(run, async (remote) => {
     const state = await askServer(remote, plan.app, false)
     await record({ ...run, remote }, plan, 'interrupted', null)
     return typeof state === 'string'
       ? state
       : `${describeState(state, plan.commit.sha, NAMES[run.kind])} Follow it: deploy --status`
-  } catch {
-    return `The server did not say within ${ASK_MS / 1000} s what it does. Ask again: deploy --status`
+  }).catch(() => `The server did not say within ${ASK_MS / 1000} s what it does. Ask again: deploy --status`)
+
+/** Talks to the server once more after an interruption, over a connection of its own, for a bounded time. */
+const late = async <T>(run: Run, talk: (remote: Remote) => Promise<T>): Promise<T> => {
+  const remote = await connectRemote(createShell(run.shell.env, AbortSignal.timeout(ASK_MS)), run.settings)
+  try {
+    return await talk(remote)
   } finally {
     await remote.close()
   }
 }
+
+/** Records a release that went live in a run that was then interrupted. */
+export const recordLate = (run: Run, plan: Plan, outcome: Outcome): Promise<void> =>
+  late(run, (remote) => record({ ...run, remote }, plan, outcome, null)).catch(() =>
+    run.log.warn(`This ${run.kind} is not in the ledger: the server did not answer in time.`),
+  )
 
 const failedLog = async (remote: Remote, app: string): Promise<string[]> => {
   try {

@@ -82,7 +82,9 @@ export const entryText = ({ at, who, from, to, subject, kind, outcome, seconds, 
 
 export const describeStatus = (status: Status, now = new Date()): string => {
   const { app, sha, processes, running, locked, certificateDays, deploys, newestBackup, opsRelease } = status
-  const since = deploys.findLast(({ to, outcome }) => to === sha && outcome === 'deployed')
+  const reached = (entry: Entry): boolean => entry.to === sha
+  // A run that was cut off may have gone live all the same.
+  const since = deploys.findLast((entry) => reached(entry) && entry.outcome === 'deployed') ?? deploys.findLast(reached)
   const rows: [string, string][] = [
     ['runs', sha ? `${short(sha)} ${printable(since?.subject ?? '')}`.trim() : 'nothing: it was never deployed'],
     ['since', since ? `${since.at} (${age(new Date(since.at), now)}), by ${since.who}` : 'unknown: not in the ledger'],

@@ -9,7 +9,7 @@ import { describePlan, type Plan, preflight } from '../lib/plan.ts'
 import { explainRemote } from '../lib/release.ts'
 import { connectRemote, type Remote } from '../lib/ssh.ts'
 import { describeStatus, readStatus } from '../lib/status.ts'
-import { createSteps, purgeStep, syncStep } from '../lib/steps.ts'
+import { purgeStep, type Steps, syncStep } from '../lib/steps.ts'
 
 const ALONE = ['dry-run', 'sync-only', 'purge-only', 'status', 'logs']
 
@@ -87,11 +87,10 @@ async function deploy(context: Context): Promise<number> {
     const who = await whoDeploys(checkout, environment)
     const run: Run = { kind: 'deploy', settings, shell, log, checkout, remote, who, startedMs }
     const outcome = await goLive(run, plan)
-    const steps = createSteps(context)
-    const stays = 'The server keeps the ops scripts it had'
-    await steps.may(stays, () => syncStep(context, remote, settings.OPS_DIR))
     const runs = outcome === 'unchanged' ? 'runs already' : 'is deployed'
-    return await finish(context, run, plan, { outcome, runs, steps, settings, verify: !flags.has('no-verify') })
+    const sync = (steps: Steps): Promise<boolean> =>
+      steps.may('The server keeps the ops scripts it had', () => syncStep(context, remote, settings.OPS_DIR))
+    return await finish(context, run, plan, { outcome, runs, settings, first: sync, verify: !flags.has('no-verify') })
   } finally {
     await remote.close()
   }

@@ -182,7 +182,7 @@ async function backTo(job: Job, sha: string): Promise<number> {
   if (!(await agree(job, `${describePlan(plan)}\n${pushLine(job, run.remote.gitUrl(app), sha, deployed)}`, sha)))
     return EXIT.done
   const outcome = await goLive(run, plan)
-  return finish(context, run, plan, { outcome, runs: 'is live', steps: createSteps(context), settings })
+  return finish(context, run, plan, { outcome, runs: 'is live', settings })
 }
 
 async function revert(job: Job, now: boolean): Promise<number> {
@@ -219,7 +219,7 @@ async function revert(job: Job, now: boolean): Promise<number> {
     log.warn(`origin/${branch} holds the revert: CI deploys it. At once, again: rollback --revert --now`)
     throw error
   })
-  return finish(context, run, plan, { outcome, runs: 'is live', steps: createSteps(context), settings })
+  return finish(context, run, plan, { outcome, runs: 'is live', settings })
 }
 
 /** The revert is CI's now; what runs until then is told, and looked at, without a part in the exit status. */
@@ -250,5 +250,5 @@ async function rebuild(job: Job): Promise<number> {
   const what = `${short(deployed)} ${printable(commit.subject)} is built and started once more: dokku ps:rebuild ${app}`
   if (!(await agree(job, `${what}\nNothing is pushed.`, deployed))) return EXIT.done
   const outcome = await bringLive(run, plan, (onLine) => rebuildApp(remote, app, onLine))
-  return finish(context, run, plan, { outcome, runs: 'is rebuilt', steps: createSteps(context), settings })
+  return finish(context, run, plan, { outcome, runs: 'is rebuilt', settings })
 }

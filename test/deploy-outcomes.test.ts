@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Output } from './support/sandbox.ts'
@@ -139,6 +141,20 @@ for (const [signal, status] of [
     assert.match(output.stderr, /deploy --status/)
     assert.is((await ledger()).at(-1)?.outcome, 'interrupted')
   })
+
+test('a run that is interrupted after the release went live is in the ledger', async () => {
+  const sha = await server.commit('Live, then interrupted')
+  await server.farProgram('timeout', `#!/bin/sh\ntouch '${server.dir}/synced'; sleep 3\nexec /usr/bin/timeout "$@"\n`)
+  const running = server.start('deploy.ts', ['--no-verify'])
+  for (let tries = 0; !existsSync(join(server.dir, 'synced')) && tries < 400; tries++) await sleep(50)
+  running.child.kill('SIGTERM')
+  const output = await running.ended
+  await server.farProgram('timeout')
+  assert.is(output.exitCode, 143, output.stderr)
+  assert.is(server.running(), sha)
+  const last = (await ledger()).at(-1)
+  assert.equal([last?.to, last?.outcome, last?.verified], [sha, 'deployed', null])
+})
 
 test('a host key that is not known is refused before anything is sent', async () => {
   const before = server.calls().length

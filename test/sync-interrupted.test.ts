@@ -1,0 +1,81 @@
+import { existsSync } from 'node:fs'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { VERSION } from '../lib/cli.ts'
+import { endsWith, type Server, startServer } from './support/server.ts'
+
+const test = suite('sync interrupted')
+let server: Server
+
+const near = (): string => join(server.dir, 'near/scp')
+const marker = (): string => join(server.dir, 'reached')
+/** Makes the step's program say that it was reached, and take its time. */
+const slow = (program: string, when = '*'): string =>
+  `#!/bin/sh\ncase "$*" in ${when}) touch '${marker()}'; sleep 2 ;; esac\nexec /usr/bin/${program} "$@"\n`
+let scp = ''
+const STEPS: [step: string, hold: () => Promise<void>, release: () => Promise<void>][] = [
+  [
+    'the upload',
+    () => writeFile(near(), scp.replace('exec ', `touch '${marker()}'; sleep 2; exec `)),
+    () => writeFile(near(), scp),
+  ],
+  ...(
+    [
+      ['npm ci', 'npm', '*'],
+      ['the proof', 'env', '*--version*'],
+      ['the move of the new release', 'mv', '*.partial*'],
+      ['the switch', 'ln', '*current.new*'],
+      ['the launchers', 'chmod', '*.new*'],
+    ] as const
+  ).map(([step, program, when]): (typeof STEPS)[number] => [
+    step,
+    () => server.farProgram(program, slow(program, when)),
+    () => server.farProgram(program),
+  ]),
+]
+
+test.before(async () => {
+  server = await startServer()
+  scp = await readFile(near(), 'utf8')
+  // What runs before the first of them.
+  endsWith(server, await server.script('deploy.ts', ['--sync-only']), 0)
+})
+test.after(() => server?.stop())
+
+for (const [index, [step, hold, release]] of STEPS.entries()) {
+  // Ctrl-C is handled, SIGKILL can't be: the far side must cope with both.
+  const signal = index % 2 ? 'SIGINT' : 'SIGKILL'
+  test(`at ${step} by ${signal}: there is a release that runs, and the next sync clears up`, async () => {
+    await rm(join(server.opsDir, 'current'))
+    await rm(join(server.opsDir, 'releases'), { recursive: true })
+    await rm(join(server.home, 'backup'))
+    await rm(marker(), { force: true })
+    await hold()
+    const running = server.start('deploy.ts', ['--sync-only'])
+    for (let tries = 0; !existsSync(marker()); tries++) {
+      if (tries > 400) assert.unreachable(`the step was not reached: ${(await running.ended).stderr}`)
+      await sleep(50)
+    }
+    running.child.kill(signal)
+    assert.is((await running.ended).exitCode, signal === 'SIGINT' ? 130 : null)
+    await release()
+    endsWithout(await server.script('deploy.ts', ['--sync-only']))
+    const backup = await server.launch('env', ['-i', `HOME=${server.home}`, `${server.home}/backup`, '--version']).ended
+    assert.is(backup.stdout.trim(), VERSION)
+    assert.equal((await readdir(server.opsDir)).sort(), ['.lock', 'current', 'releases'])
+    assert.match((await readdir(join(server.opsDir, 'releases'))).join(), /^[0-9a-f]{16}$/)
+    assert.equal(
+      (await readdir(server.home)).filter((name) => name.includes('.new')),
+      [],
+    )
+  })
+}
+
+/** A SIGKILL leaves the shared connection behind for a while: nobody is there to end it. */
+const endsWithout = ({ exitCode, stderr }: { exitCode: number | null; stderr: string }): void =>
+  assert.is(exitCode, 0, stderr)
+
+test.run()
