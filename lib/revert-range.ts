@@ -25,16 +25,17 @@ export interface Reverted extends Commit {
  */
 export const rangeToRevert = (entries: readonly Entry[], deployed: string, head: string): Range => {
   const moves = entries.filter((entry) => wentLive(entry) && entry.from !== entry.to)
-  const last = moves.at(-1)
-  if (!last?.from || last.to !== deployed)
-    return {
-      from: undefined,
-      to: head,
-      why: 'The ledger does not know what the last deploy brought: HEAD of origin alone',
-    }
-  if (last.kind !== 'rollback') return { from: last.from, to: deployed, why: 'What the last deploy brought' }
-  const first = moves[moves.findLastIndex(({ kind }) => kind !== 'rollback') + 1] ?? last
-  return { from: deployed, to: first.from ?? last.from, why: 'What the rollback took back, and origin still holds' }
+  const brought = moves.findLast(({ kind }) => kind !== 'rollback')
+  const tip = brought?.to ?? moves[0]?.from
+  if (moves.at(-1)?.to === deployed && brought?.to === deployed && brought.from)
+    return { from: brought.from, to: deployed, why: 'What the last deploy brought' }
+  if (moves.at(-1)?.to === deployed && tip && tip !== deployed)
+    return { from: deployed, to: tip, why: 'What the rollback took back, and origin still holds' }
+  return {
+    from: undefined,
+    to: head,
+    why: 'The ledger does not know what the last deploy brought: HEAD of origin alone',
+  }
 }
 
 /**

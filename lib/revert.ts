@@ -39,7 +39,10 @@ export const fetchOrigin = async (checkout: Checkout, branch: string): Promise<s
   const refspec = `+refs/heads/${branch}:${trackedRef(branch)}`
   const output = await checkout.git(['fetch', '--quiet', 'origin', refspec], { timeoutMs: 120_000 })
   if (output.exitCode !== 0)
-    throw new Failure(`origin did not give its ${branch}: ${tail(output.stderr)}`, `Try: git fetch origin ${branch}`)
+    throw new Failure(
+      `origin did not give its ${branch}: ${tail(output.stderr.replace(/^Please make sure[\s\S]*/m, ''))}`,
+      `Try: git fetch origin ${branch}`,
+    )
   return resolveCommit(checkout, trackedRef(branch))
 }
 
@@ -104,8 +107,11 @@ export const pushToOrigin = async (
       onLine: (line) => lines.push(cleanLine(line)),
     })
     if (output.exitCode === 0) return
-    const { outcome, cause } = classifyPush(output, lines)
-    const why = (cause.length > 0 ? cause : lines).map((line) => `\n  | ${line}`).join('')
+    const { outcome } = classifyPush(output, lines)
+    const why = lines
+      .filter((line) => line !== '' && !line.startsWith('hint: '))
+      .map((line) => `\n  | ${line}`)
+      .join('')
     failure =
       outcome === 'stale'
         ? new Failure(
@@ -125,7 +131,9 @@ export const pushToOrigin = async (
   })
   const has = there.exitCode === 0 ? there.stdout.startsWith(sha) : undefined
   if (failure instanceof Interrupted) {
-    const known = has ? `has the revert ${short(sha)}: CI deploys it` : 'does not have the revert'
+    const known = has
+      ? `has the revert ${short(sha)}: CI deploys it`
+      : 'does not have the revert yet; look again before you go on: git fetch'
     log.info(has === undefined ? `origin did not say whether it has the revert: git fetch` : `origin ${known}.`)
     throw failure
   }
