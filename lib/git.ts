@@ -89,7 +89,8 @@ export const fileOf = async (checkout: Checkout, sha: string, path: string): Pro
   return output.exitCode === 0 ? output.stdout : undefined
 }
 
-const isMigration = (path: string): boolean => /(^|\/)migrations\/(?!__init__\.py$)[^/]+\.py$/.test(path)
+/** Pure: whether a path is that of a Django migration. */
+export const isMigration = (path: string): boolean => /(^|\/)migrations\/(?!__init__\.py$)[^/]+\.py$/.test(path)
 
 // %x1e separates the commits: a subject can hold anything but control characters, a name of a file anything but NUL.
 const LOG_FORMAT = '--format=%x1e%H%x1f%an%x1f%aI%x1f%s'
@@ -125,16 +126,8 @@ export const commitsBetween = async (
 /** One commit. */
 export const describeCommit = async (checkout: Checkout, sha: string): Promise<Commit> => {
   const [commit] = await commitsBetween(checkout, undefined, sha, 1)
-  if (!commit) throw new Failure(`git shows no commit ${sha}.`)
+  if (commit?.sha !== sha) throw new Failure(`git shows no commit ${sha}.`)
   return commit
-}
-
-/** Migration files that `to` has and `from` has not. The other way round they are those that a way back crosses. */
-export const migrationsBetween = async (checkout: Checkout, from: string, to: string): Promise<string[]> => {
-  const options = ['--name-only', '--no-renames', '--diff-filter=A']
-  return (await checkout.ask(['-c', 'core.quotePath=false', 'diff', ...options, from, to, '--']))
-    .split('\n')
-    .filter(isMigration)
 }
 
 /** Who deploys: CI's actor, else git's user. */

@@ -30,29 +30,47 @@ const SETTLE_MS = 10_000
 const ASK_EVERY_MS = 2000
 const FAILED_LOG_LINES = 30
 
+/** What the two releases of a run are called: a way back goes from the newer to the older one. */
+const NAMES: Record<Entry['kind'], readonly [string, string]> = {
+  deploy: ['the new release', 'the old release'],
+  rollback: ['the release asked for', 'not the release asked for'],
+  revert: ['with the revert', 'without the revert'],
+  rebuild: ['the release asked for', 'not the release asked for'],
+}
+
 /**
- * Pushes the plan's commit and returns when the server runs it; the build's output goes to the log as it comes.
+ * Pushes the plan's commit and returns when the server runs it, as `bringLive` does.
+ * @throws Failure, Interrupted
+ */
+export const goLive = async (run: Run, plan: Plan): Promise<'deployed' | 'unchanged'> => {
+  const { app, branch, commit, deployed } = plan
+  if (deployed === commit.sha) return 'unchanged'
+  return bringLive(run, plan, (onLine) =>
+    pushCommit(run.checkout, run.remote, { app, branch, sha: commit.sha, deployed, onLine }),
+  )
+}
+
+/**
+ * Makes the server deploy and returns when it runs the plan's commit; the build's output goes to the log as it comes.
  * What does not go live is recorded here; what does, by the caller, who knows whether the site passed its checks.
  *
+ * @param act what makes it deploy, told where the output goes
  * @throws Failure that says why, what runs now, and what to do
  * @throws Interrupted after it has said what the server does
  */
-export const goLive = async (run: Run, plan: Plan): Promise<'deployed' | 'unchanged'> => {
-  const { log, checkout, remote } = run
-  const { app, branch, commit, deployed } = plan
-  if (deployed === commit.sha) return 'unchanged'
+export const bringLive = async (
+  run: Run,
+  plan: Plan,
+  act: (onLine: (line: string) => void) => Promise<Pushed>,
+): Promise<'deployed' | 'unchanged'> => {
+  const { kind, log, remote } = run
+  const { app, branch, commit } = plan
   let pushed: Pushed
   try {
-    pushed = await pushCommit(checkout, remote, {
-      app,
-      branch,
-      sha: commit.sha,
-      deployed,
-      onLine: (line) => log.raw(`${line}\n`),
-    })
+    pushed = await act((line) => log.raw(`${line}\n`))
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error
-    log.error('The push was interrupted; asking the server what it does.')
+    log.error(`The ${kind === 'rebuild' ? 'rebuild' : 'push'} was interrupted; asking the server what it does.`)
     log.info(await tellAfterInterruption(run, plan))
     throw error
   }
@@ -61,15 +79,22 @@ export const goLive = async (run: Run, plan: Plan): Promise<'deployed' | 'unchan
   if (outcome === 'deployed') return confirmLive(run, plan)
 
   const state = outcome === 'no-connection' ? undefined : await askServer(remote, app, outcome === 'lost')
-  if (outcome === 'lost' && typeof state === 'object' && state.sha === commit.sha && state.running) {
+  // A rebuild begins with the state that it ends with: there it tells nothing.
+  const moved = kind !== 'rebuild' && typeof state === 'object' && state.sha === commit.sha && state.running
+  if (outcome === 'lost' && moved) {
     log.warn('The connection was lost during the push, but the server finished the deploy.')
     return 'deployed'
   }
   if (outcome === 'health-failed') pushed.cause.push(...(await failedLog(remote, app)))
   if (outcome !== 'no-connection') await record(run, plan, outcome, null)
   const known = typeof state === 'object' ? state : undefined
-  const now = typeof state === 'object' ? describeState(state, commit.sha) : (state ?? 'Nothing was changed there.')
-  throw explainPush(pushed, { app, branch, sha: commit.sha, host: remote.host }, now, known)
+  const now = known
+    ? describeState(known, commit.sha, NAMES[kind])
+    : typeof state === 'string'
+      ? state
+      : 'Nothing was changed there.'
+  const target = { app, branch, sha: commit.sha, host: remote.host, back: kind !== 'deploy' }
+  throw explainPush(pushed, target, now, known)
 }
 
 /** "Deployed" is said when the server says so, not when git does. */
@@ -105,7 +130,9 @@ const tellAfterInterruption = (run: Run, plan: Plan): Promise<string> =>
   late(run, async (remote) => {
     const state = await askServer(remote, plan.app, false)
     await record({ ...run, remote }, plan, 'interrupted', null)
-    return typeof state === 'string' ? state : `${describeState(state, plan.commit.sha)} Follow it: deploy --status`
+    return typeof state === 'string'
+      ? state
+      : `${describeState(state, plan.commit.sha, NAMES[run.kind])} Follow it: deploy --status`
   }).catch(() => `The server did not say within ${ASK_MS / 1000} s what it does. Ask again: deploy --status`)
 
 /** Talks to the server once more after an interruption, over a connection of its own, for a bounded time. */
@@ -143,7 +170,7 @@ const failedLog = async (remote: Remote, app: string): Promise<string[]> => {
 export const record = async (
   { kind, settings, log, remote, who, startedMs }: Run,
   { deployed, commit }: Pick<Plan, 'deployed' | 'commit'>,
-  outcome: Outcome | 'interrupted',
+  outcome: Outcome | 'interrupted' | 'pushed',
   verified: boolean | null,
 ): Promise<void> => {
   const seconds = Math.round((Date.now() - startedMs) / 1000)

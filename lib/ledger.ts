@@ -6,13 +6,13 @@ import { quote, type Remote } from './ssh.ts'
 export interface Entry {
   /** When it ended, ISO. */
   at: string
-  kind: 'deploy' | 'rollback' | 'rebuild'
+  kind: 'deploy' | 'rollback' | 'revert' | 'rebuild'
   who: string
   /** What ran before; null on the first deployment. */
   from: string | null
   to: string
   subject: string
-  /** `deployed`, `unchanged`, or what kept it from going live (an outcome of push.ts). */
+  /** `deployed`, `unchanged`, or what kept it from going live (an outcome of push.ts); `pushed`: a revert that CI is to deploy. */
   outcome: string
   seconds: number
   /** The site passed its checks afterwards; null when they were not made. */

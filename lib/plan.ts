@@ -83,12 +83,7 @@ export const preflight = async (
   remote: Remote,
   { app, branch, sha, log }: { app: string; branch: string; sha: string; log: Log },
 ): Promise<Plan> => {
-  if (await isShallow(checkout))
-    throw new Failure(
-      `${checkout.dir} is a shallow clone: Dokku can't take pushes from one.`,
-      'Fetch the rest: git fetch --unshallow. In a workflow: actions/checkout with fetch-depth: 0',
-      EXIT.usage,
-    )
+  await requireHistory(checkout)
   await checkCommit(checkout, sha)
   const dirty = await dirtyPaths(checkout)
   if (dirty.length > 0)
@@ -96,7 +91,36 @@ export const preflight = async (
       `The working tree has ${plural(dirty.length, 'change')} that will not be deployed: only the commit ${short(sha)} is.`,
     )
   await checkOrigin(checkout, branch, sha, log)
+  const plan = await makePlan(checkout, {
+    app,
+    branch,
+    sha,
+    deployed: await lookAtServer(checkout, remote, { app, branch, log }),
+  })
+  warnOfChanges(plan, log)
+  return plan
+}
 
+/** @throws Failure (exit status 2) when the checkout can't be pushed from */
+export const requireHistory = async (checkout: Checkout): Promise<void> => {
+  if (await isShallow(checkout))
+    throw new Failure(
+      `${checkout.dir} is a shallow clone: Dokku can't take pushes from one.`,
+      'Fetch the rest: git fetch --unshallow. In a workflow: actions/checkout with fetch-depth: 0',
+      EXIT.usage,
+    )
+}
+
+/**
+ * Asks the server, before anything moves, whether a push to the branch means there what it means here.
+ * @returns the commit on its deploy branch; undefined before the first deployment
+ * @throws SshFailure, Failure
+ */
+export const lookAtServer = async (
+  checkout: Checkout,
+  remote: Remote,
+  { app, branch, log }: { app: string; branch: string; log: Log },
+): Promise<string | undefined> => {
   await requireApp(remote, app)
   const theirs = await deployBranch(remote, app)
   if (theirs !== branch)
@@ -108,15 +132,18 @@ export const preflight = async (
   // Only a file that a killed deploy leaves behind: Dokku itself takes no notice of it without a living holder.
   if (await isLocked(remote, app))
     log.warn(`Dokku's deploy lock of ${app} is there: another deploy is under way, or was cut off.`)
-  const deployed = await deployedCommit(checkout, remote, app, branch)
-  return {
-    app,
-    branch,
-    commit: await describeCommit(checkout, sha),
-    deployed,
-    ...(await compare(checkout, deployed, sha, log)),
-  }
+  return deployedCommit(checkout, remote, app, branch)
 }
+
+/** What is different between the commit that is deployed and the one that will be. */
+export const makePlan = async (
+  checkout: Checkout,
+  { sha, ...plan }: Pick<Plan, 'app' | 'branch' | 'deployed'> & { sha: string },
+): Promise<Plan> => ({
+  ...plan,
+  commit: await describeCommit(checkout, sha),
+  ...(await compare(checkout, plan.deployed, sha)),
+})
 
 const checkOrigin = async (checkout: Checkout, branch: string, sha: string, log: Log): Promise<void> => {
   const tracked = `refs/remotes/origin/${branch}`
@@ -130,27 +157,28 @@ const compare = async (
   checkout: Checkout,
   deployed: string | undefined,
   sha: string,
-  log: Log,
 ): Promise<Pick<Plan, 'commits' | 'dropped'>> => {
   if (deployed === undefined) return { commits: await commitsBetween(checkout, undefined, sha), dropped: [] }
-  if (!(await hasCommit(checkout, deployed))) {
-    log.warn(
-      `${short(deployed)}, which is deployed, is not in this checkout: what changes can't be told. Try: git fetch`,
-    )
-    return { commits: undefined, dropped: [] }
-  }
+  if (!(await hasCommit(checkout, deployed))) return { commits: undefined, dropped: [] }
   const [commits, dropped] = await Promise.all([
     commitsBetween(checkout, deployed, sha),
     commitsBetween(checkout, sha, deployed),
   ])
+  return { commits, dropped }
+}
+
+const warnOfChanges = ({ commit: { sha }, deployed, commits, dropped }: Plan, log: Log): void => {
+  if (deployed !== undefined && commits === undefined)
+    log.warn(
+      `${short(deployed)}, which is deployed, is not in this checkout: what changes can't be told. Try: git fetch`,
+    )
   const migrations = dropped.flatMap((commit) => commit.migrations)
-  if (dropped.length > 0)
+  if (deployed !== undefined && dropped.length > 0)
     log.warn(
       `This takes back ${plural(dropped.length, 'commit')} that ${dropped.length === 1 ? 'is' : 'are'} deployed: ${short(deployed)} is not an ancestor of ${short(sha)}.`,
     )
   if (migrations.length > 0)
     log.warn(`Their migrations stay applied: ${migrations.join(', ')}. rollback.ts says how to undo them.`)
-  return { commits, dropped }
 }
 
 const MOST_SHOWN = 20
@@ -169,13 +197,13 @@ const commitLines = (commits: readonly Commit[], sign: string): string[] => [
 export const describePlan = ({ app, branch, commit, deployed, commits, dropped }: Plan): string => {
   const goal = `${short(commit.sha)} ${printable(commit.subject)} (${printable(commit.author)})`
   if (deployed === commit.sha) return `${goal} is what ${app} runs already: nothing to push.`
-  const migrations = (commits ?? []).reduce((sum, { migrations }) => sum + migrations.length, 0)
+  const count = (commits: readonly Commit[]): string => {
+    const migrations = commits.reduce((sum, { migrations }) => sum + migrations.length, 0)
+    return `${plural(commits.length, 'commit')}, ${migrations === 0 ? 'no migration' : plural(migrations, 'migration')}:`
+  }
   return [
     `${app} (${branch}): ${deployed ? short(deployed) : 'nothing deployed yet'} → ${goal}`,
-    ...(commits && deployed
-      ? [`${plural(commits.length, 'commit')}, ${migrations === 0 ? 'no migration' : plural(migrations, 'migration')}:`]
-      : []),
-    ...(deployed ? commitLines(commits ?? [], '+') : []),
-    ...commitLines(dropped, '-'),
+    ...(commits?.length && deployed ? [count(commits), ...commitLines(commits, '+')] : []),
+    ...(dropped.length > 0 ? [`takes back ${count(dropped)}`, ...commitLines(dropped, '-')] : []),
   ].join('\n')
 }

@@ -116,12 +116,18 @@ export const serverState = async (remote: Remote, app: string): Promise<ServerSt
   revision: await containerRevision(remote, app),
 })
 
-/** The state in a sentence or two, for whoever wanted `target` to go live. */
-export const describeState = (state: ServerState, target: string): string => {
+/**
+ * The state in a sentence or two, for whoever wanted `target` to go live.
+ * @param names of the target and of anything else, where they are not the new and the old release
+ */
+export const describeState = (
+  state: ServerState,
+  target: string,
+  [wanted, other]: readonly [string, string] = ['the new release', 'the old release'],
+): string => {
   const { locked, sha, revision, running, processes } = state
   const now = revision ?? sha
-  const name =
-    now === target ? `${now.slice(0, 8)}, the new release,` : now ? `${now.slice(0, 8)}, the old release,` : 'nothing'
+  const name = now ? `${now.slice(0, 8)}, ${now === target ? wanted : other},` : 'nothing'
   const runs = `The server runs ${name} (${processes}${running ? '' : ': NOT every process runs'}).`
   if (locked) return `${runs} Its deploy lock is there: the deploy goes on without us, or was cut off.`
   if (now === target && sha !== target)

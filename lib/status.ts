@@ -55,14 +55,17 @@ const opsStatus = async (remote: Remote, opsDir: string) => {
     const deploys = await readLedger(remote, opsDir)
     const current = await remote.shell(['readlink', `${opsDir}/current`])
     const opsRelease = current.stdout.trim().replace(/^releases\//, '') || 'none: deploy --sync-only'
-    const backup = await remote.shell([`${opsDir.replace(/\/[^/]+$/, '')}/backup`, '--check', '--json'], {
-      timeoutMs: 120_000,
-    })
-    return { deploys, opsRelease, newestBackup: newestBackup(backup.stdout) }
+    return { deploys, opsRelease, newestBackup: await askNewestBackup(remote, opsDir) }
   } catch (error) {
     remote.signal.throwIfAborted()
     return { deploys: [], opsRelease: 'unknown', newestBackup: `unknown: ${reason(error)}` }
   }
+}
+
+/** Asks the launcher beside the ops folder. @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
+export const askNewestBackup = async (remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<string> => {
+  const launcher = `${opsDir.replace(/\/[^/]+$/, '')}/backup`
+  return newestBackup((await remote.shell([launcher, '--check', '--json'], { timeoutMs })).stdout)
 }
 
 const SHOWN = 5

@@ -2,14 +2,14 @@ import { createInterface } from 'node:readline'
 import { type Command, type Context, main } from '../lib/cli.ts'
 import { readSettings } from '../lib/config.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
-import { duration } from '../lib/format.ts'
+import { finish } from '../lib/finish.ts'
 import { openCheckout, resolveCommit, short, whoDeploys } from '../lib/git.ts'
-import { goLive, type Run, record, recordLate } from '../lib/golive.ts'
+import { goLive, type Run } from '../lib/golive.ts'
 import { describePlan, type Plan, preflight } from '../lib/plan.ts'
 import { explainRemote } from '../lib/release.ts'
 import { connectRemote, type Remote } from '../lib/ssh.ts'
 import { describeStatus, readStatus } from '../lib/status.ts'
-import { createSteps, purgeStep, syncStep, verifyStep } from '../lib/steps.ts'
+import { purgeStep, type Steps, syncStep } from '../lib/steps.ts'
 
 const ALONE = ['dry-run', 'sync-only', 'purge-only', 'status', 'logs']
 
@@ -87,23 +87,10 @@ async function deploy(context: Context): Promise<number> {
     const who = await whoDeploys(checkout, environment)
     const run: Run = { kind: 'deploy', settings, shell, log, checkout, remote, who, startedMs }
     const outcome = await goLive(run, plan)
-    const steps = createSteps(context)
-    try {
-      const stays = 'The server keeps the ops scripts it had'
-      await steps.may(stays, () => syncStep(context, remote, settings.OPS_DIR))
-      await steps.must('purge the cache', () => purgeStep(context, settings))
-      const verify = () => steps.must('pass the checks', () => verifyStep(context, remote, settings, sha))
-      await record(run, plan, outcome, flags.has('no-verify') ? null : await verify())
-    } catch (error) {
-      await recordLate(run, plan, outcome)
-      throw error
-    }
     const runs = outcome === 'unchanged' ? 'runs already' : 'is deployed'
-    const what = `${short(sha)} ${runs} (${app}, ${duration(Date.now() - startedMs)})`
-    if (steps.failed.length > 0)
-      throw new Failure(`${what}, but this did not ${steps.failed.join(', and not ')}: the reasons are above.`)
-    context.print([what, ...steps.done, ...log.warnings.map((warning) => `WARNING: ${warning}`)].join('; '))
-    return EXIT.done
+    const sync = (steps: Steps): Promise<boolean> =>
+      steps.may('The server keeps the ops scripts it had', () => syncStep(context, remote, settings.OPS_DIR))
+    return await finish(context, run, plan, { outcome, runs, settings, first: sync, verify: !flags.has('no-verify') })
   } finally {
     await remote.close()
   }

@@ -107,6 +107,17 @@ test('a REF goes live, whatever is checked out', async () => {
   assert.is(server.running(), sha)
 })
 
+test('a commit that only changes or removes files is the one that goes live', async () => {
+  const before = server.git('rev-parse', 'HEAD')
+  for (const files of [{ 'package.json': '{"name":"book-corners","private":true}\n' }, {}]) {
+    if (Object.keys(files).length === 0) server.git('rm', '-q', 'libraries/migrations/__init__.py')
+    const sha = await server.commit('Change', files)
+    ends(await push(), 0)
+    assert.is(server.running(), sha)
+  }
+  server.git('reset', '-q', '--hard', before)
+})
+
 test('another deploy branch there is refused before the push, and an empty one means master', async () => {
   await writeFile(join(server.dir, 'apps/book-corners/deploy-branch'), 'main\n')
   const output = await push()

@@ -14,10 +14,10 @@ import {
   hasCommit,
   isAncestor,
   isShallow,
-  migrationsBetween,
   openCheckout,
   resolveCommit,
 } from '../lib/git.ts'
+import { migrationsAcross } from '../lib/migrations.ts'
 import { appJsonProblems } from '../lib/plan.ts'
 import { createShell } from '../lib/run.ts'
 
@@ -97,9 +97,11 @@ test('every commit is listed, also one that adds no file; a merge brings its mig
 for (const name of ['first', 'changed', 'side', 'empty', 'merge'])
   test(`the commit ${name} is described as itself`, async () =>
     assert.is((await describeCommit(checkout, shas[name] ?? '')).sha, shas[name]))
-test('migrations between two commits, and none the other way', async () => {
-  assert.equal(await migrationsBetween(checkout, shas.first ?? '', shas.merge ?? ''), ['a/migrations/0002_städte.py'])
-  assert.equal(await migrationsBetween(checkout, shas.merge ?? '', shas.first ?? ''), [])
+test('the migrations that a way back crosses, and none on the way forward', async () => {
+  const added = [{ path: 'a/migrations/0002_städte.py', how: 'added' }]
+  assert.equal(await migrationsAcross(checkout, shas.first ?? '', shas.merge ?? ''), added)
+  assert.equal(await migrationsAcross(checkout, shas.merge ?? '', shas.first ?? ''), [])
+  assert.is(await migrationsAcross(checkout, '0'.repeat(40), shas.first ?? ''), undefined)
 })
 test('what is in a commit, and what is not', async () => {
   assert.is(await fileOf(checkout, shas.first ?? '', 'app.txt'), '1')

@@ -6,6 +6,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createDatabaseSql, keptName, swapSql } from '../lib/swap.ts'
 import { type Sandbox, seed, startSandbox } from './support/sandbox.ts'
+import { atTerminal as runAtTerminal } from './support/terminal.ts'
 
 const test = suite('restore the database')
 let sandbox: Sandbox
@@ -104,35 +105,12 @@ test('without a terminal and without --yes nothing begins', async () => {
 })
 
 /** Types at a terminal: `script` gives the program one. */
-const atTerminal = async (
-  args: string[],
-  answer: (output: string) => string | undefined,
-): Promise<{ status: number | null; output: string }> => {
-  const command = [
-    process.execPath,
-    '--import',
-    import.meta.resolve('tsx'),
-    '--',
-    join(import.meta.dirname, '../scripts/restore.ts'),
-    ...args,
-  ]
-  const child = spawn('script', ['-qefc', command.map((word) => `'${word}'`).join(' '), '/dev/null'], {
-    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile, TERM: 'xterm' },
-    stdio: ['pipe', 'pipe', 'inherit'],
+const atTerminal = (args: string[], answer: (output: string) => string | undefined) =>
+  runAtTerminal('restore.ts', args, {
+    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    prompt: /to go on: |archive\? \[1\] /,
+    answer,
   })
-  let output = ''
-  let asked = 0
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text
-    const prompts = output.match(/(to go on: |archive\? \[1\] )/g)?.length ?? 0
-    if (prompts <= asked) return
-    asked = prompts
-    const typed = answer(output)
-    if (typed !== undefined) child.stdin.write(typed)
-  })
-  const status = await new Promise<number | null>((resolve) => child.on('close', resolve))
-  return { status, output }
-}
 
 test('at a terminal an archive is picked, and only the name of the app changes production', async () => {
   const wrong = await atTerminal(['--db-only'], (output) => (output.endsWith('[1] ') ? '1\r' : 'yes\r'))

@@ -1,0 +1,158 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { tail } from './dokku.ts'
+import { EXIT, Failure, Interrupted } from './failure.ts'
+import { type Checkout, dirtyPaths, openCheckout, resolveCommit, short } from './git.ts'
+import type { Log } from './log.ts'
+import { classifyPush, cleanLine, pushArgs } from './push.ts'
+import type { Reverted } from './revert-range.ts'
+import type { Shell } from './run.ts'
+
+const trackedRef = (branch: string): string => `refs/remotes/origin/${branch}`
+
+/** @throws Failure (exit status 2) when the checkout has no remote of that name */
+export const requireOrigin = async (checkout: Checkout): Promise<void> => {
+  if ((await checkout.git(['remote', 'get-url', 'origin'])).exitCode !== 0)
+    throw new Failure(
+      `${checkout.dir} has no remote origin.`,
+      'Name the repository that CI deploys from: git remote add origin URL',
+      EXIT.usage,
+    )
+}
+
+/** @throws Failure that names the first changes: a revert would mix with them when the branch is brought up to date */
+export const requireClean = async (checkout: Checkout): Promise<void> => {
+  const dirty = await dirtyPaths(checkout)
+  if (dirty.length === 0) return
+  throw new Failure(
+    `The working tree has changes: ${dirty.slice(0, 5).join(', ')}${dirty.length > 5 ? ', …' : ''}`,
+    'Commit them or put them aside (git stash -u), or use another clone: --repo DIR',
+  )
+}
+
+/**
+ * The deploy branch as origin has it now.
+ * @throws Failure with git's words
+ */
+export const fetchOrigin = async (checkout: Checkout, branch: string): Promise<string> => {
+  const refspec = `+refs/heads/${branch}:${trackedRef(branch)}`
+  const output = await checkout.git(['fetch', '--quiet', 'origin', refspec], { timeoutMs: 120_000 })
+  if (output.exitCode !== 0)
+    throw new Failure(
+      `origin did not give its ${branch}: ${tail(output.stderr.replace(/^Please make sure[\s\S]*/m, ''))}`,
+      `Try: git fetch origin ${branch}`,
+    )
+  return resolveCommit(checkout, trackedRef(branch))
+}
+
+/**
+ * Reverts commits on top of `head`, each in a commit of its own, in a working tree made for it and taken away again: whatever
+ * happens, the checkout's own is not touched. A commit that is reverted there already is passed over.
+ *
+ * @param cleanup takes the working tree away, after an interruption as well
+ * @returns the last revert, or `head` when all of them are reverted there already
+ * @throws Failure on a conflict, with its paths
+ */
+export const revertOnto = async (
+  checkout: Checkout,
+  shell: Shell,
+  cleanup: Shell,
+  head: string,
+  commits: readonly Reverted[],
+): Promise<string> => {
+  const dir = await mkdtemp(join(tmpdir(), 'bc-revert-'))
+  // The checkout's hooks (of husky, say) would not find what they need there.
+  const quiet = ['-c', 'core.hooksPath=/dev/null', '-c', 'advice.detachedHead=false']
+  try {
+    await checkout.ask([...quiet, 'worktree', 'add', '--quiet', '--detach', dir, head])
+    const tree = await openCheckout(shell, dir)
+    for (const { sha, subject, parents } of commits) {
+      const mainline = parents > 1 ? ['-m', '1'] : []
+      const output = await tree.git([...quiet, 'revert', '--no-edit', ...mainline, sha])
+      if (output.exitCode === 0) continue
+      const conflicts = (await tree.ask(['diff', '--name-only', '--diff-filter=U'])).split('\n').filter(Boolean)
+      if (conflicts.length === 0 && (await tree.git(['diff', '--quiet', 'HEAD'])).exitCode === 0) {
+        await tree.git([...quiet, 'revert', '--skip'])
+        continue
+      }
+      throw new Failure(
+        conflicts.length > 0
+          ? `Reverting ${short(sha)} (${subject}) conflicts in ${conflicts.join(', ')}: nothing was pushed, and your checkout is as it was.`
+          : `Reverting ${short(sha)} (${subject}) failed: ${tail(output.stderr)}. Nothing was pushed.`,
+        `At once, without a revert: rollback --list, then rollback --to SHA. By hand: git revert ${mainline.map((word) => `${word} `).join('')}${short(sha)}, then deploy.`,
+      )
+    }
+    return await tree.ask(['rev-parse', 'HEAD'])
+  } finally {
+    await cleanup.run(['git', '-C', checkout.dir, 'worktree', 'remove', '--force', dir])
+    await rm(dir, { recursive: true, force: true })
+    await cleanup.run(['git', '-C', checkout.dir, 'worktree', 'prune'])
+  }
+}
+
+/**
+ * @param head what origin must still have
+ * @param later asks origin, after an interruption as well
+ * @throws Failure, or Interrupted, after it is known whether origin has it
+ */
+export const pushToOrigin = async (
+  checkout: Checkout,
+  { sha, branch, head, later, log }: { sha: string; branch: string; head: string; later: Shell; log: Log },
+): Promise<void> => {
+  const lines: string[] = []
+  let failure: Failure
+  try {
+    const output = await checkout.git(pushArgs('origin', sha, branch, head), {
+      onLine: (line) => lines.push(cleanLine(line)),
+    })
+    if (output.exitCode === 0) return
+    const { outcome } = classifyPush(output, lines)
+    const why = lines
+      .filter((line) => line !== '' && !line.startsWith('hint: '))
+      .map((line) => `\n  | ${line}`)
+      .join('')
+    failure =
+      outcome === 'stale'
+        ? new Failure(
+            `Somebody pushed to origin/${branch} since this run looked: nothing was pushed.${why}`,
+            'Type the same again: the revert is then made on top of theirs.',
+          )
+        : new Failure(
+            `origin did not take the revert: nothing was pushed.${why}`,
+            `If ${branch} is protected, open a pull request: git push origin ${short(sha)}:refs/heads/revert-${short(sha)}. At once: rollback --list, then rollback --to SHA`,
+          )
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error
+    failure = error
+  }
+  const there = await (await openCheckout(later, checkout.dir)).git(['ls-remote', 'origin', `refs/heads/${branch}`], {
+    timeoutMs: 20_000,
+  })
+  const has = there.exitCode === 0 ? there.stdout.startsWith(sha) : undefined
+  if (failure instanceof Interrupted) {
+    const known = has
+      ? `has the revert ${short(sha)}: CI deploys it`
+      : 'does not have the revert yet; look again before you go on: git fetch'
+    log.info(has === undefined ? `origin did not say whether it has the revert: git fetch` : `origin ${known}.`)
+    throw failure
+  }
+  // The connection broke after origin had taken it.
+  if (!has) throw failure
+}
+
+/**
+ * Brings the checkout up to date with what was pushed, if nothing but `head` of the branch is checked out.
+ * @returns what became of it, or what to type
+ */
+export const followOrigin = async (checkout: Checkout, branch: string, head: string, sha: string): Promise<string> => {
+  const [ref, at] = [
+    await checkout.git(['symbolic-ref', '--short', '-q', 'HEAD']),
+    await resolveCommit(checkout, 'HEAD'),
+  ]
+  if (ref.stdout.trim() === branch && at === head) {
+    const merged = await checkout.git(['merge', '--ff-only', '--quiet', sha])
+    if (merged.exitCode === 0) return `your ${branch} holds it too`
+  }
+  return `your checkout does not have it yet: git switch ${branch} && git pull`
+}

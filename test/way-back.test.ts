@@ -1,0 +1,106 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Entry } from '../lib/ledger.ts'
+import { parseCrossed, undoCommands } from '../lib/migrations.ts'
+import { sightings } from '../lib/releases.ts'
+import { rangeToRevert } from '../lib/revert-range.ts'
+
+const test = suite('what the ledger and the migrations say about the way back')
+
+/** `deploy A B`, or `deploy A B build-failed`. */
+const ledger = (...lines: string[]): Entry[] =>
+  lines.map((line, i) => {
+    const [kind = '', from = '', to = '', outcome = 'deployed'] = line.split(' ')
+    return {
+      at: new Date(Date.UTC(2026, 1, i + 1)).toISOString(),
+      kind: kind as Entry['kind'],
+      who: 'Ada',
+      from: from === '-' ? null : from,
+      to,
+      subject: `Subject of ${to}`,
+      outcome,
+      seconds: 60,
+      verified: null,
+    }
+  })
+
+for (const [what, entries, ran] of [
+  ['an empty ledger', [], ''],
+  ['three deploys', ['deploy - A', 'deploy A B', 'deploy B C'], 'C B A'],
+  ['what ran before the first entry', ['deploy A B'], 'B A'],
+  ['a failed deploy is none', ['deploy - A', 'deploy A B build-failed'], 'A'],
+  ['a deploy that lost its connection and went live', ['deploy - A', 'deploy A B lost', 'deploy B C'], 'C B A'],
+  ['a way back comes first, once', ['deploy - A', 'deploy A B', 'rollback B A'], 'A B'],
+  ['a revert that CI is to deploy has not run', ['deploy - A', 'revert A R pushed'], 'A'],
+  ['a rebuild is no other release', ['deploy - A', 'deploy A B', 'rebuild B B'], 'B A'],
+  ['the same commit again', ['deploy - A', 'deploy A A unchanged'], 'A'],
+] as const)
+  test(`the list: ${what}`, () =>
+    assert.is(
+      sightings(ledger(...entries))
+        .map(({ sha }) => sha)
+        .join(' '),
+      ran,
+    ))
+
+for (const [what, entries, deployed, range] of [
+  ['the last deploy', ['deploy - A', 'deploy A B', 'deploy B C'], 'C', 'B..C'],
+  ['the last that went live', ['deploy - A', 'deploy A B', 'deploy B C build-failed'], 'B', 'A..B'],
+  ['not a rebuild', ['deploy A B', 'rebuild B B'], 'B', 'A..B'],
+  ['what a rollback took back', ['deploy A B', 'rollback B A'], 'A', 'A..B'],
+  ['what two rollbacks took back', ['deploy A B', 'deploy B C', 'rollback C B', 'rollback B A'], 'A', 'A..C'],
+  ['the deploy, after there and back again', ['deploy A B', 'rollback B A', 'rollback A B'], 'B', 'A..B'],
+  ['a rollback of what the ledger never saw come', ['rollback B A'], 'A', 'A..B'],
+  ['HEAD, without a ledger', [], 'B', 'HEAD'],
+  ['HEAD, when something else runs than the ledger says', ['deploy A B'], 'X', 'HEAD'],
+  ['HEAD, when nothing ran before', ['deploy - A'], 'A', 'HEAD'],
+] as const)
+  test(`--revert takes ${what}`, () => {
+    const { from, to } = rangeToRevert(ledger(...entries), deployed, 'HEAD')
+    assert.is(from ? `${from}..${to}` : to, range)
+  })
+
+test('migrations are told from other files, with what became of them', () => {
+  const crossed = parseCrossed(
+    'A\0a/migrations/0002_x.py\0M\0a/migrations/0001_initial.py\0D\0b/migrations/0003_y.py\0A\0a/migrations/__init__.py\0A\0a/models.py\0A\0migrations.py\0',
+  )
+  assert.equal(
+    crossed.map(({ path, how }) => `${how} ${path}`),
+    ['added a/migrations/0002_x.py', 'changed a/migrations/0001_initial.py', 'deleted b/migrations/0003_y.py'],
+  )
+})
+
+const UNDO = 'sudo dokku run app python manage.py migrate'
+for (const [what, crossed, left, commands] of [
+  ['one', ['A a/migrations/0002_x.py'], ['a/migrations/0001_initial.py'], [`${UNDO} a 0001_initial`]],
+  [
+    'several of one app',
+    ['A a/migrations/0002_x.py', 'A a/migrations/0003_y.py'],
+    ['a/migrations/0001_i.py'],
+    [`${UNDO} a 0001_i`],
+  ],
+  [
+    'the last one there by number',
+    ['A a/migrations/0011_x.py'],
+    ['a/migrations/0002_b.py', 'a/migrations/0010_c.py'],
+    [`${UNDO} a 0010_c`],
+  ],
+  ['all of an app', ['A src/b/migrations/0001_initial.py'], ['a/migrations/0001_i.py'], [`${UNDO} b zero`]],
+  [
+    'two apps',
+    ['A b/migrations/0001_i.py', 'A a/migrations/0002_x.py'],
+    ['a/migrations/0001_i.py'],
+    [`${UNDO} a 0001_i`, `${UNDO} b zero`],
+  ],
+] as const)
+  test(`undoing ${what}`, () =>
+    assert.equal(undoCommands('app', parseCrossed(crossed.join('\0').replaceAll(' ', '\0')), left), commands))
+
+test('migrations that were squashed have no one command, least of all one that drops the tables', () => {
+  const crossed = parseCrossed('A\0a/migrations/0001_squashed.py\0D\0a/migrations/0001_initial.py')
+  const [command = '', ...more] = undoCommands('app', crossed, ['a/migrations/0001_initial.py'])
+  assert.equal(more, [])
+  assert.match(command, /^# a: 0001_initial .*showmigrations a$/)
+})
+
+test.run()
