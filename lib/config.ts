@@ -31,6 +31,12 @@ const webAddress = (text: string): string => {
     throw new Error('must be an address that starts with https:// or http://')
   return text.replace(/\/+$/, '')
 }
+const siteAddress = (text: string): string => {
+  const address = webAddress(text)
+  if (new URL(address).pathname !== '/' || /[?#]/.test(address))
+    throw new Error('must be the address of the site, without a path')
+  return address
+}
 const oneOf =
   <T extends string>(...values: T[]) =>
   (text: string): T => {
@@ -75,7 +81,7 @@ export const SETTINGS = {
   CHECK_EVERY_DAYS: { default: '7', parse: wholeNumber(0) },
   VERIFY_SQL: { default: 'SELECT count(*) FROM libraries_library', parse: text },
   DRILL_HEALTHCHECK_URL: { parse: webAddress },
-  SITE_URL: { default: 'https://bookcorners.org', parse: webAddress },
+  SITE_URL: { default: 'https://bookcorners.org', parse: siteAddress },
   DOKKU_HOST: { required: true, parse: matching(/^[A-Za-z0-9][A-Za-z0-9.-]*$/, 'a host name') },
   DEPLOY_USER: { default: 'deploy', parse: matching(/^[a-z_][a-z0-9_-]*$/, 'a user name') },
   OPS_DIR: { default: '/home/deploy/ops', parse: absolutePath },

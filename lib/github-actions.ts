@@ -50,17 +50,13 @@ export const summaryMarkdown = (url: string, results: readonly CheckResult[]): s
     '',
   ].join('\n')
 
-export const onActions = (environment: Env): boolean => environment.GITHUB_ACTIONS === 'true'
+const onActions = (environment: Env): boolean => environment.GITHUB_ACTIONS === 'true'
 
 /**
  * Appends the table to the job's summary and `verified=true|false` to the step's outputs, where the runner names the files.
  * @throws Failure when one of them can't be written: a later step would act on an answer that is not there
  */
-export const writeActionsFiles = async (
-  environment: Env,
-  url: string,
-  results: readonly CheckResult[],
-): Promise<void> => {
+const writeActionsFiles = async (environment: Env, url: string, results: readonly CheckResult[]): Promise<void> => {
   for (const [key, text] of [
     ['GITHUB_STEP_SUMMARY', summaryMarkdown(url, results)],
     ['GITHUB_OUTPUT', `verified=${isGreen(results)}\n`],
@@ -73,4 +69,15 @@ export const writeActionsFiles = async (
       throw new Failure(`${key} can't be written: ${reason(error)}`)
     }
   }
+}
+
+/** On GitHub Actions: annotations, the job's summary, the step's output. Elsewhere nothing. */
+export const tellActions = async (
+  { environment, print }: { environment: Env; print: (text: string) => void },
+  url: string,
+  results: readonly CheckResult[],
+): Promise<void> => {
+  if (!onActions(environment)) return
+  for (const line of annotations(results)) print(line)
+  await writeActionsFiles(environment, url, results)
 }

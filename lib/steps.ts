@@ -5,6 +5,7 @@ import { type CloudflareSettings, purgeCache } from './cloudflare.ts'
 import type { Settings } from './config.ts'
 import { Failure } from './failure.ts'
 import { plural } from './format.ts'
+import { tellActions } from './github-actions.ts'
 import { runningRelease } from './release.ts'
 import type { Remote } from './ssh.ts'
 import { syncRelease } from './sync.ts'
@@ -79,7 +80,7 @@ const VERIFY_TIMEOUT_MS = 60_000
  * @throws Failure that names the checks that failed
  */
 export const verifyStep = async (
-  { log, shell }: Pick<Context, 'log' | 'shell'>,
+  { log, shell, environment, print }: Pick<Context, 'log' | 'shell' | 'environment' | 'print'>,
   remote: Remote,
   { SITE_URL: url, DOKKU_APP: app }: Settings<'SITE_URL' | 'DOKKU_APP'>,
   sha: string,
@@ -93,6 +94,7 @@ export const verifyStep = async (
     release: () => runningRelease(remote, app),
     onResult: (result) => log.info(resultLine(result, log.isTerminal)),
   })
+  await tellActions({ environment, print }, url, results)
   const failed = failedChecks(results)
   if (isGreen(results)) return `verified (${plural(results.length, 'check')})`
   throw new Failure(

@@ -15,7 +15,8 @@ export const launcher = (opsDir: string, name: string): string =>
     `  echo "${name}: there is no usable release in ${opsDir}. From a checkout: deploy --sync-only" >&2`,
     '  exit 1',
     '}',
-    `exec "$release/.node" --import "$release/node_modules/tsx/dist/loader.mjs" "$release/scripts/${name}.ts" "$@"`,
+    // `--`: Node 20 would take an --env-file for its own, wherever it stands.
+    `exec "$release/.node" --import "$release/node_modules/tsx/dist/loader.mjs" -- "$release/scripts/${name}.ts" "$@"`,
   ].join('\n')
 
 /** Releases kept, the current one included. */

@@ -12,7 +12,7 @@ import { type Command, type Context, main } from '../lib/cli.ts'
 import { checkSettings, readSettings } from '../lib/config.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
 import { isoLocal } from '../lib/format.ts'
-import { annotations, onActions, writeActionsFiles } from '../lib/github-actions.ts'
+import { tellActions } from '../lib/github-actions.ts'
 import { runningRelease } from '../lib/release.ts'
 import { createShell } from '../lib/run.ts'
 import { connectRemote } from '../lib/ssh.ts'
@@ -82,7 +82,9 @@ await main(COMMAND, async (context) => {
     const tookMs = performance.now() - startedMs
     if (flags.has('json')) context.print(resultsJson(url, results, tookMs))
     else context.print(`${process.stdout.isTTY ? '' : `${isoLocal(new Date())} `}${summaryLine(url, results, tookMs)}`)
-    if (onActions(environment)) await tellActions(context, url, results)
+    // The runner reads commands from both streams; a JSON object has stdout for itself.
+    const print = flags.has('json') ? (line: string): void => log.raw(`${line}\n`) : context.print
+    await tellActions({ environment, print }, url, results)
     if (isGreen(results)) return EXIT.done
     log.error(`What failed:\n${failureList(results)}`)
     const { settings } = checkSettings(['DOKKU_HOST', 'DOKKU_APP'], environment, context.envFile)
@@ -132,17 +134,4 @@ async function openBrowser({ shell, environment, values }: Context, closing: Clo
   const browser = await startBrowser(shell, file, Boolean(environment.NODE_EXTRA_CA_CERTS))
   closing.push(() => browser.close())
   return browser
-}
-
-async function tellActions(
-  { environment, flags, log, print }: Context,
-  url: string,
-  results: CheckResult[],
-): Promise<void> {
-  // The runner reads commands from both streams; a JSON object has stdout for itself.
-  for (const line of annotations(results)) {
-    if (flags.has('json')) log.raw(`${line}\n`)
-    else print(line)
-  }
-  await writeActionsFiles(environment, url, results)
 }

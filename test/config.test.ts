@@ -55,6 +55,7 @@ const BAD: [key: SettingName, value: string][] = [
   ['COMPRESSION', 'fast'],
   ['CHUNKER_PARAMS', '10,23'],
   ['SITE_URL', 'bookcorners.org'],
+  ['SITE_URL', 'https://bookcorners.org/map/'],
   ['HEALTHCHECK_URL', 'ftp://x'],
   ['DOKKU_APP', '--app'],
   ['DB_SERVICE', '-x'],
