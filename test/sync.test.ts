@@ -182,6 +182,8 @@ staysOld(
 
 test('three releases are kept, and one that a process still runs from', async () => {
   const inUse = await current()
+  for (const name of await releases())
+    if (`releases/${name}` !== inUse) await rm(join(server.opsDir, 'releases', name), { recursive: true })
   children.push(spawn('sleep', ['60'], { argv0: `${join(server.opsDir, inUse)}/scripts/backup.ts`, stdio: 'ignore' }))
   for (const [age, name] of ['old', 'older', 'oldest', 'ancient'].entries()) {
     const release = join(server.opsDir, 'releases', Buffer.from(name).toString('hex').padEnd(16, '0').slice(0, 16))
