@@ -126,10 +126,7 @@ export const pushToOrigin = async (
     if (!(error instanceof Interrupted)) throw error
     failure = error
   }
-  const there = await (await openCheckout(later, checkout.dir)).git(['ls-remote', 'origin', `refs/heads/${branch}`], {
-    timeoutMs: 20_000,
-  })
-  const has = there.exitCode === 0 ? there.stdout.startsWith(sha) : undefined
+  const has = await originHas(await openCheckout(later, checkout.dir), branch, sha)
   if (failure instanceof Interrupted) {
     const known = has
       ? `has the revert ${short(sha)}: CI deploys it`
@@ -139,6 +136,13 @@ export const pushToOrigin = async (
   }
   // The connection broke after origin had taken it.
   if (!has) throw failure
+}
+
+/** @returns undefined when origin does not say */
+const originHas = async (checkout: Checkout, branch: string, sha: string): Promise<boolean | undefined> => {
+  const options = { timeoutMs: 20_000 }
+  const there = await checkout.git(['ls-remote', 'origin', `refs/heads/${branch}`], options).catch(() => undefined)
+  return there?.exitCode === 0 ? there.stdout.startsWith(sha) : undefined
 }
 
 /**

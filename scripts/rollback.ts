@@ -12,8 +12,8 @@ import { pushArgs } from '../lib/push.ts'
 import { checkRevision, rebuildApp } from '../lib/rebuild.ts'
 import { describeState, serverState } from '../lib/release.ts'
 import { listReleases, releaseLines } from '../lib/releases.ts'
-import { fetchOrigin, followOrigin, pushToOrigin, requireClean, requireOrigin, revertOnto } from '../lib/revert.ts'
-import { commitsToRevert, rangeToRevert } from '../lib/revert-range.ts'
+import { followOrigin, pushToOrigin, requireClean, requireOrigin } from '../lib/revert.ts'
+import { makeRevert } from '../lib/revert-plan.ts'
 import { connectRemote, quoteAll } from '../lib/ssh.ts'
 import { askNewestBackup } from '../lib/status.ts'
 import { createSteps, verifyStep } from '../lib/steps.ts'
@@ -188,27 +188,20 @@ async function backTo(job: Job, sha: string): Promise<number> {
 async function revert(job: Job, now: boolean): Promise<number> {
   const { context, settings, app, branch, deployed } = job
   const run: Run = { ...job.run, kind: 'revert' }
-  const { checkout, remote, shell, log } = run
-  const head = await fetchOrigin(checkout, branch)
-  const range = rangeToRevert(await readLedger(remote, settings.OPS_DIR), deployed, head)
-  const commits = await commitsToRevert(checkout, range, head, branch)
-  const sha = await revertOnto(checkout, shell, context.cleanup, head, commits)
+  const { checkout, remote, log } = run
+  const entries = await readLedger(remote, settings.OPS_DIR)
+  const { head, sha, text } = await makeRevert(checkout, context, { branch, deployed, entries })
   if (sha === head && (!now || sha === deployed))
     throw new Failure(
       `origin/${branch} has that reverted already: nothing was pushed.`,
       sha === deployed ? 'It is live, too. Look: deploy --status' : 'CI deploys it. At once: rollback --revert --now',
     )
   const plan = await makePlan(checkout, { app, branch, deployed, sha })
-  const list = commits.map(
-    (commit) => `  ${short(commit.sha)} ${printable(commit.subject)} (${printable(commit.author)})`,
-  )
   const steps = [
-    `${range.why}, reverted on top of origin/${branch} (${short(head)}):\n${list.join('\n')}`,
+    text,
     sha === head ? 'origin has that already.' : pushLine(job, 'origin', sha, head),
-    now ? `${describePlan(plan)}\n${pushLine(job, run.remote.gitUrl(app), sha, deployed)}` : 'CI tests and deploys it.',
+    now ? `${describePlan(plan)}\n${pushLine(job, remote.gitUrl(app), sha, deployed)}` : 'CI tests and deploys it.',
   ]
-  if (range.from && range.to === head && (await checkout.git(['diff', '--quiet', range.from, sha])).exitCode !== 0)
-    log.warn(`The result is not what ${short(range.from)} was; see: git diff ${short(range.from)} ${short(sha)}`)
   if (!(await agree(job, steps.join('\n'), sha))) return EXIT.done
   if (sha !== head) {
     await pushToOrigin(checkout, { sha, branch, head, later: context.cleanup, log })
