@@ -1,11 +1,12 @@
 import { text } from 'node:stream/consumers'
-import { type Borg, type Created, type CreateOptions, createArgs, type Message, parseCreated } from './borg.ts'
+import { type Borg, type Created, type Message, parseCreated } from './borg.ts'
+import { type CreateOptions, createArgs } from './borg-commands.ts'
 import { type CreateWarnings, sortWarnings } from './borg-errors.ts'
 import type { Dump } from './dump.ts'
 import { Failure } from './failure.ts'
 import { bytes } from './format.ts'
 import type { Log } from './log.ts'
-import { pump } from './run.ts'
+import { pump } from './pump.ts'
 
 /** A committed archive, in bytes. */
 export interface StoredArchive extends Created, CreateWarnings {

@@ -1,4 +1,5 @@
-import { type Archive, type Borg, itemsArgs, listArgs, parseList } from './borg.ts'
+import { type Archive, type Borg, parseList } from './borg.ts'
+import { itemsArgs, listArgs } from './borg-commands.ts'
 import type { Context } from './cli.ts'
 import type { DumpMode } from './dump.ts'
 import { EXIT, Failure } from './failure.ts'

@@ -1,15 +1,7 @@
 import { type StoredArchive, storeArchive } from './archive.ts'
 import type { ArchiveComment } from './archives.ts'
-import {
-  type Borg,
-  checkArgs,
-  compactArgs,
-  createBorg,
-  parseDeletedBytes,
-  parsePruned,
-  pruneArgs,
-  type Retention,
-} from './borg.ts'
+import { type Borg, createBorg, parseDeletedBytes, parsePruned } from './borg.ts'
+import { checkArgs, compactArgs, pruneArgs, type Retention } from './borg-commands.ts'
 import { type Context, VERSION } from './cli.ts'
 import { borgEnv, readSettings, type Settings } from './config.ts'
 import { createDokku, type Dokku, type Service } from './dokku.ts'

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDevTools, type DevTools } from './devtools.ts'
 import { EXIT, Failure } from './failure.ts'
+import { settlesWithin } from './pump.ts'
 import { shown, Unexpected } from './request.ts'
-import { type Shell, settlesWithin } from './run.ts'
+import type { Shell } from './run.ts'
 
 /** An installed Chrome or Chromium, headless, with an empty profile of its own. */
 export interface Browser {

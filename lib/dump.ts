@@ -2,7 +2,8 @@ import { type Dokku, dumpArgs, explainDokku, exportArgs, type Service } from './
 import { Failure } from './failure.ts'
 import { printable } from './format.ts'
 import type { Log } from './log.ts'
-import { type Child, peek, settlesWithin } from './run.ts'
+import { peek, settlesWithin } from './pump.ts'
+import type { Child } from './run.ts'
 
 /** `dedup`: uncompressed through `postgres:enter`; `export`: compressed, `postgres:export`. */
 export type DumpMode = 'dedup' | 'export'

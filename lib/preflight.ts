@@ -1,4 +1,5 @@
-import { type Archive, type Borg, listArgs, parseList } from './borg.ts'
+import { type Archive, type Borg, parseList } from './borg.ts'
+import { listArgs } from './borg-commands.ts'
 import type { Dokku } from './dokku.ts'
 import type { EnvFile } from './envfile.ts'
 import { Failure } from './failure.ts'

@@ -1,4 +1,5 @@
-import type { Archive, Retention } from './borg.ts'
+import type { Archive } from './borg.ts'
+import type { Retention } from './borg-commands.ts'
 import { localTimestamp } from './format.ts'
 
 /**

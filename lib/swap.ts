@@ -3,7 +3,7 @@ import { connectArgs, type Dokku, explainDokku, plainDumpArgs, type Service } fr
 import { Failure } from './failure.ts'
 import { bytes, localTimestamp, plural } from './format.ts'
 import type { Log } from './log.ts'
-import { pump } from './run.ts'
+import { pump } from './pump.ts'
 
 /** The copy that will become production, on production's server. */
 export const restoringName = (database: string): string => `${database}_restoring`

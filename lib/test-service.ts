@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Archive, type Borg, extractToStdoutArgs } from './borg.ts'
+import type { Archive, Borg } from './borg.ts'
+import { extractToStdoutArgs } from './borg-commands.ts'
 import { identifier, literal, rows, sql } from './database.ts'
 import {
   createServiceArgs,
@@ -13,7 +14,7 @@ import {
 import { Failure, reason } from './failure.ts'
 import { bytes } from './format.ts'
 import type { Log } from './log.ts'
-import { peek, pump, settlesWithin } from './run.ts'
+import { peek, pump, settlesWithin } from './pump.ts'
 
 /** The disposable service in which a dump is proved. */
 export const testServiceName = (service: string): string => `${service}-test`

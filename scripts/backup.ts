@@ -10,7 +10,8 @@ import {
   prepareBackup,
   prune,
 } from '../lib/backup.ts'
-import { createBorg, initArgs, listArgs, parseList } from '../lib/borg.ts'
+import { createBorg, parseList } from '../lib/borg.ts'
+import { initArgs, listArgs } from '../lib/borg-commands.ts'
 import { type Command, type Context, main, VERSION } from '../lib/cli.ts'
 import { borgEnv, checkSettings } from '../lib/config.ts'
 import { databaseBytes } from '../lib/database.ts'

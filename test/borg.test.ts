@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import * as borg from '../lib/borg.ts'
+import * as commands from '../lib/borg-commands.ts'
 import { explain, isWarningOnly, sortWarnings } from '../lib/borg-errors.ts'
 import { prunable } from '../lib/retention.ts'
 import { createShell } from '../lib/run.ts'
@@ -13,7 +14,7 @@ const output = { exitCode: 2, signal: null, stdout: '', stderr: '' }
 
 test('create reads the dump from stdin under a relative name, beside the media folder', () => {
   assert.equal(
-    borg.createArgs({
+    commands.createArgs({
       archive: 'book-corners-2026-02-28T03:00:00',
       comment: '{"sha":"abc"}',
       compression: 'zstd,3',
@@ -51,12 +52,12 @@ test('create reads the dump from stdin under a relative name, beside the media f
 test('prune and list keep to the names this tool gives', () => {
   const glob = 'book-corners-????-??-??T??:??:??'
   assert.ok(
-    borg
+    commands
       .pruneArgs('book-corners', { daily: 7, weekly: 4, monthly: 6 })
       .join(' ')
       .endsWith(`--keep-daily=7 --keep-weekly=4 --keep-monthly=6 --glob-archives ${glob}`),
   )
-  assert.ok(borg.listArgs('book-corners', 1).includes(glob))
+  assert.ok(commands.listArgs('book-corners', 1).includes(glob))
 })
 
 for (const [line, version] of [
@@ -158,7 +159,7 @@ test('the preview of pruning agrees with what Borg does', async () => {
     names.push(`a-${time}`)
     await shell.run(['borg', 'create', '--timestamp', time, `::a-${time}`, '/dev/null'])
   }
-  const { stdout } = await shell.run(['borg', ...borg.listArgs('a')])
+  const { stdout } = await shell.run(['borg', ...commands.listArgs('a')])
   const archives = borg.parseList(stdout)
   for (const keep of [
     { daily: 7, weekly: 4, monthly: 6 },
@@ -167,7 +168,7 @@ test('the preview of pruning agrees with what Borg does', async () => {
     { daily: 0, weekly: 5, monthly: 0 },
     { daily: 3, weekly: 1, monthly: 20 },
   ]) {
-    const [command = '', ...args] = borg.pruneArgs('a', keep).filter((arg) => arg !== '--stats')
+    const [command = '', ...args] = commands.pruneArgs('a', keep).filter((arg) => arg !== '--stats')
     const { stderr } = await shell.run(['borg', command, '--dry-run', ...args])
     const expected = borg.parsePruned(borg.parseMessages(stderr)).sort()
     assert.ok(expected.length > 0)

@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../lib/failure.ts'
-import { createShell, pump } from '../lib/run.ts'
+import { pump } from '../lib/pump.ts'
+import { createShell } from '../lib/run.ts'
 
 const test = suite('run')
 const env = { PATH: '/usr/bin:/bin' }

@@ -1,0 +1,84 @@
+import { once } from 'node:events'
+import { Failure } from './failure.ts'
+import type { Child } from './run.ts'
+
+/**
+ * Carries bytes from one program to another with backpressure; memory does not grow with the data.
+ * Does not end `target`'s stdin: that is for the caller, who knows whether the source ended well.
+ *
+ * @param stallMs no byte moves for this long: the transfer has stalled
+ * @param onBytes told the count so far as the bytes pass
+ * @returns the number of bytes carried, when the source's output has ended
+ * @throws Failure on a stall
+ */
+export const pump = async (
+  source: Child,
+  target: Child,
+  stallMs: number,
+  onBytes: (count: number) => void = () => {},
+): Promise<number> => {
+  let count = 0
+  let idle = 'The source gave'
+  const stalled = new AbortController()
+  const watch = setTimeout(() => {
+    stalled.abort()
+    source.stdout.destroy()
+  }, stallMs)
+  const targetEnded = target.ended.then(() => [])
+  try {
+    for await (const chunk of source.stdout as AsyncIterable<Buffer>) {
+      watch.refresh()
+      count += chunk.length
+      onBytes(count)
+      if (target.stdin.write(chunk)) continue
+      idle = 'The target took'
+      await Promise.race([once(target.stdin, 'drain', { signal: stalled.signal }), targetEnded])
+      idle = 'The source gave'
+      if (target.stdin.destroyed) break
+    }
+    stalled.signal.throwIfAborted()
+    return count
+  } catch (error) {
+    if (!stalled.signal.aborted) throw error
+    throw new Failure(`${idle} no data for ${stallMs / 1000} s.`)
+  } finally {
+    clearTimeout(watch)
+  }
+}
+
+/**
+ * The first bytes of a program's output, left in it to be read again.
+ * @returns what there is when the output ends earlier; `stalled` when nothing came for `stallMs`
+ */
+export const peek = async (child: Child, length: number, stallMs: number): Promise<Buffer | 'stalled'> => {
+  let head = Buffer.alloc(0)
+  while (head.length < length && !child.stdout.readableEnded && !child.stdout.destroyed) {
+    const chunk: Buffer | null = child.stdout.read()
+    if (chunk) {
+      head = Buffer.concat([head, chunk])
+      continue
+    }
+    const more = await settlesWithin(
+      new Promise<void>((resolve) => {
+        for (const event of ['readable', 'end', 'close']) child.stdout.once(event, resolve)
+      }),
+      stallMs,
+    )
+    if (!more) return 'stalled'
+  }
+  if (head.length >= length) child.stdout.unshift(head)
+  return head
+}
+
+/** Whether a promise settles in time. */
+export const settlesWithin = async (promise: Promise<unknown>, ms: number): Promise<boolean> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms)
+  })
+  try {
+    return await Promise.race([promise.then(() => true as const), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
