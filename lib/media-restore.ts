@@ -214,6 +214,8 @@ const extract = async (
   const call = async (what: Parameters<typeof extractArgs>[2]): Promise<void> => {
     const child = borg.stream(extractArgs(archive, strip, what), {
       cwd: staging,
+      // After our death it would go on writing where the next run works.
+      guarded: true,
       onProgress: () => log.status(`Extracting: ${plural(++count, 'item')} of ${files.length}`),
     })
     child.stdin.end()

@@ -71,29 +71,32 @@ export const choose = async ({ context, settings, borg }: Restore, latestWithout
   chooseArchive(context, await listArchives(borg, settings.ARCHIVE_PREFIX), latestWithoutAsking)
 
 /**
- * An archive, and what it holds. A named one needs no list of all: Borg knows whether it exists, and only a wrong
- * name is worth the call that finds the nearest. Its comment is asked for where the release matters, with the database.
+ * An archive, and what it holds. A named one is whatever Borg knows by that name, also one that was renamed to be kept.
+ * The list of all is asked for beside it where the release matters, with the database; and to find the nearest for a wrong name.
  */
 export const chooseAndSurvey = async (
   restore: Restore,
   latestWithoutAsking: boolean,
 ): Promise<Survey & { archive: Archive }> => {
-  const { argument } = restore.context
-  if (argument === undefined) {
+  const { context, borg, settings } = restore
+  if (context.argument === undefined) {
     const archive = await choose(restore, latestWithoutAsking)
     return { ...(await survey(restore, archive.name)), archive }
   }
-  const name = bareName(argument)
-  const start = startOf(name)
-  const [found, chosen] = await Promise.allSettled([
+  const name = bareName(context.argument)
+  const [found, listed] = await Promise.allSettled([
     survey(restore, name),
-    restore.database || !start ? choose(restore, latestWithoutAsking) : undefined,
+    restore.database ? listArchives(borg, settings.ARCHIVE_PREFIX) : [],
   ])
-  if (found.status === 'fulfilled' && chosen.status === 'fulfilled')
-    return { ...found.value, archive: chosen.value ?? { name, start: start ?? new Date(0), comment: '' } }
-  if (chosen.status === 'rejected') throw chosen.reason
-  await choose(restore, latestWithoutAsking)
-  throw (found as PromiseRejectedResult).reason
+  if (found.status === 'rejected') {
+    // For a wrong name this names the nearest.
+    await choose(restore, latestWithoutAsking)
+    throw found.reason
+  }
+  if (listed.status === 'rejected') throw listed.reason
+  const { dump } = found.value
+  const unlisted = { name, start: startOf(name) ?? new Date(dump?.mtimeMs ?? 0), comment: '' }
+  return { ...found.value, archive: listed.value.find((archive) => archive.name === name) ?? unlisted }
 }
 
 /** When an archive was begun, by its name. */

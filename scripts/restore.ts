@@ -68,6 +68,9 @@ await main(COMMAND, async (context) => {
   const { flags } = context
   if (flags.has('json') && !['list', 'dry-run', 'drill'].some((flag) => flags.has(flag)))
     throw new Failure('--json goes with --list, --dry-run or --drill.', 'See: restore --help', EXIT.usage)
+  for (const flag of ['list', 'drill'])
+    if (flags.has(flag) && context.argument !== undefined)
+      throw new Failure(`--${flag} takes no ARCHIVE.`, 'See: restore --help', EXIT.usage)
   const restore = prepareRestore(context)
   if (flags.has('list')) return list(restore)
   if (flags.has('dry-run')) return preview(restore)

@@ -136,6 +136,14 @@ test('an unknown archive is answered with the nearest names', async () => {
   assert.match(stderr, new RegExp(`Did you mean[\\s\\S]*${archive}`))
 })
 
+test('an archive that was renamed to be kept restores by its name', async () => {
+  await sandbox.borg(['rename', `::${archive}`, 'before-the-migration'])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', ['before-the-migration', ...RESTORE])
+  await sandbox.borg(['rename', '::before-the-migration', archive])
+  assert.is(exitCode, 0, stderr)
+  assert.is(await counts(), OLD)
+})
+
 test('an archive of the bash scripts restores: compressed, and under its old path', async () => {
   const work = join(sandbox.dir, 'legacy')
   await mkdir(join(work, 'tmp/book-corners-backup'), { recursive: true })
