@@ -41,7 +41,7 @@ export const storeArchive = async (
   report.catch(() => {})
   try {
     const feed = async (): Promise<void> => {
-      dumpBytes = await pump(dump.source, target, stallMs)
+      dumpBytes = await pump(dump.source, target, ['the dump', 'Borg'], stallMs)
       await dump.finish()
     }
     // When Borg ends before its input does, its reason is the one that counts, not the broken pipe it leaves to the dump.

@@ -6,6 +6,7 @@ import type { Child } from './run.ts'
  * Carries bytes from one program to another with backpressure; memory does not grow with the data.
  * Does not end `target`'s stdin: that is for the caller, who knows whether the source ended well.
  *
+ * @param names what the two are called in a sentence, e.g. `the dump` and `Borg`
  * @param stallMs no byte moves for this long: the transfer has stalled
  * @param onBytes told the count so far as the bytes pass
  * @returns the number of bytes carried, when the source's output has ended
@@ -14,11 +15,12 @@ import type { Child } from './run.ts'
 export const pump = async (
   source: Child,
   target: Child,
+  names: readonly [source: string, target: string],
   stallMs: number,
   onBytes: (count: number) => void = () => {},
 ): Promise<number> => {
   let count = 0
-  let idle = 'The source gave'
+  let idle = `${names[0]} gave`
   const stalled = new AbortController()
   const watch = setTimeout(() => {
     stalled.abort()
@@ -31,16 +33,19 @@ export const pump = async (
       count += chunk.length
       onBytes(count)
       if (target.stdin.write(chunk)) continue
-      idle = 'The target took'
+      idle = `${names[1]} took`
       await Promise.race([once(target.stdin, 'drain', { signal: stalled.signal }), targetEnded])
-      idle = 'The source gave'
+      idle = `${names[0]} gave`
       if (target.stdin.destroyed) break
     }
     stalled.signal.throwIfAborted()
     return count
   } catch (error) {
     if (!stalled.signal.aborted) throw error
-    throw new Failure(`${idle} no data for ${stallMs / 1000} s.`)
+    throw new Failure(
+      `Stalled: ${idle} no data for ${stallMs / 1000} s.`,
+      `If that is only slow, give it longer: DUMP_STALL_SECONDS`,
+    )
   } finally {
     clearTimeout(watch)
   }

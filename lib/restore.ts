@@ -169,14 +169,14 @@ export const noteTestService = async ({ statePath, context }: Restore, testServi
  * @returns the test service, and the tables that have rows in production and none in it
  */
 export const prove = async (
-  { context, settings, borg, dokku, stallMs }: Restore,
+  { context, settings, borg, dokku, lasting, stallMs }: Restore,
   archive: Archive,
   dump: Item,
   production: Service,
   begun: boolean,
 ): Promise<{ test: Service; emptied: string[] }> => {
   const { log } = context
-  const test = await createTestService(dokku, production.name, begun, log)
+  const test = await createTestService(dokku, lasting, production.name, begun, log)
   const [before] = await Promise.all([
     countRows(dokku, production.name),
     importDump(borg, dokku, archive, dump.path, dump.sizeBytes, test, stallMs, log),

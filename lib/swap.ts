@@ -1,6 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { BARE, compareCounts, countRows, identifier, literal, rows, sql } from './database.ts'
 import { connectArgs, type Dokku, explainDokku, plainDumpArgs, type Service } from './dokku.ts'
-import { Failure } from './failure.ts'
+import { Failure, reason } from './failure.ts'
 import { bytes, localTimestamp, plural } from './format.ts'
 import type { Log } from './log.ts'
 import { pump } from './pump.ts'
@@ -89,9 +90,12 @@ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)
 /**
  * Copies the proved database beside production, on its server, while the app goes on. The copy is one transaction,
  * committed only after the dump's program exited 0; then the rows of every table must be as many as in the proved one.
+ *
+ * @param lasting makes the empty database: the server would go on with that after an interruption, and nobody would clear it
  */
 export const copyAside = async (
   dokku: Dokku,
+  lasting: Dokku,
   proved: Service,
   production: Service,
   stallMs: number,
@@ -108,7 +112,7 @@ export const copyAside = async (
   if (!properties) throw new Failure(`PostgreSQL does not describe the database ${production.database}.`)
   log.info(`Copying ${proved.database} of ${proved.name} to ${restoring} of ${production.name}; the app goes on`)
   await sql(
-    dokku,
+    lasting,
     production.name,
     createDatabaseSql(restoring, properties) + copySettings(production.database, restoring),
     'postgres',
@@ -128,7 +132,9 @@ export const copyAside = async (
     ]
     target.stdin.write(begin.join('\n'))
     const feed = async (): Promise<void> => {
-      await pump(source, target, stallMs, (count) => log.status(`Copying: ${bytes(count)}`))
+      await pump(source, target, ['the test service', 'production'], stallMs, (count) =>
+        log.status(`Copying: ${bytes(count)}`),
+      )
       // psql has ended: `copied` says how.
       if (target.stdin.destroyed) return void (await source.stop())
       const output = await source.ended
@@ -193,9 +199,17 @@ export const swapSql = (database: string, incoming: string, kept: string): strin
  * @throws Failure when nothing was renamed
  */
 export const swap = async (dokku: Dokku, { name, database }: Service, incoming: string): Promise<string> => {
-  const kept = keptName(database, new Date())
-  if (kept.length > LONGEST_NAME)
-    throw new Failure(`The name ${kept} would be longer than PostgreSQL's ${LONGEST_NAME} signs.`)
-  await sql(dokku, name, swapSql(database, incoming, kept), 'postgres')
-  return kept
+  for (let attempt = 1; ; attempt++) {
+    const kept = keptName(database, new Date())
+    if (kept.length > LONGEST_NAME)
+      throw new Failure(`The name ${kept} would be longer than PostgreSQL's ${LONGEST_NAME} signs.`)
+    try {
+      await sql(dokku, name, swapSql(database, incoming, kept), 'postgres')
+      return kept
+    } catch (error) {
+      // Another swap had this very second's name.
+      if (attempt === 3 || !reason(error).includes(`"${kept}" already exists`)) throw error
+      await sleep(1000)
+    }
+  }
 }

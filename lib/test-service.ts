@@ -51,14 +51,29 @@ export const clearTestService = async (dokku: Dokku, service: string, begun: boo
       )
   }
   log.info(`Removing the test service ${name} that an earlier run left`)
+  // Dokku may still be making it: what it is at can't be removed yet.
+  for (let attempt = 1; begun && attempt < MOST_ATTEMPTS; attempt++) {
+    if ((await dokku.run(destroyServiceArgs(name))).exitCode === 0) return
+    await sleep(2000)
+  }
   await dokku.must(destroyServiceArgs(name))
 }
 
+/** Two seconds apart: longer than Dokku takes to make or remove a service. */
+const MOST_ATTEMPTS = 10
+
 /**
  * Creates the test service from production's own image.
+ * @param lasting makes it: behind sudo Dokku goes on after an interruption, and what is half-made can't be removed
  * @param begun a run of ours that was killed may still be making one: Dokku goes on without it
  */
-export const createTestService = async (dokku: Dokku, service: string, begun: boolean, log: Log): Promise<Service> => {
+export const createTestService = async (
+  dokku: Dokku,
+  lasting: Dokku,
+  service: string,
+  begun: boolean,
+  log: Log,
+): Promise<Service> => {
   const name = testServiceName(service)
   const image = (await dokku.must(infoArgs(service, '--version'))).stdout.trim()
   if (!image.includes(':'))
@@ -68,10 +83,10 @@ export const createTestService = async (dokku: Dokku, service: string, begun: bo
     )
   log.info(`Creating the test service ${name} from ${image}`)
   for (let attempt = 1; ; attempt++) {
-    const output = await dokku.run(createServiceArgs(name, image))
+    const output = await lasting.run(createServiceArgs(name, image))
     if (output.exitCode === 0) break
     const inTheWay = /already exists/.test(output.stderr)
-    if (!begun || !inTheWay || attempt === 10) throw explainDokku(output, `postgres:create ${name}`)
+    if (!begun || !inTheWay || attempt === MOST_ATTEMPTS) throw explainDokku(output, `postgres:create ${name}`)
     log.info(`A killed run was still making ${name}: waiting, to remove it`)
     await sleep(2000)
     await dokku.run(destroyServiceArgs(name))
@@ -124,7 +139,7 @@ export const importDump = async (
   target.stdout.resume()
   try {
     const feed = async (): Promise<void> => {
-      await pump(source, target, stallMs, (count) => {
+      await pump(source, target, ['Borg', 'the import'], stallMs, (count) => {
         log.status(
           `Importing: ${Math.floor((count / Math.max(sizeBytes, 1)) * 100)} %, ${bytes(count)} of ${bytes(sizeBytes)}`,
         )

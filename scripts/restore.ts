@@ -146,7 +146,7 @@ async function replaceDatabase(
     const advice = await releaseAdvice(restore, archive)
     if (advice) context.log.warn(advice)
     await agree()
-    await copyAside(dokku, test, production, stallMs, context.log)
+    await copyAside(dokku, restore.lasting, test, production, stallMs, context.log)
     context.shell.signal.throwIfAborted()
     testIsGone = discardTest(restore)
     const kept = await swap(restore.lasting, production, restoringName(production.database))

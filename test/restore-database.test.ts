@@ -74,6 +74,7 @@ test('rows and tables are as in the archive, a newer table that references an ol
 
 test('--undo swaps the kept database back, and is itself undone', async () => {
   await sandbox.script('restore.ts', RESTORE)
+  // Straight away, perhaps in the same second: its name must not be in the way.
   const back = await sandbox.script('restore.ts', ['--undo', '--yes'])
   assert.is(back.exitCode, 0, back.stderr)
   assert.is(await counts(), DAMAGED)

@@ -83,7 +83,7 @@ test('a pump carries every byte, and its memory does not grow with them', async 
   const source = shell.start(['head', '-c', '400000000', '/dev/zero'])
   const target = shell.start(['sh', '-c', 'wc -c >&2'])
   const before = process.memoryUsage().rss
-  const count = await pump(source, target, 5000)
+  const count = await pump(source, target, ['the source', 'the target'], 5000)
   target.stdin.end()
   assert.is(count, 400_000_000)
   assert.is((await target.ended).stderr.trim(), '400000000')
@@ -96,7 +96,7 @@ test('a pump says which side has stalled', async () => {
     [['cat', '/dev/zero'], ['sleep', '96'], /target took no data/],
   ] as const) {
     const [source, target] = [shell.start(from), shell.start(to)]
-    const error = await pump(source, target, 300).then(
+    const error = await pump(source, target, ['the source', 'the target'], 300).then(
       () => new Error('it did not stall'),
       (reason: Error) => reason,
     )
