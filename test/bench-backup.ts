@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseCreated } from '../lib/borg.ts'
 import { bytes, plural, table } from '../lib/format.ts'
 import { aDayPasses, addRows, populate } from './support/book-corners.ts'
+import type { Output } from './support/launch.ts'
 import { type Measured, measure, type Watch } from './support/measure.ts'
-import { type Output, PASSPHRASE, type Sandbox } from './support/sandbox.ts'
+import { PASSPHRASE, type Sandbox } from './support/sandbox.ts'
 import { atMost, type Target } from './support/targets.ts'
 
 export interface BackupBench {

@@ -3,7 +3,8 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bytes, plural } from '../lib/format.ts'
 import { addRows, populate } from './support/book-corners.ts'
-import type { Output, Sandbox } from './support/sandbox.ts'
+import type { Output } from './support/launch.ts'
+import type { Sandbox } from './support/sandbox.ts'
 import { atMost, type Target } from './support/targets.ts'
 
 /** Sizes in bytes, of an uncompressed dump and of the media folder. */

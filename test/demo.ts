@@ -7,7 +7,8 @@ import { chalk } from 'zx/core'
 import { bytes, duration, plural, table } from '../lib/format.ts'
 import { aDayPasses, populate } from './support/book-corners.ts'
 import { inSandbox } from './support/in-sandbox.ts'
-import type { Output, Sandbox } from './support/sandbox.ts'
+import type { Output } from './support/launch.ts'
+import type { Sandbox } from './support/sandbox.ts'
 import { startSite } from './support/site.ts'
 
 /** What the steps share. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Output } from './support/sandbox.ts'
+import type { Output } from './support/launch.ts'
 import { endsWith, readJsonLines, type Server, startServer } from './support/server.ts'
 
 const test = suite('what becomes of a push')

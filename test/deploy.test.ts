@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Cloudflare, startCloudflare, TOKEN } from './support/cloudflare.ts'
-import type { Output } from './support/sandbox.ts'
+import type { Output } from './support/launch.ts'
 import { endsWith, readJsonLines, type Server, startServer } from './support/server.ts'
 import { type Site, startSite } from './support/site.ts'
 
@@ -68,7 +68,7 @@ test('a deploy pushes, syncs, purges, verifies and is recorded, over one connect
   const { at: _, seconds: __, ...rest } = entry ?? {}
   assert.equal(rest, {
     kind: 'deploy',
-    who: 'Ada',
+    who: 'Engineer',
     from: null,
     to: sha,
     subject: 'A map of little libraries',
@@ -238,7 +238,7 @@ test('--status tells what runs, since when, whose, and the last deploys', async 
   const output = await deploy(['--status'])
   ends(output, 0)
   assert.match(output.stdout, `runs         ${server.running()?.slice(0, 8)} Deployed, not purged`)
-  assert.match(output.stdout, /since .*ago\)|since .*just now\), by Ada/)
+  assert.match(output.stdout, /since .*ago\)|since .*just now\), by Engineer/)
   assert.match(output.stdout, /processes +web\.1 running/)
   assert.match(output.stdout, /certificate +40 days left/)
   assert.match(output.stdout, /backup +\S/)

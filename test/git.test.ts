@@ -29,7 +29,7 @@ const shell = createShell(
   new AbortController().signal,
 )
 const git = (...args: string[]): string =>
-  execFileSync('git', ['-C', dir, '-c', 'user.name=Ada', '-c', 'user.email=a@b', ...args], {
+  execFileSync('git', ['-C', dir, '-c', 'user.name=Engineer', '-c', 'user.email=a@b', ...args], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
     .toString()

@@ -9,7 +9,7 @@ const [OLD, NEW] = ['a'.repeat(40), 'b'.repeat(40)] as const
 const entry: Entry = {
   at: '2026-02-28T10:00:00.000Z',
   kind: 'deploy',
-  who: 'Ada',
+  who: 'Engineer',
   from: OLD,
   to: NEW,
   subject: 'Two\nlines "quoted"',
@@ -78,7 +78,7 @@ test('a release that went live in a run that was cut off has a since, too', () =
     { ...status, deploys: [{ ...entry, outcome: 'interrupted' }] },
     new Date('2026-02-28T11:00:00Z'),
   )
-  assert.match(text, /since +2026-02-28T10:00:00\.000Z \(1 hour ago\), by Ada/)
+  assert.match(text, /since +2026-02-28T10:00:00\.000Z \(1 hour ago\), by Engineer/)
   assert.match(text, /certificate +EXPIRED/)
   assert.match(text, /runs +bbbbbbbb Two\?lines/)
 })

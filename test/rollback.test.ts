@@ -2,8 +2,8 @@ import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Output } from './support/launch.ts'
 import { withReleases } from './support/releases.ts'
-import type { Output } from './support/sandbox.ts'
 import { type Server, startServer } from './support/server.ts'
 import { type Site, startSite } from './support/site.ts'
 import { atTerminal } from './support/terminal.ts'
@@ -66,7 +66,7 @@ test('--list shows what runs and what ran before, with the migrations on the way
   const [source = '', now = '', before = '', oldest = '', ...more] = stdout.trim().split('\n')
   assert.match(source, /From the ledger/)
   assert.equal(more, [])
-  assert.match(now, new RegExp(`^\\* +${short(third)} +just now +Ada +not checked +runs now +Style the map$`))
+  assert.match(now, new RegExp(`^\\* +${short(third)} +just now +Engineer +not checked +runs now +Style the map$`))
   assert.match(before, new RegExp(`^ +${short(second)} .*no migration +Add a city to libraries$`))
   assert.match(oldest, new RegExp(`^ +${short(first)} .*1 MIGRATION +A map of little libraries$`))
 })
@@ -112,7 +112,7 @@ test('--to: a dry run shows the push, then it goes live, is verified and recorde
   assert.match(output.stdout, /rollback --revert/)
   assert.equal(await at.lastEntry(), {
     kind: 'rollback',
-    who: 'Ada',
+    who: 'Engineer',
     from: bad,
     to: good,
     subject: 'Style the map',

@@ -14,7 +14,7 @@ const ledger = (...lines: string[]): Entry[] =>
     return {
       at: new Date(Date.UTC(2026, 1, i + 1)).toISOString(),
       kind: kind as Entry['kind'],
-      who: 'Ada',
+      who: 'Engineer',
       from: from === '-' ? null : from,
       to,
       subject: `Subject of ${to}`,

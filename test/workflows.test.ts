@@ -121,7 +121,7 @@ test("the deploy job's commands deploy, on the sandbox", async () => {
         cwd: join(workspace, step['working-directory'] ?? ''),
         env: {
           ...env,
-          GITHUB_ACTOR: 'ada',
+          GITHUB_ACTOR: 'engineer',
           GITHUB_STEP_SUMMARY: summary,
           OPS_ENV_FILE: '',
           ...(step.name === 'Deploy' ? { CLOUDFLARE_API_URL: cloudflare.url } : {}),
@@ -143,7 +143,7 @@ test("the deploy job's commands deploy, on the sandbox", async () => {
     assert.is(cloudflare.requests.length, 1)
     assert.match(await readFile(summary, 'utf8'), /is deployed.*ops scripts synced.*cache purged.*verified/)
     assert.match(await readFile(join(workspace, 'report/deploy.log'), 'utf8'), /-----> Building/)
-    assert.match(await readFile(join(server.opsDir, 'deploys.jsonl'), 'utf8'), /"who":"ada \(CI\)"/)
+    assert.match(await readFile(join(server.opsDir, 'deploys.jsonl'), 'utf8'), /"who":"engineer \(CI\)"/)
     for (const secret of [TOKEN, 'PRIVATE KEY']) assert.not.match(said, secret)
     assert.equal(server.strays(), [])
   } finally {

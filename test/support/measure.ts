@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Output, Running } from './sandbox.ts'
+import type { Output, Running } from './launch.ts'
 
 /** What a program took, its children included where nothing else is said. */
 export interface Measured {

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import type { Output } from './sandbox.ts'
+import type { Output } from './launch.ts'
 import { endsWith, readJsonLines, type Server } from './server.ts'
 
 /** The words of the tests of a rollback, on a server that runs a first release. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
@@ -6,20 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-
-export interface Output {
-  exitCode: number | null
-  signal: NodeJS.Signals | null
-  stdout: string
-  stderr: string
-}
-
-export interface RunOptions {
-  /** Added to the few variables that cron gives. */
-  env?: Record<string, string>
-  cwd?: string
-  input?: string | Buffer
-}
+import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
 
 /** A whole production in one folder: Dokku's stand-in with real PostgreSQL servers, a Borg repository, a media folder. */
 export interface Sandbox {
@@ -54,13 +41,6 @@ export interface Sandbox {
   stop(): Promise<void>
 }
 
-export interface Running {
-  readonly child: ChildProcess
-  readonly ended: Promise<Output>
-  /** Resolves when stderr or stdout has matched. */
-  prints(pattern: RegExp): Promise<void>
-}
-
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const TSX = import.meta.resolve('tsx')
 const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
@@ -92,42 +72,8 @@ export const startSandbox = async (): Promise<Sandbox> => {
     PATH: '/usr/bin:/bin',
     ...extra,
   })
-  const launch = (file: string, args: readonly string[], options: RunOptions = {}): Running => {
-    const child = spawn(file, args, {
-      cwd: options.cwd ?? '/',
-      env: environment(options.env),
-      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
-    })
-    running.add(child)
-    const output: Output = { exitCode: null, signal: null, stdout: '', stderr: '' }
-    const waiting = new Set<() => void>()
-    for (const name of ['stdout', 'stderr'] as const)
-      child[name]?.setEncoding('utf8').on('data', (text: string) => {
-        output[name] += text
-        for (const look of waiting) look()
-      })
-    child.stdin?.on('error', () => {})
-    child.stdin?.end(options.input)
-    const ended = new Promise<Output>((resolve, reject) => {
-      child.on('error', reject)
-      child.on('close', (exitCode, signal) => {
-        running.delete(child)
-        resolve(Object.assign(output, { exitCode, signal }))
-      })
-    })
-    const prints = (pattern: RegExp): Promise<void> =>
-      new Promise((resolve, reject) => {
-        const look = (): void => {
-          if (!pattern.test(output.stdout + output.stderr)) return
-          waiting.delete(look)
-          resolve()
-        }
-        waiting.add(look)
-        look()
-        void ended.then(() => reject(new Error(`ended without printing ${pattern}: ${output.stderr}`)))
-      })
-    return { child, ended, prints }
-  }
+  const launch = (file: string, args: readonly string[], options: RunOptions = {}): Running =>
+    launchIn(running, file, args, { ...options, cwd: options.cwd ?? '/', env: environment(options.env) })
 
   const start: Sandbox['start'] = (name, args = [], options = {}) =>
     // `--`: Node 20 takes an --env-file anywhere on its command line for its own.

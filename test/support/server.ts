@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import { TOKEN } from './cloudflare.ts'
-import type { Output, Running, RunOptions } from './sandbox.ts'
+import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
 
 /**
  * A Dokku host on loopback: a real sshd with the users `dokku` (Dokku's stand-in as forced command, and git) and `deploy` (a plain
@@ -189,45 +189,11 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
   await writeFile(at('engineer/.env'), '', { mode: 0o600 })
   await writeFile(
     at('engineer/.gitconfig'),
-    '[user]\n\tname = Ada\n\temail = ada@example.org\n[init]\n\tdefaultBranch = master\n',
+    '[user]\n\tname = Engineer\n\temail = engineer@example.org\n[init]\n\tdefaultBranch = master\n',
   )
 
-  const launch: Server['launch'] = (file, args, options = {}) => {
-    const child = spawn(file, args, {
-      cwd: options.cwd ?? app,
-      env: { ...env, ...options.env },
-      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
-    })
-    running.add(child)
-    const output: Output = { exitCode: null, signal: null, stdout: '', stderr: '' }
-    const waiting = new Set<() => void>()
-    for (const name of ['stdout', 'stderr'] as const)
-      child[name]?.setEncoding('utf8').on('data', (text: string) => {
-        output[name] += text
-        for (const look of waiting) look()
-      })
-    child.stdin?.on('error', () => {})
-    child.stdin?.end(options.input)
-    const ended = new Promise<Output>((resolve, reject) => {
-      child.on('error', reject)
-      child.on('close', (exitCode, signal) => {
-        running.delete(child)
-        resolve(Object.assign(output, { exitCode, signal }))
-      })
-    })
-    const prints = (pattern: RegExp): Promise<void> =>
-      new Promise((resolve, reject) => {
-        const look = (): void => {
-          if (!pattern.test(output.stdout + output.stderr)) return
-          waiting.delete(look)
-          resolve()
-        }
-        waiting.add(look)
-        look()
-        void ended.then(() => reject(new Error(`ended without printing ${pattern}: ${output.stderr}`)))
-      })
-    return { child, ended, prints }
-  }
+  const launch: Server['launch'] = (file, args, options = {}) =>
+    launchIn(running, file, args, { ...options, cwd: options.cwd ?? app, env: { ...env, ...options.env } })
   const start: Server['start'] = (name, args = [], options = {}) =>
     launch(process.execPath, ['--import', TSX, join(PROJECT, 'scripts', name), ...args], options)
   const gitIn = (folder: string, args: readonly string[]): string =>

@@ -1,0 +1,68 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+
+export interface Output {
+  exitCode: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+export interface RunOptions {
+  /** Added to the few variables that cron gives. */
+  env?: Record<string, string>
+  cwd?: string
+  input?: string | Buffer
+}
+
+export interface Running {
+  readonly child: ChildProcess
+  readonly ended: Promise<Output>
+  /** Resolves when stderr or stdout has matched. */
+  prints(pattern: RegExp): Promise<void>
+}
+
+/**
+ * Starts a program with this environment and nothing else, and without a terminal.
+ * @param running where it is listed until it has ended, so that nothing outlives its sandbox
+ */
+export const launchIn = (
+  running: Set<ChildProcess>,
+  file: string,
+  args: readonly string[],
+  options: RunOptions,
+): Running => {
+  const child = spawn(file, args, {
+    cwd: options.cwd,
+    env: options.env,
+    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+  })
+  running.add(child)
+  const output: Output = { exitCode: null, signal: null, stdout: '', stderr: '' }
+  const waiting = new Set<() => void>()
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name]?.setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text
+      for (const look of waiting) look()
+    })
+  child.stdin?.on('error', () => {})
+  child.stdin?.end(options.input)
+  const ended = new Promise<Output>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (exitCode, signal) => {
+      running.delete(child)
+      resolve(Object.assign(output, { exitCode, signal }))
+    })
+  })
+  const prints = (pattern: RegExp): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (!pattern.test(output.stdout + output.stderr)) return
+        waiting.delete(look)
+        resolve()
+      }
+      waiting.add(look)
+      look()
+      void ended.then(() => reject(new Error(`ended without printing ${pattern}: ${output.stderr}`)))
+    })
+  return { child, ended, prints }
+}
