@@ -30,6 +30,8 @@ find . -mindepth 1 -type d -exec sh -euc '
     if [ -L "$target" ]; then echo "refused: $target is a link" >&2; exit 1; fi
     [ -d "$target" ] && continue
     mkdir -- "$target"
+    # Whatever umask this runs with, the app must be able to look into it.
+    chmod --reference="$media" -- "$target"
     [ "$(id -u)" != 0 ] || chown -- "$uid:$gid" "$target"
   done' sh {} +
 find . \( -type f -o -type l \) -exec sh -euc '

@@ -78,6 +78,24 @@ test('only what is missing or different comes back; what is only on the disk sta
   assert.match(again.stdout, 'Restored 0 media files')
 })
 
+test('a preview survives a reader that has seen enough', async () => {
+  const words = [
+    process.execPath,
+    '--import',
+    import.meta.resolve('tsx'),
+    '--',
+    join(import.meta.dirname, '../scripts/restore.ts'),
+  ]
+  const { exitCode, stdout, stderr } = await sandbox.launch(
+    'bash',
+    ['-o', 'pipefail', '-c', '"$@" --dry-run | head -n 1; echo "${PIPESTATUS[0]}"', 'bash', ...words],
+    { env: { OPS_ENV_FILE: sandbox.envFile } },
+  ).ended
+  assert.is(exitCode, 0, stderr)
+  assert.match(stdout, /^Nothing is changed.*\n0\n$/)
+  assert.not.match(stderr, /EPIPE|at /)
+})
+
 test('the whole folder comes back when everything is lost', async () => {
   const before = new Map(NAMES.map((name) => [name, content(name)]))
   await rm(at('photos'), { recursive: true })
@@ -152,6 +170,27 @@ test('links and paths that lead outside the folder are refused, and everything e
   assert.not.ok(existsSync(at('photos/absolute')))
   assert.ok(existsSync(at('photos/2.jpg')))
   await rm(at('linked'))
+})
+
+test('a folder that is made anew can be looked into like the media folder itself', async () => {
+  await rm(at('photos/sub folder'), { recursive: true })
+  const run = await sandbox.launch(
+    'sh',
+    [
+      '-c',
+      'umask 077; exec "$@"',
+      'sh',
+      process.execPath,
+      '--import',
+      import.meta.resolve('tsx'),
+      '--',
+      join(import.meta.dirname, '../scripts/restore.ts'),
+      ...MEDIA,
+    ],
+    { env: { OPS_ENV_FILE: sandbox.envFile } },
+  ).ended
+  assert.is(run.exitCode, 0, run.stderr)
+  assert.is(statSync(at('photos/sub folder')).mode, statSync(sandbox.mediaDir).mode)
 })
 
 test('restored files belong to MEDIA_OWNER', async () => {
