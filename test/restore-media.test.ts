@@ -88,7 +88,7 @@ test('a preview survives a reader that has seen enough', async () => {
   ]
   const { exitCode, stdout, stderr } = await sandbox.launch(
     'bash',
-    ['-o', 'pipefail', '-c', '"$@" --dry-run | head -n 1; echo "${PIPESTATUS[0]}"', 'bash', ...words],
+    ['-o', 'pipefail', '-c', '"$@" --dry-run | head -n 1; echo "$PIPESTATUS"', 'bash', ...words],
     { env: { OPS_ENV_FILE: sandbox.envFile } },
   ).ended
   assert.is(exitCode, 0, stderr)
