@@ -10,33 +10,14 @@ export interface Service {
 
 export const infoArgs = (service: string, flag: '--dsn' | '--version'): string[] => ['postgres:info', service, flag]
 export const exportArgs = (service: string): string[] => ['postgres:export', service]
+const pgDumpArgs = ({ name, database }: Service, ...format: string[]): string[] => [
+  ...['postgres:enter', name, 'pg_dump', ...format],
+  ...['--no-acl', '--no-owner', '-U', 'postgres', '-d', database],
+]
 /** A custom-format dump like `postgres:export`'s but uncompressed, so that Borg finds what did not change. */
-export const dumpArgs = ({ name, database }: Service): string[] => [
-  'postgres:enter',
-  name,
-  'pg_dump',
-  '-Fc',
-  '-Z0',
-  '--no-acl',
-  '--no-owner',
-  '-U',
-  'postgres',
-  '-d',
-  database,
-]
+export const dumpArgs = (service: Service): string[] => pgDumpArgs(service, '-Fc', '-Z0')
 /** The database as plain SQL, for `psql` inside a transaction of ours. */
-export const plainDumpArgs = ({ name, database }: Service): string[] => [
-  'postgres:enter',
-  name,
-  'pg_dump',
-  '-Fp',
-  '--no-acl',
-  '--no-owner',
-  '-U',
-  'postgres',
-  '-d',
-  database,
-]
+export const plainDumpArgs = (service: Service): string[] => pgDumpArgs(service, '-Fp')
 export const importArgs = (service: string): string[] => ['postgres:import', service]
 export const connectArgs = (service: string): string[] => ['postgres:connect', service]
 /** @param image `IMAGE:TAG`, as `postgres:info --version` prints it: the default image has no PostGIS */
