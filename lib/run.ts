@@ -1,4 +1,5 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { $ as zx } from 'zx/core'
 import { Failure } from './failure.ts'
@@ -213,6 +214,14 @@ const kill = async (target: number, ended: PromiseLike<unknown>, child: ChildPro
   )
   await ended
   timers.forEach(clearTimeout)
+}
+
+/** The lines of a program's output, as they come. They end with the stream, also with one that is cut off. */
+export const linesOf = (stream: Readable): AsyncIterable<string> => {
+  const lines = createInterface({ input: stream })
+  // readline waits for the stream's end, which one that is destroyed never has.
+  stream.once('close', () => lines.close())
+  return lines
 }
 
 const eachLine = (stream: Readable | null | undefined, onLine: (line: string) => void): void => {

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Failure } from './failure.ts'
 import type { Log } from './log.ts'
+import { linesOf } from './run.ts'
 import { explainSsh, type Remote } from './ssh.ts'
 import { syncCommand } from './sync-script.ts'
 
@@ -65,7 +65,7 @@ export const syncRelease = async (
   const session = remote.start(syncCommand(opsDir, release, version))
   let answer = ''
   let uploadFailure: unknown
-  for await (const line of createInterface({ input: session.stdout })) {
+  for await (const line of linesOf(session.stdout)) {
     const [word = '', rest = ''] = split(line)
     if (word === 'unchanged' || word === 'switched') answer = word
     if (word === 'step') log.status(`Ops scripts: ${rest}`)

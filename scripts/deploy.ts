@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline'
 import { type Command, type Context, main } from '../lib/cli.ts'
 import { readSettings } from '../lib/config.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
@@ -7,6 +6,7 @@ import { openCheckout, resolveCommit, short, whoDeploys } from '../lib/git.ts'
 import { goLive, type Run } from '../lib/golive.ts'
 import { describePlan, type Plan, preflight } from '../lib/plan.ts'
 import { explainRemote } from '../lib/release.ts'
+import { linesOf } from '../lib/run.ts'
 import { connectRemote, type Remote } from '../lib/ssh.ts'
 import { describeStatus, readStatus } from '../lib/status.ts'
 import { purgeStep, type Steps, syncStep } from '../lib/steps.ts'
@@ -135,7 +135,7 @@ async function status({ print }: Context, remote: Remote, { DOKKU_APP, OPS_DIR }
 
 async function logs({ print, shell }: Context, remote: Remote, { DOKKU_APP }: Server): Promise<number> {
   const log = remote.startDokku(['logs', DOKKU_APP, '--tail'])
-  for await (const line of createInterface({ input: log.stdout })) print(line)
+  for await (const line of linesOf(log.stdout)) print(line)
   const output = await log.ended
   shell.signal.throwIfAborted()
   if (output.exitCode !== 0) throw explainRemote(output, 'logs', DOKKU_APP)

@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../lib/failure.ts'
-import { pump } from '../lib/pump.ts'
-import { createShell } from '../lib/run.ts'
+import { pump, settlesWithin } from '../lib/pump.ts'
+import { createShell, linesOf } from '../lib/run.ts'
 
 const test = suite('run')
 const env = { PATH: '/usr/bin:/bin' }
@@ -52,6 +52,20 @@ test('an interruption ends the program and what it started', async () => {
   )
   assert.instance(error, Interrupted)
   assert.is((await shell.run(['pgrep', '-f', 'sleep 98.7[6]'])).stdout, '')
+})
+
+test('the lines of a stopped program end, though something else still holds its output', async () => {
+  // As ssh leaves it to the process of its shared connection.
+  const child = shell.start(['sh', '-c', 'setsid sleep 5.43 & echo one; echo two; exec sleep 60'])
+  const seen: string[] = []
+  const reading = (async () => {
+    for await (const line of linesOf(child.stdout)) {
+      seen.push(line)
+      if (line === 'two') void child.stop()
+    }
+  })()
+  assert.ok(await settlesWithin(reading, 3000), 'the loop over the lines did not end')
+  assert.equal(seen, ['one', 'two'])
 })
 
 test('a program that does not answer in time is ended, and that is said', async () => {
