@@ -176,6 +176,13 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
   return { env, signal, run, start }
 }
 
+/** The lines of a program's stdout while it runs. A program that is stopped never ends its output: its own end does. */
+export const linesOf = (child: Child): AsyncIterable<string> => {
+  const lines = createInterface({ input: child.stdout })
+  void child.ended.then(() => lines.close())
+  return lines
+}
+
 const startGuard = (child: ChildProcess, env: Env): ChildProcess => {
   const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', String(-(child.pid ?? 0))], {
     env,
@@ -214,14 +221,6 @@ const kill = async (target: number, ended: PromiseLike<unknown>, child: ChildPro
   )
   await ended
   timers.forEach(clearTimeout)
-}
-
-/** The lines of a program's output, as they come. They end with the stream, also with one that is cut off. */
-export const linesOf = (stream: Readable): AsyncIterable<string> => {
-  const lines = createInterface({ input: stream })
-  // readline waits for the stream's end, which one that is destroyed never has.
-  stream.once('close', () => lines.close())
-  return lines
 }
 
 const eachLine = (stream: Readable | null | undefined, onLine: (line: string) => void): void => {

@@ -65,7 +65,7 @@ export const syncRelease = async (
   const session = remote.start(syncCommand(opsDir, release, version))
   let answer = ''
   let uploadFailure: unknown
-  for await (const line of linesOf(session.stdout)) {
+  for await (const line of linesOf(session)) {
     const [word = '', rest = ''] = split(line)
     if (word === 'unchanged' || word === 'switched') answer = word
     if (word === 'step') log.status(`Ops scripts: ${rest}`)

@@ -7,7 +7,7 @@ import { goLive, type Run } from '../lib/golive.ts'
 import { describePlan, type Plan, preflight } from '../lib/plan.ts'
 import { explainRemote } from '../lib/release.ts'
 import { linesOf } from '../lib/run.ts'
-import { connectRemote, type Remote } from '../lib/ssh.ts'
+import { connectRemote, explainSsh, type Remote } from '../lib/ssh.ts'
 import { describeStatus, readStatus } from '../lib/status.ts'
 import { purgeStep, type Steps, syncStep } from '../lib/steps.ts'
 
@@ -135,9 +135,17 @@ async function status({ print }: Context, remote: Remote, { DOKKU_APP, OPS_DIR }
 
 async function logs({ print, shell }: Context, remote: Remote, { DOKKU_APP }: Server): Promise<number> {
   const log = remote.startDokku(['logs', DOKKU_APP, '--tail'])
-  for await (const line of linesOf(log.stdout)) print(line)
+  let unread = false
+  // `deploy --logs | head`: nobody reads on.
+  process.stdout.once('error', () => {
+    unread = true
+    void log.stop()
+  })
+  for await (const line of linesOf(log)) print(line)
   const output = await log.ended
   shell.signal.throwIfAborted()
-  if (output.exitCode !== 0) throw explainRemote(output, 'logs', DOKKU_APP)
+  if (unread) return EXIT.done
+  const trouble = output.exitCode === 255 ? explainSsh(output.stderr, 'dokku', remote.host) : undefined
+  if (output.exitCode !== 0) throw trouble ?? explainRemote(output, 'logs', DOKKU_APP)
   return EXIT.done
 }

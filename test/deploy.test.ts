@@ -2,6 +2,7 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { PROJECT } from '../lib/sync.ts'
 import { type Cloudflare, startCloudflare, TOKEN } from './support/cloudflare.ts'
 import type { Output } from './support/launch.ts'
 import { endsWith, readJsonLines, type Server, startServer } from './support/server.ts'
@@ -251,6 +252,20 @@ test('--logs follows the log until it is interrupted', async () => {
   running.child.kill('SIGINT')
   const output = await running.ended
   ends(output, 130)
+})
+
+test('--logs ends when nobody reads on', async () => {
+  const script = join(PROJECT, 'scripts/deploy.ts')
+  const command = `"$0" --import '${import.meta.resolve('tsx')}' '${script}' --logs | head -n 2`
+  ends(await server.launch('bash', ['-o', 'pipefail', '-c', command, process.execPath]).ended, 0)
+})
+
+test('--logs says what is wrong with the connection', async () => {
+  await server.forgetHostKey()
+  const output = await deploy(['--logs'])
+  await server.reset()
+  ends(output, 1)
+  assert.match(output.stderr, /host key of vps\.test is not known here/)
 })
 
 test.run()
