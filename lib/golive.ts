@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Settings } from './config.ts'
 import { Failure, Interrupted, reason } from './failure.ts'
-import type { Checkout } from './git.ts'
+import { type Checkout, short } from './git.ts'
 import { appendEntry, type Entry } from './ledger.ts'
 import type { Log } from './log.ts'
 import type { Plan } from './plan.ts'
 import { cleanLine, type Outcome, type Pushed, pushCommit } from './push.ts'
 import { explainPush } from './push-failure.ts'
-import { describeState, runningRelease, type ServerState, serverState } from './release.ts'
+import { describeState, liveRelease, runningRelease, type ServerState, serverState } from './release.ts'
 import { createShell, type Shell } from './run.ts'
 import { connectRemote, type Remote } from './ssh.ts'
 
@@ -44,7 +44,7 @@ const NAMES: Record<Entry['kind'], readonly [string, string]> = {
  */
 export const goLive = async (run: Run, plan: Plan): Promise<'deployed' | 'unchanged'> => {
   const { app, branch, commit, deployed } = plan
-  if (deployed === commit.sha) return 'unchanged'
+  if (deployed === commit.sha) return confirmUnchanged(run, plan)
   return bringLive(run, plan, (onLine) =>
     pushCommit(run.checkout, run.remote, { app, branch, sha: commit.sha, deployed, onLine }),
   )
@@ -75,7 +75,7 @@ export const bringLive = async (
     throw error
   }
   const { outcome } = pushed
-  if (outcome === 'unchanged') return outcome
+  if (outcome === 'unchanged') return confirmUnchanged(run, plan)
   if (outcome === 'deployed') return confirmLive(run, plan)
 
   const state = outcome === 'no-connection' ? undefined : await askServer(remote, app, outcome === 'lost')
@@ -87,7 +87,8 @@ export const bringLive = async (
   }
   if (outcome === 'health-failed') pushed.cause.push(...(await failedLog(remote, app)))
   if (outcome !== 'no-connection') await record(run, plan, outcome, null)
-  const known = typeof state === 'object' ? state : undefined
+  // Dokku leaves the lock behind when a build fails: only after a lost connection it tells something.
+  const known = typeof state === 'object' ? { ...state, locked: state.locked && outcome === 'lost' } : undefined
   const now = known
     ? describeState(known, commit.sha, NAMES[kind])
     : typeof state === 'string'
@@ -97,16 +98,30 @@ export const bringLive = async (
   throw explainPush(pushed, target, now, known)
 }
 
-/** "Deployed" is said when the server says so, not when git does. */
+/**
+ * "Deployed" is said when the server says so, not when git does: with `skip-deploy` Dokku builds, and takes the push, but runs what
+ * it ran. Then the container tells.
+ */
 const confirmLive = async (run: Run, plan: Plan): Promise<'deployed'> => {
-  const { sha, running, processes } = await runningRelease(run.remote, plan.app)
-  if (sha === plan.commit.sha && running) return 'deployed'
-  await record(run, plan, sha === plan.commit.sha ? 'deployed' : 'refused', false)
+  const { sha, revision, running, processes } = await liveRelease(run.remote, plan.app)
+  const runs = revision ?? sha
+  if (runs === plan.commit.sha && running) return 'deployed'
+  await record(run, plan, runs === plan.commit.sha ? 'deployed' : 'refused', false)
   throw new Failure(
-    sha === plan.commit.sha
+    runs === plan.commit.sha
       ? `The push went through, but not every process runs: ${processes}.`
-      : `The push went through, but the server says it runs ${sha ?? 'nothing'}.`,
-    'Look: deploy --status, and: deploy --logs',
+      : `The push went through, but the server says it runs ${runs ?? 'nothing'}.`,
+    `Look: deploy --status, and: deploy --logs. Dokku's own settings: ssh dokku@${run.remote.host} ps:report ${plan.app}`,
+  )
+}
+
+/** Nothing is pushed for what is deployed already; but a stopped app is not live. */
+const confirmUnchanged = async ({ remote }: Run, { app, commit }: Plan): Promise<'unchanged'> => {
+  const { running, processes } = await runningRelease(remote, app)
+  if (running) return 'unchanged'
+  throw new Failure(
+    `${short(commit.sha)} is deployed already, but not every process runs: ${processes}.`,
+    `Look: deploy --logs. Start it: ssh dokku@${remote.host} ps:start ${app}, or anew: rollback --rebuild`,
   )
 }
 

@@ -129,9 +129,9 @@ export const lookAtServer = async (
       `Set DEPLOY_BRANCH=${theirs}, or on the server: dokku git:set ${app} deploy-branch ${branch}`,
       EXIT.usage,
     )
-  // Only a file that a killed deploy leaves behind: Dokku itself takes no notice of it without a living holder.
+  // Only a file, which a failed build leaves behind, too: Dokku itself takes no notice of it without a living holder.
   if (await isLocked(remote, app))
-    log.warn(`Dokku's deploy lock of ${app} is there: another deploy is under way, or was cut off.`)
+    log.info(`Dokku's deploy lock of ${app} is there: another deploy is under way, or one failed or was cut off.`)
   return deployedCommit(checkout, remote, app, branch)
 }
 

@@ -4,7 +4,10 @@ import type { Remote } from './ssh.ts'
 
 /** What the server says it runs. */
 export interface RunningRelease {
-  /** HEAD of the app's repository there; undefined before the first deployment. Dokku moves it after a deployment succeeded. */
+  /**
+   * HEAD of the app's repository there, which Dokku moves after a deployment succeeded; undefined before the first. Dokku never points
+   * HEAD at another deploy branch than git's default: where it names no commit, the container is asked.
+   */
   sha: string | undefined
   /** The processes in words, e.g. `web.1 running`. */
   processes: string
@@ -43,11 +46,29 @@ export const parseSha = (stdout: string): string | undefined => /^[0-9a-f]{40}$/
  * @throws Failure when the app does not exist
  */
 export const runningRelease = async (remote: Remote, app: string, timeoutMs = 60_000): Promise<RunningRelease> => {
+  const release = await reportedRelease(remote, app, timeoutMs)
+  return { ...release, sha: release.sha ?? (await containerRevision(remote, app, timeoutMs)) }
+}
+
+const reportedRelease = async (remote: Remote, app: string, timeoutMs: number): Promise<RunningRelease> => {
   const sha = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs })
   if (sha.exitCode !== 0) throw explainRemote(sha, 'git:report', app)
   const ps = await remote.dokku(['ps:report', app, '--format', 'json'], { timeoutMs })
   if (ps.exitCode !== 0) throw explainRemote(ps, 'ps:report', app)
   return { sha: parseSha(sha.stdout), ...parsePs(ps.stdout) }
+}
+
+/** What runs now, by both of its names. */
+export interface LiveRelease extends RunningRelease {
+  /** What the web container says it runs, if it could be asked. */
+  revision: string | undefined
+}
+
+/** @throws SshFailure, Failure as `runningRelease` does */
+export const liveRelease = async (remote: Remote, app: string): Promise<LiveRelease> => {
+  const release = await reportedRelease(remote, app, 60_000)
+  const revision = await containerRevision(remote, app)
+  return { ...release, sha: release.sha ?? revision, revision }
 }
 
 /** The failure behind a Dokku command about the app that did not end well. */
@@ -88,7 +109,7 @@ export const deployBranch = async (remote: Remote, app: string): Promise<string>
   return 'master'
 }
 
-/** Somebody deploys at this moment, or left the lock's file behind: a deploy that was killed, or `apps:lock`. */
+/** Somebody deploys at this moment, or the lock's file was left behind: by a build that failed, a deploy that was killed, `apps:lock`. */
 export const isLocked = async (remote: Remote, app: string): Promise<boolean> =>
   (await remote.dokku(['apps:locked', app], { timeoutMs: 60_000 })).exitCode === 0
 
@@ -96,24 +117,25 @@ export const isLocked = async (remote: Remote, app: string): Promise<boolean> =>
  * The revision that the running web container was made from. It is the container's own word: HEAD lags behind while a push ends,
  * and the GIT_REV of the app's configuration runs ahead of a failed one. Undefined when the container can't be asked.
  */
-export const containerRevision = async (remote: Remote, app: string): Promise<string | undefined> => {
-  const { exitCode, stdout } = await remote.dokku(['enter', app, 'web', 'printenv', 'GIT_REV'], { timeoutMs: 60_000 })
+export const containerRevision = async (
+  remote: Remote,
+  app: string,
+  timeoutMs = 60_000,
+): Promise<string | undefined> => {
+  const { exitCode, stdout } = await remote.dokku(['enter', app, 'web', 'printenv', 'GIT_REV'], { timeoutMs })
   return exitCode === 0 ? parseSha(stdout) : undefined
 }
 
 /** What the server does and runs, as far as it can be told. */
-export interface ServerState extends RunningRelease {
-  /** A deploy is under way. */
+export interface ServerState extends LiveRelease {
+  /** A deploy is under way, or left its lock behind. */
   locked: boolean
-  /** What the web container says it runs, if it could be asked. */
-  revision: string | undefined
 }
 
 /** @throws SshFailure, Failure */
 export const serverState = async (remote: Remote, app: string): Promise<ServerState> => ({
   locked: await isLocked(remote, app),
-  ...(await runningRelease(remote, app)),
-  revision: await containerRevision(remote, app),
+  ...(await liveRelease(remote, app)),
 })
 
 /**

@@ -89,7 +89,9 @@ export const describeStatus = (status: Status, now = new Date()): string => {
     ['runs', sha ? `${short(sha)} ${printable(since?.subject ?? '')}`.trim() : 'nothing: it was never deployed'],
     ['since', since ? `${since.at} (${age(new Date(since.at), now)}), by ${since.who}` : 'unknown: not in the ledger'],
     ['processes', `${processes}${running ? '' : ' (NOT every process runs)'}`],
-    ...(locked ? ([['deploy', 'one is under way: Dokku holds the deploy lock']] satisfies [string, string][]) : []),
+    ...(locked
+      ? ([['deploy', 'one is under way, or failed or was cut off: its lock is there']] satisfies [string, string][])
+      : []),
     [
       'certificate',
       certificateDays === undefined

@@ -6,7 +6,7 @@ import type { Settings } from './config.ts'
 import { Failure } from './failure.ts'
 import { plural } from './format.ts'
 import { tellActions } from './github-actions.ts'
-import { runningRelease } from './release.ts'
+import { liveRelease } from './release.ts'
 import type { Remote } from './ssh.ts'
 import { syncRelease } from './sync.ts'
 import { resultLine } from './verify-report.ts'
@@ -91,7 +91,10 @@ export const verifyStep = async (
     timeoutMs: VERIFY_TIMEOUT_MS,
     signal: shell.signal,
     expectSha: sha,
-    release: () => runningRelease(remote, app),
+    release: async () => {
+      const live = await liveRelease(remote, app)
+      return live.revision === sha ? { ...live, sha } : live
+    },
     onResult: (result) => log.info(resultLine(result, log.isTerminal)),
   })
   await tellActions({ environment, print }, url, results)

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
@@ -41,6 +42,7 @@ for (const [fails, says, hint] of [
     assert.match(end, says)
     assert.match(end, `The server runs ${old.slice(0, 8)}, the old release, (web.1 running)`)
     assert.match(end, hint)
+    assert.not.match(end, /deploy lock/)
     assert.is(server.running(), old)
     const last = (await ledger()).at(-1)
     assert.equal([last?.to, last?.from, last?.outcome, last?.verified], [sha, old, `${fails}-failed`, null])
@@ -57,6 +59,7 @@ test('of two deploys at once the second says that the first holds the lock', asy
   assert.is(second.exitCode, 75, second.stderr)
   assert.match(second.stderr, /Another deploy of book-corners is under way[\s\S]*deploy lock in place/)
   assert.match(second.stderr, /deploy --status/)
+  assert.not.match(second.stderr, /goes on without us/)
 })
 
 test('a lease gone stale: what somebody deployed meanwhile is not overwritten', async () => {
@@ -180,6 +183,41 @@ test('a push that the server calls a success without running it is not called de
   const output = await push()
   ends(output, 1)
   assert.match(output.stderr, /not every process runs: web\.1 exited/)
+})
+
+test('a commit that Dokku took and did not start (skip-deploy) is not called deployed', async () => {
+  const old = server.running() ?? ''
+  await server.commit('Taken, not started')
+  await server.fault('git-hook', 'echo "-----> Skipping deployment"; exit 0')
+  const output = await push()
+  ends(output, 1)
+  assert.match(output.stderr, `The push went through, but the server says it runs ${old}`)
+  assert.is((await ledger()).at(-1)?.outcome, 'refused')
+  server.git('reset', '-q', '--hard', old)
+  ends(await push(), 0)
+})
+
+test('the same commit again is not called live when its processes are stopped', async () => {
+  await writeFile(join(server.dir, 'apps/book-corners/state'), 'false\n')
+  const output = await push()
+  await rm(join(server.dir, 'apps/book-corners/state'))
+  ends(output, 1)
+  assert.match(
+    output.stderr,
+    /is deployed already, but not every process runs: web\.1 exited[\s\S]*ps:start book-corners/,
+  )
+})
+
+test('a deploy branch of another name than the HEAD of the repository there', async () => {
+  const dir = join(server.dir, 'apps/book-corners-2')
+  await mkdir(dir)
+  await writeFile(join(dir, 'deploy-branch'), 'main\n')
+  const env = { DOKKU_APP: 'book-corners-2', DEPLOY_BRANCH: 'main' }
+  const output = await server.script('deploy.ts', ['--no-verify'], { env })
+  ends(output, 0)
+  const status = await server.script('deploy.ts', ['--status'], { env })
+  ends(status, 0)
+  assert.match(status.stdout, `runs         ${server.git('rev-parse', 'HEAD').slice(0, 8)}`)
 })
 
 test.run()
