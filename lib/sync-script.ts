@@ -12,7 +12,7 @@ export const launcher = (opsDir: string, name: string): string =>
     '#!/bin/sh',
     `# Runs ${name}.ts of the current release. deploy.ts writes this file: changes here are lost.`,
     `release=$(readlink -f ${quote(`${opsDir}/current`)}) && [ -x "$release/.node" ] || {`,
-    `  echo "${name}: there is no usable release in ${opsDir}. From a checkout: deploy --sync-only" >&2`,
+    `  echo ${quote(`${name}: there is no usable release in ${opsDir}. From a checkout: deploy --sync-only`)} >&2`,
     '  exit 1',
     '}',
     // `--`: Node 20 would take an --env-file for its own, wherever it stands.

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Failure } from './failure.ts'
 import type { Log } from './log.ts'
 import { linesOf } from './run.ts'
-import { explainSsh, type Remote } from './ssh.ts'
+import { explainSsh, type Remote, SshFailure } from './ssh.ts'
 import { syncCommand } from './sync-script.ts'
 
 /** What a release of the ops scripts is made of. */
@@ -78,9 +78,16 @@ export const syncRelease = async (
   const { exitCode, stderr } = await session.ended
   // An interruption ends the session as an error of ssh would.
   remote.signal.throwIfAborted()
+  const lost = exitCode === 255 || exitCode === null
+  // The session over the same connection lived on: to scp alone it was closed.
+  if (uploadFailure instanceof SshFailure && uploadFailure.trouble === 'lost' && !lost)
+    throw new Failure(
+      'scp can upload nothing, though the connection stands.',
+      'The server must offer SFTP: a line `Subsystem sftp …` in its /etc/ssh/sshd_config.',
+    )
   if (uploadFailure) throw uploadFailure
   if (exitCode === 0 && answer) return { release, changed: answer === 'switched' }
-  const trouble = exitCode === 255 || exitCode === null ? explainSsh(stderr, remote.user, remote.host) : undefined
+  const trouble = lost ? explainSsh(stderr, remote.user, remote.host) : undefined
   if (trouble) throw trouble
   throw new Failure(
     `${exitCode === 124 ? 'it took too long: ' : ''}${sayWhy(stderr) || `the server's shell ended with ${exitCode}`}`,

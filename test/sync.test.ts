@@ -144,6 +144,12 @@ staysOld(
   () => writeFile(near('scp'), scp),
   /scp failed.*No space left on device/,
 )
+staysOld(
+  'the server offers no SFTP, which scp takes for a closed connection',
+  () => writeFile(near('scp'), '#!/bin/sh\necho "/usr/bin/scp: Connection closed" >&2\nexit 255\n'),
+  () => writeFile(near('scp'), scp),
+  /scp can upload nothing, though the connection stands/,
+)
 const npm = (script?: string) => (): Promise<void> => server.farProgram('npm', script)
 staysOld(
   'npm fails',
@@ -234,6 +240,15 @@ test('a backup that runs during the switch goes on in its own release', async ()
   const { exitCode, stdout } = await backup.ended
   assert.is(exitCode, 0)
   assert.match(stdout, `1.00 kB file://${join(server.opsDir, old)}/scripts/slow.ts`)
+})
+
+test('OPS_DIR may hold any sign', async () => {
+  const opsDir = join(server.dir, 'o\'p "s" $(id)', 'ops')
+  await syncRelease(remote, { opsDir, version: VERSION, log, project })
+  const backup = () => server.launch('env', ['-i', 'PATH=/usr/bin:/bin', join(opsDir, '../backup'), '--version']).ended
+  assert.is((await backup()).stdout.trim(), VERSION)
+  await rm(join(opsDir, 'current'))
+  assert.match((await backup()).stderr, `no usable release in ${opsDir}.`)
 })
 
 test('two syncs at once take turns', async () => {
