@@ -18,7 +18,7 @@ const COMMAND: Command = {
   argument: 'REF',
   switches: [...ALONE, 'no-verify', 'yes'],
   options: ['repo'],
-  exclusive: [ALONE, ...ALONE.map((flag) => [flag, 'no-verify'])],
+  exclusive: [ALONE, ...ALONE.filter((flag) => flag !== 'dry-run').map((flag) => [flag, 'no-verify'])],
   help: `
 Usage: deploy [REF] [--no-verify] [--yes] [--repo DIR] [--env-file PATH]
        deploy [REF] --dry-run
