@@ -41,7 +41,9 @@ export const parseLedger = (text: string): Entry[] =>
  */
 export const appendEntry = async (remote: Remote, opsDir: string, entry: Entry): Promise<void> => {
   const file = quote(ledgerPath(opsDir))
-  const command = `mkdir -p ${quote(opsDir)} && printf '%s\\n' "$1" >> ${file}`
+  // A line that a full disk cut is ended first: else this one would be lost with it.
+  const end = `[ -z "$(tail -c 1 ${file} 2>/dev/null)" ] || echo`
+  const command = `mkdir -p ${quote(opsDir)} && { ${end}; printf '%s\\n' "$1"; } >> ${file}`
   const output = await remote.shell(['sh', '-c', command, 'ledger', entryLine(entry)], { timeoutMs: 30_000 })
   if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${tail(output.stderr)}`)
 }

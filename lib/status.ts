@@ -74,7 +74,7 @@ const SHOWN = 5
 export const entryText = ({ at, who, from, to, subject, kind, outcome, seconds, verified }: Entry): string =>
   [
     age(new Date(at)),
-    who,
+    printable(who),
     `${kind} ${from ? short(from) : 'nothing'} → ${short(to)} ${printable(subject)}`,
     outcome + (verified === null ? '' : verified ? ', verified' : ', NOT verified'),
     `${seconds} s`,
@@ -87,7 +87,12 @@ export const describeStatus = (status: Status, now = new Date()): string => {
   const since = deploys.findLast((entry) => reached(entry) && entry.outcome === 'deployed') ?? deploys.findLast(reached)
   const rows: [string, string][] = [
     ['runs', sha ? `${short(sha)} ${printable(since?.subject ?? '')}`.trim() : 'nothing: it was never deployed'],
-    ['since', since ? `${since.at} (${age(new Date(since.at), now)}), by ${since.who}` : 'unknown: not in the ledger'],
+    [
+      'since',
+      since
+        ? `${since.at} (${age(new Date(since.at), now)}), by ${printable(since.who)}`
+        : 'unknown: not in the ledger',
+    ],
     ['processes', `${processes}${running ? '' : ' (NOT every process runs)'}`],
     ...(locked
       ? ([['deploy', 'one is under way, or failed or was cut off: its lock is there']] satisfies [string, string][])

@@ -1,7 +1,8 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { parseLedger } from '../lib/ledger.ts'
 import { PROJECT } from '../lib/sync.ts'
 import { type Cloudflare, startCloudflare, TOKEN } from './support/cloudflare.ts'
 import type { Output } from './support/launch.ts'
@@ -225,6 +226,15 @@ test('a ledger that cannot be written is a warning', async () => {
   await rename(`${file}.away`, file)
   ends(output, 0)
   assert.match(output.stdout, /WARNING: This deploy is not in the ledger/)
+})
+
+test('a ledger line that a full disk cut takes no other with it', async () => {
+  const before = (await ledger()).length
+  await appendFile(join(server.opsDir, 'deploys.jsonl'), '{"at":"2026-02-28T1')
+  ends(await push(), 0)
+  const text = await readFile(join(server.opsDir, 'deploys.jsonl'), 'utf8')
+  assert.is(parseLedger(text).length, before + 1)
+  await writeFile(join(server.opsDir, 'deploys.jsonl'), text.replace('{"at":"2026-02-28T1\n', ''))
 })
 
 test('--purge-only needs no server and no checkout', async () => {

@@ -75,10 +75,11 @@ test('a release that went live in a run that was cut off has a since, too', () =
     opsRelease: 'x',
   }
   const text = describeStatus(
-    { ...status, deploys: [{ ...entry, outcome: 'interrupted' }] },
+    { ...status, deploys: [{ ...entry, who: 'Engineer \u001b[31m', outcome: 'interrupted' }] },
     new Date('2026-02-28T11:00:00Z'),
   )
   assert.match(text, /since +2026-02-28T10:00:00\.000Z \(1 hour ago\), by Engineer/)
+  assert.not.match(text, /\u001b/)
   assert.match(text, /certificate +EXPIRED/)
   assert.match(text, /runs +bbbbbbbb Two\?lines/)
 })
