@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert'
 import { YAML } from 'zx'
 import { CONTENT, PROJECT } from '../lib/sync.ts'
 import { startCloudflare, TOKEN } from './support/cloudflare.ts'
+import type { Running } from './support/launch.ts'
 import { startServer } from './support/server.ts'
 import { startSite } from './support/site.ts'
 
@@ -112,21 +113,25 @@ test("the deploy job's commands deploy, on the sandbox", async () => {
         .replace(join(server.dir, 'key_dokku'), join(home, '.ssh/id_ed25519'))
         .replaceAll(join(server.dir, 'known_hosts'), join(home, '.ssh/known_hosts')),
     )
-    let said = ''
-    for (const step of steps('deploy.yml').filter(({ run }) => run !== undefined)) {
-      // Screenshots need a browser, and decide nothing.
-      if (step.name === 'Take screenshots') continue
+    const start = (step: Step): Running => {
       const env = Object.fromEntries(Object.entries(step.env ?? {}).map(([key, value]) => [key, fill(value)]))
-      const output = await server.launch('bash', ['--noprofile', '--norc', '-eo', 'pipefail', '-c', step.run ?? ''], {
+      return server.launch('bash', ['--noprofile', '--norc', '-eo', 'pipefail', '-c', step.run ?? ''], {
         cwd: join(workspace, step['working-directory'] ?? ''),
         env: {
           ...env,
+          GITHUB_ACTIONS: 'true',
           GITHUB_ACTOR: 'engineer',
           GITHUB_STEP_SUMMARY: summary,
           OPS_ENV_FILE: '',
           ...(step.name === 'Deploy' ? { CLOUDFLARE_API_URL: cloudflare.url } : {}),
         },
-      }).ended
+      })
+    }
+    let said = ''
+    // Screenshots need a browser, and decide nothing.
+    const commands = steps('deploy.yml').filter(({ name, run }) => run !== undefined && name !== 'Take screenshots')
+    for (const step of commands) {
+      const output = await start(step).ended
       assert.is(output.exitCode, 0, `${step.name}: ${output.stderr}`)
       if (step.name === 'Set up SSH') {
         const mode = execFileSync('stat', [
@@ -146,6 +151,30 @@ test("the deploy job's commands deploy, on the sandbox", async () => {
     assert.match(await readFile(join(server.opsDir, 'deploys.jsonl'), 'utf8'), /"who":"engineer \(CI\)"/)
     for (const secret of [TOKEN, 'PRIVATE KEY']) assert.not.match(said, secret)
     assert.equal(server.strays(), [])
+
+    // A job that is cancelled, as GitHub's runner does it: SIGINT to the shell of the step, and to nothing else.
+    const [setUp, deploy, show] = ['Set up SSH', 'Deploy', 'Show the summary'].map((name) =>
+      commands.find((step) => step.name === name),
+    )
+    assert.ok(setUp && deploy && show)
+    assert.is((await start(setUp).ended).exitCode, 0)
+    await server.commit('Cancelled')
+    server.push()
+    execFileSync('git', ['-C', join(workspace, 'app'), 'pull', '-q'], { env: server.env })
+    await server.fault('git-hook', 'deploy_waits=build')
+    const cancelled = start(deploy)
+    await cancelled.prints(/waiting at build/)
+    cancelled.child.kill('SIGINT')
+    const output = await cancelled.ended
+    await server.go()
+    assert.is(output.exitCode, 130, output.stderr)
+    assert.match(output.stderr, /The server runs [0-9a-f]{8}, the old release/)
+    // What a failed verification prints goes to the run's annotations, and says less than the log.
+    await writeFile(join(workspace, 'report/summary.txt'), '::error title=verify::x\n')
+    await writeFile(summary, '')
+    assert.is((await start(show).ended).exitCode, 0)
+    assert.match(await readFile(summary, 'utf8'), /Interrupted by SIGINT/)
+    assert.not.match(await readFile(summary, 'utf8'), /::error/)
   } finally {
     await Promise.all([server.stop(), site.stop(), cloudflare.stop()])
   }
