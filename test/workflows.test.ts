@@ -79,6 +79,44 @@ test('only the job that publishes the docs may write', () => {
       )
 })
 
+interface Caller {
+  permissions: Record<string, string>
+  jobs: Record<string, { uses: string; with?: object; secrets?: object }>
+}
+interface Called {
+  on: { workflow_call: Record<'inputs' | 'secrets', Record<string, { required?: boolean }>> | null }
+  jobs: Workflow['jobs']
+}
+
+test("the README's callers give each workflow what it takes, and the rights its jobs need", async () => {
+  const readme = readFileSync(join(PROJECT, 'README.md'), 'utf8')
+  const callers = [...readme.matchAll(/```yaml\n(name: [\s\S]*?)```/g)].map(([, yaml = '']) => yaml)
+  assert.is(callers.length, 2)
+  const lint = await createLinter()
+  for (const yaml of callers) {
+    assert.equal(lint(yaml, 'caller.yml'), [])
+    const { permissions, jobs } = YAML.parse(yaml) as Caller
+    for (const job of Object.values(jobs)) {
+      const called = YAML.parse(text(/([^/]+\.yml)@COMMIT$/.exec(job.uses)?.[1] ?? '')) as Called
+      for (const [given = {}, taken = {}] of [
+        [job.with, called.on.workflow_call?.inputs],
+        [job.secrets, called.on.workflow_call?.secrets],
+      ] as const) {
+        assert.equal(
+          Object.keys(given).filter((name) => !(name in taken)),
+          [],
+        )
+        assert.equal(
+          Object.entries(taken).flatMap(([name, { required }]) => (required && !(name in given) ? [name] : [])),
+          [],
+        )
+      }
+      for (const target of Object.values(called.jobs))
+        for (const [right, level] of Object.entries(target.permissions ?? {})) assert.is(permissions[right], level)
+    }
+  }
+})
+
 test("the deploy job's commands deploy, on the sandbox", async () => {
   const [server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])
   try {
