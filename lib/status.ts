@@ -1,8 +1,10 @@
+import { tail } from './dokku.ts'
 import { reason } from './failure.ts'
 import { age, plural, printable } from './format.ts'
 import { short } from './git.ts'
 import { type Entry, readLedger } from './ledger.ts'
 import { isLocked, type RunningRelease, runningRelease } from './release.ts'
+import type { Output } from './run.ts'
 import type { Remote } from './ssh.ts'
 
 export interface Status extends RunningRelease {
@@ -22,15 +24,18 @@ export const daysUntil = (date: string, now = Date.now()): number | undefined =>
   return Number.isNaN(then) ? undefined : Math.floor((then - now) / 86_400_000)
 }
 
-/** The line about the newest archive in the report of `backup --check --json`. */
-export const newestBackup = (stdout: string): string => {
+/** The line about the newest archive in the report of `backup --check --json`; without a report, what it said instead. */
+export const newestBackup = ({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): string => {
   try {
     const { checks } = JSON.parse(stdout) as { checks: { name: string; verdict: string; detail: string }[] }
-    const check =
-      checks.find(({ name }) => name === 'newest archive') ?? checks.find(({ name }) => name === 'repository')
+    // The report says no more than it could find out: without settings nothing of the repository.
+    const check = ['newest archive', 'repository', 'settings'].flatMap((wanted) =>
+      checks.filter(({ name }) => name === wanted),
+    )[0]
     return check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
   } catch {
-    return 'unknown'
+    const said = printable(tail(stderr))
+    return said ? `unknown: ${said}` : 'unknown'
   }
 }
 
@@ -65,7 +70,7 @@ const opsStatus = async (remote: Remote, opsDir: string) => {
 /** Asks the launcher beside the ops folder. @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
 export const askNewestBackup = async (remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<string> => {
   const launcher = `${opsDir.replace(/\/[^/]+$/, '')}/backup`
-  return newestBackup((await remote.shell([launcher, '--check', '--json'], { timeoutMs })).stdout)
+  return newestBackup(await remote.shell([launcher, '--check', '--json'], { timeoutMs }))
 }
 
 const SHOWN = 5

@@ -59,11 +59,16 @@ test('days until a certificate expires', () => {
   assert.is(daysUntil(''), undefined)
 })
 test("the newest backup is taken from backup --check's own words", () => {
-  const line = (verdict: string) =>
-    JSON.stringify({ checks: [{ name: 'newest archive', verdict, detail: 'x, 2 hours ago' }] })
+  const line = (verdict: string) => ({
+    stdout: JSON.stringify({ checks: [{ name: 'newest archive', verdict, detail: 'x, 2 hours ago' }] }),
+    stderr: '',
+  })
   assert.is(newestBackup(line('pass')), 'x, 2 hours ago')
   assert.is(newestBackup(line('warn')), 'warn: x, 2 hours ago')
-  assert.is(newestBackup('sh: backup: not found'), 'unknown')
+  const unset = JSON.stringify({ checks: [{ name: 'settings', verdict: 'fail', detail: 'BORG_REPO is not set.' }] })
+  assert.is(newestBackup({ stdout: unset, stderr: '' }), 'fail: BORG_REPO is not set.')
+  assert.is(newestBackup({ stdout: '', stderr: '' }), 'unknown')
+  assert.is(newestBackup({ stdout: '', stderr: 'sh: backup: not found\n' }), 'unknown: sh: backup: not found')
 })
 test('a release that went live in a run that was cut off has a since, too', () => {
   const status = {
