@@ -1,4 +1,4 @@
-import { Failure } from './failure.ts'
+import { EXIT, Failure } from './failure.ts'
 import type { Output } from './run.ts'
 import type { Remote } from './ssh.ts'
 
@@ -83,6 +83,7 @@ export const explainRemote = ({ exitCode, signal, stdout, stderr }: Output, comm
     return new Failure(
       `Dokku has no app ${app}.`,
       `Check DOKKU_APP against: ssh dokku@HOST apps:list. A new app is created first, on the server: dokku apps:create ${app}`,
+      EXIT.usage,
     )
   const how = signal ? `was ended by ${signal}` : `failed with exit status ${exitCode}`
   return new Failure(`dokku ${command} ${how}${said ? `: ${said}` : ' and said nothing.'}`, 'Look: deploy --status')

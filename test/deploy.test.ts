@@ -103,6 +103,9 @@ test('commits that go live are listed, with their migrations; a dirty tree and a
   assert.match(output.stderr, /is not on origin\/master/)
 })
 
+test('--dry-run is no contradiction to the flags of the run it previews', async () =>
+  ends(await deploy(['HEAD~1', '--dry-run', '--no-verify', '--yes']), 0))
+
 test('a REF goes live, whatever is checked out', async () => {
   const sha = server.git('rev-parse', 'HEAD~1')
   ends(await push('HEAD~1'), 0)
@@ -131,7 +134,7 @@ test('another deploy branch there is refused before the push, and an empty one m
 
 test('a mistyped app is refused, and not created by asking', async () => {
   const output = await deploy(['--dry-run'], { DOKKU_APP: 'book-corner' })
-  ends(output, 1)
+  ends(output, 2)
   assert.match(output.stderr, /Dokku has no app book-corner\./)
   assert.not(server.calls().some((call) => call.includes("git-upload-pack 'book-corner'")))
 })
