@@ -63,17 +63,21 @@ export const bringLive = async (
   plan: Plan,
   act: (onLine: (line: string) => void) => Promise<Pushed>,
 ): Promise<'deployed' | 'unchanged'> => {
-  const { kind, log, remote } = run
-  const { app, branch, commit } = plan
-  let pushed: Pushed
+  const { kind, log } = run
   try {
-    pushed = await act((line) => log.raw(`${line}\n`))
+    return await judge(run, plan, await act((line) => log.raw(`${line}\n`)))
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error
     log.error(`The ${kind === 'rebuild' ? 'rebuild' : 'push'} was interrupted; asking the server what it does.`)
     log.info(await tellAfterInterruption(run, plan))
     throw error
   }
+}
+
+/** @throws Failure, Interrupted as `bringLive` does */
+const judge = async (run: Run, plan: Plan, pushed: Pushed): Promise<'deployed' | 'unchanged'> => {
+  const { kind, log, remote } = run
+  const { app, branch, commit } = plan
   const { outcome } = pushed
   if (outcome === 'unchanged') return confirmUnchanged(run, plan)
   if (outcome === 'deployed') return confirmLive(run, plan)

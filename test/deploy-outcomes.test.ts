@@ -145,6 +145,20 @@ for (const [signal, status] of [
     assert.is((await ledger()).at(-1)?.outcome, 'interrupted')
   })
 
+test('a run that is interrupted right after the push says what runs, and is in the ledger', async () => {
+  const sha = await server.commit('Pushed, then interrupted')
+  const asked = join(server.dir, 'asked')
+  await server.fault('ps:report', `[[ -e '${asked}' ]] || { touch '${asked}'; sleep 3; }`)
+  const running = server.start('deploy.ts', ['--no-verify'])
+  for (let tries = 0; !existsSync(asked) && tries < 400; tries++) await sleep(50)
+  running.child.kill('SIGTERM')
+  const output = await running.ended
+  assert.is(output.exitCode, 143, output.stderr)
+  assert.match(output.stderr, `The server runs ${sha.slice(0, 8)}, the new release`)
+  const last = (await ledger()).at(-1)
+  assert.equal([last?.to, last?.outcome], [sha, 'interrupted'])
+})
+
 test('a run that is interrupted after the release went live is in the ledger', async () => {
   const sha = await server.commit('Live, then interrupted')
   await server.farProgram('timeout', `#!/bin/sh\ntouch '${server.dir}/synced'; sleep 3\nexec /usr/bin/timeout "$@"\n`)
