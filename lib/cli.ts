@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { createInterface } from 'node:readline'
@@ -111,6 +112,8 @@ export const parse = (command: Command, argv: readonly string[]): Arguments => {
 export const main = async (command: Command, script: (context: Context) => Promise<number>): Promise<void> => {
   const log = createLog(process.stderr)
   const interruption = new AbortController()
+  // Every child listens to it while it runs: more than ten at a time are no leak, and Node's warning would be in the log.
+  setMaxListeners(0, interruption.signal)
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {
       if (interruption.signal.aborted) return

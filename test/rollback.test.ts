@@ -1,4 +1,4 @@
-import { rename, rm, writeFile } from 'node:fs/promises'
+import { appendFile, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -79,6 +79,23 @@ test('without a ledger the list is from the history of the deploy branch, and sa
   at.ends(output, 0)
   assert.match(output.stdout, /no ledger of deploys on the server: from git's history of master/)
   assert.match(output.stdout, /\* +[0-9a-f]{8} .*Style the map\n +[0-9a-f]{8} .*Add a city/)
+})
+
+test('a long ledger is listed in full, up to twenty releases', async () => {
+  const file = join(server.opsDir, 'deploys.jsonl')
+  const [before, head] = [await readFile(file, 'utf8'), server.git('rev-parse', 'HEAD')]
+  for (let i = 0; i < 24; i++) {
+    const to = server.git('commit-tree', '-p', head, '-m', `Try ${i}`, `${head}^{tree}`)
+    const entry = { at: new Date().toISOString(), kind: 'deploy', from: null, to, outcome: 'deployed', verified: true }
+    await appendFile(file, `${JSON.stringify(entry)}\n`)
+  }
+  const output = await rollback('--list')
+  await writeFile(file, before)
+  at.ends(output, 0)
+  const [, now = '', newest = '', ...more] = output.stdout.trim().split('\n')
+  assert.match(now, /^\* .*runs now/)
+  assert.match(newest, /verified +no migration +Try 23$/)
+  assert.is(more.length, 18)
 })
 
 test('--to: a dry run shows the push, then it goes live, is verified and recorded, and origin is warned of', async () => {

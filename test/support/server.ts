@@ -304,12 +304,12 @@ export const readJsonLines = async (path: string): Promise<Record<string, unknow
     .filter(Boolean)
     .map((line) => JSON.parse(line))
 
-/** How a script ended, and that it left nothing behind: no stack trace, and no process once the far side has noticed. */
+/** How a script ended, and that it left nothing behind: no stack trace or warning of Node's, and no process once the far side has noticed. */
 export const endsWith = (server: Server, output: Output, exitCode: number): void => {
   const said = output.stderr + output.stdout
   assert.is(output.exitCode, exitCode, said)
   assert.not.match(said, TOKEN)
-  assert.not.match(said, /A bug in|\n {4}at /)
+  assert.not.match(said, /A bug in|\n {4}at |\(node:\d+\)/)
   const pause = new Int32Array(new SharedArrayBuffer(4))
   for (let tries = 0; tries < 50 && server.strays().length > 0; tries++) Atomics.wait(pause, 0, 0, 100)
   assert.equal(server.strays(), [])
