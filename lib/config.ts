@@ -100,6 +100,8 @@ export type Settings<K extends SettingName> = { [P in K]: Value<P> }
 
 /** The environment that secrets and Borg's own settings never leave for another program. */
 const PRIVATE = /^(BORG_|CLOUDFLARE_)|HEALTHCHECK_URL$/
+/** What a git hook or alias that runs a script gives it: git would take the caller's repository for whichever folder it is run in. */
+const CALLERS_REPOSITORY = /^GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|OBJECT_DIRECTORY|NAMESPACE|PREFIX)$/
 
 /**
  * Reads and checks the named settings: the environment first, then the env file, then the default; an empty value counts as unset.
@@ -179,11 +181,13 @@ const withoutEmpty = (environment: Env): Env =>
   Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
 
 /**
- * The environment of every child: ours without Borg's variables, tokens and ping addresses. cron and `env -i` leave
- * little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
+ * The environment of every child: ours without Borg's variables, tokens and ping addresses, and without a git hook's. cron and
+ * `env -i` leave little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
  */
 export const childEnv = (environment: Env, home: string): Env => {
-  const kept = Object.fromEntries(Object.entries(environment).filter(([key]) => !PRIVATE.test(key)))
+  const kept = Object.fromEntries(
+    Object.entries(environment).filter(([key]) => !PRIVATE.test(key) && !CALLERS_REPOSITORY.test(key)),
+  )
   const path = new Set([...(environment.PATH ?? '').split(':').filter(Boolean), ...STANDARD_PATH])
   return { ...kept, HOME: environment.HOME || home, PATH: [...path].join(':') }
 }

@@ -197,6 +197,16 @@ test('--revert of several commits and a merge goes to origin and not to Dokku; t
   assert.match(flip.stderr, /a revert itself/)
 })
 
+test('called from a git hook or alias, --revert leaves alone what GIT_DIR names', async () => {
+  await release('Break it from a hook')
+  const checkout = at.checkout()
+  const output = await server.script('rollback.ts', ['--revert', '--dry-run'], {
+    env: { GIT_DIR: join(server.app, '.git'), GIT_WORK_TREE: server.app },
+  })
+  at.ends(output, 0)
+  assert.is(at.checkout(), checkout)
+})
+
 test('--revert --now: origin and Dokku get the same commit; another branch that is checked out stays', async () => {
   const good = server.git('rev-parse', 'HEAD')
   const bad = await release('Break it')
