@@ -1,6 +1,6 @@
 import { Failure } from './failure.ts'
 import { plural } from './format.ts'
-import { type Checkout, hasCommit, isAncestor, isMigration, short } from './git.ts'
+import { type Checkout, fileOf, hasCommit, isAncestor, isMigration, short } from './git.ts'
 import { quoteAll } from './ssh.ts'
 
 /** A migration file in which two commits differ. */
@@ -42,26 +42,60 @@ export const migrationsAcross = async (
 const folderOf = (path: string): string => path.slice(0, path.lastIndexOf('/'))
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1).replace(/\.py$/, '')
 
+const numberOf = (name: string): number => Number.parseInt(name, 10)
+
 /**
  * Pure: per app, the command that takes its migrations back while the newer code, which knows how, still runs.
  * @param left the migration files of the target
+ * @param known those of the code that runs
+ * @param labels of the apps by their migrations' folder, where it is not the name of the app's own folder
  */
-export const undoCommands = (app: string, crossed: readonly Crossed[], left: readonly string[]): string[] => {
+export const undoCommands = (
+  app: string,
+  crossed: readonly Crossed[],
+  left: readonly string[],
+  known: ReadonlySet<string>,
+  labels: ReadonlyMap<string, string> = new Map(),
+): string[] => {
   const folders = [...new Set(crossed.map(({ path }) => folderOf(path)))].sort()
   return folders.map((folder) => {
-    const here = crossed.filter(({ path }) => folderOf(path) === folder)
-    const label = folder.split('/').at(-2) ?? folder
+    const namesOf = (paths: readonly string[]): string[] =>
+      paths
+        .filter((path) => folderOf(path) === folder)
+        .map(nameOf)
+        .sort()
+    const crossedBy = (how: Crossed['how']): string[] =>
+      namesOf(crossed.filter((one) => one.how === how).map(({ path }) => path))
+    const last = namesOf(left).at(-1)
     // A name that the running code does not know, or gives another meaning, is none to go back to.
-    const others = here.filter(({ how }) => how !== 'added').map(({ path }) => nameOf(path))
-    if (others.length > 0)
-      return `# ${label}: ${others.join(', ')} changed or gone, so no one command undoes it; see: sudo dokku run ${app} python manage.py showmigrations ${label}`
-    const last = left
-      .filter((path) => folderOf(path) === folder)
-      .map(nameOf)
-      .sort()
-      .at(-1)
-    return quoteAll(['sudo', 'dokku', 'run', app, 'python', 'manage.py', 'migrate', label, last ?? 'zero'])
+    const unsure = [...crossedBy('changed'), ...namesOf(left.filter((path) => !known.has(path)))]
+    // Django takes back what depends on the named one: not what stands beside it and was merged with it.
+    const beside = crossedBy('added').filter((name) => numberOf(name) <= numberOf(last ?? ''))
+    const label = labels.get(folder) ?? folder.split('/').at(-2) ?? folder
+    const manage = (...words: string[]): string =>
+      quoteAll(['sudo', 'dokku', 'run', app, 'python', 'manage.py', ...words])
+    const why =
+      unsure.length > 0
+        ? `${unsure.join(', ')} changed, or unknown to what runs`
+        : beside.length > 0 && `${beside.join(', ')} beside ${last}`
+    if (!why) return manage('migrate', label, last ?? 'zero')
+    return `# ${label}: ${why}, so no one command undoes it; see: ${manage('showmigrations', label)}`
   })
+}
+
+/** The label that an app gives itself in its apps.py. */
+const labelsOf = async (
+  checkout: Checkout,
+  sha: string,
+  crossed: readonly Crossed[],
+): Promise<ReadonlyMap<string, string>> => {
+  const labels = new Map<string, string>()
+  for (const folder of new Set(crossed.map(({ path }) => folderOf(path)))) {
+    const apps = await fileOf(checkout, sha, folder.replace(/(^|\/)migrations$/, '$1apps.py'))
+    const label = /^\s+label\s*=\s*['"](\w+)['"]/m.exec(apps ?? '')?.[1]
+    if (label !== undefined) labels.set(folder, label)
+  }
+  return labels
 }
 
 const migrationsOf = async (checkout: Checkout, sha: string): Promise<string[]> =>
@@ -86,7 +120,8 @@ export const describeCrossing = async (
   if (crossed === undefined)
     return [`${short(current)}, which runs, could not be fetched: whether migrations are in the way can't be told.`]
   if (crossed.length === 0) return []
-  const commands = undoCommands(app, crossed, await migrationsOf(checkout, target))
+  const [left, known] = [await migrationsOf(checkout, target), await migrationsOf(checkout, current)]
+  const commands = undoCommands(app, crossed, left, new Set(known), await labelsOf(checkout, current, crossed))
   return [
     `The way from ${short(current)} to ${short(target)} crosses ${plural(crossed.length, 'migration')}, which Dokku does not undo:`,
     ...crossed.map(({ path, how }) => `  ${path} (${how})`),

@@ -71,6 +71,8 @@ test('migrations are told from other files, with what became of them', () => {
 })
 
 const UNDO = 'sudo dokku run app python manage.py migrate'
+const undo = (crossed: readonly string[], left: readonly string[], known = left): string[] =>
+  undoCommands('app', parseCrossed(crossed.join('\0').replaceAll(' ', '\0')), left, new Set(known))
 for (const [what, crossed, left, commands] of [
   ['one', ['A a/migrations/0002_x.py'], ['a/migrations/0001_initial.py'], [`${UNDO} a 0001_initial`]],
   [
@@ -93,14 +95,48 @@ for (const [what, crossed, left, commands] of [
     [`${UNDO} a 0001_i`, `${UNDO} b zero`],
   ],
 ] as const)
-  test(`undoing ${what}`, () =>
-    assert.equal(undoCommands('app', parseCrossed(crossed.join('\0').replaceAll(' ', '\0')), left), commands))
+  test(`undoing ${what}`, () => assert.equal(undo(crossed, left), commands))
 
-test('migrations that were squashed have no one command, least of all one that drops the tables', () => {
-  const crossed = parseCrossed('A\0a/migrations/0001_squashed.py\0D\0a/migrations/0001_initial.py')
-  const [command = '', ...more] = undoCommands('app', crossed, ['a/migrations/0001_initial.py'])
-  assert.equal(more, [])
-  assert.match(command, /^# a: 0001_initial .*showmigrations a$/)
+for (const [what, crossed, left, says] of [
+  [
+    'squashed',
+    ['A a/migrations/0001_squashed.py', 'D a/migrations/0001_initial.py'],
+    ['0001_initial'],
+    /: 0001_initial changed, or unknown to what runs,/,
+  ],
+  [
+    'changed',
+    ['M a/migrations/0001_initial.py', 'A a/migrations/0002_b.py'],
+    ['0001_initial'],
+    /: 0001_initial changed/,
+  ],
+  // The way to a revert on top of a migration that was never deployed.
+  [
+    'unknown to what runs',
+    ['A a/migrations/0002_b.py'],
+    ['0001_i', '0003_new'],
+    /: 0003_new changed, or unknown to what runs,/,
+  ],
+  [
+    'beside one that stays',
+    ['A a/migrations/0002_b.py', 'A a/migrations/0003_merge.py'],
+    ['0001_i', '0002_a'],
+    /: 0002_b beside 0002_a,/,
+  ],
+] as const)
+  test(`migrations that are ${what} have no one command, least of all one that drops the tables`, () => {
+    const known = left.filter((name) => !/new/.test(name) && what !== 'squashed')
+    const paths = (names: readonly string[]): string[] => names.map((name) => `a/migrations/${name}.py`)
+    const [command = '', ...more] = undo(crossed, paths(left), paths(known))
+    assert.equal(more, [])
+    assert.match(command, /^# a: .*, so no one command undoes it; see: .* showmigrations a$/)
+    assert.match(command, says)
+  })
+
+test('an app that has a label of its own is named by it', () => {
+  const label = new Map([['a/migrations', 'book_a']])
+  const crossed = parseCrossed('A\0a/migrations/0001_i.py')
+  assert.equal(undoCommands('app', crossed, [], new Set(), label), [`${UNDO} book_a zero`])
 })
 
 test.run()
