@@ -34,6 +34,9 @@ const MOST = 20
 /** What went live and stayed until the next: neither failed deploys, nor reverts that only CI was to deploy. */
 export const wentLive = ({ outcome }: Entry): boolean => outcome === 'deployed' || outcome === 'unchanged'
 
+/** What lost its connection, or was interrupted: Dokku may have gone on, and finished. */
+export const wasCutOff = ({ outcome }: Entry): boolean => outcome === 'lost' || outcome === 'interrupted'
+
 /**
  * Pure: what the ledger saw running, newest first, each commit once, at its last time. What a deploy came `from` ran as well: it is
  * how the release before the first entry is known, and one whose deploy lost its connection.

@@ -1,7 +1,7 @@
 import { Failure } from './failure.ts'
 import { type Checkout, type Commit, describeCommit, hasCommit, isAncestor, short } from './git.ts'
 import type { Entry } from './ledger.ts'
-import { wentLive } from './releases.ts'
+import { wasCutOff, wentLive } from './releases.ts'
 
 /** What a revert takes back: the commits that `to` has and `from` has not. Without `from`, the commit `to` alone. */
 export interface Range {
@@ -13,8 +13,8 @@ export interface Range {
 
 /** A commit to revert. */
 export interface Reverted extends Commit {
-  /** Its parents: two of a merge. */
-  parents: number
+  /** Of a merge: which parent it is reverted to, counted from 1. */
+  mainline: number | undefined
 }
 
 /**
@@ -24,7 +24,9 @@ export interface Reverted extends Commit {
  * @param head the deploy branch on origin: reverted alone when the ledger does not know how `deployed` came to run
  */
 export const rangeToRevert = (entries: readonly Entry[], deployed: string, head: string): Range => {
-  const moves = entries.filter((entry) => wentLive(entry) && entry.from !== entry.to)
+  // A run that was cut off went live all the same if what it was to deploy is what runs.
+  const live = (entry: Entry): boolean => wentLive(entry) || (wasCutOff(entry) && entry.to === deployed)
+  const moves = entries.filter((entry) => live(entry) && entry.from !== entry.to)
   const brought = moves.findLast(({ kind }) => kind !== 'rollback')
   const tip = brought?.to ?? moves[0]?.from
   if (moves.at(-1)?.to === deployed && brought?.to === deployed && brought.from)
@@ -38,8 +40,15 @@ export const rangeToRevert = (entries: readonly Entry[], deployed: string, head:
   }
 }
 
+/** Commits with their parents, newest first. */
+const historyOf = async (checkout: Checkout, ...range: string[]): Promise<Map<string, string[]>> => {
+  const lines = (await checkout.ask(['rev-list', '--parents', ...range, '--'])).split('\n').filter(Boolean)
+  return new Map(lines.map((line) => line.split(' ')).map(([sha = '', ...parents]) => [sha, parents]))
+}
+
 /**
- * The commits of the range, newest first: those of the branch itself, a merge standing for all that it merged.
+ * The commits of the range, newest first: those on the way from `from` to `to`, a merge standing for all that it merged into that
+ * way. It leads along first parents but where `from` is behind another one: after a `git pull`, what ran before is the second.
  * @throws Failure when they can't be told, or there is nothing on origin to revert
  */
 export const commitsToRevert = async (
@@ -54,18 +63,22 @@ export const commitsToRevert = async (
       throw new Failure(`${short(sha)} is in the ledger, but neither here nor on origin/${branch}.`, other)
   if (!(await isAncestor(checkout, to, head)))
     throw new Failure(`${short(to)} is not on origin/${branch}: there is nothing to revert there.`, other)
+  const lineage = from ? await historyOf(checkout, '--ancestry-path', to, `^${from}`) : new Map<string, string[]>()
   const range = from ? [to, `^${from}`] : ['--max-count=1', to]
-  const lines = (await checkout.ask(['rev-list', '--first-parent', '--parents', ...range, '--'])).split('\n')
-  const commits = await Promise.all(
-    lines.filter(Boolean).map(async (line) => {
-      const [sha = '', ...parents] = line.split(' ')
-      return { ...(await describeCommit(checkout, sha)), parents: parents.length }
-    }),
-  )
+  const history = lineage.size > 0 ? lineage : await historyOf(checkout, '--first-parent', ...range)
+  const commits: Reverted[] = []
+  let sha = to
+  for (let parents = history.get(sha); parents; parents = history.get(sha)) {
+    const [first] = parents
+    if (first === undefined)
+      throw new Failure(`${short(sha)} is the first commit: before it there is nothing to go back to.`)
+    const onWay = parents.findIndex((parent) => parent === from || lineage.has(parent))
+    const onto = Math.max(0, onWay)
+    commits.push({ ...(await describeCommit(checkout, sha)), mainline: parents.length > 1 ? onto + 1 : undefined })
+    sha = parents[onto] ?? first
+  }
   if (commits.length === 0)
     throw new Failure(`The last deploy brought no commit that ${short(from ?? to)} does not have.`, other)
-  const root = commits.find(({ parents }) => parents === 0)
-  if (root) throw new Failure(`${short(root.sha)} is the first commit: before it there is nothing to go back to.`)
   // A second `--revert`, e.g. by an automation that tries again, must not bring the bug back.
   if (commits.every(({ subject }) => subject.startsWith('Revert "')))
     throw new Failure(

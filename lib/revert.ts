@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { tail } from './dokku.ts'
 import { EXIT, Failure, Interrupted } from './failure.ts'
 import { type Checkout, dirtyPaths, openCheckout, resolveCommit, short } from './git.ts'
@@ -8,6 +5,7 @@ import type { Log } from './log.ts'
 import { classifyPush, cleanLine, pushArgs } from './push.ts'
 import type { Reverted } from './revert-range.ts'
 import type { Shell } from './run.ts'
+import { inOwnTree, QUIET } from './worktree.ts'
 
 const trackedRef = (branch: string): string => `refs/remotes/origin/${branch}`
 
@@ -17,6 +15,17 @@ export const requireOrigin = async (checkout: Checkout): Promise<void> => {
     throw new Failure(
       `${checkout.dir} has no remote origin.`,
       'Name the repository that CI deploys from: git remote add origin URL',
+      EXIT.usage,
+    )
+}
+
+/** @throws Failure (exit status 2) when git would not know whose the revert is */
+export const requireIdentity = async (checkout: Checkout): Promise<void> => {
+  const { exitCode, stderr } = await checkout.git(['var', 'GIT_COMMITTER_IDENT'])
+  if (exitCode !== 0)
+    throw new Failure(
+      `Git does not know who makes the revert: ${tail(stderr, 1).replace(/^fatal: /, '')}`,
+      "Tell it: git config --global user.name 'Your Name', and: git config --global user.email you@example.org",
       EXIT.usage,
     )
 }
@@ -37,7 +46,9 @@ export const requireClean = async (checkout: Checkout): Promise<void> => {
  */
 export const fetchOrigin = async (checkout: Checkout, branch: string): Promise<string> => {
   const refspec = `+refs/heads/${branch}:${trackedRef(branch)}`
-  const output = await checkout.git(['fetch', '--quiet', 'origin', refspec], { timeoutMs: 120_000 })
+  const output = await checkout.git(['fetch', '--quiet', '--no-write-fetch-head', 'origin', refspec], {
+    timeoutMs: 120_000,
+  })
   if (output.exitCode !== 0)
     throw new Failure(
       `origin did not give its ${branch}: ${tail(output.stderr.replace(/^Please make sure[\s\S]*/m, ''))}`,
@@ -60,36 +71,28 @@ export const revertOnto = async (
   cleanup: Shell,
   head: string,
   commits: readonly Reverted[],
-): Promise<string> => {
-  const dir = await mkdtemp(join(tmpdir(), 'bc-revert-'))
-  // The checkout's hooks (of husky, say) would not find what they need there.
-  const quiet = ['-c', 'core.hooksPath=/dev/null', '-c', 'advice.detachedHead=false']
-  try {
-    await checkout.ask([...quiet, 'worktree', 'add', '--quiet', '--detach', dir, head])
-    const tree = await openCheckout(shell, dir)
-    for (const { sha, subject, parents } of commits) {
-      const mainline = parents > 1 ? ['-m', '1'] : []
-      const output = await tree.git([...quiet, 'revert', '--no-edit', ...mainline, sha])
+): Promise<string> =>
+  inOwnTree(checkout, shell, cleanup, head, async (tree) => {
+    for (const { sha, subject, mainline } of commits) {
+      const options = mainline === undefined ? [] : ['-m', String(mainline)]
+      // By its classic subject a revert is told from other commits.
+      const output = await tree.git([...QUIET, '-c', 'revert.reference=false', 'revert', '--no-edit', ...options, sha])
       if (output.exitCode === 0) continue
       const conflicts = (await tree.ask(['diff', '--name-only', '--diff-filter=U'])).split('\n').filter(Boolean)
-      if (conflicts.length === 0 && (await tree.git(['diff', '--quiet', 'HEAD'])).exitCode === 0) {
-        await tree.git([...quiet, 'revert', '--skip'])
+      // Not any failure that changes nothing: that would be taken for a revert that is there already.
+      if (conflicts.length === 0 && /^nothing to commit/m.test(output.stdout)) {
+        await tree.git([...QUIET, 'revert', '--skip'])
         continue
       }
       throw new Failure(
         conflicts.length > 0
           ? `Reverting ${short(sha)} (${subject}) conflicts in ${conflicts.join(', ')}: nothing was pushed, and your checkout is as it was.`
           : `Reverting ${short(sha)} (${subject}) failed: ${tail(output.stderr)}. Nothing was pushed.`,
-        `At once, without a revert: rollback --list, then rollback --to SHA. By hand: git revert ${mainline.map((word) => `${word} `).join('')}${short(sha)}, then deploy.`,
+        `At once, without a revert: rollback --list, then rollback --to SHA. By hand: git ${['revert', ...options, short(sha)].join(' ')}, then deploy.`,
       )
     }
-    return await tree.ask(['rev-parse', 'HEAD'])
-  } finally {
-    await cleanup.run(['git', '-C', checkout.dir, 'worktree', 'remove', '--force', dir])
-    await rm(dir, { recursive: true, force: true })
-    await cleanup.run(['git', '-C', checkout.dir, 'worktree', 'prune'])
-  }
-}
+    return tree.ask(['rev-parse', 'HEAD'])
+  })
 
 /**
  * @param head what origin must still have
@@ -150,11 +153,9 @@ const originHas = async (checkout: Checkout, branch: string, sha: string): Promi
  * @returns what became of it, or what to type
  */
 export const followOrigin = async (checkout: Checkout, branch: string, head: string, sha: string): Promise<string> => {
-  const [ref, at] = [
-    await checkout.git(['symbolic-ref', '--short', '-q', 'HEAD']),
-    await resolveCommit(checkout, 'HEAD'),
-  ]
-  if (ref.stdout.trim() === branch && at === head) {
+  const ref = await checkout.git(['symbolic-ref', '--short', '-q', 'HEAD'])
+  const at = await checkout.git(['rev-parse', '-q', '--verify', 'HEAD'])
+  if (ref.stdout.trim() === branch && at.stdout.trim() === head) {
     const merged = await checkout.git(['merge', '--ff-only', '--quiet', sha])
     if (merged.exitCode === 0) return `your ${branch} holds it too`
   }

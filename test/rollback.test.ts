@@ -197,6 +197,20 @@ test('--revert of several commits and a merge goes to origin and not to Dokku; t
   assert.match(flip.stderr, /a revert itself/)
 })
 
+test('--revert of a merge that git pull made takes back what is new in it, not what ran before', async () => {
+  const base = server.git('rev-parse', 'HEAD')
+  const good = await release('Work of a colleague')
+  server.git('reset', '-q', '--hard', base)
+  await server.commit('A bug')
+  server.git('pull', '-q', '--no-rebase', '--no-edit')
+  await at.deploy()
+  const output = await rollback('--revert', '--yes')
+  at.ends(output, 0)
+  assert.is(at.tree(at.onOrigin()), at.tree(good))
+  assert.not.match(output.stdout, /WARNING/)
+  await at.deploy()
+})
+
 test('called from a git hook or alias, --revert leaves alone what GIT_DIR names', async () => {
   await release('Break it from a hook')
   const checkout = at.checkout()
