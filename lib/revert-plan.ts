@@ -24,10 +24,10 @@ export interface Revert {
 export const makeRevert = async (
   checkout: Checkout,
   { shell, cleanup, log }: { shell: Shell; cleanup: Shell; log: Log },
-  { branch, deployed, entries }: { branch: string; deployed: string; entries: readonly Entry[] },
+  { branch, running, entries }: { branch: string; running: string; entries: readonly Entry[] },
 ): Promise<Revert> => {
   const head = await fetchOrigin(checkout, branch)
-  const range = rangeToRevert(entries, deployed, head)
+  const range = rangeToRevert(entries, running, head)
   const commits = await commitsToRevert(checkout, range, head, branch)
   const sha = await revertOnto(checkout, shell, cleanup, head, commits)
   if (range.from && range.to === head && (await checkout.git(['diff', '--quiet', range.from, sha])).exitCode !== 0)

@@ -1,9 +1,14 @@
+import { dirname } from 'node:path'
 import { EXIT, Failure, reason } from './failure.ts'
 import { plural } from './format.ts'
 import { type Checkout, commitsBetween, hasCommit, resolveCommit, short } from './git.ts'
+import { type Entry, readLedger } from './ledger.ts'
 import type { Log } from './log.ts'
-import { checkCommit } from './plan.ts'
+import { checkCommit, lookAtServer } from './plan.ts'
+import { containerRevision } from './release.ts'
+import { wasCutOff, wentLive } from './releases.ts'
 import type { Remote } from './ssh.ts'
+import { askNewestBackup } from './status.ts'
 
 /**
  * The commit that a short SHA, tag or branch names; origin is asked for what this checkout does not have.
@@ -26,8 +31,45 @@ export const resolveTarget = async (checkout: Checkout, ref: string, log: Log): 
   }
 }
 
+/** Where a way back begins. */
+export interface Situation {
+  /** The deploy branch there: what a push has its lease on. */
+  deployed: string
+  /** What runs: the same, unless a deploy was cut off. */
+  running: string
+  /** The ledger, oldest entry first. */
+  entries: Entry[]
+}
+
+interface Look {
+  app: string
+  branch: string
+  opsDir: string
+  /** What is to be reverted is known from the ledger alone; any other way back is open without it. */
+  needsLedger: boolean
+  log: Log
+}
+
+/** @throws Failure when there is nothing to go back to, or it can't be told */
+export const lookAround = async (
+  checkout: Checkout,
+  remote: Remote,
+  { app, branch, opsDir, needsLedger, log }: Look,
+): Promise<Situation> => {
+  const deployed = await lookAtServer(checkout, remote, { app, branch, log })
+  if (deployed === undefined) throw new Failure(`${app} was never deployed: there is nothing to go back to.`)
+  await fetchDeployed(checkout, remote, { app, branch, deployed, log })
+  const entries = await readLedger(remote, opsDir).catch((error: unknown): Entry[] => {
+    remote.signal.throwIfAborted()
+    if (!(error instanceof Failure) || needsLedger) throw error
+    log.warn(`The ledger can't be read: ${error.message}`)
+    return []
+  })
+  return { deployed, running: await askRunning(remote, { app, deployed, entries, log }), entries }
+}
+
 /** What runs may have been deployed from elsewhere: the server has it. Without it the way back can't be described. */
-export const fetchDeployed = async (
+const fetchDeployed = async (
   checkout: Checkout,
   remote: Remote,
   { app, branch, deployed, log }: { app: string; branch: string; deployed: string; log: Log },
@@ -36,6 +78,45 @@ export const fetchDeployed = async (
   log.info(`${short(deployed)}, which runs, is not in this checkout: fetching it from the server.`)
   const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', remote.gitUrl(app), `refs/heads/${branch}`]
   await checkout.git(args, { env: remote.gitEnv(), timeoutMs: 120_000 })
+}
+
+/**
+ * What runs, by the container's own word: Dokku switches before its deploy branch moves, and a deploy that is cut off in between
+ * leaves the branch behind. Where the container does not say, it is what the branch has.
+ */
+const askRunning = async (
+  remote: Remote,
+  { app, deployed, entries, log }: { app: string; deployed: string; entries: readonly Entry[]; log: Log },
+): Promise<string> => {
+  const running = await containerRevision(remote, app).catch(() => {
+    // A container that hangs does not answer; it must not keep anybody from going back.
+    remote.signal.throwIfAborted()
+    return undefined
+  })
+  if (running === undefined || running === deployed) return deployed
+  // Restarted after a deploy that failed, the old container is given the name of what failed.
+  const known = entries.findLast(({ to }) => to === running)
+  if (known && !wentLive(known) && !wasCutOff(known)) return deployed
+  log.warn(
+    `The container says that it runs ${short(running)}, the deploy branch there is at ${short(deployed)}: a deploy of ${short(running)} is under way, failed, or was cut off.`,
+  )
+  return running
+}
+
+/** The way to a commit that is on the deploy branch there, but does not run: pushing it once more would do nothing. */
+export const notRunning = (remote: Remote, app: string, sha: string, running: string): Failure =>
+  new Failure(
+    `${short(sha)} is on the deploy branch there already, so pushing it changes nothing; but ${short(running)} runs.`,
+    `Build it there: ssh dokku@${remote.host} config:set --no-restart ${app} GIT_REV=${sha}, then rollback --rebuild`,
+  )
+
+/** The newest backup in words, or where to look for it: nothing here keeps the way back from being described. */
+export const tellNewestBackup = async (remote: Remote, opsDir: string): Promise<string> => {
+  const newest = await askNewestBackup(remote, opsDir, 30_000).catch((error: unknown) => {
+    remote.signal.throwIfAborted()
+    return `unknown: ${reason(error)}`
+  })
+  return newest.startsWith('unknown') ? `${newest}. Look on the server: ${dirname(opsDir)}/restore --list` : newest
 }
 
 /** An older release may lack what a new one must have, and did run: here it is a warning. */

@@ -5,19 +5,25 @@ import { finish, summary } from '../lib/finish.ts'
 import { duration, printable } from '../lib/format.ts'
 import { describeCommit, hasCommit, openCheckout, short, whoDeploys } from '../lib/git.ts'
 import { bringLive, goLive, type Run, record } from '../lib/golive.ts'
-import { type Entry, readLedger } from '../lib/ledger.ts'
 import { crossingFailure, describeCrossing } from '../lib/migrations.ts'
-import { describePlan, lookAtServer, makePlan, type Plan, requireHistory } from '../lib/plan.ts'
+import { describePlan, makePlan, type Plan, requireHistory } from '../lib/plan.ts'
 import { pushArgs } from '../lib/push.ts'
 import { checkRevision, rebuildApp } from '../lib/rebuild.ts'
 import { describeState, serverState } from '../lib/release.ts'
 import { listReleases, releaseLines } from '../lib/releases.ts'
-import { followOrigin, pushToOrigin, requireClean, requireOrigin } from '../lib/revert.ts'
+import { followOrigin, pushToOrigin, requireClean, requireIdentity, requireOrigin } from '../lib/revert.ts'
 import { makeRevert } from '../lib/revert-plan.ts'
 import { connectRemote, quoteAll } from '../lib/ssh.ts'
-import { askNewestBackup } from '../lib/status.ts'
 import { createSteps, verifyStep } from '../lib/steps.ts'
-import { fetchDeployed, resolveTarget, warnOfCommit, warnOfOrigin } from '../lib/way-back.ts'
+import {
+  lookAround,
+  notRunning,
+  resolveTarget,
+  type Situation,
+  tellNewestBackup,
+  warnOfCommit,
+  warnOfOrigin,
+} from '../lib/way-back.ts'
 
 const MODES = ['list', 'to', 'revert', 'rebuild']
 
@@ -68,14 +74,12 @@ const NAMES = ['DOKKU_HOST', 'DEPLOY_USER', 'OPS_DIR', 'DOKKU_APP', 'DEPLOY_BRAN
 const CLOUDFLARE = ['CLOUDFLARE_ZONE_ID', 'CLOUDFLARE_API_TOKEN', 'CLOUDFLARE_API_URL'] as const
 
 /** What every mode works with. */
-interface Job {
+interface Job extends Situation {
   context: Context
   settings: ReturnType<typeof readSettings<(typeof NAMES)[number] | (typeof CLOUDFLARE)[number]>>
   run: Omit<Run, 'kind'>
   app: string
   branch: string
-  /** What runs. */
-  deployed: string
 }
 
 await main(COMMAND, async (context) => {
@@ -86,17 +90,16 @@ await main(COMMAND, async (context) => {
   const checkout = await openCheckout(shell, values.repo ?? process.cwd())
   const startedMs = Date.now()
   if (mode !== 'list' && mode !== 'rebuild') await requireHistory(checkout)
-  if (mode === 'revert') await requireOrigin(checkout)
-  if (mode === 'revert') await requireClean(checkout)
+  if (mode === 'revert')
+    for (const requirement of [requireOrigin, requireIdentity, requireClean]) await requirement(checkout)
   const target = values.to === undefined ? undefined : await resolveTarget(checkout, values.to, log)
   const remote = await connectRemote(shell, settings)
   try {
-    const deployed = await lookAtServer(checkout, remote, { app, branch, log })
-    if (deployed === undefined) throw new Failure(`${app} was never deployed: there is nothing to go back to.`)
-    await fetchDeployed(checkout, remote, { app, branch, deployed, log })
+    const look = { app, branch, opsDir: settings.OPS_DIR, needsLedger: mode === 'revert', log }
+    const situation = await lookAround(checkout, remote, look)
     const who = await whoDeploys(checkout, environment)
     const run = { settings, shell, log, checkout, remote, who, startedMs }
-    const job: Job = { context, settings, run, app, branch, deployed }
+    const job: Job = { context, settings, run, app, branch, ...situation }
     if (mode === 'list') return await list(job)
     if (mode === 'rebuild') return await rebuild(job)
     if (mode === 'revert') return await revert(job, flags.has('now'))
@@ -119,13 +122,8 @@ function chosenMode({ flags, values, interactive }: Context): string | undefined
   return mode
 }
 
-async function releasesOf({ settings, run, deployed, branch }: Job) {
-  const entries = await readLedger(run.remote, settings.OPS_DIR).catch((error: unknown): Entry[] => {
-    if (!(error instanceof Failure)) throw error
-    run.log.warn(`The ledger can't be read: ${error.message}`)
-    return []
-  })
-  const { releases, source } = await listReleases(run.checkout, entries, deployed, branch)
+async function releasesOf({ run, running, branch, entries }: Job) {
+  const { releases, source } = await listReleases(run.checkout, entries, running, branch)
   return { releases, source, lines: releaseLines(releases) }
 }
 
@@ -141,21 +139,17 @@ async function pick(job: Job): Promise<string> {
   if (others.length === 0) throw new Failure('No release is known but the one that runs.', 'Name a commit: --to SHA')
   job.run.log.info(`${source}\n      ${now}`)
   const index = await job.context.ask.pick('Back to which release?', others)
-  return releases[index + 1]?.sha ?? ''
+  return resolveTarget(job.run.checkout, releases[index + 1]?.sha ?? '', job.run.log)
 }
 
 /** Shows what would be pushed. @returns false after a dry run @throws Failure when migrations are in the way, or it is not agreed to */
-async function agree({ context, settings, run, app, deployed }: Job, text: string, target: string): Promise<boolean> {
+async function agree({ context, settings, run, app, running }: Job, text: string, target: string): Promise<boolean> {
   const { flags, print, log, ask } = context
-  const newestBackup = (): Promise<string> =>
-    askNewestBackup(run.remote, settings.OPS_DIR, 30_000).catch((error: unknown) => {
-      run.remote.signal.throwIfAborted()
-      return `unknown: ${(error as Error).message}`
-    })
+  const newestBackup = (): Promise<string> => tellNewestBackup(run.remote, settings.OPS_DIR)
   const dryRun = flags.has('dry-run')
   if (dryRun) print(text)
   else log.info(text)
-  const crossing = await describeCrossing(run.checkout, { app, target, current: deployed, newestBackup })
+  const crossing = await describeCrossing(run.checkout, { app, target, current: running, newestBackup })
   if (crossing.length > 0 && !flags.has('allow-migrations')) throw crossingFailure(crossing)
   if (crossing.length > 0) log.warn(crossing.join('\n'))
   if (dryRun) print('Nothing was pushed.')
@@ -169,8 +163,9 @@ function pushLine({ branch }: Job, to: string, sha: string, lease: string): stri
 }
 
 async function backTo(job: Job, sha: string): Promise<number> {
-  const { context, settings, app, branch, deployed } = job
+  const { context, settings, app, branch, deployed, running } = job
   const run: Run = { ...job.run, kind: 'rollback' }
+  if (sha === deployed && sha !== running) throw notRunning(run.remote, app, sha, running)
   if (sha === deployed)
     throw new Failure(
       `${short(sha)} is live already: nothing was pushed.`,
@@ -186,11 +181,10 @@ async function backTo(job: Job, sha: string): Promise<number> {
 }
 
 async function revert(job: Job, now: boolean): Promise<number> {
-  const { context, settings, app, branch, deployed } = job
+  const { context, settings, app, branch, deployed, running, entries } = job
   const run: Run = { ...job.run, kind: 'revert' }
   const { checkout, remote, log } = run
-  const entries = await readLedger(remote, settings.OPS_DIR)
-  const { head, sha, text } = await makeRevert(checkout, context, { branch, deployed, entries })
+  const { head, sha, text } = await makeRevert(checkout, context, { branch, running, entries })
   if (sha === head && (!now || sha === deployed))
     throw new Failure(
       `origin/${branch} has that reverted already: nothing was pushed.`,
@@ -241,7 +235,7 @@ async function rebuild(job: Job): Promise<number> {
     : { sha: deployed, author: '', at: new Date(0), subject: '(not in this checkout)', migrations: [] }
   const plan: Plan = { app, branch, deployed, commit, commits: [], dropped: [] }
   const what = `${short(deployed)} ${printable(commit.subject)} is built and started once more: dokku ps:rebuild ${app}`
-  if (!(await agree(job, `${what}\nNothing is pushed.`, deployed))) return EXIT.done
+  if (!(await agree(job, what, deployed))) return EXIT.done
   const outcome = await bringLive(run, plan, (onLine) => rebuildApp(remote, app, onLine))
   return finish(context, run, plan, { outcome, runs: 'is rebuilt', settings })
 }

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs'
-import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
+import { existsSync, readdirSync } from 'node:fs'
+import { appendFile, chmod, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
@@ -8,6 +8,7 @@ import type { Output, Running } from './support/launch.ts'
 import { withReleases } from './support/releases.ts'
 import { type Server, startServer } from './support/server.ts'
 import { type Site, startSite } from './support/site.ts'
+import { atTerminal } from './support/terminal.ts'
 
 const test = suite('what becomes of a rollback')
 let server: Server
@@ -209,6 +210,103 @@ test('--revert --now that fails at Dokku says that origin has it, and the same a
   assert.match(again.stderr, /origin has that already/)
   assert.is(at.onOrigin(), revert)
   assert.is(server.running(), revert)
+})
+
+/** A commit of somebody else's, on a branch of origin. */
+const theirs = async (subject: string, files?: Record<string, string>): Promise<string> => {
+  const sha = await server.commit(subject, files)
+  server.git('push', '-q', 'origin', `HEAD:refs/heads/${sha}`)
+  server.git('reset', '-q', '--hard', bad)
+  return sha
+}
+
+test('a deploy that was cut off after the switch: what runs is asked, not what the deploy branch has', async () => {
+  const cut = await theirs('Migrate', { 'libraries/migrations/0002_city.py': 'operations = []\n' })
+  for (const name of ['GIT_REV', 'running']) await writeFile(join(server.dir, 'apps/book-corners', name), `${cut}\n`)
+  const list = await rollback('--list')
+  at.ends(list, 0)
+  assert.match(list.stdout, new RegExp(`^\\* +${cut.slice(0, 8)} .*runs now`, 'm'))
+  assert.match(list.stdout, new RegExp(`^ +${bad.slice(0, 8)} .*1 MIGRATION`, 'm'))
+  const before = await rollback('--to', bad)
+  at.ends(before, 1)
+  assert.match(before.stderr, `${bad.slice(0, 8)} is on the deploy branch there already`)
+  assert.match(before.stderr, `GIT_REV=${bad}, then rollback --rebuild`)
+  const further = await rollback('--to', good)
+  at.ends(further, 1)
+  assert.match(further.stderr, /0002_city\.py \(added\)/)
+  assert.match(further.stderr, `Newest backup: unknown. Look on the server: ${server.home}/restore --list`)
+  assert.is(server.running(), cut)
+})
+
+test('a container that was restarted after a failed deploy is not taken for what failed', async () => {
+  const failed = await theirs('Fail to build')
+  await writeFile(join(server.dir, 'apps/book-corners/running'), `${failed}\n`)
+  const entry = { at: new Date().toISOString(), kind: 'deploy', from: bad, to: failed, outcome: 'build-failed' }
+  await appendFile(join(server.opsDir, 'deploys.jsonl'), `${JSON.stringify(entry)}\n`)
+  const output = await rollback('--list')
+  at.ends(output, 0)
+  assert.match(output.stdout, new RegExp(`^\\* +${bad.slice(0, 8)} .*runs now`, 'm'))
+})
+
+test('a release that is picked and only origin has is fetched', async () => {
+  const sha = await theirs('Theirs, rolled back')
+  server.git('reflog', 'expire', '--expire=now', '--all')
+  server.git('update-ref', '-d', `refs/remotes/origin/${sha}`)
+  server.git('update-ref', '-d', 'ORIG_HEAD')
+  server.git('gc', '-q', '--prune=now')
+  for (const [kind, from, to] of [
+    ['deploy', bad, sha],
+    ['rollback', sha, bad],
+  ]) {
+    const entry = { at: new Date().toISOString(), kind, from, to, outcome: 'deployed', verified: true }
+    await appendFile(join(server.opsDir, 'deploys.jsonl'), `${JSON.stringify(entry)}\n`)
+  }
+  const { status, output } = await atTerminal('rollback.ts', [], {
+    env: { ...server.env, SITE_URL: site.url },
+    cwd: server.app,
+    prompt: /to go on: |release\? \[1\] /,
+    answer: (shown) => (/to go on: /.test(shown) ? 'no\r' : '1\r'),
+  })
+  assert.is(status, 1, output)
+  assert.match(output, new RegExp(`1 +${sha.slice(0, 8)} .*not in this checkout`))
+  assert.match(output, /fetching from origin/)
+  assert.match(output, `→ ${sha.slice(0, 8)} Theirs, rolled back (Engineer)`)
+})
+
+test('who makes the revert must be known to git: else exit 2, and the server is not called', async () => {
+  const before = server.calls().length
+  const output = await server.script('rollback.ts', ['--revert', '--yes'], {
+    env: {
+      GIT_CONFIG_GLOBAL: '/dev/null',
+      GIT_CONFIG_COUNT: '1',
+      GIT_CONFIG_KEY_0: 'user.useConfigOnly',
+      GIT_CONFIG_VALUE_0: 'true',
+    },
+  })
+  at.ends(output, 2)
+  assert.match(output.stderr, /Git does not know who makes the revert[\s\S]*git config --global user\.name/)
+  assert.is(server.calls().length, before)
+})
+
+test('what a --revert left behind that was killed outright is cleared up by the next', async () => {
+  const marker = join(server.dir, 'checking out')
+  server.git('config', 'filter.slow.smudge', `touch '${marker}'; sleep 2; cat`)
+  const attributes = join(server.app, '.git/info/attributes')
+  await writeFile(attributes, 'notes/* filter=slow\n')
+  const running = start('--revert')
+  for (let tries = 0; tries < 600 && !existsSync(marker); tries++) await sleep(50)
+  running.child.kill('SIGKILL')
+  await running.ended
+  server.cut()
+  assert.is(server.git('worktree', 'list').split('\n').length, 2)
+  await rm(attributes)
+  server.git('config', '--unset', 'filter.slow.smudge')
+  const output = await rollback('--revert', '--dry-run')
+  at.ends(output, 0)
+  assert.equal(
+    readdirSync(join(server.dir, 'tmp')).filter((name) => name.startsWith('bc-revert-')),
+    [],
+  )
 })
 
 test.run()
