@@ -24,12 +24,20 @@ export const ledgerPath = (opsDir: string): string => `${opsDir}/deploys.jsonl`
 /** One line; Dokku's and git's words can't break it, JSON escapes newlines. */
 export const entryLine = (entry: Entry): string => JSON.stringify(entry)
 
-/** Entries, oldest first. A line that is none (a full disk cut it) is passed over. */
+const isSha = (value: unknown): boolean => typeof value === 'string' && /^[0-9a-f]{40}$/.test(value)
+const isText = (value: unknown): boolean => typeof value === 'string'
+
+/** What another version, or a hand, may have left out. */
+const UNTOLD = { who: 'unknown', from: null, subject: '', seconds: 0, verified: null }
+
+/** Entries, oldest first. A line that is none (a full disk cut it, a hand spoilt it) is passed over. */
 export const parseLedger = (text: string): Entry[] =>
   text.split('\n').flatMap((line) => {
     try {
-      const entry = JSON.parse(line) as Entry
-      return typeof entry?.to === 'string' && typeof entry.at === 'string' ? [entry] : []
+      const entry: Entry = { ...UNTOLD, ...JSON.parse(line) }
+      const { at, kind, who, from, to, subject, outcome } = entry
+      const isWhole = [kind, who, subject, outcome].every(isText) && isSha(to) && (from === null || isSha(from))
+      return isWhole && !Number.isNaN(Date.parse(at)) ? [entry] : []
     } catch {
       return []
     }

@@ -76,7 +76,7 @@ export const listReleases = async (
     [now, ...list].slice(0, MOST).map((sighting) => describe(checkout, sighting, current)),
   )
   const why =
-    entries.length === 0 ? 'There is no ledger of deploys on the server' : 'The ledger knows of no other release'
+    entries.length === 0 ? 'Without a ledger of deploys on the server' : 'The ledger knows of no other release'
   return {
     releases,
     source: fromLedger

@@ -77,7 +77,7 @@ test('without a ledger the list is from the history of the deploy branch, and sa
   const output = await rollback('--list')
   await rename(`${file}.away`, file)
   at.ends(output, 0)
-  assert.match(output.stdout, /no ledger of deploys on the server: from git's history of master/)
+  assert.match(output.stdout, /Without a ledger of deploys on the server: from git's history of master/)
   assert.match(output.stdout, /\* +[0-9a-f]{8} .*Style the map\n +[0-9a-f]{8} .*Add a city/)
 })
 

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Entry } from '../lib/ledger.ts'
+import { type Entry, parseLedger } from '../lib/ledger.ts'
 import { parseCrossed, undoCommands } from '../lib/migrations.ts'
 import { sightings } from '../lib/releases.ts'
 import { rangeToRevert } from '../lib/revert-range.ts'
@@ -23,6 +23,30 @@ const ledger = (...lines: string[]): Entry[] =>
       verified: null,
     }
   })
+
+test('a line of the ledger that is no entry is passed over, and what an entry leaves out is filled in', () => {
+  const [at, to] = ['2026-02-28T03:00:00Z', 'a'.repeat(40)]
+  const whole = { at, kind: 'deploy', who: 'CI', from: null, to, subject: 's', outcome: 'deployed', verified: true }
+  const spoilt = [
+    { to: 'HEAD' },
+    { to: 5 },
+    { from: {} },
+    { from: '--all' },
+    { at: 'noon' },
+    { outcome: null },
+    { who: 1 },
+  ]
+  const lines = [
+    ...['', 'null', '[]', '"text"', '{"at":"2026-02-28T03'],
+    ...spoilt.map((part) => JSON.stringify({ ...whole, ...part })),
+    JSON.stringify(whole),
+    JSON.stringify({ at, kind: 'rollback', to, outcome: 'lost' }),
+  ]
+  assert.equal(parseLedger(lines.join('\n')), [
+    { ...whole, seconds: 0 },
+    { at, kind: 'rollback', who: 'unknown', from: null, to, subject: '', outcome: 'lost', seconds: 0, verified: null },
+  ])
+})
 
 for (const [what, entries, ran] of [
   ['an empty ledger', [], ''],
