@@ -118,12 +118,15 @@ export const readSettings = <K extends SettingName>(
   if (problems.length > 0)
     throw new Failure(
       `The configuration has ${plural(problems.length, 'problem')}:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
-      file.exists
-        ? `Mend them in ${file.path}.`
-        : `No env file was read. Copy .env.backup.example to ${file.path}, mode 600.`,
+      mendingHint(file),
       EXIT.usage,
     )
   return settings
+}
+
+const mendingHint = ({ path, exists, denied }: EnvFile): string => {
+  if (denied) return `${path} can't be read by this user: run this as its owner.`
+  return exists ? `Mend them in ${path}.` : `No env file was read. Copy .env.backup.example to ${path}, mode 600.`
 }
 
 /** The same, with the problems as a list: what is wrong has no value in `settings`. */
@@ -145,7 +148,9 @@ export const checkSettings = <K extends SettingName>(
     try {
       settings[key] = setting.parse(value)
     } catch (error) {
-      problems.push(`${key} ${(error as Error).message}.`)
+      // The environment comes before the file: whoever looks into the file alone mends it there in vain.
+      const inEnvironment = environment[key] && environment[key] !== file.values[key]
+      problems.push(`${key} ${(error as Error).message}${inEnvironment ? ' (it is set in the environment)' : ''}.`)
     }
   }
   const asked = (key: SettingName): boolean => (names as readonly string[]).includes(key)

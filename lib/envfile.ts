@@ -4,8 +4,10 @@ import type { Env } from './run.ts'
 
 export interface EnvFile {
   path: string
-  /** False when there is no such file; then `values` is empty. */
+  /** False when there is nothing of that name; then `values` is empty. */
   exists: boolean
+  /** This user may not read it; then `values` is empty. */
+  denied?: boolean
   values: Env
   /** Why the file can't be used, one sentence each, never with a value. */
   problems: string[]
@@ -33,10 +35,11 @@ export const readEnvFile = async (path: string, named: boolean): Promise<EnvFile
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR')
       return named ? { ...empty, problems: [`The env file ${path} does not exist.`] } : empty
-    if (code === 'EISDIR') return { ...empty, problems: [`The env file ${path} is a directory.`] }
-    // Somebody without access to the deploy user's home runs a script that needs no secret: as if it were not there.
-    if (code === 'EACCES' && !named) return empty
-    return { ...empty, problems: [`The env file ${path} can't be read (${code}): run this as its owner.`] }
+    const there = { ...empty, exists: true }
+    if (code === 'EISDIR') return { ...there, problems: [`The env file ${path} is a directory.`] }
+    // Somebody without access to the deploy user's home runs a script that needs no secret: that is no problem of itself.
+    if (code === 'EACCES' && !named) return { ...there, denied: true }
+    return { ...there, denied: true, problems: [`The env file ${path} can't be read (${code}).`] }
   }
 }
 

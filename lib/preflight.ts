@@ -39,6 +39,8 @@ export const envFileCheck = (file: EnvFile): Check => {
   const name = 'env file'
   if (file.problems.length > 0)
     return { name, verdict: 'fail', detail: file.problems.join(' '), fix: `Mend ${file.path}` }
+  if (file.denied)
+    return { name, verdict: 'fail', detail: `${file.path} can't be read by this user`, fix: 'Run this as its owner.' }
   if (!file.exists)
     return {
       name,

@@ -39,6 +39,21 @@ test('all problems are reported at once, with exit status 2, and without a value
   }
 })
 
+test('where to mend it: in the environment, in the file, or as another user', () => {
+  const hintOf = (environment: Record<string, string>, more: Partial<EnvFile>): string => {
+    try {
+      readSettings(['BORG_REPO', 'KEEP_DAILY'], environment, { ...file(), ...more })
+    } catch (error) {
+      if (error instanceof Failure) return `${error.message}\n${error.hint}`
+    }
+    throw new Error('It was accepted.')
+  }
+  assert.match(hintOf({ KEEP_DAILY: 'x' }, {}), /KEEP_DAILY must be .* \(it is set in the environment\)\./)
+  assert.match(hintOf({}, { values: { KEEP_DAILY: 'x' } }), /KEEP_DAILY must be [^(]*\.\nMend them in \/x\/\.env\./)
+  assert.match(hintOf({}, { exists: false }), /Copy \.env\.backup\.example to \/x\/\.env/)
+  assert.match(hintOf({}, { denied: true }), /\/x\/\.env can't be read by this user: run this as its owner/)
+})
+
 test('a script is not asked for the settings of another', () => {
   assert.equal(checkSettings(['SITE_URL'], { KEEP_DAILY: 'x' }, file()).problems, [])
 })

@@ -70,6 +70,7 @@ test('a file for everybody to read is refused; a missing one only when it was na
   const file = await readEnvFile(path, false)
   assert.equal(file.problems, [])
   assert.equal(file.values, { BORG_PASSPHRASE: 'a b' })
+  assert.match((await readEnvFile(folder, true)).problems.join(), /is a directory/)
   await rm(folder, { recursive: true })
 })
 
