@@ -98,7 +98,7 @@ const describe = async (checkout: Checkout, { sha, entry }: Sighting, current: s
     sha,
     at: entry ? new Date(entry.at) : commit?.at,
     author: commit?.author ?? 'unknown',
-    subject: commit?.subject ?? entry?.subject ?? '(not in this checkout)',
+    subject: commit?.subject ?? (entry?.subject || '(not in this checkout)'),
     verified: entry?.verified ?? undefined,
     migrations: sha === current ? 0 : (await migrationsAcross(checkout, sha, current))?.length,
     current: sha === current,

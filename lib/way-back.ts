@@ -88,8 +88,8 @@ const askRunning = async (
   remote: Remote,
   { app, deployed, entries, log }: { app: string; deployed: string; entries: readonly Entry[]; log: Log },
 ): Promise<string> => {
-  const running = await containerRevision(remote, app).catch(() => {
-    // A container that hangs does not answer; it must not keep anybody from going back.
+  const running = await containerRevision(remote, app, 10_000).catch(() => {
+    // A container that hangs does not answer; it must not keep anybody from going back for long.
     remote.signal.throwIfAborted()
     return undefined
   })

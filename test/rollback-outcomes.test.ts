@@ -248,6 +248,14 @@ test('a container that was restarted after a failed deploy is not taken for what
   assert.match(output.stdout, new RegExp(`^\\* +${bad.slice(0, 8)} .*runs now`, 'm'))
 })
 
+test('a container that hangs keeps nobody from going back', async () => {
+  await server.fault('enter', 'exec sleep 15')
+  const startedMs = Date.now()
+  const output = await rollback('--list')
+  at.ends(output, 0)
+  assert.ok(Date.now() - startedMs < 30_000)
+})
+
 test('a release that is picked and only origin has is fetched', async () => {
   const sha = await theirs('Theirs, rolled back')
   server.git('reflog', 'expire', '--expire=now', '--all')
