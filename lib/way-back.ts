@@ -41,27 +41,19 @@ export interface Situation {
   entries: Entry[]
 }
 
-interface Look {
-  app: string
-  branch: string
-  opsDir: string
-  /** What is to be reverted is known from the ledger alone; any other way back is open without it. */
-  needsLedger: boolean
-  log: Log
-}
-
 /** @throws Failure when there is nothing to go back to, or it can't be told */
 export const lookAround = async (
   checkout: Checkout,
   remote: Remote,
-  { app, branch, opsDir, needsLedger, log }: Look,
+  { app, branch, opsDir, log }: { app: string; branch: string; opsDir: string; log: Log },
 ): Promise<Situation> => {
   const deployed = await lookAtServer(checkout, remote, { app, branch, log })
   if (deployed === undefined) throw new Failure(`${app} was never deployed: there is nothing to go back to.`)
   await fetchDeployed(checkout, remote, { app, branch, deployed, log })
   const entries = await readLedger(remote, opsDir).catch((error: unknown): Entry[] => {
+    // Who has no key of the deploy user can go back all the same.
     remote.signal.throwIfAborted()
-    if (!(error instanceof Failure) || needsLedger) throw error
+    if (!(error instanceof Failure)) throw error
     log.warn(`The ledger can't be read: ${error.message}`)
     return []
   })

@@ -95,8 +95,7 @@ await main(COMMAND, async (context) => {
   const target = values.to === undefined ? undefined : await resolveTarget(checkout, values.to, log)
   const remote = await connectRemote(shell, settings)
   try {
-    const look = { app, branch, opsDir: settings.OPS_DIR, needsLedger: mode === 'revert', log }
-    const situation = await lookAround(checkout, remote, look)
+    const situation = await lookAround(checkout, remote, { app, branch, opsDir: settings.OPS_DIR, log })
     const who = await whoDeploys(checkout, environment)
     const run = { settings, shell, log, checkout, remote, who, startedMs }
     const job: Job = { context, settings, run, app, branch, ...situation }

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs'
-import { appendFile, chmod, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
@@ -246,6 +246,20 @@ test('a container that was restarted after a failed deploy is not taken for what
   const output = await rollback('--list')
   at.ends(output, 0)
   assert.match(output.stdout, new RegExp(`^\\* +${bad.slice(0, 8)} .*runs now`, 'm'))
+})
+
+test('without access as the deploy user every way back is open; --revert says that it takes the newest commit alone', async () => {
+  const key = join(server.dir, 'key_deploy')
+  await rename(key, `${key}.away`)
+  const to = await rollback('--to', good, '--dry-run')
+  const revert = await rollback('--revert')
+  await rename(`${key}.away`, key)
+  at.ends(to, 0)
+  assert.match(to.stderr, /The ledger can't be read: deploy@vps\.test does not accept/)
+  at.ends(revert, 0)
+  assert.match(revert.stderr, /The ledger does not know what the last deploy brought: HEAD of origin alone/)
+  assert.is(at.tree(at.onOrigin()), at.tree(good))
+  assert.match(revert.stdout, /WARNING: The ledger can't be read.*WARNING: This revert is not in the ledger/)
 })
 
 test('a container that hangs keeps nobody from going back', async () => {
