@@ -4,13 +4,17 @@ import { type GetOptions, get, type Reply, short, shown, Unexpected } from './re
 /** A whole HTML page that shows what it should, not an error that answers 200. */
 export interface Page {
   url: URL
+  /** What relative addresses in it start from. */
+  base: URL
   tokens: Token[]
+  /** What a visitor reads. */
+  text: string
   reply: Reply
 }
 
 // Titles, headings and short texts of error and maintenance pages: Django's and this app's, nginx's, Dokku's, Cloudflare's.
 const NOT_THE_SITE =
-  /maintenance|be (right )?back (soon|shortly)|server error|something went wrong|application error|internal error|error \d{3}\b|\b(4\d\d|5\d\d) (error|bad|forbidden|not found|internal|service|gateway)|bad gateway|gateway time-?out|(service|temporarily) unavailable|page not found|^not found$|bad request|web server is down|no app(lication)? found|welcome to nginx|apache2 .*default page|just a moment|attention required|account suspended|disallowedhost|\w+Error at \//i
+  /maintenance|be (right )?back (soon|shortly)|server error|something went wrong|application error|internal error|error \d{3}\b|\b(4\d\d|5\d\d) (error|bad|forbidden|not found|internal|service|gateway)|bad gateway|gateway time-?out|service unavailable|temporarily (unavailable|offline|down)|under construction|page not found|^not found$|bad request|web server is down|no app(lication)? found|welcome to nginx|apache2 .*default page|just a moment|attention required|account suspended|disallowedhost|\w+Error at \//i
 const SHORT_TEXT = 400
 
 /**
@@ -32,11 +36,12 @@ export const getPage = async (address: URL, options: GetOptions): Promise<Page> 
   ]
   const bad = headlines.find((line) => NOT_THE_SITE.test(line))
   if (bad) throw new Unexpected(`${short(reply.url)} answered 200 with an error page: “${shown(bad, 60)}”`)
-  // Every page of the site ends so: without a Content-Length nothing else tells that it was cut.
-  if (!/<\/html\s*>\s*(<!--[\s\S]*?-->\s*)*$/i.test(reply.body.slice(-2000)))
-    throw new Unexpected(`${short(reply.url)} is cut short: it does not end with </html>`)
-  if (text === '') throw new Unexpected(`${short(reply.url)} shows no text`)
-  return { url: reply.url, tokens, reply }
+  // Without a Content-Length nothing else tells that a page was cut.
+  if (elements(tokens, 'html').length > 0 && !tokens.some((token) => token.kind === 'close' && token.name === 'html'))
+    throw new Unexpected(`${short(reply.url)} is cut short: its <html> is not closed`)
+  const href = elements(tokens, 'base')[0]?.attributes.get('href')
+  const base = href && URL.canParse(href, reply.url.href) ? new URL(href, reply.url) : reply.url
+  return { url: reply.url, base, tokens, text, reply }
 }
 
 export const requireStatus = ({ url, status }: Reply): void => {
@@ -44,18 +49,15 @@ export const requireStatus = ({ url, status }: Reply): void => {
 }
 
 /** The addresses of the stylesheets that apply on a screen, in the page's order. */
-export const stylesheets = ({ url, tokens }: Page): URL[] => {
-  const base = elements(tokens, 'base')[0]?.attributes.get('href')
-  const from = base && URL.canParse(base, url.href) ? new URL(base, url) : url
-  return elements(tokens, 'link').flatMap(({ attributes }) => {
+export const stylesheets = ({ base, tokens }: Page): URL[] =>
+  elements(tokens, 'link').flatMap(({ attributes }) => {
     const rel = (attributes.get('rel') ?? '').toLowerCase().split(/\s+/)
     const media = attributes.get('media')?.trim().toLowerCase()
     const href = attributes.get('href')?.trim()
     if (!rel.includes('stylesheet') || rel.includes('alternate') || attributes.has('disabled')) return []
-    if (media === 'print' || !href || !URL.canParse(href, from.href)) return []
-    return [new URL(href, from)]
+    if (media === 'print' || !href || !URL.canParse(href, base.href)) return []
+    return [new URL(href, base)]
   })
-}
 
 /** @throws Unexpected when it is not a stylesheet that styles anything */
 export const getStylesheet = async (address: URL, options: GetOptions): Promise<Reply> => {
@@ -72,20 +74,19 @@ export const getStylesheet = async (address: URL, options: GetOptions): Promise<
   )
   const [open, close] = [bare.split('{').length - 1, bare.split('}').length - 1]
   if (bare.trimStart().startsWith('<')) throw new Unexpected(`${name} is HTML that calls itself text/css`)
-  if (open === 0) throw new Unexpected(`${name} holds no rule`)
+  if (open === 0 && !/@import\b/i.test(bare)) throw new Unexpected(`${name} holds no rule`)
   if (open > close) throw new Unexpected(`${name} is cut short: its last rule is not closed`)
   return reply
 }
 
 /** The page's forms with a password field that are sent to the site itself. */
-export const passwordForms = ({ url, tokens }: Page): Form[] =>
+export const passwordForms = ({ url, base, tokens }: Page): Form[] =>
   forms(tokens).filter(({ attributes, inputs }) => {
     const action = attributes.get('action')?.trim() || url.href
-    const isOurs = URL.canParse(action, url.href) && new URL(action, url).origin === url.origin
+    const isOurs = URL.canParse(action, base.href) && new URL(action, base).origin === url.origin
     return isOurs && inputs.some((input) => input.get('type')?.toLowerCase() === 'password')
   })
 
-/** Whether a form is sent by POST and carries Django's CSRF token. */
-export const isProtected = ({ attributes, inputs }: Form): boolean =>
-  attributes.get('method')?.toLowerCase() === 'post' &&
+/** Whether a form carries Django's CSRF token. */
+export const isProtected = ({ inputs }: Form): boolean =>
   inputs.some((input) => input.get('name') === 'csrfmiddlewaretoken' && Boolean(input.get('value')?.trim()))

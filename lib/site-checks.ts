@@ -23,6 +23,7 @@ export const siteChecks = (site: URL): Check[] => [
 
 const homepage = async (site: URL, signal: AbortSignal): Promise<Found> => {
   const page = await getPage(new URL('/', site), { signal })
+  if (page.text === '') throw new Unexpected(`${short(page.url)} shows no text`)
   const linked = stylesheets(page)
   if (linked.length === 0) throw new Unexpected(`${short(page.url)} links no stylesheet`)
   const own = linked.filter(({ origin }) => origin === page.url.origin).slice(0, MAX_STYLESHEETS)
@@ -54,8 +55,7 @@ const login = async (site: URL, signal: AbortSignal): Promise<Found> => {
   requireLoginPath(page)
   const candidates = passwordForms(page)
   if (candidates.length === 0) throw new Unexpected(`${short(page.url)} has no form with a password field`)
-  if (!candidates.some(isProtected))
-    throw new Unexpected(`the password form of ${short(page.url)} has no CSRF token or is not sent by POST`)
+  if (!candidates.some(isProtected)) throw new Unexpected(`the password form of ${short(page.url)} has no CSRF token`)
   return pass('200', 'password form with its CSRF token', ...movedTo('/login/', page))
 }
 
@@ -85,8 +85,8 @@ const map = async (site: URL, signal: AbortSignal): Promise<Found> => {
   if (!element) throw new Unexpected(`${short(page.url)} has no element #libraries-map`)
   const named = element.attributes.get('data-map-data-url')?.trim()
   if (!named) throw new Unexpected(`#libraries-map of ${short(page.url)} names no data address`)
-  if (!URL.canParse(named, page.url.href)) throw new Unexpected(`the map's data address is none: ${shown(named)}`)
-  const address = new URL(named, page.url)
+  if (!URL.canParse(named, page.base.href)) throw new Unexpected(`the map's data address is none: ${shown(named)}`)
+  const address = new URL(named, page.base)
   if (address.origin !== page.url.origin)
     throw new Unexpected(`the map's data is off the site, at ${shown(address.href)}`)
   // As the page's own script does it. Without a zoom the site sends every library there is, not clusters of them.
