@@ -99,13 +99,20 @@ type Open = Extract<Token, { kind: 'open' }>
 export const elements = (tokens: readonly Token[], name?: string): Open[] =>
   tokens.filter((token): token is Open => token.kind === 'open' && (name === undefined || token.name === name))
 
-/** The texts of all elements of a name, blanks collapsed. */
-export const textsOf = (tokens: readonly Token[], name: string): string[] =>
-  tokens.flatMap((token, i) => {
-    if (token.kind !== 'open' || token.name !== name) return []
-    const end = tokens.findIndex((other, j) => j > i && other.kind === 'close' && other.name === name)
-    return [joinText(tokens.slice(i, end === -1 ? i + 2 : end))]
-  })
+/** The texts of all elements of a name, blanks collapsed; of one that is not closed, what directly follows. */
+export const textsOf = (tokens: readonly Token[], name: string): string[] => {
+  const texts: string[] = []
+  let inside: Token[] | undefined
+  for (const token of tokens) {
+    if (token.kind === 'text' || token.name !== name) {
+      inside?.push(token)
+      continue
+    }
+    if (inside) texts.push(joinText(token.kind === 'close' ? inside : inside.slice(0, 1)))
+    inside = token.kind === 'open' ? [] : undefined
+  }
+  return inside ? [...texts, joinText(inside.slice(0, 1))] : texts
+}
 
 /** What a visitor reads: all text but that of the head, scripts and styles. */
 export const visibleText = (tokens: readonly Token[]): string =>

@@ -29,11 +29,8 @@ export const getPage = async (address: URL, options: GetOptions): Promise<Page> 
     throw new Unexpected(`${short(reply.url)} is ${shown(reply.type) || 'of no content type'}, not HTML`)
   const tokens = scan(reply.body)
   const text = visibleText(tokens)
-  const headlines = [
-    ...textsOf(tokens, 'title'),
-    ...textsOf(tokens, 'h1'),
-    ...(text.length <= SHORT_TEXT ? [text] : []),
-  ]
+  const headlines = [...textsOf(tokens, 'title'), ...textsOf(tokens, 'h1')].map((line) => line.slice(0, SHORT_TEXT))
+  if (text.length <= SHORT_TEXT) headlines.push(text)
   const bad = headlines.find((line) => NOT_THE_SITE.test(line))
   if (bad) throw new Unexpected(`${short(reply.url)} answered 200 with an error page: “${shown(bad, 60)}”`)
   // Without a Content-Length nothing else tells that a page was cut.
@@ -67,9 +64,10 @@ export const getStylesheet = async (address: URL, options: GetOptions): Promise<
   if (reply.body.trim() === '') throw new Unexpected(`${name} is empty`)
   if (reply.type !== 'text/css')
     throw new Unexpected(`${name} is ${shown(reply.type) || 'of no content type'}, not text/css`)
-  // What can hold a brace that is not one: comments, strings, addresses.
+  // What can hold a brace that is not one: comments, strings, addresses. Each alternative matches even if it is not
+  // closed, so that no text makes this try again and again.
   const bare = reply.body.replace(
-    /\/\*[\s\S]*?(\*\/|$)|"(?:\\[\s\S]|[^"\\])*"|'(?:\\[\s\S]|[^'\\])*'|\burl\([^)]*\)/g,
+    /\/\*[\s\S]*?(\*\/|$)|"(?:\\[\s\S]?|[^"\\\n])*"?|'(?:\\[\s\S]?|[^'\\\n])*'?|\burl\([^)]*\)?/g,
     '',
   )
   const [open, close] = [bare.split('{').length - 1, bare.split('}').length - 1]

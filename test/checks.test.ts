@@ -336,6 +336,24 @@ breakage('a body that drips is not waited for', async () => {
   assert.ok(performance.now() - started < 2000)
 })
 
+const SLOW_TO_READ: [name: string, path: string, type: string, start: string, piece: string][] = [
+  ...['<h1>a', '<title>', '<script>', '<!--', '<a b="', '</html ', '&#'].map(
+    (piece) => [HOME, '/', 'text/html', '<html>', piece] as [string, string, string, string, string],
+  ),
+  [HOME, '/', 'text/html', '<html><h1>', 'apache2 '],
+  ...['url(', '"\\', "'\\", '/*', '"'].map(
+    (piece) =>
+      ['static CSS', '/static/css/app.css', 'text/css', 'a{b:c}', piece] as [string, string, string, string, string],
+  ),
+]
+for (const [name, path, type, start, piece] of SLOW_TO_READ)
+  breakage(`${name}: a megabyte of ${piece} takes no more time than any other`, async () => {
+    site.set(path, answer(200, type, start + piece.repeat(1_000_000 / piece.length)))
+    const started = performance.now()
+    await look(site, name)
+    assert.ok(performance.now() - started < 3000, String(performance.now() - started))
+  })
+
 breakage('an answer that never begins is not waited for', async () => {
   site.set('/health/', () => {})
   assert.match(await look(site, 'health', 200), /no answer in 2\d\d ms/)
