@@ -1,5 +1,6 @@
 import { appendFile } from 'node:fs/promises'
 import { type CheckResult, isGreen } from './checks.ts'
+import type { Context } from './cli.ts'
 import { Failure, reason } from './failure.ts'
 import { duration } from './format.ts'
 import type { Env } from './run.ts'
@@ -52,32 +53,30 @@ export const summaryMarkdown = (url: string, results: readonly CheckResult[]): s
 
 const onActions = (environment: Env): boolean => environment.GITHUB_ACTIONS === 'true'
 
-/**
- * Appends the table to the job's summary and `verified=true|false` to the step's outputs, where the runner names the files.
- * @throws Failure when one of them can't be written: a later step would act on an answer that is not there
- */
-const writeActionsFiles = async (environment: Env, url: string, results: readonly CheckResult[]): Promise<void> => {
-  for (const [key, text] of [
-    ['GITHUB_STEP_SUMMARY', summaryMarkdown(url, results)],
-    ['GITHUB_OUTPUT', `verified=${isGreen(results)}\n`],
-  ] as const) {
-    const path = environment[key]
-    if (!path) continue
-    try {
-      await appendFile(path, text)
-    } catch (error) {
-      throw new Failure(`${key} can't be written: ${reason(error)}`)
-    }
+const append = async (environment: Env, key: string, text: string): Promise<void> => {
+  const path = environment[key]
+  if (!path) return
+  try {
+    await appendFile(path, text)
+  } catch (error) {
+    throw new Failure(`${key} can't be written: ${reason(error)}`)
   }
 }
 
-/** On GitHub Actions: annotations, the job's summary, the step's output. Elsewhere nothing. */
+/**
+ * On GitHub Actions: annotations, `verified=true|false` as the step's output, the table in the job's summary. Elsewhere nothing.
+ * @throws Failure when the output can't be written: a later step would act on an answer that is not there
+ */
 export const tellActions = async (
-  { environment, print }: { environment: Env; print: (text: string) => void },
+  { environment, print, log }: Pick<Context, 'environment' | 'print' | 'log'>,
   url: string,
   results: readonly CheckResult[],
 ): Promise<void> => {
   if (!onActions(environment)) return
   for (const line of annotations(results)) print(line)
-  await writeActionsFiles(environment, url, results)
+  // A table that nobody gets makes no site red.
+  await append(environment, 'GITHUB_STEP_SUMMARY', summaryMarkdown(url, results)).catch((error) =>
+    log.warn(reason(error)),
+  )
+  await append(environment, 'GITHUB_OUTPUT', `verified=${isGreen(results)}\n`)
 }

@@ -97,7 +97,7 @@ export const verifyStep = async (
     },
     onResult: (result) => log.info(resultLine(result, log.isTerminal)),
   })
-  await tellActions({ environment, print }, url, results)
+  await tellActions({ environment, print, log }, url, results)
   const failed = failedChecks(results)
   if (isGreen(results)) return `verified (${plural(results.length, 'check')})`
   throw new Failure(

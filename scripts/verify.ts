@@ -84,12 +84,14 @@ await main(COMMAND, async (context) => {
     else context.print(`${process.stdout.isTTY ? '' : `${isoLocal(new Date())} `}${summaryLine(url, results, tookMs)}`)
     // The runner reads commands from both streams; a JSON object has stdout for itself.
     const print = flags.has('json') ? (line: string): void => log.raw(`${line}\n`) : context.print
-    await tellActions({ environment, print }, url, results)
-    if (isGreen(results)) return EXIT.done
-    log.error(`What failed:\n${failureList(results)}`)
-    const { settings } = checkSettings(['DOKKU_HOST', 'DOKKU_APP'], environment, context.envFile)
-    log.info(nextCommands(settings.DOKKU_APP ?? 'book-corners', settings.DOKKU_HOST))
-    return EXIT.failed
+    const green = isGreen(results)
+    if (!green) {
+      const { settings } = checkSettings(['DOKKU_HOST', 'DOKKU_APP'], environment, context.envFile)
+      log.error(`What failed:\n${failureList(results)}`)
+      log.info(nextCommands(settings.DOKKU_APP ?? 'book-corners', settings.DOKKU_HOST))
+    }
+    await tellActions({ environment, print, log }, url, results)
+    return green ? EXIT.done : EXIT.failed
   } finally {
     over.abort(new Failure('The time is up.'))
     await Promise.all(closing.map((close) => close()))

@@ -208,6 +208,18 @@ command('GitHub Actions: annotation, summary, output', async () => {
   assert.not.match(green.stdout, /::error/)
   assert.is(readFileSync(output, 'utf8'), 'before\nverified=false\nverified=true\n')
 })
+command('GitHub Actions: a summary that can not be written hides neither the verdict nor what failed', async () => {
+  const output = join(dir, 'other-output')
+  const env = { GITHUB_ACTIONS: 'true', GITHUB_STEP_SUMMARY: '/proc/none', GITHUB_OUTPUT: output }
+  const green = await verify(['--url', site.url], { env })
+  assert.is(green.exitCode, 0)
+  assert.match(green.stderr, /Warning: GITHUB_STEP_SUMMARY can't be written/)
+  site.set('/health/', json({ status: 'no' }))
+  const red = await verify(['--url', site.url, '--timeout', '0.5'], { env: { ...env, GITHUB_OUTPUT: '/proc/none' } })
+  assert.is(red.exitCode, 1)
+  assert.match(red.stderr, /What failed:.*health.*rollback.*GITHUB_OUTPUT can't be written/s)
+  assert.is(readFileSync(output, 'utf8'), 'verified=true\n')
+})
 command('outside of GitHub Actions there are no annotations', async () => {
   site.set('/health/', json({ status: 'no' }))
   const { stdout, stderr } = await verify(['--url', site.url, '--timeout', '0.5'], { env: { GITHUB_ACTIONS: 'false' } })
