@@ -101,7 +101,9 @@ export const liveTable = (names: readonly string[], screen: Screen): LiveTable =
   const draw = (cut: boolean): void => {
     const width = (screen.columns ?? 80) - 1
     const lines = names.map((name) => `\r\u001b[K${cut ? cutTo(row(name), width) : row(name)}\n`)
-    screen.write(`${drawn ? `\u001b[${names.length}A` : ''}${lines.join('')}`)
+    // Uncut rows take more lines than those they are drawn over.
+    const clear = cut ? '' : '\u001b[J'
+    screen.write(`${drawn ? `\u001b[${names.length}A${clear}` : ''}${lines.join('')}`)
     drawn = true
   }
   const redraw = (): void => {

@@ -123,6 +123,34 @@ report('the live table is drawn over itself, cut to the width, and whole at the 
   assert.is(screen.split('\u001b[2A').length, 4)
   assert.match(screen.slice(-400), /z{100}.*z{100}\n$/s)
 })
+/** What a terminal shows in the end of what was written to it: it wraps, and knows the codes of the live table. */
+const shownAt = (columns: number, written: string): string => {
+  const rows: string[] = ['']
+  let [at, column] = [0, 0]
+  const row = (): string => (rows[at] ??= '')
+  for (const [, code, count, char = ''] of written.matchAll(/\u001b\[(?:\d+m|([KJ])|(\d+)A)|([\s\S])/g)) {
+    if (count) at -= Number(count)
+    else if (code === 'J') rows.splice(at, rows.length, row().slice(0, column))
+    else if (code === 'K') rows[at] = row().slice(0, column)
+    else if (char === '\r') column = 0
+    else if (char === '\n') [at, column] = [at + 1, 0]
+    else if (char) {
+      if (column === columns) [at, column] = [at + 1, 0]
+      rows[at] = row().slice(0, column).padEnd(column) + char + row().slice(column + 1)
+      column++
+    }
+  }
+  return rows.join('\n').trimEnd()
+}
+report('rows that are longer than the terminal is wide are whole in the end, and nothing else is left', () => {
+  let screen = ''
+  const table = liveTable(['health', 'admin'], { write: (text) => (screen += text), columns: 60, rows: 24 })
+  const results = [line('pass', 'health', `${'a'.repeat(30)} ${'b'.repeat(10)}`), line('fail', 'admin', 'c'.repeat(70))]
+  results.forEach(table.settle)
+  table.finish()
+  const whole = results.map((result) => (resultLine(result).match(/.{1,60}/g) ?? []).join('\n'))
+  assert.is(shownAt(60, screen), whole.join('\n'))
+})
 report('a table higher than the screen is drawn once', () => {
   let screen = ''
   const table = liveTable(['health', 'admin'], { write: (text) => (screen += text), rows: 3 })
