@@ -51,6 +51,7 @@ export const pauseMs = (tries: number, leftMs: number, random = Math.random()): 
 
 interface Try {
   number: number
+  readonly aborted: boolean
   ended: Promise<{ result: CheckResult; final: boolean; by: Try }>
   abort(): void
 }
@@ -89,7 +90,8 @@ export const runCheck = async (
         const pause = pauseMs(tries, leftMs)
         if (pause >= SHORTEST_PAUSE_MS) {
           onRetry?.(last)
-          nextMs = Math.min(nextMs, performance.now() + pause)
+          // The one that made room has been followed already.
+          if (!event.by.aborted) nextMs = Math.min(nextMs, performance.now() + pause)
         } else nextMs = Infinity
       }
       if (leftMs > 0 && (running.size > 0 || nextMs !== Infinity)) continue
@@ -121,6 +123,9 @@ const start = (check: Check, number: number): Try => {
   })
   const attempt: Try = {
     number,
+    get aborted() {
+      return controller.signal.aborted
+    },
     abort: () => controller.abort(),
     ended: Promise.race([check.run(controller.signal), aborted]).then(
       ({ verdict, seen }) => ({ result: result(verdict, seen), final: true, by: attempt }),

@@ -544,6 +544,20 @@ tries('an answer slower than that patience is still taken', async () => {
   assert.is(result.verdict, 'pass')
   assert.ok(result.tookMs > 950 && result.tookMs < 1300)
 })
+tries('of tries that hang none is given up for one that has just begun', async () => {
+  const waited: number[] = []
+  const result = await run(
+    {
+      run: (signal) => {
+        const started = performance.now()
+        return hang(signal).finally(() => waited.push(performance.now() - started))
+      },
+    },
+    2000,
+  )
+  assert.is(result.tries, 4)
+  assert.ok((waited[0] ?? 0) > 1400, String(waited))
+})
 tries('what hangs for ever ends with the time', async () => {
   const started = performance.now()
   const deaf = await run({ run: () => new Promise(() => {}) }, 500)
