@@ -156,6 +156,18 @@ export const main = async (command: Command, script: (context: Context) => Promi
       return EXIT.failed
     }
   })()
+  setInterval(leave, LEAVE_EVERY_MS).unref()
+}
+
+const LEAVE_EVERY_MS = 100
+
+/**
+ * Ends the process although something holds it that was given up and can't be cut: a TLS connection that fetch is making
+ * (10 s), names that nobody looks up (minutes). Children and output are waited for.
+ */
+const leave = (): void => {
+  const isBusy = process.getActiveResourcesInfo().includes('ProcessWrap')
+  if (!isBusy && process.stdout.writableLength + process.stderr.writableLength === 0) process.exit()
 }
 
 const print = (text: string): number => {

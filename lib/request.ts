@@ -96,7 +96,7 @@ export const getOnce = async (url: URL, { signal, maxBytes = MAX_BYTES }: GetOpt
     return { url, status, type, headers, body: new TextDecoder().decode(Buffer.concat(chunks)), bytes: count }
   } catch (error) {
     if (error instanceof Unexpected) throw error
-    if (!signal.aborted) throw new Unexpected(`${short(url)}: ${explain(error, response, count)}`)
+    if (!signal.aborted) throw explain(error, url, response, count)
     const waited = duration(performance.now() - startedMs)
     throw new Unexpected(
       response
@@ -118,19 +118,29 @@ const CAUSES: Record<string, string> = {
   UND_ERR_SOCKET: 'the server closed the connection without an answer',
 }
 
-/** Why fetch gave up. It wraps the cause, and with several addresses of a host the cause holds one error for each. */
-const explain = (error: unknown, response: Response | undefined, count: number): string => {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error)
-  const { code = '' } = cause as NodeJS.ErrnoException
-  const length = response?.headers.get('content-length')
-  if (response)
-    return `the answer (${response.status}) was cut after ${bytes(count)}${length ? ` of ${bytes(Number(length))}` : ''}`
+/** Why a connection could not be made or broke, in words. */
+export const trouble = ({ code = '', message }: NodeJS.ErrnoException): string => {
   if (CERTIFICATE.test(code)) return `the certificate is not accepted (${code})`
-  return CAUSES[code] ?? (shown(cause.message) || code)
+  // OpenSSL's message is a line of its own source code.
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'the port does not speak TLS'
+  if (code.startsWith('ERR_SSL_')) return `TLS failed (${code})`
+  return CAUSES[code] ?? (shown(message) || code)
 }
 
-/** The codes of Node's TLS for a certificate that it does not accept. */
-const CERTIFICATE = /CERT|SIGNED|UNABLE_TO_|ALTNAME/
+/** Why fetch gave up. It wraps the cause, and with several addresses of a host the cause holds one error for each. */
+const explain = (error: unknown, url: URL, response: Response | undefined, count: number): Unexpected => {
+  const cause = (error instanceof Error && error.cause instanceof Error ? error.cause : error) as NodeJS.ErrnoException
+  const length = response?.headers.get('content-length')
+  if (response)
+    return new Unexpected(
+      `${short(url)}: the answer (${response.status}) was cut after ${bytes(count)}${length ? ` of ${bytes(Number(length))}` : ''}`,
+    )
+  // A certificate does not mend itself while we wait.
+  return new Unexpected(`${short(url)}: ${trouble(cause)}`, CERTIFICATE.test(cause.code ?? ''))
+}
+
+/** Node's codes for a certificate that it does not accept; with ERR_SSL_ it is the server that does not like ours. */
+const CERTIFICATE = /^(?!ERR_SSL_).*(CERT|SIGNED|UNABLE_TO_)/
 
 /** An address as the table shows it: its path. */
 export const short = ({ pathname, search }: URL): string => shown(pathname + search)

@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import { connect } from 'node:tls'
 import type { Check, Found } from './check-runner.ts'
 import { plural } from './format.ts'
-import { getOnce, redirectTarget, shown, Unexpected } from './request.ts'
+import { getOnce, redirectTarget, shown, trouble, Unexpected } from './request.ts'
 
 const WARN_DAYS = 21
 const FAIL_DAYS = 3
@@ -52,10 +52,7 @@ const readCertificate = (site: URL, signal: AbortSignal): Promise<SeenCertificat
     const onAbort = (): void => void socket.destroy(new Error('no TLS handshake in time'))
     signal.addEventListener('abort', onAbort, { once: true })
     socket.on('close', () => signal.removeEventListener('abort', onAbort))
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      const cause = error.code?.startsWith('ERR_SSL') ? 'the port does not speak TLS' : error.message || error.code
-      reject(new Unexpected(`TLS with ${site.host}: ${shown(cause ?? '')}`))
-    })
+    socket.on('error', (error) => reject(new Unexpected(`TLS with ${site.host}: ${trouble(error)}`)))
     socket.on('end', () => reject(new Unexpected(`TLS with ${site.host}: the server hung up`)))
     socket.once('secureConnect', () => {
       const error: unknown = socket.authorizationError
@@ -91,7 +88,9 @@ export const judgeCertificate = ({ certificate, refusal }: SeenCertificate, site
 
 /** @throws Unexpected when plain HTTP does not send visitors to HTTPS on the same host */
 export const plainRedirect = async (plain: URL, site: URL, signal: AbortSignal): Promise<string> => {
-  const reply = await getOnce(plain, { signal })
+  const reply = await getOnce(plain, { signal }).catch((error: unknown) => {
+    throw error instanceof Unexpected ? new Unexpected(`plain HTTP: ${error.message}`) : error
+  })
   const target = redirectTarget(reply)
   if (!target) throw new Unexpected(`plain HTTP answered ${reply.status} instead of redirecting to HTTPS`)
   if (target.protocol !== 'https:' || target.host !== site.host)

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { answer, createAuthority, type Site, startSite } from './support/site.ts'
@@ -57,7 +59,36 @@ tls('a port without TLS fails', async () => {
   await plain.stop()
   assert.is(exitCode, 1)
   assert.match(stdout, /^fail {2}TLS .*does not speak TLS/m)
+  assert.match(stdout, /^fail {2}health .*does not speak TLS/m)
 })
+tls('a certificate that is not accepted is red at once, for every check', () =>
+  withSite('DNS:other.example', 90, async ({ url }) => {
+    const started = performance.now()
+    const { exitCode, stdout } = await verify(['--url', url, '--timeout', '30'], { env })
+    assert.is(exitCode, 1)
+    assert.match(
+      stdout,
+      /^fail {2}homepage with styles .*certificate is not accepted \(ERR_TLS_CERT_ALTNAME_INVALID\)/m,
+    )
+    assert.ok(performance.now() - started < 10_000)
+  }),
+)
+for (const [promise, signal, code] of [
+  ['when the time is up', undefined, 1],
+  ['after Ctrl-C', 'SIGINT', 130],
+] as const)
+  tls(`a port that takes connections and says nothing is not waited for ${promise}`, async () => {
+    const mute = createServer().listen(0, '127.0.0.1')
+    await once(mute, 'listening')
+    const started = performance.now()
+    const { exitCode } = await verify(
+      ['--url', `https://127.0.0.1:${(mute.address() as AddressInfo).port}`, '--timeout', signal ? '30' : '1'],
+      signal ? { signal } : {},
+    )
+    mute.close()
+    assert.is(exitCode, code)
+    assert.ok(performance.now() - started < 6000, String(performance.now() - started))
+  })
 // At the usual ports, on an address of this machine that nobody else uses: only root may.
 const usual = process.getuid?.() === 0 ? tls : tls.skip
 usual('at the usual ports, plain HTTP must redirect', async () => {
@@ -69,6 +100,9 @@ usual('at the usual ports, plain HTTP must redirect', async () => {
     const good = await verify(['--url', secure.url], { env })
     assert.is(good.exitCode, 0)
     assert.match(good.stdout, /^pass {2}TLS .*plain HTTP redirects to HTTPS \(301\)/m)
+    plain.set('/', ({ socket }) => void socket.destroy())
+    const gone = await verify(['--url', secure.url, '--timeout', '1'], { env })
+    assert.match(gone.stdout, /^fail {2}TLS .*plain HTTP: \/: the server closed/m)
     plain.mend()
     const bad = await verify(['--url', secure.url, '--timeout', '1'], { env })
     assert.is(bad.exitCode, 1)
