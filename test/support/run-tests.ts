@@ -87,6 +87,8 @@ const main = async (): Promise<void> => {
       const { passed, failed, skipped, problem, output } = result
       const counts = `${passed} passed${failed ? `, ${failed} failed` : ''}${skipped ? `, ${skipped} skipped` : ''}`
       console.log(`${failed ? 'FAIL' : 'ok  '}  ${file}  ${counts}  ${((Date.now() - started) / 1000).toFixed(1)} s`)
+      // Why tests were skipped, where a file says so.
+      for (const line of skipped ? (output.match(/^Skipped: .+$/gm) ?? []) : []) console.log(`      ${line}`)
       if (failed) console.log(`${output}${problem ? `\n  ${file}: ${problem}\n` : ''}`)
     }
   }
