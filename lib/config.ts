@@ -126,7 +126,9 @@ export const readSettings = <K extends SettingName>(
 
 const mendingHint = ({ path, exists, denied }: EnvFile): string => {
   if (denied) return `${path} can't be read by this user: run this as its owner.`
-  return exists ? `Mend them in ${path}.` : `No env file was read. Copy .env.backup.example to ${path}, mode 600.`
+  return exists
+    ? `Mend them in ${path}.`
+    : `No env file was read: set it in the environment, or copy .env.backup.example to ${path}, mode 600.`
 }
 
 /** The same, with the problems as a list: what is wrong has no value in `settings`. */

@@ -1,5 +1,3 @@
-import type { Context } from './cli.ts'
-import { readSettings } from './config.ts'
 import { EXIT, Failure } from './failure.ts'
 import { shown } from './request.ts'
 
@@ -8,15 +6,11 @@ const refuse = (message: string, hint = 'See: verify --help'): never => {
 }
 
 /**
- * The site's address, from `--url` or the settings, as `https://host` without a path.
+ * The site's address as `https://host`, without a path.
+ * @param source where it was given, for the message
  * @throws Failure (exit status 2) when it is no such address
  */
-export const parseSite = (
-  given: string | undefined,
-  { environment, envFile }: Pick<Context, 'environment' | 'envFile'>,
-): string => {
-  const text = given ?? readSettings(['SITE_URL'], environment, envFile).SITE_URL
-  const source = given === undefined ? 'SITE_URL' : '--url'
+export const parseSite = (text: string, source = '--url'): string => {
   const example =
     /^[a-z0-9.-]+(:\d+)?(\/|$)/i.test(text) && !text.includes('://') ? ` Did you mean https://${shown(text)}?` : ''
   if (!URL.canParse(text) || !/^https?:\/\//i.test(text))

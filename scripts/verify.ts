@@ -9,7 +9,7 @@ import {
   verifySite,
 } from '../lib/checks.ts'
 import { type Command, type Context, main } from '../lib/cli.ts'
-import { checkSettings, readSettings } from '../lib/config.ts'
+import { checkSettings, readSettings, type Settings } from '../lib/config.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
 import { isoLocal } from '../lib/format.ts'
 import { tellActions } from '../lib/github-actions.ts'
@@ -58,15 +58,22 @@ Examples:
 `,
 }
 
+const SITE = ['SITE_URL'] as const
+const SERVER = ['DOKKU_HOST', 'DEPLOY_USER', 'DOKKU_APP'] as const
+
 await main(COMMAND, async (context) => {
-  const { flags, values, log, shell, environment } = context
-  const url = parseSite(values.url, context)
+  const { flags, values, log, shell, environment, envFile } = context
   const timeoutMs = parseSeconds(values.timeout ?? '60') * 1000
   const expectSha = parseSha(values['expect-sha'])
+  const asked = [...(values.url === undefined ? SITE : []), ...(expectSha === undefined ? [] : SERVER)]
+  // Even if nothing is asked for, an env file that was named must be one.
+  const settings = readSettings(asked, environment, envFile)
+  const url = values.url === undefined ? parseSite(settings.SITE_URL, 'SITE_URL') : parseSite(values.url)
   const over = new AbortController()
   const closing: (() => Promise<void>)[] = []
   try {
-    const release = expectSha === undefined ? undefined : await connect(context, timeoutMs, over.signal, closing)
+    const release =
+      expectSha === undefined ? undefined : await connect(context, settings, timeoutMs, over.signal, closing)
     const browser = flags.has('browser') || values.screenshots ? await openBrowser(context, closing) : undefined
     const startedMs = performance.now()
     const results = await show(context, {
@@ -86,9 +93,9 @@ await main(COMMAND, async (context) => {
     const print = flags.has('json') ? (line: string): void => log.raw(`${line}\n`) : context.print
     const green = isGreen(results)
     if (!green) {
-      const { settings } = checkSettings(['DOKKU_HOST', 'DOKKU_APP'], environment, context.envFile)
+      const known = checkSettings(SERVER, environment, envFile).settings
       log.error(`What failed:\n${failureList(results)}`)
-      log.info(nextCommands(settings.DOKKU_APP ?? 'book-corners', settings.DOKKU_HOST))
+      log.info(nextCommands(known.DOKKU_APP ?? 'book-corners', known.DOKKU_HOST))
     }
     await tellActions({ environment, print, log }, url, results)
     return green ? EXIT.done : EXIT.failed
@@ -118,12 +125,12 @@ type Closing = (() => Promise<void>)[]
 
 /** How to ask the server; what is asked ends when the verification does. */
 async function connect(
-  { environment, envFile, shell }: Context,
+  { shell }: Context,
+  settings: Settings<(typeof SERVER)[number]>,
   timeoutMs: number,
   over: AbortSignal,
   closing: Closing,
 ): Promise<() => Promise<RunningRelease>> {
-  const settings = readSettings(['DOKKU_HOST', 'DEPLOY_USER', 'DOKKU_APP'], environment, envFile)
   const remote = await connectRemote(createShell(shell.env, AbortSignal.any([shell.signal, over])), settings)
   closing.push(() => remote.close())
   return () => runningRelease(remote, settings.DOKKU_APP, timeoutMs)

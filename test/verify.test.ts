@@ -22,7 +22,6 @@ const line = (verdict: CheckResult['verdict'], name = 'health', seen = 'x'): Che
 })
 
 const args = suite('arguments')
-const none = { environment: {}, envFile: { path: '/none', exists: false, values: {}, problems: [] } }
 const refused = (run: () => unknown): string => {
   try {
     run()
@@ -34,13 +33,8 @@ const refused = (run: () => unknown): string => {
   throw new Error('it was taken')
 }
 args('an address is taken without its trailing slash', () => {
-  assert.is(parseSite(undefined, none), 'https://bookcorners.org')
-  assert.is(parseSite('http://127.0.0.1:8000/', none), 'http://127.0.0.1:8000')
-  assert.is(parseSite('HTTPS://Book.Example:443', none), 'https://book.example')
-  assert.is(
-    parseSite(undefined, { ...none, environment: { SITE_URL: 'https://staging.example' } }),
-    'https://staging.example',
-  )
+  assert.is(parseSite('http://127.0.0.1:8000/'), 'http://127.0.0.1:8000')
+  assert.is(parseSite('HTTPS://Book.Example:443'), 'https://book.example')
 })
 for (const [text, says] of [
   ['bookcorners.org', /Did you mean https:\/\/bookcorners.org\?/],
@@ -54,13 +48,13 @@ for (const [text, says] of [
 ] as const)
   args(`an address is refused: ${text}`, () =>
     assert.match(
-      refused(() => parseSite(text, none)),
+      refused(() => parseSite(text)),
       says,
     ),
   )
 args('a refused address with a password is not repeated', () => {
   assert.not.match(
-    refused(() => parseSite('https://me:hunter2@x.example', none)),
+    refused(() => parseSite('https://me:hunter2@x.example')),
     /hunter2/,
   )
 })
@@ -209,6 +203,7 @@ for (const [promise, flags, says] of [
   ['a commit that is none', ['--expect-sha', 'master'], /7 to 40 hexadecimal/],
   ['a commit without a host to ask', ['--expect-sha', 'abcdef1'], /DOKKU_HOST is not set/],
   ['an argument', ['https://x.example'], /Unexpected argument/],
+  ['an env file that is not there', ['--url', 'http://127.0.0.1:9', '--env-file', '/none'], /\/none does not exist/],
   [
     'a folder that can not be made',
     ['--screenshots', '/dev/null/x', '--url', 'http://127.0.0.1:1'],
@@ -220,6 +215,14 @@ for (const [promise, flags, says] of [
     assert.equal([exitCode, stdout], [2, ''])
     assert.match(stderr, says)
   })
+command('without --url the site is that of the settings, and all that is wrong with them is said at once', async () => {
+  const { exitCode, stdout } = await verify([], { env: { SITE_URL: `${site.url}/` } })
+  assert.is(exitCode, 0)
+  assert.match(stdout, new RegExp(`${site.url} is verified`))
+  const wrong = await verify(['--expect-sha', 'abcdef1'], { env: { SITE_URL: 'bookcorners' } })
+  assert.is(wrong.exitCode, 2)
+  assert.match(wrong.stderr, /2 problems:.*SITE_URL must be an address.*DOKKU_HOST is not set.*in the environment, or/s)
+})
 command('GitHub Actions: annotation, summary, output', async () => {
   site.set('/health/', json({ status: 'a|b' }))
   const [summary, output] = [join(dir, 'summary'), join(dir, 'output')]

@@ -17,7 +17,7 @@ export const verify = (
   { env = {}, signal }: { env?: Record<string, string>; signal?: NodeJS.Signals } = {},
 ): Promise<VerifyRun> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', TSX, SCRIPT, ...args], {
+    const child = spawn(process.execPath, ['--import', TSX, '--', SCRIPT, ...args], {
       cwd: '/',
       env: { PATH: '/usr/bin:/bin', HOME: '/nonexistent', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
