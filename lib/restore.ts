@@ -11,7 +11,7 @@ import { requireMediaDir } from './media.ts'
 import { createMediaComparison, type MediaPlan } from './media-plan.ts'
 import type { User } from './media-restore.ts'
 import { readState, statePath, writeState } from './state.ts'
-import { clearRestoring, restoringName } from './swap.ts'
+import { clearRestoring, endStraySwap, restoringName } from './swap.ts'
 import { clearTestService, createTestService, importDump, testServiceName } from './test-service.ts'
 
 /** The settings that `restore.ts` uses. */
@@ -148,6 +148,7 @@ export const survey = async ({ settings, borg, database, media }: Restore, archi
 export const clearLeftovers = async (restore: Restore, service: Service): Promise<boolean> => {
   const { context, dokku, settings } = restore
   const begun = (await readState(restore.statePath)).testService === true
+  await endStraySwap(dokku, service, context.log)
   await clearTestService(dokku, settings.DB_SERVICE, begun, context.log)
   await clearRestoring(dokku, service, context.log)
   await noteTestService(restore, true)

@@ -6,15 +6,21 @@ import { bytes, localTimestamp, plural } from './format.ts'
 import type { Log } from './log.ts'
 import { pump } from './pump.ts'
 
+/** PostgreSQL cuts longer names short without a word (NAMEDATALEN - 1). */
+const LONGEST_NAME = 63
+const STAMP_LENGTH = 'YYYYMMDDTHHMMSS'.length
+
+const fitted = (database: string, suffix: string, more = 0): string =>
+  database.slice(0, LONGEST_NAME - suffix.length - more) + suffix
+
 /** The copy that will become production, on production's server. */
-export const restoringName = (database: string): string => `${database}_restoring`
+export const restoringName = (database: string): string => fitted(database, '_restoring')
+
+const keptPrefix = (database: string): string => fitted(database, '_before_', STAMP_LENGTH)
 
 /** `<database>_before_20260228T030000`: what a swap keeps. */
 export const keptName = (database: string, date: Date): string =>
-  `${database}_before_${localTimestamp(date).replace(/[-:]/g, '')}`
-
-/** PostgreSQL cuts longer names short without a word (NAMEDATALEN - 1). */
-const LONGEST_NAME = 63
+  keptPrefix(database) + localTimestamp(date).replace(/[-:]/g, '')
 
 /** A database that a swap kept. */
 export interface Kept {
@@ -28,9 +34,34 @@ export const listKept = async (dokku: Dokku, { name, database }: Service): Promi
     dokku,
     name,
     `SELECT json_build_object('name', datname, 'bytes', pg_database_size(oid)) FROM pg_database
-     WHERE starts_with(datname, ${literal(`${database}_before_`)});`,
+     WHERE starts_with(datname, ${literal(keptPrefix(database))});`,
   )
   return all.sort((a, b) => (a.name < b.name ? 1 : -1))
+}
+
+/** What the session of a swap is called on the server. */
+const SWAP_SESSION = 'book-corners-ops swap'
+
+/**
+ * Ends the swap that a killed run was at: its psql goes on without it for as long as the app is in the way, and must
+ * not rename anything under this run. Nobody else's can be there, since the lock is ours. Returns when it has ended.
+ */
+export const endStraySwap = async (dokku: Dokku, { name }: Service, log: Log): Promise<void> => {
+  const found = await sql(
+    dokku,
+    name,
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ${literal(SWAP_SESSION)};
+     DO $$ BEGIN
+       FOR i IN 1..200 LOOP
+         PERFORM pg_stat_clear_snapshot();
+         IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = ${literal(SWAP_SESSION)}) THEN RETURN; END IF;
+         PERFORM pg_sleep(0.05);
+       END LOOP;
+       RAISE EXCEPTION 'the swap of an earlier run does not end';
+     END $$;`,
+    'postgres',
+  )
+  if (found.trim()) log.info('Ended the swap that an earlier run was at')
 }
 
 /** Removes the copy that an earlier run left half-way, and whatever still writes to it. */
@@ -39,7 +70,7 @@ export const clearRestoring = async (dokku: Dokku, { name, database }: Service, 
   const [found] = await rows<number>(dokku, name, `SELECT 1 FROM pg_database WHERE datname = ${literal(restoring)};`)
   if (!found) return
   log.info(`Removing the database ${restoring} that an earlier run left`)
-  await sql(dokku, name, `DROP DATABASE ${identifier(restoring)} WITH (FORCE);`, 'postgres')
+  await sql(dokku, name, `DROP DATABASE IF EXISTS ${identifier(restoring)} WITH (FORCE);`, 'postgres')
 }
 
 /** A row of pg_database as `to_jsonb` gives it; the columns differ between versions (PostgreSQL 13 to 18). */
@@ -111,12 +142,7 @@ export const copyAside = async (
   )
   if (!properties) throw new Failure(`PostgreSQL does not describe the database ${production.database}.`)
   log.info(`Copying ${proved.database} of ${proved.name} to ${restoring} of ${production.name}; the app goes on`)
-  await sql(
-    lasting,
-    production.name,
-    createDatabaseSql(restoring, properties) + copySettings(production.database, restoring),
-    'postgres',
-  )
+  await sql(lasting, production.name, createDatabaseSql(restoring, properties), 'postgres')
 
   const source = dokku.start(plainDumpArgs(proved))
   const target = dokku.start(connectArgs(production.name))
@@ -161,6 +187,8 @@ export const copyAside = async (
       `The copy differs from the proved database in ${plural(different.length, 'table')}, first ${different[0]?.table}.`,
       'Production was not touched. Try again; if it stays so, keep the log and look: restore --test',
     )
+  // Not before: production may be set to be read only, or to read dates otherwise than pg_dump writes them.
+  await sql(dokku, production.name, copySettings(production.database, restoring), 'postgres')
 }
 
 const ATTEMPTS = 20
@@ -177,13 +205,14 @@ export const swapSql = (database: string, incoming: string, kept: string): strin
     `ALTER DATABASE ${identifier(incoming)} RENAME TO ${identifier(database)} \\;`,
     'COMMIT;',
     'ROLLBACK;',
-    `SELECT NOT EXISTS (SELECT FROM pg_database WHERE datname = ${literal(incoming)}) AS swapped \\gset`,
+    `SELECT EXISTS (SELECT FROM pg_database WHERE datname = ${literal(kept)}) AS swapped \\gset`,
     '\\if :swapped',
     '\\q',
     '\\endif',
     'SELECT pg_sleep(0.1);',
   ].join('\n')
   return [
+    `SET application_name = ${literal(SWAP_SESSION)};`,
     // RENAME itself waits up to five seconds for others to leave: it is better to send them away again.
     "SET statement_timeout = '1500ms';",
     '\\set ON_ERROR_STOP off',
@@ -198,18 +227,24 @@ export const swapSql = (database: string, incoming: string, kept: string): strin
  * Makes `incoming` production; what was production stays under a new name, which is returned.
  * @throws Failure when nothing was renamed
  */
-export const swap = async (dokku: Dokku, { name, database }: Service, incoming: string): Promise<string> => {
-  for (let attempt = 1; ; attempt++) {
-    const kept = keptName(database, new Date())
-    if (kept.length > LONGEST_NAME)
-      throw new Failure(`The name ${kept} would be longer than PostgreSQL's ${LONGEST_NAME} signs.`)
-    try {
-      await sql(dokku, name, swapSql(database, incoming, kept), 'postgres')
-      return kept
-    } catch (error) {
-      // Another swap had this very second's name.
-      if (attempt === 3 || !reason(error).includes(`"${kept}" already exists`)) throw error
-      await sleep(1000)
-    }
+export const swap = async (dokku: Dokku, service: Service, incoming: string): Promise<string> => {
+  const isThere = async (name: string): Promise<boolean> =>
+    (await listKept(dokku, service)).some((kept) => kept.name === name)
+  let kept = keptName(service.database, new Date())
+  // Another swap had this very second's name.
+  while (await isThere(kept)) {
+    await sleep(200)
+    kept = keptName(service.database, new Date())
   }
+  try {
+    await sql(dokku, service.name, swapSql(service.database, incoming, kept), 'postgres')
+  } catch (error) {
+    // When the connection breaks after the transaction, only the news of it is lost.
+    if (!(await isThere(kept).catch(() => false)))
+      throw new Failure(
+        `The databases could not be swapped: ${reason(error)}`,
+        `Production is as it was. Look who is in the way: echo 'SELECT pid, application_name, state, query FROM pg_stat_activity; SELECT gid, database FROM pg_prepared_xacts;' | sudo dokku postgres:connect ${service.name}`,
+      )
+  }
+  return kept
 }

@@ -21,7 +21,7 @@ import {
 import { preview } from '../lib/restore-preview.ts'
 import { describeKept, describeMedia, question, releaseAdvice } from '../lib/restore-words.ts'
 import { requireDatabaseSpace } from '../lib/space.ts'
-import { copyAside, listKept, restoringName, swap } from '../lib/swap.ts'
+import { copyAside, endStraySwap, listKept, restoringName, swap } from '../lib/swap.ts'
 
 const COMMAND: Command = {
   name: 'restore',
@@ -170,6 +170,7 @@ ${describeKept(production.name, all)}`)
 async function undo(restore: Restore): Promise<number> {
   const { context, settings, dokku } = restore
   const production = await dokku.service(settings.DB_SERVICE)
+  await endStraySwap(dokku, production, context.log)
   const kept = await listKept(dokku, production)
   if (kept.length === 0)
     throw new Failure(

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createDatabaseSql, keptName, swapSql } from '../lib/swap.ts'
 import { type Sandbox, seed, startSandbox } from './support/sandbox.ts'
 import { atTerminal as runAtTerminal } from './support/terminal.ts'
 
@@ -13,8 +12,18 @@ let sandbox: Sandbox
 let archive: string
 
 const RESTORE = ['--db-only', '--yes']
-const counts = (): Promise<string> =>
-  sandbox.sql('SELECT (SELECT count(*) FROM libraries_library), (SELECT count(*) FROM libraries_photo);')
+const counts = async (): Promise<string> => {
+  for (;;) {
+    try {
+      return await sandbox.sql(
+        'SELECT (SELECT count(*) FROM libraries_library), (SELECT count(*) FROM libraries_photo);',
+      )
+    } catch (error) {
+      // The swap of a run that was killed may still be sending everybody away.
+      if (!/terminating connection due to administrator command/.test(String(error))) throw error
+    }
+  }
+}
 const databases = async (): Promise<string[]> =>
   (
     await sandbox.sql(
@@ -422,41 +431,5 @@ test('too little room is found before anything begins', async () => {
   assert.match(stderr, /only 102\.40 kB are free/)
   assert.not.match(stderr, /Creating the test service/)
 })
-
-test('the SQL of a swap never renames one database without the other', () => {
-  const text = swapSql('db', 'db_restoring', 'db_before_x')
-  const renames = text.match(/ALTER DATABASE/g)?.length ?? 0
-  assert.is(
-    text.match(
-      /BEGIN \\;\nALTER DATABASE "db" RENAME TO "db_before_x" \\;\nALTER DATABASE "db_restoring" RENAME TO "db" \\;\nCOMMIT;/g,
-    )?.length,
-    renames / 2,
-  )
-  assert.is(keptName('db', new Date(2026, 1, 28, 3, 4, 5)), 'db_before_20260228T030405')
-})
-
-const common = {
-  encodingName: 'UTF8',
-  owner: 'postgres',
-  tablespace: 'pg_default',
-  datcollate: 'C',
-  datctype: 'C',
-  datconnlimit: -1,
-}
-for (const [what, properties, expected] of [
-  ['libc', { ...common, datlocprovider: 'c', daticulocale: null }, /LC_CTYPE 'C' CONNECTION LIMIT -1;$/],
-  ['ICU of 15', { ...common, datlocprovider: 'i', daticulocale: 'de-DE' }, /LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'/],
-  [
-    'ICU of 17 with rules',
-    { ...common, datlocprovider: 'i', datlocale: 'de', daticurules: '&a < g' },
-    /ICU_LOCALE 'de' ICU_RULES '&a < g'/,
-  ],
-  [
-    'builtin of 17',
-    { ...common, datlocprovider: 'b', datlocale: 'C.UTF-8' },
-    /LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'/,
-  ],
-] as const)
-  test(`a copy has the locale of production: ${what}`, () => assert.match(createDatabaseSql('x', properties), expected))
 
 test.run()

@@ -161,12 +161,13 @@ export const startSandbox = async (): Promise<Sandbox> => {
       return stdout.split('\n').filter(Boolean)
     },
     sql: async (sql, name = service) => {
-      const { exitCode, stdout, stderr } = await dokku(
-        ['postgres:connect', name],
-        `\\set QUIET on\n\\pset format unaligned\n\\pset tuples_only on\n${sql}\n`,
-      )
-      if (exitCode !== 0) throw new Error(stderr)
-      return stdout.trim()
+      const input = `\\set QUIET on\n\\pset format unaligned\n\\pset tuples_only on\n${sql}\n`
+      for (;;) {
+        const { exitCode, stdout, stderr } = await dokku(['postgres:connect', name], input)
+        if (exitCode === 0) return stdout.trim()
+        // The moment of a swap: nothing was asked yet.
+        if (!/It seems to have just been dropped or renamed/.test(stderr)) throw new Error(stderr)
+      }
     },
     fault: async (command, snippet) => {
       const path = join(dir, 'faults', command)
