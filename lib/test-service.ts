@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Archive, Borg } from './borg.ts'
 import { extractToStdoutArgs } from './borg-commands.ts'
-import { identifier, literal, rows, sql } from './database.ts'
+import { identifier, LASTING_TABLES, literal, rows, sql } from './database.ts'
 import {
   createServiceArgs,
   type Dokku,
@@ -37,7 +37,7 @@ export const clearTestService = async (dokku: Dokku, service: string, begun: boo
       name,
       `SELECT json_build_object(
       'mark', (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()),
-      'tables', (SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')));`,
+      'tables', (SELECT count(*) FROM pg_tables WHERE ${LASTING_TABLES}));`,
     ).catch((error: unknown) => {
       throw new Failure(
         `The service ${name} exists, but can't be asked whose it is: ${reason(error)}`,
