@@ -1,8 +1,8 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
-import { $ as zx } from 'zx/core'
-import { Failure } from './failure.ts'
+import { quote, $ as zx } from 'zx/core'
+import { Failure, reason } from './failure.ts'
 
 /** Environment variables for one child: it gets these and nothing else. */
 export type Env = Record<string, string>
@@ -82,6 +82,8 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
     const $ = zx({
       env: { ...env, ...options.env },
       shell: '/bin/bash',
+      // Where the environment has no PATH (`env -i`), zx finds no bash when it is loaded, and knows no quoting.
+      quote,
       prefix: 'exec ',
       nothrow: true,
       quiet: true,
@@ -110,8 +112,11 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
       : undefined
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      const { exitCode, signal: by, stdout, stderr } = await running
+      const { exitCode, signal: by, stdout, stderr, cause } = await running
       signal.throwIfAborted()
+      // Bash itself could not be started (no process left, an argument too long): zx gives no exit status or a negative one.
+      if (by === null && (exitCode ?? -1) < 0)
+        return { exitCode: 126, signal: null, stdout, stderr: `${command[0]}: ${reason(cause)}` }
       if (timedOut)
         throw new Failure(`${command[0]} did not answer within ${(options.timeoutMs ?? 0) / 1000} s.`, stderr.trim())
       return { exitCode, signal: by, stdout, stderr }

@@ -29,6 +29,12 @@ test('stdout and stderr are apart, and the exit status is the program’s', asyn
   assert.is((await shell.start(['no-such-program']).ended).exitCode, 127)
 })
 
+test('a program that could not be started at all says why', async () => {
+  const { exitCode, stderr } = await shell.run(['echo', 'x'.repeat(200_000)])
+  assert.is(exitCode, 126)
+  assert.match(stderr, /^echo: .*E2BIG/)
+})
+
 test('a program that reads stdin gets its end, not a hang', async () => {
   assert.is((await shell.run(['cat'])).stdout, '')
   assert.is((await shell.run(['cat'], { input: 'text' })).stdout, 'text')
