@@ -105,11 +105,13 @@ export const create = async (
 }
 
 /** Warns when the dump or the media is less than half of the last run's, and keeps today's sizes for the next. */
-export const compareWithLast = async ({ context, statePath }: Backup, archive: StoredArchive): Promise<State> => {
+export const compareWithLast = async (
+  { context, statePath }: Backup,
+  { dumpMode, dumpBytes, mediaBytes }: StoredArchive & { dumpMode: DumpMode },
+): Promise<State> => {
   const state = await readState(statePath)
-  const { dumpBytes, mediaBytes } = archive
   for (const [what, now, before] of [
-    ['dump', dumpBytes, state.last?.dumpBytes],
+    ['dump', dumpBytes, state.last?.dumpMode === dumpMode ? state.last.dumpBytes : undefined],
     ['media', mediaBytes, state.last?.mediaBytes],
   ] as const) {
     if (before !== undefined && now < before / 2)
@@ -117,7 +119,7 @@ export const compareWithLast = async ({ context, statePath }: Backup, archive: S
         `The ${what} shrank to less than half: ${bytes(before)} last time, ${bytes(now)} now. Is something missing?`,
       )
   }
-  return remember(context, statePath, { ...state, last: { dumpBytes, mediaBytes } })
+  return remember(context, statePath, { ...state, last: { dumpMode, dumpBytes, mediaBytes } })
 }
 
 export interface Pruned {

@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { DumpMode } from './dump.ts'
 import type { Env } from './run.ts'
 
 /** What one run leaves for the next, on this machine. Losing it costs one early `borg check` and one comparison. */
 export interface State {
   /** When `borg check` last passed, ISO. */
   checkedAt?: string
-  /** Sizes of the last archive, in bytes. */
-  last?: { dumpBytes: number; mediaBytes: number }
+  /** Sizes of the last archive, in bytes; those of dumps of different modes say nothing about each other. */
+  last?: { dumpMode: DumpMode; dumpBytes: number; mediaBytes: number }
   /** A restore began to make the test service and has not removed it yet: whatever is under its name is ours. */
   testService?: boolean
 }

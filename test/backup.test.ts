@@ -357,6 +357,23 @@ test('a backup that shrinks to less than half is a warning in the summary and in
   assert.match(monitor.pings.at(-1)?.body ?? '', /The media shrank/)
 })
 
+test('a compressed dump after an uncompressed one has not shrunk', async () => {
+  await sandbox.script('backup.ts')
+  await nextSecond()
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--json'], { env: { DUMP_MODE: 'export' } })
+  assert.is(exitCode, 0, stderr)
+  assert.equal(JSON.parse(stdout).warnings, [])
+})
+
+test('an environment without even a PATH is enough', async () => {
+  const script = fileURLToPath(new URL('../scripts/backup.ts', import.meta.url))
+  const line = `${process.execPath} --import ${import.meta.resolve('tsx')} -- ${script} --json --env-file ${sandbox.envFile}`
+  const bare = ['-i', `HOME=${sandbox.home}`, '/bin/sh', '-c', line]
+  const { exitCode, stdout, stderr } = await sandbox.launch('env', bare).ended
+  assert.is(exitCode, 0, stderr)
+  assert.match(JSON.parse(stdout).archive, NAME)
+})
+
 test('the passphrase is in the environment of Borg alone, and in no argument, log or ping', async () => {
   await breakDump(SLOW_DUMP)
   const run = sandbox.start('backup.ts')
