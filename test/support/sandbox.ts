@@ -175,7 +175,7 @@ export const startSandbox = async (): Promise<Sandbox> => {
       else await writeFile(path, snippet)
     },
     strays: () => {
-      const all = execFileSync('ps', ['-eo', 'pid=,ppid=,args=', '--cols', '300']).toString().split('\n')
+      const all = execFileSync('ps', ['-eo', 'pid=,ppid=,args=', '-ww']).toString().split('\n')
       return all.filter((line) => line.includes(dir) && !/postgres(:| -D)|\/postgres /.test(line))
     },
     stop: async () => {
