@@ -49,7 +49,7 @@ export interface Dokku {
   gitSha(app: string): Promise<string | undefined>
 }
 
-// Without a terminal on stdin Dokku prints no headers; --quiet makes sure.
+// Without --quiet postgres:enter prints a header on stdout, and the dump would begin with it; also without a terminal.
 export const createDokku = (shell: Shell, dokkuCommand: readonly string[]): Dokku => {
   // A sudo that would ask for a password must fail instead: at night nobody answers.
   const [program = 'dokku', ...rest] = dokkuCommand
@@ -85,6 +85,9 @@ export const createDokku = (shell: Shell, dokkuCommand: readonly string[]): Dokk
   }
 }
 
+/** The service exists, but its container is stopped or gone. */
+export class NotRunning extends Failure {}
+
 /** The failure behind a Dokku command that did not end well. */
 export const explainDokku = (output: Output, what: string): Failure => {
   // ps:restart and postgres:create say even their errors on stdout.
@@ -102,6 +105,12 @@ export const explainDokku = (output: Output, what: string): Failure => {
     return new Failure(`Dokku can't be called: ${said}`, 'Check DOKKU_COMMAND; it runs on the Dokku host itself.')
   if (/Postgres service .* does not exist/.test(output.stderr))
     return new Failure(`Dokku: ${said}`, 'Check DB_SERVICE against: sudo dokku postgres:list')
+  const [, service] = /^postgres:\S+ (\S+)/.exec(what) ?? []
+  if (service && /container does not exist|No such container|container (\S+ )?is not running/i.test(output.stderr))
+    return new NotRunning(
+      `The Postgres service ${service} is not running: ${said}`,
+      `Start it: sudo dokku postgres:start ${service}`,
+    )
   return new Failure(`dokku ${what} ${how}${said ? `: ${said}` : ' and said nothing.'}`, next)
 }
 

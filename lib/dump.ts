@@ -1,4 +1,4 @@
-import { type Dokku, dumpArgs, explainDokku, exportArgs, type Service } from './dokku.ts'
+import { type Dokku, dumpArgs, explainDokku, exportArgs, NotRunning, type Service } from './dokku.ts'
 import { Failure } from './failure.ts'
 import { printable } from './format.ts'
 import type { Log } from './log.ts'
@@ -67,9 +67,9 @@ const open = async (dokku: Dokku, service: Service, mode: DumpMode, stallMs: num
     if (head === 'stalled') throw stalled()
     if (head.length === 0 && (await settlesWithin(source.ended, stallMs))) {
       const output = await source.ended
-      // pg_dump's own errors would be the same in an export.
-      if (mode === 'dedup' && output.exitCode && !output.stderr.includes('pg_dump: '))
-        throw new EnterUnusable(explainDokku(output, what).message)
+      const failure = explainDokku(output, what)
+      const sameInExport = output.stderr.includes('pg_dump: ') || failure instanceof NotRunning
+      if (mode === 'dedup' && output.exitCode && !sameInExport) throw new EnterUnusable(failure.message)
     }
     if (head.toString('latin1').startsWith(MAGIC)) return { mode, source, finish }
     if (head.length >= MAGIC.length) {

@@ -1,5 +1,6 @@
 import { type Archive, type Borg, parseList } from './borg.ts'
 import { listArgs } from './borg-commands.ts'
+import { databaseBytes } from './database.ts'
 import type { Dokku } from './dokku.ts'
 import type { EnvFile } from './envfile.ts'
 import { Failure } from './failure.ts'
@@ -95,8 +96,10 @@ export const hoursOld = (archive: Archive, now = new Date()): number =>
 
 export const dokkuCheck = (dokku: Dokku, service: string): Promise<Check> =>
   attempt('Dokku', async () => {
-    const { database } = await dokku.service(service)
-    return pass('Dokku', `may be called; ${service} holds the database ${database}`)
+    const found = await dokku.service(service)
+    // Dokku knows a service that is stopped, too: only its database can tell.
+    const size = await databaseBytes(dokku, found)
+    return pass('Dokku', `may be called; ${service} holds the database ${found.database}, ${bytes(size)}`)
   })
 
 export const mediaCheck = (mediaDir: string): Promise<Check> =>

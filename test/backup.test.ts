@@ -126,6 +126,19 @@ test('a dump that hangs is ended after the stall timeout', async () => {
   assert.equal(sandbox.strays(), [])
 })
 
+test('a service that is stopped is said to be, by the nightly run and by --check', async () => {
+  await sandbox.dokku(['postgres:stop', sandbox.service])
+  const night = await sandbox.script('backup.ts')
+  const { exitCode, stdout } = await sandbox.script('backup.ts', ['--check'])
+  const { stderr } = await sandbox.dokku(['postgres:start', sandbox.service])
+  assert.is(night.exitCode, 1)
+  assert.match(night.stderr, /book-corners-db is not running.*\n.*sudo dokku postgres:start book-corners-db/)
+  assert.not.match(night.stderr, /Falling back/)
+  assert.is(exitCode, 1)
+  assert.match(stdout, /fail {2}Dokku .*book-corners-db is not running.*\n.*→ Start it: sudo dokku postgres:start/)
+  assert.is(stderr, '')
+})
+
 test('without postgres:enter the dump is taken by postgres:export, and the run says so', async () => {
   await sandbox.fault('postgres:enter', 'echo " !     \\`postgres:enter\' is not a dokku command." >&2; exit 1')
   const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--json'])
