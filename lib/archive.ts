@@ -61,7 +61,7 @@ export const storeArchive = async (
       mediaBytes: created.originalBytes - dumpBytes,
     }
   } catch (error) {
-    await Promise.all([target.stop(), dump.source.stop()])
+    await Promise.all([target.stop(), dump.stop()])
     throw error
   }
 }

@@ -38,19 +38,22 @@ export interface Backup {
   settings: Settings<(typeof BACKUP_SETTINGS)[number]>
   borg: Borg
   dokku: Dokku
+  /** Dokku for what an interruption must not cut short. */
+  lasting: Dokku
   keep: Retention
   statePath: string
 }
 
 /** @throws Failure (exit status 2) with everything that is wrong with the settings */
 export const prepareBackup = (context: Context): Backup => {
-  const { environment, envFile, shell } = context
+  const { environment, envFile, shell, cleanup } = context
   const settings = readSettings(BACKUP_SETTINGS, environment, envFile)
   return {
     context,
     settings,
     borg: createBorg(shell, borgEnv(environment, envFile), settings.BORG_REPO, envFile.path),
     dokku: createDokku(shell, settings.DOKKU_COMMAND),
+    lasting: createDokku(cleanup, settings.DOKKU_COMMAND),
     keep: { daily: settings.KEEP_DAILY, weekly: settings.KEEP_WEEKLY, monthly: settings.KEEP_MONTHLY },
     statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
   }
@@ -79,12 +82,12 @@ export const preflight = async ({ settings, borg, dokku }: Backup): Promise<Read
  * @throws Failure; then there is no archive, and no older one was touched
  */
 export const create = async (
-  { context, settings, borg, dokku }: Backup,
+  { context, settings, borg, dokku, lasting }: Backup,
   { service, sha }: Ready,
 ): Promise<StoredArchive & { dumpMode: DumpMode }> => {
   const { log } = context
   const stallMs = settings.DUMP_STALL_SECONDS * 1000
-  const dump = await openDump(dokku, service, settings.DUMP_MODE, stallMs, log)
+  const dump = await openDump(dokku, lasting, service, settings.DUMP_MODE, stallMs, log)
   const comment: ArchiveComment = { sha: sha ?? null, dumpMode: dump.mode, version: VERSION }
   const options = {
     archive: `${settings.ARCHIVE_PREFIX}-${localTimestamp(new Date())}`,

@@ -126,6 +126,29 @@ test('a dump that hangs is ended after the stall timeout', async () => {
   assert.equal(sandbox.strays(), [])
 })
 
+test('a dump that waits for a lock is ended in the container as well', async () => {
+  const lock = 'BEGIN; LOCK TABLE libraries_library IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60);\n'
+  const holder = sandbox.dokku(['postgres:connect', sandbox.service], lock)
+  const others = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pg_dump';"
+  const waits = async (): Promise<boolean> => (await sandbox.sql(`SELECT count(*) ${others}`)) !== '0'
+  while ((await sandbox.sql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock';")) === '0')
+    await sleep(50)
+
+  const stalled = await sandbox.script('backup.ts', [], { env: { DUMP_STALL_SECONDS: '1' } })
+  assert.is(stalled.exitCode, 1)
+  assert.match(stalled.stderr, /no data for 1 s/)
+  assert.not.ok(await waits())
+
+  const run = sandbox.start('backup.ts')
+  for (let i = 0; i < 100 && !(await waits()); i++) await sleep(50)
+  run.child.kill('SIGTERM')
+  assert.is((await run.ended).exitCode, 143)
+  assert.not.ok(await waits())
+
+  await sandbox.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep';")
+  await holder
+})
+
 test('a service that is stopped is said to be, by the nightly run and by --check', async () => {
   await sandbox.dokku(['postgres:stop', sandbox.service])
   const night = await sandbox.script('backup.ts')
