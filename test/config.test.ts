@@ -50,7 +50,7 @@ test('where to mend it: in the environment, in the file, or as another user', ()
   }
   assert.match(hintOf({ KEEP_DAILY: 'x' }, {}), /KEEP_DAILY must be .* \(it is set in the environment\)\./)
   assert.match(hintOf({}, { values: { KEEP_DAILY: 'x' } }), /KEEP_DAILY must be [^(]*\.\nMend them in \/x\/\.env\./)
-  assert.match(hintOf({}, { exists: false }), /Copy \.env\.backup\.example to \/x\/\.env/)
+  assert.match(hintOf({}, { exists: false }), /copy \.env\.backup\.example to \/x\/\.env/)
   assert.match(hintOf({}, { denied: true }), /\/x\/\.env can't be read by this user: run this as its owner/)
 })
 
