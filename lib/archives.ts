@@ -81,7 +81,7 @@ export const chooseArchive = async (
 
 /** A file, folder or link in an archive. */
 export interface Item {
-  /** `-` file, `d` directory, `l` symbolic link, `h` hard link. */
+  /** `-` file, `d` directory, `l` symbolic link, `h` hard link to an earlier file of the archive. */
   type: string
   /** Without a leading `/`. */
   path: string
@@ -102,7 +102,8 @@ export const parseItem = (line: string): Item => {
     0,
   )
   return {
-    type: String(item.type),
+    // Borg 1.2.4 says of a hard link `"type": "-", "mode": "hrw-r--r--", "size": 0`.
+    type: mode.startsWith('h') ? 'h' : String(item.type),
     path: String(item.path),
     sizeBytes: Number(item.size ?? 0),
     mtimeMs: Date.parse(`${String(item.mtime).replace(/(\.\d{3})\d+$/, '$1')}Z`),

@@ -1,5 +1,6 @@
-import { lstat, readdir, readlink, realpath } from 'node:fs/promises'
-import { dirname, join, normalize, relative } from 'node:path'
+import type { Stats } from 'node:fs'
+import { lstat, readdir, readlink } from 'node:fs/promises'
+import { dirname, join, normalize } from 'node:path'
 import type { Item } from './archives.ts'
 
 /** A file of the archive that the disk lacks or has otherwise. */
@@ -20,9 +21,14 @@ export interface MediaPlan {
   same: MediaFile[]
   /** Only on the disk: kept. */
   onDisk: { count: number; bytes: number; first: string[] }
-  /** Links and paths that lead outside MEDIA_DIR, and special files: never restored. */
+  /** Never restored, each with the reason: links and paths that lead outside MEDIA_DIR, special files, what something else is in the way of. */
   refused: string[]
 }
+
+/** The files a plan extracts. */
+export const wanted = (plan: MediaPlan): MediaFile[] => [...plan.missing, ...plan.different]
+
+export const sum = (files: readonly MediaFile[]): number => files.reduce((total, { sizeBytes }) => total + sizeBytes, 0)
 
 /** The working folder of a restore, inside MEDIA_DIR: on the same file system, so that a rename is enough. */
 export const INBOX = '.restoring'
@@ -30,13 +36,17 @@ export const INBOX = '.restoring'
 const SHOWN = 3
 // Borg keeps nanoseconds, its list prints microseconds, JavaScript's dates have milliseconds.
 const SAME_TIME_MS = 2
+// Borg 1.2 stores no time before 1970 or after this one (2^31 - 1 s, less two days): it takes the nearest.
+const LATEST_MS = Date.UTC(2038, 0, 17, 3, 14, 7)
+const storedTime = (mtimeMs: number): number => Math.min(Math.max(mtimeMs, 0), LATEST_MS)
 
 /** Whether the file on the disk is the archive's, by size and time; a hard link's size is not listed, so only its presence counts. */
-const isSame = (
+export const isSame = (
   item: { sizeBytes: number; mtimeMs: number; type: string },
   disk: { size: number; mtimeMs: number },
 ): boolean =>
-  item.type === 'h' || (item.sizeBytes === disk.size && Math.abs(item.mtimeMs - disk.mtimeMs) <= SAME_TIME_MS)
+  item.type === 'h' ||
+  (item.sizeBytes === disk.size && Math.abs(item.mtimeMs - storedTime(disk.mtimeMs)) <= SAME_TIME_MS)
 
 /** Compares an archive's items with the disk. Feed it every item, then ask for the plan. */
 export const createMediaComparison = (mediaDir: string) => {
@@ -51,16 +61,15 @@ export const createMediaComparison = (mediaDir: string) => {
   const add = (item: Item): void => {
     if (!item.path.startsWith(`${prefix}/`)) return
     const path = item.path.slice(prefix.length + 1)
-    if (path.split('/').some((part) => part === '..' || part === '')) refused.push(path)
+    if (path.split('/').some((part) => part === '..' || part === '')) refused.push(`${path}: ${OUTSIDE}`)
     else if (item.type === 'l') links.push({ path, target: item.target })
     else if (item.type === '-' || item.type === 'h') {
       if (path !== INBOX && !path.startsWith(`${INBOX}/`))
         files.push({ path, sizeBytes: item.sizeBytes, mtimeMs: item.mtimeMs, type: item.type })
-    } else if (item.type !== 'd') refused.push(path)
+    } else if (item.type !== 'd') refused.push(`${path}: neither a file nor a link`)
   }
 
   const plan = async (): Promise<MediaPlan> => {
-    const root = await realpath(mediaDir)
     const disk = await scan
     const result: MediaPlan = {
       missing: [],
@@ -69,29 +78,27 @@ export const createMediaComparison = (mediaDir: string) => {
       onDisk: { count: 0, bytes: 0, first: [] },
       refused,
     }
-    const outside = createFolderGuard(root)
+    const blocked = createGuard(mediaDir)
     for (const file of files) {
-      if (await outside(file.path)) {
-        refused.push(file.path)
-        continue
-      }
       const found = disk.get(file.path)
+      const why = await blocked(file.path, found !== undefined)
       disk.delete(file.path)
-      if (!found) result.missing.push(file)
+      if (why) refused.push(`${file.path}: ${why}`)
+      else if (!found) result.missing.push(file)
       else if (isSame(file, found)) result.same.push(file)
       else result.different.push(file)
     }
     for (const { path, target } of links) {
+      const found = disk.get(path)
+      const leadsTo = normalize(join(dirname(path), target)).split('/')[0]
+      const why =
+        target.startsWith('/') || leadsTo === '..' ? `a link to ${target}` : await blocked(path, found !== undefined)
       disk.delete(path)
-      const leadsTo = normalize(join(dirname(path), target))
-      if (target.startsWith('/') || leadsTo.startsWith('..') || (await outside(path)))
-        refused.push(`${path} → ${target}`)
-      else {
-        const link: MediaFile = { path, sizeBytes: 0, mtimeMs: 0, type: 'l' }
-        const found = await readlink(join(mediaDir, path)).catch(() => undefined)
-        if (found === target) result.same.push(link)
-        else result.missing.push(link)
-      }
+      const link: MediaFile = { path, sizeBytes: 0, mtimeMs: 0, type: 'l' }
+      if (why) refused.push(`${path}: ${why}`)
+      else if (!found) result.missing.push(link)
+      else if ((await readlink(join(mediaDir, path)).catch(() => undefined)) === target) result.same.push(link)
+      else result.different.push(link)
     }
     const onDisk = [...disk.entries()].sort(([a], [b]) => (a < b ? -1 : 1))
     result.onDisk = {
@@ -104,17 +111,30 @@ export const createMediaComparison = (mediaDir: string) => {
   return { add, plan }
 }
 
-/** Whether the folder that a path is in leads outside the root, by a link on the disk. Asked once for each folder. */
-const createFolderGuard = (root: string): ((path: string) => Promise<boolean>) => {
-  const known = new Map<string, boolean>()
-  return async (path) => {
-    const folder = dirname(path)
-    const answer = known.get(folder)
-    if (answer !== undefined) return answer
-    const real = await realpath(join(root, folder)).catch(() => join(root, folder))
-    const outside = relative(root, real).split('/')[0] === '..'
-    known.set(folder, outside)
-    return outside
+const OUTSIDE = 'leads outside'
+
+/** Why a path can't be restored because of what the disk has in its place or on the way to it; undefined when it can. */
+const createGuard = (root: string): ((path: string, isFile: boolean) => Promise<string | undefined>) => {
+  const folders = new Map<string, Promise<string | undefined>>()
+  const look = (path: string): Promise<Stats | undefined> => lstat(join(root, path)).catch(() => undefined)
+  const onTheWay = async (folder: string): Promise<string | undefined> => {
+    if (folder === '.') return
+    const above = await folderGuard(dirname(folder))
+    if (above) return above
+    const found = await look(folder)
+    if (found?.isSymbolicLink()) return `${OUTSIDE}, or may: ${folder} is a link on the disk`
+    if (found && !found.isDirectory()) return `${folder} is a file on the disk`
+    return
+  }
+  const folderGuard = (folder: string): Promise<string | undefined> => {
+    const known = folders.get(folder) ?? onTheWay(folder)
+    folders.set(folder, known)
+    return known
+  }
+  return async (path, isFile) => {
+    const why = await folderGuard(dirname(path))
+    if (why || isFile) return why
+    return (await look(path))?.isDirectory() ? 'a folder on the disk' : undefined
   }
 }
 

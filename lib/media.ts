@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { access, lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Failure } from './failure.ts'
+import { INBOX } from './media-plan.ts'
 
 export interface MediaSize {
   files: number
@@ -41,7 +42,7 @@ export const requireMediaDir = async (mediaDir: string): Promise<void> => {
   }
 }
 
-/** Counts what is in the folder, without following links. */
+/** Counts what is in the folder, without following links, and without what a killed restore has left there. */
 export const measureMedia = async (mediaDir: string): Promise<MediaSize> => {
   const size: MediaSize = { files: 0, bytes: 0, unreadable: [] }
   const folders = ['']
@@ -52,7 +53,12 @@ export const measureMedia = async (mediaDir: string): Promise<MediaSize> => {
       size.unreadable.push(here)
       continue
     }
-    folders.push(...entries.filter((entry) => entry.isDirectory()).map((entry) => join(here, entry.name)))
+    folders.push(
+      ...entries
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => join(here, entry.name))
+        .filter((path) => path !== INBOX),
+    )
     const files = entries.filter((entry) => entry.isFile()).map((entry) => join(here, entry.name))
     await Promise.all(
       files.map(async (file) => {

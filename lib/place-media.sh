@@ -8,6 +8,7 @@ set -eu
 staging=$1 uid=$3 gid=$4
 media=$(cd -P -- "$2" && pwd)
 inbox=$media/.restoring
+[ ! -L "$inbox" ] || { echo "refused: $inbox is a link" >&2; exit 1; }
 
 case $staging in
 "$inbox"/*) source=$staging ;;
@@ -18,9 +19,9 @@ case $staging in
   cp -R --preserve=mode,timestamps --no-dereference -- "$staging" "$source"
   ;;
 esac
-owner=$(stat -c %u:%g -- "$source")
-[ "$owner" = "$uid:$gid" ] && [ "$(id -u)" != 0 ] || chown -R -h -- "$uid:$gid" "$source"
-chmod 700 -- "$source"
+chown -R -h -- "$uid:$gid" "$source"
+# Borg gives its folders the archive's modes: one that can't be written would keep its files.
+find "$source" -type d -exec chmod 700 -- {} +
 
 cd -- "$source"
 export media uid gid
@@ -36,9 +37,11 @@ find . -mindepth 1 -type d -exec sh -euc '
   done' sh {} +
 find . \( -type f -o -type l \) -exec sh -euc '
   for file; do
-    parent=$(cd -P -- "$media/$(dirname -- "${file#./}")" && pwd)
+    # A dot, because $(…) drops the newlines that a name may end with.
+    parent=$(cd -P -- "$media/${file%/*}" && pwd && echo .)
+    parent=${parent%??}
     case $parent/ in "$media"/*) ;; *) echo "refused: $file leads outside $media" >&2; exit 1 ;; esac
-    mv -f -T -- "$file" "$parent/$(basename -- "$file")"
+    mv -f -T -- "$file" "$parent/${file##*/}"
   done' sh {} +
 cd /
 rm -rf -- "$source"

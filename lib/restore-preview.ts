@@ -1,7 +1,8 @@
 import { countRows } from './database.ts'
 import { EXIT } from './failure.ts'
 import { bytes, isoLocal, table } from './format.ts'
-import { wanted, whyRoot } from './media-restore.ts'
+import { mediaSpace, whyRoot } from './media-placing.ts'
+import { wanted } from './media-plan.ts'
 import { chooseAndSurvey, type Restore } from './restore.ts'
 import { describeMedia, releaseAdvice } from './restore-words.ts'
 import { databaseSpace } from './space.ts'
@@ -21,6 +22,7 @@ export async function preview(restore: Restore): Promise<number> {
       ? whyRoot(settings.MEDIA_DIR, settings.MEDIA_OWNER, wanted(media), restore.user)
       : undefined,
   ])
+  const mediaRoom = media && (await mediaSpace(settings.MEDIA_DIR, wanted(media), needsRoot !== undefined))
   if (context.flags.has('json')) {
     const brief = (files: readonly { path: string; sizeBytes: number }[]) => ({
       files: files.length,
@@ -50,6 +52,8 @@ export async function preview(restore: Restore): Promise<number> {
               same: media.same.length,
               onlyOnDisk: { files: media.onDisk.count, bytes: media.onDisk.bytes, first: media.onDisk.first },
               refused: media.refused,
+              neededBytes: mediaRoom?.needed ?? null,
+              freeBytes: mediaRoom?.free ?? null,
               needsRoot: needsRoot ?? null,
             }
           : null,
@@ -61,7 +65,7 @@ export async function preview(restore: Restore): Promise<number> {
   if (production && dump && space) {
     lines.push(
       `replace the database ${production.database} of ${production.name} by a dump of ${bytes(dump.sizeBytes)} of ${isoLocal(new Date(dump.mtimeMs))}`,
-      `  needs ${bytes(space.needed)} for two copies, ${space.free === undefined ? 'free is unknown' : `${bytes(space.free)} are free`}${space.free !== undefined && space.free < space.needed ? ': NOT ENOUGH' : ''}`,
+      room(space, ' for two copies'),
       '  production has now',
       ...table(
         [...(tables ?? [])].map(([name, count]) => [`    ${name}`, count.toLocaleString('en')]),
@@ -70,12 +74,18 @@ export async function preview(restore: Restore): Promise<number> {
       ...(advice ? [`  ${advice}`] : []),
     )
   }
-  if (media)
+  if (media && mediaRoom)
     lines.push(
       `change ${settings.MEDIA_DIR}`,
       ...describeMedia(media),
-      needsRoot ? `  rights: takes root: ${needsRoot}` : '  rights: all there',
+      room(mediaRoom),
+      needsRoot
+        ? `  rights: takes root: ${needsRoot} At a terminal sudo asks for your password`
+        : '  rights: all there',
     )
   context.print(lines.join('\n'))
   return EXIT.done
 }
+
+const room = ({ needed, free }: { needed: number; free: number | undefined }, forWhat = ''): string =>
+  `  needs ${bytes(needed)}${forWhat}, ${free === undefined ? 'free is unknown' : `${bytes(free)} are free`}${free !== undefined && free < needed ? ': NOT ENOUGH' : ''}`

@@ -1,6 +1,6 @@
 import { parseComment } from './archives.ts'
 import type { Archive } from './borg.ts'
-import { bytes, isoLocal, plural } from './format.ts'
+import { bytes, isoLocal, plural, printable } from './format.ts'
 import type { MediaPlan } from './media-plan.ts'
 import type { Restore } from './restore.ts'
 import type { Kept } from './swap.ts'
@@ -24,10 +24,14 @@ export const describeMedia = (plan: MediaPlan): string[] => {
     `  ${'same'.padEnd(13)} ${plural(plan.same.length, 'file')}`,
     `  ${'only on disk'.padEnd(13)} ${plural(plan.onDisk.count, 'file')}, ${bytes(plan.onDisk.bytes)}, kept${first(plan.onDisk.first, plan.onDisk.count)}`,
     ...(plan.refused.length > 0
-      ? [`  ${'refused'.padEnd(13)} ${plural(plan.refused.length, 'path')} leading outside${first(plan.refused)}`]
+      ? [`  ${'refused'.padEnd(13)} ${plural(plan.refused.length, 'path')}${first(plan.refused)}`]
       : []),
   ]
 }
+
+/** Names from an archive, one a line; of many the first. */
+export const lines = (names: readonly string[]): string =>
+  [...names.slice(0, 10).map((name) => `  ${printable(name)}`), ...(names.length > 10 ? ['  …'] : [])].join('\n')
 
 const first = (names: readonly string[], count = names.length): string =>
   count === 0

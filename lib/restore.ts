@@ -3,15 +3,16 @@ import { bareName, chooseArchive, eachItem, type Item, isDump, listArchives } fr
 import { type Archive, type Borg, createBorg } from './borg.ts'
 import type { Context } from './cli.ts'
 import { borgEnv, readSettings, type Settings } from './config.ts'
+import { clearRestoring } from './copy.ts'
 import { compareCounts, countRows, sql } from './database.ts'
 import { createDokku, type Dokku, destroyServiceArgs, type Service } from './dokku.ts'
 import { Failure, reason } from './failure.ts'
 import { table } from './format.ts'
 import { requireMediaDir } from './media.ts'
+import type { User } from './media-placing.ts'
 import { createMediaComparison, type MediaPlan } from './media-plan.ts'
-import type { User } from './media-restore.ts'
 import { readState, statePath, writeState } from './state.ts'
-import { clearRestoring, endStraySwap, restoringName } from './swap.ts'
+import { endStraySwap, restoringName } from './swap.ts'
 import { clearTestService, createTestService, importDump, testServiceName } from './test-service.ts'
 
 /** The settings that `restore.ts` uses. */

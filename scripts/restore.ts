@@ -1,12 +1,15 @@
 import { describe, type Item, listArchives, parseComment } from '../lib/archives.ts'
 import type { Archive } from '../lib/borg.ts'
 import { type Command, main } from '../lib/cli.ts'
+import { copyAside } from '../lib/copy.ts'
 import type { Service } from '../lib/dokku.ts'
 import { drill } from '../lib/drill.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
 import { bytes, isoLocal, plural, table } from '../lib/format.ts'
 import { takeLock } from '../lib/lock.ts'
-import { planPlacing, requireSpace, restoreMedia, wanted } from '../lib/media-restore.ts'
+import { planPlacing, requireSpace } from '../lib/media-placing.ts'
+import { wanted } from '../lib/media-plan.ts'
+import { restoreMedia } from '../lib/media-restore.ts'
 import { restartApp } from '../lib/restart.ts'
 import {
   chooseAndSurvey,
@@ -19,9 +22,9 @@ import {
   type Restore,
 } from '../lib/restore.ts'
 import { preview } from '../lib/restore-preview.ts'
-import { describeKept, describeMedia, question, releaseAdvice } from '../lib/restore-words.ts'
+import { describeKept, describeMedia, lines, question, releaseAdvice } from '../lib/restore-words.ts'
 import { requireDatabaseSpace } from '../lib/space.ts'
-import { copyAside, endStraySwap, listKept, restoringName, swap } from '../lib/swap.ts'
+import { endStraySwap, listKept, restoringName, swap } from '../lib/swap.ts'
 
 const COMMAND: Command = {
   name: 'restore',
@@ -104,9 +107,12 @@ async function bringBack(restore: Restore): Promise<number> {
     if (placing.asks) log.info(`Later sudo will ask for your password, to place the files: ${placing.needsRoot}`)
   }
   const agree = (): Promise<void> => ask.confirm(question(restore, archive, files.length), settings.DOKKU_APP)
+  const notRestored = [...(media?.refused ?? [])]
   const placeMedia = async (): Promise<void> => {
     if (!media) return
-    const placed = await restoreMedia(borg, context.shell, archive.name, settings.MEDIA_DIR, media, placing, log)
+    const { MEDIA_DIR } = settings
+    const { placed, failed } = await restoreMedia(borg, context.shell, archive.name, MEDIA_DIR, media, placing, log)
+    notRestored.push(...failed)
     context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${settings.MEDIA_DIR}.`)
   }
   if (dump) {
@@ -119,10 +125,10 @@ async function bringBack(restore: Restore): Promise<number> {
     await agree()
     await placeMedia()
   }
-  if (media && media.refused.length > 0)
+  if (notRestored.length > 0)
     throw new Failure(
-      `Not restored, because they lead outside ${settings.MEDIA_DIR}: ${media.refused.slice(0, 5).join(', ')}`,
-      'Everything else is restored.',
+      `${plural(notRestored.length, 'path')} of ${archive.name} not restored to ${settings.MEDIA_DIR}:\n${lines(notRestored)}`,
+      'Everything else is restored. To get single ones by hand: borg extract, see the README.',
     )
   return EXIT.done
 }

@@ -1,13 +1,16 @@
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { appendFile, chmod, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFile, chmod, link, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseItem } from '../lib/archives.ts'
-import { sudoersWord, whyRoot } from '../lib/media-restore.ts'
+import { sudoersWord, whyRoot } from '../lib/media-placing.ts'
 import { type Sandbox, seed, startSandbox } from './support/sandbox.ts'
+import { atTerminal } from './support/terminal.ts'
 
 const test = suite('restore the media')
 let sandbox: Sandbox
@@ -23,6 +26,11 @@ const NAMES = [
   'photos/$HOME `id` *.jpg',
   'photos/sub folder/deep/#hash.jpg',
   'photos/back\\slash.jpg',
+  'photos/star*[x]?.jpg',
+  'photos/+plus.jpg',
+  'photos/!bang.jpg',
+  'photos/newline at the end\n',
+  'photos/folder with a newline\n/in it.jpg',
 ]
 const MEDIA = ['--media-only', '--yes']
 const at = (path: string): string => join(sandbox.mediaDir, path)
@@ -30,6 +38,17 @@ const content = (path: string): string =>
   createHash('sha256')
     .update(readFileSync(at(path)))
     .digest('hex')
+
+/** Stores the media folder as it is under this day's name, for one test. */
+const store = async (day: string): Promise<string> => {
+  const name = `book-corners-${day}T03:00:00`
+  const { exitCode, stderr } = await sandbox.borg([
+    ...['create', '--timestamp', `${day}T03:00:00`, `::${name}`],
+    sandbox.mediaDir,
+  ])
+  assert.is(exitCode, 0, stderr)
+  return name
+}
 
 test.before(async () => {
   sandbox = await startSandbox()
@@ -61,6 +80,8 @@ test('only what is missing or different comes back; what is only on the disk sta
     [media.missing.files, media.different.files, media.same, media.onlyOnDisk.files],
     [NAMES.length + 3, 1, 27, 1],
   )
+  assert.is(media.neededBytes, media.missing.bytes + media.different.bytes)
+  assert.ok(media.freeBytes > media.neededBytes)
   assert.not.ok(existsSync(at('photos/1.jpg')), 'a preview changes nothing')
 
   const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', MEDIA)
@@ -150,12 +171,11 @@ test('what is left of a killed restore is not stored by the next backup', async 
 })
 
 test('links and paths that lead outside the folder are refused, and everything else is restored', async () => {
-  const name = 'book-corners-2026-01-03T03:00:00'
   await symlink('/etc/passwd', at('photos/absolute'))
   await symlink('../../../secret', at('photos/upwards'))
   await mkdir(at('linked'))
   await writeFile(at('linked/file.jpg'), 'photo')
-  await sandbox.borg(['create', '--timestamp', '2026-01-03T03:00:00', `::${name}`, sandbox.mediaDir])
+  const name = await store('2026-01-03')
   for (const path of ['photos/absolute', 'photos/upwards', 'photos/2.jpg']) await rm(at(path))
   const outside = join(sandbox.dir, 'outside')
   await mkdir(outside)
@@ -164,12 +184,102 @@ test('links and paths that lead outside the folder are refused, and everything e
   const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...MEDIA])
   await sandbox.borg(['delete', `::${name}`])
   assert.is(exitCode, 1)
-  assert.match(stderr, /lead outside/)
+  assert.match(stderr, /leads outside/)
   for (const part of ['photos/absolute', 'photos/upwards', 'linked/file.jpg']) assert.match(stderr, part)
   assert.equal(readdirSync(outside), [])
   assert.not.ok(existsSync(at('photos/absolute')))
   assert.ok(existsSync(at('photos/2.jpg')))
   await rm(at('linked'))
+})
+
+test('hard links, and files older or younger than Borg can say, are restored once and are the same then', async () => {
+  await mkdir(at('odd'))
+  await writeFile(at('odd/one'), 'linked')
+  await link(at('odd/one'), at('odd/two'))
+  for (const [path, year] of [
+    ['odd/old', 1965],
+    ['odd/future', 2150],
+  ] as const) {
+    await writeFile(at(path), 'old')
+    await utimes(at(path), new Date(), new Date(year, 1, 1))
+  }
+  const name = await store('2026-01-05')
+  const untouched = await sandbox.script('restore.ts', [name, ...MEDIA])
+  assert.match(untouched.stdout, 'Restored 0 media files', untouched.stderr)
+  for (const lost of [['odd/two'], ['odd/one'], ['odd/one', 'odd/two'], ['odd']]) {
+    for (const path of lost) await rm(at(path), { recursive: true })
+    const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...MEDIA])
+    assert.is(exitCode, 0, stderr)
+    for (const path of ['odd/one', 'odd/two']) assert.is(readFileSync(at(path), 'utf8'), 'linked', `${lost}`)
+    const again = await sandbox.script('restore.ts', [name, ...MEDIA])
+    assert.match(again.stdout, 'Restored 0 media files')
+  }
+  await sandbox.borg(['delete', `::${name}`])
+  await rm(at('odd'), { recursive: true })
+})
+
+test('what something else is in the way of is named, and everything else is restored', async () => {
+  await mkdir(at('odd/was-folder'), { recursive: true })
+  await mkdir(at('odd/linked/deep'), { recursive: true })
+  for (const path of ['odd/was-file', 'odd/was-folder/photo', 'odd/linked/deep/photo', 'odd/lost'])
+    await writeFile(at(path), 'stored')
+  await writeFile(Buffer.concat([Buffer.from(at('odd/latin')), Buffer.from([0xe9])]), 'not UTF-8')
+  await promisify(execFile)('mkfifo', [at('odd/fifo')])
+  const name = await store('2026-01-06')
+  await rm(at('odd'), { recursive: true })
+  const outside = join(sandbox.dir, 'elsewhere')
+  await mkdir(outside)
+  await mkdir(at('odd/was-file'), { recursive: true })
+  await writeFile(at('odd/was-file/mine'), 'mine')
+  await writeFile(at('odd/was-folder'), 'mine')
+  await symlink(outside, at('odd/linked'))
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', [name, ...MEDIA])
+  assert.is(exitCode, 1)
+  assert.match(stdout, 'Restored 1 media file ')
+  for (const said of [
+    'odd/was-file: a folder on the disk',
+    'odd/was-folder/photo: odd/was-folder is a file on the disk',
+    'odd/linked/deep/photo: leads outside',
+    'odd/fifo: neither a file nor a link',
+    'odd/latin?: Borg did not extract it',
+  ])
+    assert.match(stderr, said)
+  assert.is(readFileSync(at('odd/lost'), 'utf8'), 'stored')
+  assert.is(readFileSync(at('odd/was-file/mine'), 'utf8'), 'mine')
+  assert.is(readFileSync(at('odd/was-folder'), 'utf8'), 'mine')
+  assert.equal(readdirSync(outside), [])
+  await sandbox.borg(['delete', `::${name}`])
+  await rm(at('odd'), { recursive: true })
+})
+
+test('a photo that is uploaded while the operator thinks is kept', async () => {
+  for (const path of ['photos/11.jpg', 'photos/12.jpg']) await rm(at(path))
+  const { status, output } = await atTerminal('restore.ts', [archive, '--media-only'], {
+    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    prompt: /to go on: /,
+    answer: () => {
+      writeFileSync(at('photos/11.jpg'), 'uploaded just now')
+      return 'book-corners\r'
+    },
+  })
+  assert.is(status, 1, output)
+  assert.match(output, 'photos/11.jpg: came to be on the disk meanwhile')
+  assert.is(readFileSync(at('photos/11.jpg'), 'utf8'), 'uploaded just now')
+  assert.ok(existsSync(at('photos/12.jpg')))
+  await sandbox.script('restore.ts', [archive, ...MEDIA])
+})
+
+test('a link in the place of the working folder is refused before anything is written through it', async () => {
+  const outside = join(sandbox.dir, 'tempting')
+  await mkdir(outside)
+  await symlink(outside, at('.restoring'))
+  await rm(at('photos/13.jpg'))
+  const { exitCode, stderr } = await sandbox.script('restore.ts', MEDIA)
+  assert.is(exitCode, 1)
+  assert.match(stderr, /\.restoring.* is a link/)
+  assert.equal(readdirSync(outside), [])
+  await rm(at('.restoring'))
+  await sandbox.script('restore.ts', MEDIA)
 })
 
 test('a folder that is made anew can be looked into like the media folder itself', async () => {

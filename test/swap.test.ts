@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createDatabaseSql, keptName, restoringName, swapSql } from '../lib/swap.ts'
+import { createDatabaseSql } from '../lib/copy.ts'
+import { keptName, restoringName, swapSql } from '../lib/swap.ts'
 import { type Sandbox, seed, startSandbox } from './support/sandbox.ts'
 
 const test = suite('swap')
