@@ -1,5 +1,5 @@
-import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, constants, mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, Tab } from './browser.ts'
 import type { Check, Found } from './check-runner.ts'
@@ -27,7 +27,7 @@ const STYLES = `(() => {
   return { status, sheets: sheets.length, elements: elements.length, changed }
 })()`
 
-// Leaflet's icons (its clusters are icons, too) and vector markers, MapLibre's, OpenLayers' overlays: within the map, with a size, an image loaded.
+// Leaflet's icons (its clusters are icons, too) and vector markers, MapLibre's, OpenLayers' overlays, plain ones: within the map, with a size, an image loaded.
 const MARKERS = `(() => {
   const status = performance.getEntriesByType('navigation')[0]?.responseStatus
   const map = document.getElementById('libraries-map')
@@ -39,7 +39,7 @@ const MARKERS = `(() => {
     return width > 0 && height > 0 && right > frame.left && left < frame.right && bottom > frame.top && top < frame.bottom &&
       visibility === 'visible' && opacity !== '0' && !(element instanceof HTMLImageElement && element.naturalWidth === 0)
   }
-  const markers = [...map.querySelectorAll('.leaflet-marker-icon, path.leaflet-interactive, .maplibregl-marker, .mapboxgl-marker, .ol-overlay-container')]
+  const markers = [...map.querySelectorAll('.leaflet-marker-icon, path.leaflet-interactive, .maplibregl-marker, .mapboxgl-marker, .ol-overlay-container, .marker')]
   return { status, map: true, markers: markers.filter(isDrawn).length, found: markers.length }
 })()`
 
@@ -141,12 +141,29 @@ const look = async <T extends Seen>(
   }
 }
 
-/** @throws Failure (exit status 2) */
+/**
+ * Makes the folder if it is not there, and sees that it can be written.
+ * @throws Failure (exit status 2)
+ */
 export const prepareFolder = async (folder: string): Promise<void> => {
   try {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
+    await access(`${folder}/.`, constants.W_OK)
   } catch (error) {
     throw new Failure(`--screenshots ${folder} can't be used: ${reason(error)}`, '', EXIT.usage)
+  }
+}
+
+// Node's own `recursive` tries for ever where a folder is there but takes none, as /proc (Node 20).
+const makeFolder = async (folder: string): Promise<void> => {
+  try {
+    await mkdir(folder)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(folder) === folder) throw error
+    await makeFolder(dirname(folder))
+    await mkdir(folder)
   }
 }
 

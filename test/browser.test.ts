@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { browserArgs, findBrowser, startBrowser } from '../lib/browser.ts'
-import { browserChecks } from '../lib/browser-checks.ts'
+import { browserChecks, prepareFolder } from '../lib/browser-checks.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
 import { createShell } from '../lib/run.ts'
 import { answer, createAuthority, type Handler, html, json, MAP_BODY, type Site, startSite } from './support/site.ts'
@@ -45,6 +45,21 @@ finding("the browser's own sandbox is given up for root alone, certificates only
   assert.equal([has('--no-sandbox', true, false), has('--no-sandbox', false, false)], [true, false])
   const flag = '--ignore-certificate-errors'
   assert.equal([has(flag, true, true), has(flag, true, false)], [true, false])
+})
+finding('a folder for screenshots is made, or refused at once', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'bc-shots-'))
+  try {
+    for (const folder of ['a/b/c', 'a/b/', '.']) await prepareFolder(join(dir, folder))
+    assert.equal(readdirSync(join(dir, 'a/b')), ['c'])
+    writeFileSync(join(dir, 'file'), '')
+    for (const folder of [join(dir, 'file'), join(dir, 'file/x'), '/dev/null', '/proc/none/x'])
+      await prepareFolder(folder).then(
+        () => assert.unreachable(folder),
+        (error: Failure) => assert.is(error.exitCode, EXIT.usage),
+      )
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
 })
 finding.run()
 
