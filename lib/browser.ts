@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createDevTools, type DevTools } from './devtools.ts'
 import { EXIT, Failure } from './failure.ts'
 import { settlesWithin } from './pump.ts'
-import { shown, Unexpected } from './request.ts'
+import { shown, Unexpected, USER_AGENT } from './request.ts'
 import type { Shell } from './run.ts'
 
 /** An installed Chrome or Chromium, headless, with an empty profile of its own. */
@@ -139,7 +139,13 @@ const openTab = async (devTools: DevTools, url: string): Promise<Tab> => {
     await devTools.send('Target.closeTarget', { targetId }).catch(() => {})
   }
   try {
-    await Promise.all([call('Page.enable'), call('Runtime.enable'), call('Emulation.setDeviceMetricsOverride', VIEW)])
+    const { userAgent } = await devTools.send('Browser.getVersion')
+    await Promise.all([
+      call('Page.enable'),
+      call('Runtime.enable'),
+      call('Emulation.setDeviceMetricsOverride', VIEW),
+      call('Emulation.setUserAgentOverride', { userAgent: `${userAgent} ${USER_AGENT}` }),
+    ])
     const { errorText } = await call('Page.navigate', { url })
     if (errorText) throw new Unexpected(`the browser can't open it: ${shown(String(errorText))}`)
   } catch (error) {

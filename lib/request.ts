@@ -33,7 +33,9 @@ export interface GetOptions {
 
 export const MAX_BYTES = 5_000_000
 const MAX_REDIRECTS = 10
-const HEADERS = { 'user-agent': `book-corners-ops/${VERSION} (+verify)`, 'accept-language': 'en' }
+/** How every request names itself in the site's log. */
+export const USER_AGENT = `book-corners-ops/${VERSION} (+verify)`
+const HEADERS = { 'user-agent': USER_AGENT, 'accept-language': 'en' }
 
 /**
  * Gets an address, following redirects on the same host.

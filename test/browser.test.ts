@@ -99,6 +99,9 @@ run('what a person sees is green, and kept as PNGs', async () => {
   assert.is(exitCode, 0, stdout + stderr)
   assert.match(stdout, /^pass {2}home in a browser .*changes \d+ of \d+ elements/m)
   assert.match(stdout, /^pass {2}map in a browser .*4 markers drawn/m)
+  assert.ok(site.requests.some(({ headers }) => headers['user-agent']?.includes('Chrome')))
+  for (const { headers } of site.requests)
+    assert.match(headers['user-agent'] ?? '', /book-corners-ops\/\d+\.\d+\.\d+ \(\+verify\)$/)
   for (const name of ['home.png', 'map.png']) {
     const png = readFileSync(join(shots, name))
     assert.is(png.toString('latin1', 1, 4), 'PNG')
