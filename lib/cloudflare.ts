@@ -8,7 +8,11 @@ export type CloudflareSettings = Settings<'CLOUDFLARE_ZONE_ID' | 'CLOUDFLARE_API
 
 interface Answer {
   success?: boolean
-  errors?: { code?: number; message?: string }[]
+  errors?: unknown
+}
+interface ApiError {
+  code?: number
+  message?: string
 }
 
 const TRIES = 4
@@ -19,7 +23,7 @@ const LONGEST_WAIT_MS = 60_000
 
 /** Cloudflare's errors as it words them: `10000: Authentication error`. */
 export const apiErrors = (answer: Answer | undefined, status: number): string =>
-  (answer?.errors ?? [])
+  (Array.isArray(answer?.errors) ? (answer.errors as ApiError[]) : [])
     .map(({ code, message }) => printable(`${code ?? '?'}: ${message ?? 'no message'}`))
     .join(', ') || `HTTP ${status} without a reason`
 
@@ -39,11 +43,12 @@ export const purgeCache = async (
   { CLOUDFLARE_ZONE_ID: zone, CLOUDFLARE_API_TOKEN: token, CLOUDFLARE_API_URL: api }: CloudflareSettings,
   log: Log,
   signal: AbortSignal,
-  firstWaitMs = FIRST_WAIT_MS,
+  { firstWaitMs = FIRST_WAIT_MS, timeoutMs = TIMEOUT_MS } = {},
 ): Promise<boolean> => {
   if (!zone || !token) return false
+  const url = `${api}/zones/${zone}/purge_cache`
   for (let attempt = 1; ; attempt++) {
-    const { done, problem, again, retryAfter } = await purgeOnce(`${api}/zones/${zone}/purge_cache`, token, signal)
+    const { done, problem, again, retryAfter } = await purgeOnce(url, token, signal, timeoutMs)
     if (done) return true
     const wait = waitMs(retryAfter, attempt, firstWaitMs)
     if (!again || attempt === TRIES || wait > LONGEST_WAIT_MS)
@@ -63,7 +68,10 @@ interface Attempt {
   retryAfter: string | null
 }
 
-const purgeOnce = async (url: string, token: string, signal: AbortSignal): Promise<Attempt> => {
+const purgeOnce = async (url: string, token: string, signal: AbortSignal, timeoutMs: number): Promise<Attempt> => {
+  // Not AbortSignal.timeout: under AbortSignal.any Node 20 lets it be collected as garbage, and it never fires.
+  const over = new AbortController()
+  const timer = setTimeout(() => over.abort(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs)
   try {
     const response = await fetch(url, {
       method: 'POST',
@@ -71,7 +79,7 @@ const purgeOnce = async (url: string, token: string, signal: AbortSignal): Promi
       body: '{"purge_everything":true}',
       // A redirect would carry the token elsewhere.
       redirect: 'error',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+      signal: AbortSignal.any([signal, over.signal]),
     })
     const answer = (await response.json().catch(() => undefined)) as Answer | undefined
     return {
@@ -84,5 +92,7 @@ const purgeOnce = async (url: string, token: string, signal: AbortSignal): Promi
     signal.throwIfAborted()
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : reason(error)
     return { done: false, problem: cause, again: true, retryAfter: null }
+  } finally {
+    clearTimeout(timer)
   }
 }

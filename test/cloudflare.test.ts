@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { purgeCache, waitMs } from '../lib/cloudflare.ts'
@@ -10,7 +12,10 @@ let api: Cloudflare
 const said: string[] = []
 const log = { info: (text: string) => said.push(text) } as unknown as Log
 const purge = (token: string | undefined = TOKEN, signal = new AbortController().signal): Promise<boolean> =>
-  purgeCache({ CLOUDFLARE_ZONE_ID: 'zone1', CLOUDFLARE_API_TOKEN: token, CLOUDFLARE_API_URL: api.url }, log, signal, 10)
+  purgeCache({ CLOUDFLARE_ZONE_ID: 'zone1', CLOUDFLARE_API_TOKEN: token, CLOUDFLARE_API_URL: api.url }, log, signal, {
+    firstWaitMs: 10,
+    timeoutMs: 1500,
+  })
 const failing = async (): Promise<Failure> => {
   try {
     await purge()
@@ -82,6 +87,18 @@ for (const [what, answer] of [
 test('200 with something else than JSON is a failure', async () => {
   api.answers.push({ status: 200, body: '<html>' })
   assert.match((await failing()).message, /HTTP 200 without a reason/)
+})
+test('errors of another shape are a failure, not a bug', async () => {
+  api.answers.push({ status: 400, body: '{"success":false,"errors":{"code":1}}' })
+  assert.match((await failing()).message, /HTTP 400 without a reason/)
+})
+test('an answer that does not come is waited for so long and tried again, whatever is collected as garbage', async () => {
+  setFlagsFromString('--expose_gc')
+  const collect = setInterval(runInNewContext('gc') as () => void, 200)
+  api.answers.push('hang')
+  assert.is(await purge(), true)
+  clearInterval(collect)
+  assert.match(said.join(), /no answer within 1\.5 s/)
 })
 test('a connection that breaks is tried again', async () => {
   api.answers.push('cut')

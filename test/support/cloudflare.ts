@@ -10,11 +10,11 @@ export interface Answer {
   body?: string
 }
 
-/** Cloudflare's API as far as a purge goes. It answers with `answers` first (`cut` breaks the connection), then with success. */
+/** Cloudflare's API as far as a purge goes. It answers with `answers` first (`cut` breaks the connection, `hang` never answers), then with success. */
 export interface Cloudflare {
   /** For CLOUDFLARE_API_URL. */
   readonly url: string
-  readonly answers: (Answer | 'cut')[]
+  readonly answers: (Answer | 'cut' | 'hang')[]
   readonly requests: { method: string; path: string; authorization: string; body: string }[]
   stop(): Promise<void>
 }
@@ -31,6 +31,7 @@ export const startCloudflare = async (): Promise<Cloudflare> => {
     requests.push({ method, path, authorization: headers.authorization ?? '', body })
     const answer = answers.shift() ?? { status: 200 }
     if (answer === 'cut') return void request.socket.destroy()
+    if (answer === 'hang') return
     const { status, success = status === 200, errors = [], headers: extra = {} } = answer
     response.writeHead(status, { 'content-type': 'application/json', ...extra })
     response.end(
