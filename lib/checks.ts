@@ -1,12 +1,11 @@
 import { type Check, type CheckResult, runCheck } from './check-runner.ts'
-import type { RunningRelease } from './release.ts'
+import type { LiveRelease } from './release.ts'
 import { Unexpected } from './request.ts'
 import { siteChecks } from './site-checks.ts'
 import { SshFailure } from './ssh.ts'
 import { tlsCheck } from './tls.ts'
 
 export type { Check, CheckResult, Verdict } from './check-runner.ts'
-export type { RunningRelease } from './release.ts'
 
 export interface VerifyOptions {
   /** The site's address, without a path. */
@@ -17,7 +16,7 @@ export interface VerifyOptions {
   /** The commit that must run, perhaps abbreviated. */
   expectSha?: string
   /** Asks the server; needed with `expectSha`. */
-  release?: () => Promise<RunningRelease>
+  release?: () => Promise<LiveRelease>
   /** Checks beside the eight, e.g. those in a browser. */
   more?: readonly Check[]
   /** Told of each check's final verdict as it comes. */
@@ -61,7 +60,7 @@ const releaseCheck = (expectSha: string | undefined, ask: VerifyOptions['release
   ...(expectSha === undefined ? { skip: 'not asked for: give --expect-sha' } : {}),
   run: async () => {
     if (!ask) throw new Error('expectSha needs release')
-    const { sha, processes, running } = await ask().catch((error: unknown) => {
+    const { sha, revision, processes, running } = await ask().catch((error: unknown) => {
       // A key that is not accepted now will not be accepted in a minute.
       const final = error instanceof SshFailure && (error.trouble === 'host-key' || error.trouble === 'login')
       throw final ? new Unexpected(error.message, true) : error
@@ -70,6 +69,11 @@ const releaseCheck = (expectSha: string | undefined, ask: VerifyOptions['release
     const seen = `runs ${sha.slice(0, 12)}, ${processes}`
     if (!sha.toLowerCase().startsWith((expectSha ?? '').toLowerCase()))
       throw new Unexpected(`${seen}; expected ${expectSha?.slice(0, 12)}`)
+    // A commit that was taken and not started, or a container that was restarted after a failed deploy.
+    if (revision !== undefined && revision !== sha)
+      throw new Unexpected(
+        `Dokku deployed ${sha.slice(0, 12)}, but its container says it runs ${revision.slice(0, 12)}`,
+      )
     if (!running) throw new Unexpected(seen)
     return { verdict: 'pass', seen }
   },

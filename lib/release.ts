@@ -45,12 +45,12 @@ export const parseSha = (stdout: string): string | undefined => /^[0-9a-f]{40}$/
  * @throws SshFailure when the host can't be asked
  * @throws Failure when the app does not exist
  */
-export const runningRelease = async (remote: Remote, app: string, timeoutMs = 60_000): Promise<RunningRelease> => {
-  const release = await reportedRelease(remote, app, timeoutMs)
-  return { ...release, sha: release.sha ?? (await containerRevision(remote, app, timeoutMs)) }
+export const runningRelease = async (remote: Remote, app: string): Promise<RunningRelease> => {
+  const release = await reportedRelease(remote, app)
+  return { ...release, sha: release.sha ?? (await containerRevision(remote, app)) }
 }
 
-const reportedRelease = async (remote: Remote, app: string, timeoutMs: number): Promise<RunningRelease> => {
+const reportedRelease = async (remote: Remote, app: string, timeoutMs = 60_000): Promise<RunningRelease> => {
   const sha = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs })
   if (sha.exitCode !== 0) throw explainRemote(sha, 'git:report', app)
   const ps = await remote.dokku(['ps:report', app, '--format', 'json'], { timeoutMs })
@@ -65,9 +65,9 @@ export interface LiveRelease extends RunningRelease {
 }
 
 /** @throws SshFailure, Failure as `runningRelease` does */
-export const liveRelease = async (remote: Remote, app: string): Promise<LiveRelease> => {
-  const release = await reportedRelease(remote, app, 60_000)
-  const revision = await containerRevision(remote, app)
+export const liveRelease = async (remote: Remote, app: string, timeoutMs = 60_000): Promise<LiveRelease> => {
+  const release = await reportedRelease(remote, app, timeoutMs)
+  const revision = await containerRevision(remote, app, timeoutMs)
   return { ...release, sha: release.sha ?? revision, revision }
 }
 

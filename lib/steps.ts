@@ -91,9 +91,10 @@ export const verifyStep = async (
     timeoutMs: VERIFY_TIMEOUT_MS,
     signal: shell.signal,
     expectSha: sha,
+    // What was just pushed needs one witness: HEAD need not be the deploy branch, and not every container knows its revision.
     release: async () => {
       const live = await liveRelease(remote, app)
-      return live.revision === sha ? { ...live, sha } : live
+      return { ...live, sha: live.revision === sha ? sha : live.sha, revision: undefined }
     },
     onResult: (result) => log.info(resultLine(result, log.isTerminal)),
   })

@@ -1,19 +1,12 @@
 import { type Browser, findBrowser, startBrowser } from '../lib/browser.ts'
 import { browserChecks, prepareFolder } from '../lib/browser-checks.ts'
-import {
-  type CheckResult,
-  checksFor,
-  isGreen,
-  type RunningRelease,
-  type VerifyOptions,
-  verifySite,
-} from '../lib/checks.ts'
+import { type CheckResult, checksFor, isGreen, type VerifyOptions, verifySite } from '../lib/checks.ts'
 import { type Command, type Context, main } from '../lib/cli.ts'
 import { checkSettings, readSettings, type Settings } from '../lib/config.ts'
 import { EXIT, Failure } from '../lib/failure.ts'
 import { isoLocal } from '../lib/format.ts'
 import { tellActions } from '../lib/github-actions.ts'
-import { runningRelease } from '../lib/release.ts'
+import { type LiveRelease, liveRelease } from '../lib/release.ts'
 import { createShell } from '../lib/run.ts'
 import { connectRemote } from '../lib/ssh.ts'
 import { parseSeconds, parseSha, parseSite } from '../lib/verify-arguments.ts'
@@ -130,10 +123,10 @@ async function connect(
   timeoutMs: number,
   over: AbortSignal,
   closing: Closing,
-): Promise<() => Promise<RunningRelease>> {
+): Promise<() => Promise<LiveRelease>> {
   const remote = await connectRemote(createShell(shell.env, AbortSignal.any([shell.signal, over])), settings)
   closing.push(() => remote.close())
-  return () => runningRelease(remote, settings.DOKKU_APP, timeoutMs)
+  return () => liveRelease(remote, settings.DOKKU_APP, timeoutMs)
 }
 
 async function openBrowser({ shell, environment, values }: Context, closing: Closing): Promise<Browser> {

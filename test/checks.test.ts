@@ -611,7 +611,7 @@ whole.before(async () => {
 whole.after.each(() => site.mend())
 whole.after(() => site.stop())
 const options = { timeoutMs: 2000, signal: never }
-const release = { sha: SHA, processes: 'web.1 running', running: true }
+const release = { sha: SHA, revision: undefined, processes: 'web.1 running', running: true }
 
 whole('a healthy site is green, with each check once and in order', async () => {
   const told: string[] = []

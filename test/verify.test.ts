@@ -312,6 +312,7 @@ echo "$*" >> ${bin}/log
 case "$*" in
   *"-O exit"*) ;;
   *git:report*) echo ${SHA} ;;
+  *printenv*) cat ${bin}/revision ;;
   *ps:report*) echo '{"deployed":"true","running":"'$(cat ${bin}/running)'","status-web.1":"running (CID: 0123456789a)"}' ;;
 esac
 `
@@ -328,6 +329,13 @@ esac
     const other = await verify(['--url', server.url, '--expect-sha', 'fffffff', '--timeout', '1'], options)
     assert.is(other.exitCode, 1)
     assert.match(other.stdout, /^fail {2}release .*runs 0123456789ab.*; expected fffffff/m)
+    writeFileSync(join(bin, 'revision'), `${'b'.repeat(40)}\n`)
+    const skipped = await verify(['--url', server.url, '--expect-sha', SHA, '--timeout', '1'], options)
+    assert.is(skipped.exitCode, 1)
+    assert.match(
+      skipped.stdout,
+      /^fail {2}release .*deployed 0123456789ab, but its container says it runs bbbbbbbbbbbb/m,
+    )
     writeFileSync(join(bin, 'running'), 'false')
     const down = await verify(['--url', server.url, '--expect-sha', SHA, '--timeout', '1'], options)
     assert.is(down.exitCode, 1)
