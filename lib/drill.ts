@@ -1,12 +1,15 @@
+import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
+import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { listArchives } from './archives.ts'
 import type { Archive } from './borg.ts'
 import { extractToStdoutArgs } from './borg-commands.ts'
 import { VERSION } from './cli.ts'
 import { EXIT, Failure, reason } from './failure.ts'
-import { age, duration, plural } from './format.ts'
-import type { MediaFile } from './media-plan.ts'
+import { age, duration, plural, printable } from './format.ts'
+import { isSame, type MediaFile } from './media-plan.ts'
 import { createMonitor } from './ping.ts'
 import { hoursOld, STALE_HOURS } from './preflight.ts'
 import { clearLeftovers, discardTest, prove, type Restore, survey } from './restore.ts'
@@ -97,28 +100,58 @@ const compareSample = async (
     ),
   )
   source.stdin.end()
-  let rest = Buffer.alloc(0)
-  const chunks = source.stdout[Symbol.asyncIterator]()
+  let compared = 0
   try {
-    for (const { path } of sample) {
-      for await (const disk of createReadStream(join(settings.MEDIA_DIR, path)) as AsyncIterable<Buffer>) {
-        while (rest.length < disk.length) {
-          const { done, value } = await chunks.next()
-          if (done) break
-          rest = Buffer.concat([rest, value])
-        }
-        if (!rest.subarray(0, disk.length).equals(disk))
-          throw new Failure(
-            `${path} is not on the disk as ${archive.name} has it, although size and time are the same.`,
-            'One of the two is damaged. Look: borg check --verify-data, and the disk: dmesg',
-          )
-        rest = rest.subarray(disk.length)
-      }
+    const take = createTaker(source.stdout)
+    for (const file of sample) {
+      const stored = createHash('sha256')
+      await take(file.sizeBytes, (chunk) => stored.update(chunk))
+      const path = join(settings.MEDIA_DIR, file.path)
+      const disk = await hashOf(path)
+      // Replaced or deleted since it was listed: nothing to compare.
+      const now = await lstat(path).catch(() => undefined)
+      if (!now || !isSame(file, now)) continue
+      if (disk !== stored.digest('hex'))
+        throw new Failure(
+          `${printable(file.path)} is not on the disk as ${archive.name} has it, although size and time are the same.`,
+          'One of the two is damaged. Look: borg check --verify-data, and the disk: dmesg',
+        )
+      compared++
     }
     await source.result()
   } catch (error) {
     await source.stop()
     throw error
   }
-  return sample.length
+  return compared
+}
+
+/** Takes so many bytes off a stream, or what is left of it. */
+const createTaker = (stream: Readable): ((length: number, onChunk: (chunk: Buffer) => void) => Promise<void>) => {
+  const chunks: AsyncIterator<Buffer> = stream[Symbol.asyncIterator]()
+  let rest: Buffer = Buffer.alloc(0)
+  return async (length, onChunk) => {
+    for (let left = length; left > 0; ) {
+      if (rest.length === 0) {
+        const { done, value } = await chunks.next()
+        if (done) return
+        rest = value
+      }
+      const chunk = rest.subarray(0, left)
+      onChunk(chunk)
+      left -= chunk.length
+      rest = rest.subarray(chunk.length)
+    }
+  }
+}
+
+/** SHA-256 of a file; undefined when it can't be read. */
+const hashOf = async (path: string): Promise<string | undefined> => {
+  const hash = createHash('sha256')
+  try {
+    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) hash.update(chunk)
+  } catch {
+    return
+  }
+  return hash.digest('hex')
 }

@@ -1,5 +1,5 @@
 import { appendFileSync, statSync, utimesSync } from 'node:fs'
-import { rename, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -50,6 +50,20 @@ test('a photo that has rotted on the disk is named', async () => {
   assert.equal(paths(), ['/start', '/fail'])
   assert.is(await services(), 'book-corners-db')
   appendFileSync(photo, 'changed since, which is no fault')
+})
+
+test('photos that were deleted or replaced since they were listed are nothing to compare', async () => {
+  const photos = join(sandbox.mediaDir, 'photos')
+  await sandbox.fault(
+    'postgres:import',
+    `mv "${photos}" "${photos}.away"; mkdir "${photos}"; printf replaced | tee "${photos}"/2.jpg > "${photos}"/3.jpg`,
+  )
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--drill', '--json'])
+  await sandbox.fault('postgres:import')
+  await rm(photos, { recursive: true })
+  await rename(`${photos}.away`, photos)
+  assert.is(exitCode, 0, stderr)
+  assert.is(JSON.parse(stdout).mediaCompared, 0)
 })
 
 test('a table that has rows in production and none in the archive fails the drill', async () => {
