@@ -37,13 +37,15 @@ export const describe = (archive: Archive): string[] => {
   ]
 }
 
+const FIRST = 'Make the first one: backup'
+
 /** The name in `ARCHIVE` or, as Borg writes it, `REPOSITORY::ARCHIVE`. */
 export const bareName = (argument: string): string => argument.replace(/^.*::/, '')
 
 /**
  * The archive that was named; else, at a terminal, the one that is picked; else the latest.
  * @param latestWithoutAsking whether the latest may be taken where nobody can be asked
- * @throws Failure when there is none, with the nearest names for a mistyped one
+ * @throws Failure when there is none, with the nearest names for a mistyped one, or the newest
  */
 export const chooseArchive = async (
   { argument, interactive, ask, flags }: Context,
@@ -57,14 +59,17 @@ export const chooseArchive = async (
     const found = archives.find(({ name }) => name === wanted)
     if (found) return found
     const near = nearest(wanted, names, 3)
+    if (names.length === 0) throw new Failure(`There is no archive ${wanted}, nor any other yet.`, FIRST)
     throw new Failure(
       `There is no archive ${wanted}.`,
-      near.length > 0
-        ? `Did you mean one of these?\n${near.map((name) => `  ${name}`).join('\n')}`
-        : 'See them all: restore --list',
+      [
+        near.length > 0 ? 'Did you mean one of these?' : 'The newest are:',
+        ...(near.length > 0 ? near : names.slice(0, 3)).map((name) => `  ${name}`),
+        'See them all: restore --list',
+      ].join('\n'),
     )
   }
-  if (!latest) throw new Failure('There is no archive yet.', 'Make the first one: backup')
+  if (!latest) throw new Failure('There is no archive yet.', FIRST)
   if (latestWithoutAsking || flags.has('yes')) return latest
   if (!interactive)
     throw new Failure(

@@ -111,6 +111,12 @@ export const explainDokku = (output: Output, what: string): Failure => {
       `The Postgres service ${service} is not running: ${said}`,
       `Start it: sudo dokku postgres:start ${service}`,
     )
+  const [, lost] = /FATAL: +database "([^"]+)" does not exist(?!\s+DETAIL)/.exec(output.stderr) ?? []
+  if (lost)
+    return new Failure(
+      `Dokku: ${said}`,
+      `If it was dropped, make an empty one, and restore into that: sudo dokku postgres:enter ${what.split(' ')[1]} createdb -U postgres -E utf8 ${lost}`,
+    )
   return new Failure(`dokku ${what} ${how}${said ? `: ${said}` : ' and said nothing.'}`, next)
 }
 

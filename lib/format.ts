@@ -11,6 +11,13 @@ export const bytes = (count: number): string => {
   return `${sign}${unit === 0 ? value : value.toFixed(2)} ${units[unit]}`
 }
 
+/** `[########------------]  42 %`: how far something is. */
+export const bar = (done: number, total: number): string => {
+  const part = total > 0 ? Math.min(done / total, 1) : 1
+  const full = Math.floor(part * 20)
+  return `[${'#'.repeat(full)}${'-'.repeat(20 - full)}] ${String(Math.floor(part * 100)).padStart(3)} %`
+}
+
 /** `850 ms`, `12 s`, `3 min 5 s`, `2 h 10 min`. */
 export const duration = (ms: number): string => {
   if (ms < 1000) return `${Math.round(ms)} ms`

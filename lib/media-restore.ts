@@ -4,7 +4,7 @@ import type { Borg } from './borg.ts'
 import { extractArgs } from './borg-commands.ts'
 import { tail } from './dokku.ts'
 import { Failure } from './failure.ts'
-import { bytes, plural } from './format.ts'
+import { bar, bytes, plural } from './format.ts'
 import type { Log } from './log.ts'
 import type { Placing } from './media-placing.ts'
 import { alreadyStaged, filesOf, INBOX, isSame, type MediaFile, type MediaPlan, sum, wanted } from './media-plan.ts'
@@ -116,7 +116,13 @@ const extract = async (
       cwd: staging,
       // After our death it would go on writing where the next run works.
       guarded: true,
-      onProgress: () => log.status(`Extracting: ${plural(++count, 'item')} of ${files.length}`),
+      onProgress: () => {
+        // It lists folders, too.
+        count = Math.min(count + 1, files.length)
+        log.status(
+          `Extracting ${bar(count, files.length)}  ${count.toLocaleString('en')} of ${plural(files.length, 'file')}`,
+        )
+      },
     })
     child.stdin.end()
     child.stdout.resume()

@@ -8,7 +8,7 @@ import type { Child } from './run.ts'
  *
  * @param names what the two are called in a sentence, e.g. `the dump` and `Borg`
  * @param stallMs no byte moves for this long: the transfer has stalled
- * @param onBytes told the count so far as the bytes pass
+ * @param onBytes told the count so far, ten times a second: a terminal far away would hold up the bytes
  * @returns the number of bytes carried, when the source's output has ended
  * @throws Failure on a stall
  */
@@ -20,6 +20,7 @@ export const pump = async (
   onBytes: (count: number) => void = () => {},
 ): Promise<number> => {
   let count = 0
+  let toldMs = 0
   let idle = `${names[0]} gave`
   const stalled = new AbortController()
   const watch = setTimeout(() => {
@@ -31,7 +32,10 @@ export const pump = async (
     for await (const chunk of source.stdout as AsyncIterable<Buffer>) {
       watch.refresh()
       count += chunk.length
-      onBytes(count)
+      if (performance.now() - toldMs >= 100) {
+        toldMs = performance.now()
+        onBytes(count)
+      }
       if (target.stdin.write(chunk)) continue
       idle = `${names[1]} took`
       await Promise.race([once(target.stdin, 'drain', { signal: stalled.signal }), targetEnded])

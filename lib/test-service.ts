@@ -12,7 +12,7 @@ import {
   type Service,
 } from './dokku.ts'
 import { Failure, reason } from './failure.ts'
-import { bytes } from './format.ts'
+import { bar, bytes } from './format.ts'
 import type { Log } from './log.ts'
 import { peek, pump, settlesWithin } from './pump.ts'
 
@@ -24,32 +24,31 @@ const MARK = 'book-corners-ops: disposable, made to prove a restore'
 
 /**
  * Removes the test service that an earlier run left.
- * @param begun whether a run of ours began to make one and was cut short: then it may be unfinished
+ * @param begun whether a run of ours began to make one and was cut short: then it may be unfinished, and not answer
  * @throws Failure when it holds tables and no run of ours made it, or can't be asked
  */
 export const clearTestService = async (dokku: Dokku, service: string, begun: boolean, log: Log): Promise<void> => {
   const name = testServiceName(service)
   if (!(await dokku.exists(name))) return
   const destroy = `If nobody needs it: sudo dokku postgres:destroy ${name} --force`
-  if (!begun) {
-    const [found] = await rows<{ mark: string | null; tables: number }>(
-      dokku,
-      name,
-      `SELECT json_build_object(
+  const [found] = await rows<{ mark: string | null; tables: number }>(
+    dokku,
+    name,
+    `SELECT json_build_object(
       'mark', (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()),
       'tables', (SELECT count(*) FROM pg_tables WHERE ${LASTING_TABLES}));`,
-    ).catch((error: unknown) => {
-      throw new Failure(
-        `The service ${name} exists, but can't be asked whose it is: ${reason(error)}`,
-        `Start it: sudo dokku postgres:start ${name}. ${destroy}`,
-      )
-    })
-    if (found && found.mark !== MARK && found.tables > 0)
-      throw new Failure(
-        `The service ${name} exists, holds ${found.tables} tables, and was not made by these scripts.`,
-        destroy,
-      )
-  }
+  ).catch((error: unknown) => {
+    if (begun) return []
+    throw new Failure(
+      `The service ${name} exists, but can't be asked whose it is: ${reason(error)}`,
+      `Start it: sudo dokku postgres:start ${name}. ${destroy}`,
+    )
+  })
+  if (found && found.mark !== MARK && found.tables > 0)
+    throw new Failure(
+      `The service ${name} exists, holds ${found.tables} tables, and was not made by these scripts.`,
+      destroy,
+    )
   log.info(`Removing the test service ${name} that an earlier run left`)
   // Dokku may still be making it: what it is at can't be removed yet.
   for (let attempt = 1; begun && attempt < MOST_ATTEMPTS; attempt++) {
@@ -140,9 +139,7 @@ export const importDump = async (
   try {
     const feed = async (): Promise<void> => {
       await pump(source, target, ['Borg', 'the import'], stallMs, (count) => {
-        log.status(
-          `Importing: ${Math.floor((count / Math.max(sizeBytes, 1)) * 100)} %, ${bytes(count)} of ${bytes(sizeBytes)}`,
-        )
+        log.status(`Importing ${bar(count, sizeBytes)}  ${bytes(count)} of ${bytes(sizeBytes)}`)
       })
       // pg_restore has ended: `imported` says how.
       if (target.stdin.destroyed) return void (await source.stop())

@@ -4,7 +4,7 @@ import { type Command, main } from '../lib/cli.ts'
 import { copyAside } from '../lib/copy.ts'
 import type { Service } from '../lib/dokku.ts'
 import { drill } from '../lib/drill.ts'
-import { EXIT, Failure } from '../lib/failure.ts'
+import { EXIT, Failure, reason } from '../lib/failure.ts'
 import { bytes, isoLocal, plural, table } from '../lib/format.ts'
 import { takeLock } from '../lib/lock.ts'
 import { planPlacing, requireSpace } from '../lib/media-placing.ts'
@@ -165,11 +165,15 @@ async function replaceDatabase(
 
 /** What follows a swap. From there on an interruption no longer stops anything. */
 async function finishSwap(restore: Restore, production: Service, kept: string, done: string): Promise<void> {
-  const all = await listKept(restore.lasting, production)
-  restore.context.print(`${done}
-The database before is kept as ${kept}. To go back to it: restore --undo
-Kept databases:
-${describeKept(production.name, all)}`)
+  const { context, lasting } = restore
+  context.print(`${done}
+The database before is kept as ${kept}. To go back to it: restore --undo`)
+  try {
+    context.print(`Kept databases:\n${describeKept(production.name, await listKept(lasting, production))}`)
+  } catch (error) {
+    // The app comes first.
+    context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
+  }
   await restartApp(restore)
 }
 

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { age, bytes, duration, isoLocal, nearest, plural, printable, table } from '../lib/format.ts'
+import { age, bar, bytes, duration, isoLocal, nearest, plural, printable, table } from '../lib/format.ts'
 
 const test = suite('format')
 
@@ -13,6 +13,14 @@ for (const [count, text] of [
   [3.2e12, '3.20 TB'],
 ] as const)
   test(`bytes: ${text}`, () => assert.is(bytes(count), text))
+
+for (const [done, total, text] of [
+  [0, 10, '[--------------------]   0 %'],
+  [42, 100, '[########------------]  42 %'],
+  [11, 10, '[####################] 100 %'],
+  [0, 0, '[####################] 100 %'],
+] as const)
+  test(`bar: ${done} of ${total}`, () => assert.is(bar(done, total), text))
 
 for (const [ms, text] of [
   [850, '850 ms'],

@@ -144,6 +144,8 @@ test('an unknown archive is answered with the nearest names', async () => {
   assert.is(exitCode, 1)
   assert.match(stderr, /There is no archive/)
   assert.match(stderr, new RegExp(`Did you mean[\\s\\S]*${archive}`))
+  const unlike = await sandbox.script('restore.ts', ['nope', ...RESTORE])
+  assert.match(unlike.stderr, new RegExp(`There is no archive nope[\\s\\S]*newest[\\s\\S]*${archive}`))
 })
 
 test('an archive that was renamed to be kept restores by its name', async () => {
@@ -325,6 +327,33 @@ test('a service that somebody keeps under the name of the test service is not re
   assert.match(stderr, /was not made by these scripts/)
   assert.is(await sandbox.sql('SELECT count(*) FROM precious;', 'book-corners-db-test'), '0')
   await sandbox.dokku(['postgres:destroy', 'book-corners-db-test', '--force'])
+})
+
+test('nor is it when a run was killed before it had made its own', async () => {
+  await sandbox.fault('postgres:create', 'sleep 1; exit 1')
+  const run = sandbox.start('restore.ts', RESTORE)
+  await run.prints(/Creating the test service/)
+  run.child.kill('SIGKILL')
+  await run.ended
+  await sandbox.fault('postgres:create')
+  await sandbox.dokku(['postgres:create', 'book-corners-db-test'])
+  await sandbox.sql('CREATE TABLE precious (id int);', 'book-corners-db-test')
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE)
+  assert.is(exitCode, 1)
+  assert.match(stderr, /was not made by these scripts/)
+  await sandbox.dokku(['postgres:destroy', 'book-corners-db-test', '--force'])
+})
+
+test('a production database that was dropped: how to make an empty one is said, and into that it restores', async () => {
+  await sandbox.sql(`\\c postgres\nDROP DATABASE book_corners_db WITH (FORCE);`)
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE)
+  assert.is(exitCode, 1)
+  const [, command = ''] = /sudo dokku (postgres:enter .*)$/m.exec(stderr) ?? []
+  const made = await sandbox.dokku(command.split(' '))
+  assert.is(made.exitCode, 0, command)
+  const again = await sandbox.script('restore.ts', RESTORE)
+  assert.is(again.exitCode, 0, again.stderr)
+  assert.is(await counts(), OLD)
 })
 
 test('a service of that name that cannot be asked whose it is is not removed', async () => {
