@@ -205,6 +205,7 @@ test("the deploy job's commands deploy, on the sandbox", async () => {
     cancelled.child.kill('SIGINT')
     const output = await cancelled.ended
     await server.go()
+    await server.reset()
     assert.is(output.exitCode, 130, output.stderr)
     assert.match(output.stderr, /The server runs [0-9a-f]{8}, the old release/)
     // What a failed verification prints goes to the run's annotations, and says less than the log.
