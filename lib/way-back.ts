@@ -108,7 +108,9 @@ export const tellNewestBackup = async (remote: Remote, opsDir: string): Promise<
     remote.signal.throwIfAborted()
     return `unknown: ${reason(error)}`
   })
-  return newest.startsWith('unknown') ? `${newest}. Look on the server: ${dirname(opsDir)}/restore --list` : newest
+  return /^(unknown|fail)\b/.test(newest)
+    ? `${newest.replace(/\.$/, '')}. Look on the server: ${dirname(opsDir)}/restore --list`
+    : newest
 }
 
 /** An older release may lack what a new one must have, and did run: here it is a warning. */

@@ -234,7 +234,10 @@ test('a deploy that was cut off after the switch: what runs is asked, not what t
   const further = await rollback('--to', good)
   at.ends(further, 1)
   assert.match(further.stderr, /0002_city\.py \(added\)/)
-  assert.match(further.stderr, `Newest backup: unknown. Look on the server: ${server.home}/restore --list`)
+  assert.match(
+    further.stderr,
+    /Newest backup: fail: BORG_REPO is not set\..*[^.]\. Look on the server: \S+\/home\/deploy\/restore --list/,
+  )
   assert.is(server.running(), cut)
 })
 
