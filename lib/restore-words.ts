@@ -10,8 +10,9 @@ export const releaseAdvice = async ({ dokku, settings }: Restore, archive: Archi
   const { sha } = parseComment(archive.comment)
   const deployed = await dokku.gitSha(settings.DOKKU_APP)
   if (sha && deployed && sha === deployed) return
-  const was = sha ? `release ${sha.slice(0, 10)}` : 'an unknown release'
-  return `${archive.name} was taken at ${was}, deployed is ${deployed?.slice(0, 10) ?? 'an unknown one'}. If the schema differs, type after the restore: sudo dokku run ${settings.DOKKU_APP} python manage.py migrate`
+  const was = sha ? `was taken at release ${sha.slice(0, 10)}` : 'does not say at which release it was taken'
+  const now = deployed ? `${deployed.slice(0, 10)} is deployed` : 'Dokku does not say which one is deployed'
+  return `${archive.name} ${was}; ${now}. If the schema differs, type after the restore: sudo dokku run ${settings.DOKKU_APP} python manage.py migrate`
 }
 
 /** The lines on the media, for a preview. */
