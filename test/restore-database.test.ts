@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -330,9 +331,9 @@ test('a service that somebody keeps under the name of the test service is not re
 })
 
 test('nor is it when a run was killed before it had made its own', async () => {
-  await sandbox.fault('postgres:create', 'sleep 1; exit 1')
+  await sandbox.fault('postgres:create', 'touch "$root/creating"; sleep 1; exit 1')
   const run = sandbox.start('restore.ts', RESTORE)
-  await run.prints(/Creating the test service/)
+  while (!existsSync(join(sandbox.dir, 'creating'))) await sleep(20)
   run.child.kill('SIGKILL')
   await run.ended
   await sandbox.fault('postgres:create')
