@@ -35,13 +35,15 @@ find . -mindepth 1 -type d -exec sh -euc '
     chmod --reference="$media" -- "$target"
     [ "$(id -u)" != 0 ] || chown -- "$uid:$gid" "$target"
   done' sh {} +
-find . \( -type f -o -type l \) -exec sh -euc '
-  for file; do
-    # A dot, because $(…) drops the newlines that a name may end with.
-    parent=$(cd -P -- "$media/${file%/*}" && pwd && echo .)
-    parent=${parent%??}
-    case $parent/ in "$media"/*) ;; *) echo "refused: $file leads outside $media" >&2; exit 1 ;; esac
-    mv -f -T -- "$file" "$parent/${file##*/}"
+# A folder at a time: a process for each of some thousand files would take longer than to extract them.
+export source
+find . -type d -exec sh -euc '
+  for folder; do
+    cd -P -- "$media/$folder"
+    parent=$PWD
+    cd -- "$source"
+    case $parent/ in "$media"/*) ;; *) echo "refused: $folder leads outside $media" >&2; exit 1 ;; esac
+    find "$folder" -mindepth 1 -maxdepth 1 ! -type d -print0 | xargs -0 -r mv -f -t "$parent" --
   done' sh {} +
 cd /
 rm -rf -- "$source"

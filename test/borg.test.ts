@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
@@ -138,6 +138,23 @@ test('a file that changed is harmless, one that cannot be read is a hole, and on
 test("Borg's exit 1 after a traceback is no warning", () => {
   assert.is(isWarningOnly(borg.parseMessages('Traceback (most recent call last):\n  …\nValueError: x')), false)
   assert.is(isWarningOnly(borg.parseMessages('{"type":"log_message","levelname":"WARNING","message":"x"}')), true)
+})
+
+test('Borg tests itself until that has gone well once, and not again in the same run', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-selftest-'))
+  const program = `#!/bin/sh\necho "tests: \${BORG_SELFTEST:-all}" >>'${folder}/log'\nexec /usr/bin/borg "$@"\n`
+  await writeFile(join(folder, 'borg'), program, { mode: 0o755 })
+  const shell = createShell({ PATH: `${folder}:/usr/bin:/bin`, HOME: folder }, new AbortController().signal)
+  const env = { BORG_PASSPHRASE: 'x' }
+  const real = borg.createBorg(shell, env, join(folder, 'repo'), '/x/.env')
+  await real.call(commands.listArgs('a')).then(
+    () => assert.unreachable('there was no repository yet'),
+    () => {},
+  )
+  await real.call(commands.initArgs())
+  await real.call(commands.listArgs('a'))
+  assert.is(await readFile(join(folder, 'log'), 'utf8'), 'tests: all\ntests: all\ntests: disabled\n')
+  await rm(folder, { recursive: true })
 })
 
 test('the preview of pruning agrees with what Borg does', async () => {
