@@ -37,6 +37,15 @@ export const describe = (archive: Archive): string[] => {
   ]
 }
 
+/** The same for machines: age in seconds; null is what an archive of the bash scripts does not tell. */
+export const archiveJson = ({ name, start, comment }: Archive) => ({
+  name,
+  start: isoLocal(start),
+  ageSeconds: Math.round((Date.now() - start.getTime()) / 1000),
+  sha: parseComment(comment).sha ?? null,
+  dumpMode: parseComment(comment).dumpMode ?? null,
+})
+
 const FIRST = 'Make the first one: backup'
 
 /** The name in `ARCHIVE` or, as Borg writes it, `REPOSITORY::ARCHIVE`. */

@@ -12,7 +12,8 @@ import { age, duration, plural, printable } from './format.ts'
 import { isSame, type MediaFile } from './media-plan.ts'
 import { createMonitor } from './ping.ts'
 import { hoursOld, STALE_HOURS } from './preflight.ts'
-import { clearLeftovers, discardTest, prove, type Restore, survey } from './restore.ts'
+import { prove } from './prove.ts'
+import { clearLeftovers, discardTest, type Restore, survey } from './restore.ts'
 import { requireDatabaseSpace } from './space.ts'
 
 /** Files read out of the archive and compared byte by byte. */

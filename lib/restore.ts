@@ -4,16 +4,14 @@ import { type Archive, type Borg, createBorg } from './borg.ts'
 import type { Context } from './cli.ts'
 import { borgEnv, readSettings, type Settings } from './config.ts'
 import { clearRestoring } from './copy.ts'
-import { compareCounts, countRows, sql } from './database.ts'
 import { createDokku, type Dokku, destroyServiceArgs, type Service } from './dokku.ts'
 import { Failure, reason } from './failure.ts'
-import { table } from './format.ts'
 import { requireMediaDir } from './media.ts'
 import type { User } from './media-placing.ts'
 import { createMediaComparison, type MediaPlan } from './media-plan.ts'
 import { readState, statePath, writeState } from './state.ts'
 import { endStraySwap, restoringName } from './swap.ts'
-import { clearTestService, createTestService, importDump, testServiceName } from './test-service.ts'
+import { clearTestService, testServiceName } from './test-service.ts'
 
 /** The settings that `restore.ts` uses. */
 export const RESTORE_SETTINGS = [
@@ -163,77 +161,6 @@ export const noteTestService = async ({ statePath, context }: Restore, testServi
   } catch (error) {
     context.log.warn(`What the next run should know could not be kept: ${reason(error)}`)
   }
-}
-
-/**
- * Proves the dump: into the fresh test service, then rows and the operator's own question beside production's.
- * @param begun what `clearLeftovers` returned
- * @returns the test service, and the tables that have rows in production and none in it
- */
-export const prove = async (
-  { context, settings, borg, dokku, lasting, stallMs }: Restore,
-  archive: Archive,
-  dump: Item,
-  production: Service,
-  begun: boolean,
-): Promise<{ test: Service; emptied: string[] }> => {
-  const { log } = context
-  const test = await createTestService(dokku, lasting, production.name, begun, log)
-  const [before] = await Promise.all([
-    countRows(dokku, production.name),
-    importDump(borg, dokku, archive, dump.path, dump.sizeBytes, test, stallMs, log),
-  ])
-  const after = await countRows(dokku, test.name)
-  const tables = compareCounts(before, after)
-  const shown = (count: number | undefined): string => (count === undefined ? 'no table' : count.toLocaleString('en'))
-  log.info(
-    table(
-      [
-        ['table', 'production', 'restored', 'difference'],
-        ...tables.map((row) => {
-          const difference = (row.restored ?? 0) - (row.production ?? 0)
-          return [
-            row.table,
-            shown(row.production),
-            shown(row.restored),
-            difference === 0 ? '' : `${difference > 0 ? '+' : ''}${difference.toLocaleString('en')}`,
-          ]
-        }),
-      ],
-      [1, 2, 3],
-    ),
-  )
-  await askVerifySql(dokku, settings.VERIFY_SQL, production, test, context)
-  const emptied = tables.filter((row) => (row.production ?? 0) > 0 && row.restored === 0).map((row) => row.table)
-  return { test, emptied }
-}
-
-/** @throws Failure when the question can be answered by production, but not by the restored database */
-const askVerifySql = async (
-  dokku: Dokku,
-  question: string,
-  production: Service,
-  test: Service,
-  { log }: Context,
-): Promise<void> => {
-  const ask = async (service: string): Promise<string | Failure> => {
-    try {
-      return (await sql(dokku, service, `${question.replace(/;\s*$/, '')};`)).trim()
-    } catch (error) {
-      if (error instanceof Failure) return error
-      throw error
-    }
-  }
-  const [now, then] = await Promise.all([ask(production.name), ask(test.name)])
-  const shown = (answer: string | Failure): string => (answer instanceof Failure ? `fails: ${answer.message}` : answer)
-  log.info(`${question}\n  production: ${shown(now)}\n  restored:   ${shown(then)}`)
-  if (!(then instanceof Failure)) return
-  if (now instanceof Failure) log.warn('VERIFY_SQL works on neither database.')
-  else
-    throw new Failure(
-      `VERIFY_SQL fails on the restored database: ${then.message}`,
-      'Production was not touched. Try another archive: restore --list',
-    )
 }
 
 /** Removes the test service; if it can't be removed, that is left to the next run. */

@@ -1,15 +1,16 @@
-import { describe, type Item, listArchives, parseComment } from '../lib/archives.ts'
+import { archiveJson, describe, type Item, listArchives } from '../lib/archives.ts'
 import type { Archive } from '../lib/borg.ts'
 import { type Command, main } from '../lib/cli.ts'
 import { copyAside } from '../lib/copy.ts'
 import type { Service } from '../lib/dokku.ts'
 import { drill } from '../lib/drill.ts'
 import { EXIT, Failure, reason } from '../lib/failure.ts'
-import { bytes, isoLocal, plural, table } from '../lib/format.ts'
+import { bytes, plural, table } from '../lib/format.ts'
 import { takeLock } from '../lib/lock.ts'
 import { planPlacing, requireSpace } from '../lib/media-placing.ts'
 import { wanted } from '../lib/media-plan.ts'
 import { restoreMedia } from '../lib/media-restore.ts'
+import { prove } from '../lib/prove.ts'
 import { restartApp } from '../lib/restart.ts'
 import {
   chooseAndSurvey,
@@ -18,7 +19,6 @@ import {
   discardTest,
   noteTestService,
   prepareRestore,
-  prove,
   type Restore,
 } from '../lib/restore.ts'
 import { preview } from '../lib/restore-preview.ts'
@@ -237,19 +237,8 @@ async function testOnly(restore: Restore): Promise<number> {
 
 async function list({ context, settings, borg }: Restore): Promise<number> {
   const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
-  if (context.flags.has('json')) {
-    context.print(
-      JSON.stringify(
-        archives.map(({ name, start, comment }) => ({
-          name,
-          start: isoLocal(start),
-          ageSeconds: Math.round((Date.now() - start.getTime()) / 1000),
-          sha: parseComment(comment).sha ?? null,
-          dumpMode: parseComment(comment).dumpMode ?? null,
-        })),
-      ),
-    )
-  } else if (archives.length > 0) context.print(table(archives.map(describe)))
+  if (context.flags.has('json')) context.print(JSON.stringify(archives.map(archiveJson)))
+  else if (archives.length > 0) context.print(table(archives.map(describe)))
   else context.log.info('There is no archive yet. Make the first one: backup')
   return EXIT.done
 }
