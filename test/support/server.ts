@@ -201,12 +201,27 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
       .toString()
       .trim()
 
-  const sessions = (): number[] =>
-    execFileSync('ps', ['-eo', 'pid=,ppid='])
+  // A connection of another user than root has two processes: the second outlives the first.
+  const sessions = (): number[] => {
+    const processes = execFileSync('ps', ['-eo', 'pid=,ppid=,comm='])
       .toString()
       .split('\n')
-      .map((line) => line.trim().split(/\s+/).map(Number))
-      .flatMap(([pid = 0, parent]) => (parent === sshd.pid ? [pid] : []))
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, , program = '']) => program.startsWith('sshd'))
+      .map(([pid, parent]) => ({ pid: Number(pid), parent: Number(parent) }))
+    const childrenOf = (parents: readonly (number | undefined)[]): number[] =>
+      processes.filter(({ parent }) => parents.includes(parent)).map(({ pid }) => pid)
+    const first = childrenOf([sshd.pid])
+    return [...first, ...childrenOf(first)]
+  }
+  const cut = (): void => {
+    for (const pid of sessions())
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        // It went with the other one.
+      }
+  }
   const hooks = (): string[] =>
     execFileSync('ps', ['-eo', 'args=', '--cols', '300'])
       .toString()
@@ -282,9 +297,7 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
     },
     connections: () => fileOr(at('sshd.log')).match(/Accepted publickey/g)?.length ?? 0,
     calls: () => fileOr(at('calls')).split('\n').filter(Boolean),
-    cut: () => {
-      for (const pid of sessions()) process.kill(pid, 'SIGKILL')
-    },
+    cut,
     strays: () =>
       execFileSync('ps', ['-eo', 'pid=,args=', '--cols', '300'])
         .toString()
@@ -292,7 +305,7 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
         .filter((line) => line.includes(dir) && !line.includes('sshd')),
     stop: async () => {
       process.off('exit', sweep)
-      for (const pid of sessions()) process.kill(pid, 'SIGKILL')
+      cut()
       sweep()
     },
   }
