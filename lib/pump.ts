@@ -9,7 +9,7 @@ import type { Child } from './run.ts'
  * @param names what the two are called in a sentence, e.g. `the dump` and `Borg`
  * @param stallMs no byte moves for this long: the transfer has stalled
  * @param onBytes told the count so far, ten times a second: a terminal far away would hold up the bytes
- * @returns the number of bytes carried, when the source's output has ended
+ * @returns the number of bytes carried, when the source's output or the target has ended
  * @throws Failure on a stall
  */
 export const pump = async (
@@ -27,7 +27,7 @@ export const pump = async (
     stalled.abort()
     source.stdout.destroy()
   }, stallMs)
-  const targetEnded = target.ended.then(() => [])
+  const over = Promise.race([target.ended, once(stalled.signal, 'abort')])
   try {
     for await (const chunk of source.stdout as AsyncIterable<Buffer>) {
       watch.refresh()
@@ -38,7 +38,10 @@ export const pump = async (
       }
       if (target.stdin.write(chunk)) continue
       idle = `${names[1]} took`
-      await Promise.race([once(target.stdin, 'drain', { signal: stalled.signal }), targetEnded])
+      // Not by `once`, which rejects when the pipe breaks: why a target gave up is known only when it has ended.
+      const drained = new Promise<void>((resolve) => void target.stdin.once('drain', resolve))
+      await Promise.race([drained, over])
+      stalled.signal.throwIfAborted()
       idle = `${names[0]} gave`
       if (target.stdin.destroyed) break
     }

@@ -272,13 +272,18 @@ test('every way Borg can go wrong is told apart, with the next command to type',
     [{ BORG_PASSPHRASE: 'another one' }, /passphrase .* is wrong/, /BORG_PASSPHRASE/],
     [{ BORG_REPO: 'ssh://nobody@127.0.0.1:9/./repo' }, /can't be reached/, /borg info/],
   ]
-  for (const [env, says, next] of cases) {
-    const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env })
-    assert.is(exitCode, 1, stderr)
-    assert.match(stderr, says)
-    assert.match(stderr, next)
-    assert.match(monitor.pings.at(-1)?.body ?? '', says)
+  // One that the pipe holds at once, and one that breaks it.
+  for (const dump of [undefined, 'printf PGDMP; head -c 5000000 /dev/urandom']) {
+    await breakDump(dump)
+    for (const [env, says, next] of cases) {
+      const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env })
+      assert.is(exitCode, 1, stderr)
+      assert.match(stderr, says)
+      assert.match(stderr, next)
+      assert.match(monitor.pings.at(-1)?.body ?? '', says)
+    }
   }
+  await breakDump()
 })
 
 test('a locked repository, a moved one and a full one are told apart', async () => {

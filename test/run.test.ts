@@ -124,6 +124,17 @@ test('a pump says which side has stalled', async () => {
   }
 })
 
+test('a pump leaves it to a target that gave up to say why', async () => {
+  const source = shell.start(['cat', '/dev/zero'])
+  // Its input breaks some time before it has ended.
+  const target = shell.start(['sh', '-c', 'sleep 0.1; exec 0<&-; sleep 0.3; echo no room >&2; exit 3'])
+  await pump(source, target, ['the source', 'the target'], 5000)
+  const { exitCode, stderr } = await target.ended
+  await source.stop()
+  assert.is(exitCode, 3)
+  assert.is(stderr, 'no room\n')
+})
+
 test('when this process is killed, a guarded child is ended before it sees the end of its input', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'bc-run-'))
   const said = join(folder, 'said')
