@@ -93,11 +93,7 @@ const judge = async (run: Run, plan: Plan, pushed: Pushed): Promise<'deployed' |
   if (outcome !== 'no-connection') await record(run, plan, outcome, null)
   // Dokku leaves the lock behind when a build fails: only after a lost connection it tells something.
   const known = typeof state === 'object' ? { ...state, locked: state.locked && outcome === 'lost' } : undefined
-  const now = known
-    ? describeState(known, commit.sha, NAMES[kind])
-    : typeof state === 'string'
-      ? state
-      : 'Nothing was changed there.'
+  const now = known ? tellState(known, plan, kind) : typeof state === 'string' ? state : 'Nothing was changed there.'
   const target = { app, branch, sha: commit.sha, host: remote.host, back: kind !== 'deploy' }
   throw explainPush(pushed, target, now, known)
 }
@@ -129,6 +125,12 @@ const confirmUnchanged = async ({ remote }: Run, { app, commit }: Plan): Promise
   )
 }
 
+/** Neither the plan's commit nor the one it began with: somebody deployed meanwhile, and it is not "the old release". */
+const tellState = (state: ServerState, { commit, deployed }: Plan, kind: Entry['kind']): string => {
+  const expected = [commit.sha, deployed].includes(state.revision ?? state.sha)
+  return describeState(state, commit.sha, NAMES[expected ? kind : 'rollback'])
+}
+
 /** @returns a sentence when the server can't be asked */
 const askServer = async (remote: Remote, app: string, patiently: boolean): Promise<ServerState | string> => {
   const startedMs = Date.now()
@@ -149,9 +151,7 @@ const tellAfterInterruption = (run: Run, plan: Plan): Promise<string> =>
   late(run, async (remote) => {
     const state = await askServer(remote, plan.app, false)
     await record({ ...run, remote }, plan, 'interrupted', null)
-    return typeof state === 'string'
-      ? state
-      : `${describeState(state, plan.commit.sha, NAMES[run.kind])} Follow it: deploy --status`
+    return typeof state === 'string' ? state : `${tellState(state, plan, run.kind)} Follow it: deploy --status`
   }).catch(() => `The server did not say within ${ASK_MS / 1000} s what it does. Ask again: deploy --status`)
 
 /** Talks to the server once more after an interruption, over a connection of its own, for a bounded time. */

@@ -70,12 +70,13 @@ test('a lease gone stale: what somebody deployed meanwhile is not overwritten', 
   const repo = `${server.dir}/apps/book-corners/repo`
   await server.fault(
     'git-receive-pack',
-    `git --git-dir='${repo}' fetch -q '${server.app}' ${theirs}; git --git-dir='${repo}' update-ref refs/heads/master ${theirs}`,
+    `git --git-dir='${repo}' fetch -q '${server.app}' ${theirs}; git --git-dir='${repo}' update-ref refs/heads/master ${theirs}; echo ${theirs} >'${server.dir}/apps/book-corners/running'`,
   )
   const output = await push()
   await server.fault('git-receive-pack')
   ends(output, 1)
   assert.match(output.stderr, /Somebody deployed since this run looked/)
+  assert.match(output.stderr, `The server runs ${theirs.slice(0, 8)}, not the release asked for`)
   assert.is(server.deployed(), theirs)
   const going = await push()
   ends(going, 0)
