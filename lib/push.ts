@@ -158,6 +158,6 @@ export const deployedCommit = async (
     env: remote.gitEnv(),
   })
   if (output.exitCode !== 0)
-    throw explainSsh(output.stderr, 'dokku', remote.host) ?? explainRemote(output, 'git-upload-pack', app)
+    throw explainSsh(output.stderr, 'dokku', remote.host) ?? explainRemote(output, 'git-upload-pack', app, remote.host)
   return /^[0-9a-f]{40}/.exec(output.stdout)?.[0]
 }

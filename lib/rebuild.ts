@@ -14,7 +14,7 @@ import { type Remote, SshFailure } from './ssh.ts'
  */
 export const checkRevision = async (remote: Remote, app: string, deployed: string): Promise<string | undefined> => {
   const head = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs: 60_000 })
-  if (head.exitCode !== 0) throw explainRemote(head, 'git:report', app)
+  if (head.exitCode !== 0) throw explainRemote(head, 'git:report', app, remote.host)
   // Not config:show, which prints every secret. It exits 1 for a key that is not set.
   const config = await remote.dokku(['config:get', app, 'GIT_REV'], { timeoutMs: 60_000 })
   const [sha, revision] = [parseSha(head.stdout), parseSha(config.stdout)]

@@ -52,9 +52,9 @@ export const runningRelease = async (remote: Remote, app: string): Promise<Runni
 
 const reportedRelease = async (remote: Remote, app: string, timeoutMs = 60_000): Promise<RunningRelease> => {
   const sha = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs })
-  if (sha.exitCode !== 0) throw explainRemote(sha, 'git:report', app)
+  if (sha.exitCode !== 0) throw explainRemote(sha, 'git:report', app, remote.host)
   const ps = await remote.dokku(['ps:report', app, '--format', 'json'], { timeoutMs })
-  if (ps.exitCode !== 0) throw explainRemote(ps, 'ps:report', app)
+  if (ps.exitCode !== 0) throw explainRemote(ps, 'ps:report', app, remote.host)
   return { sha: parseSha(sha.stdout), ...parsePs(ps.stdout) }
 }
 
@@ -72,7 +72,12 @@ export const liveRelease = async (remote: Remote, app: string, timeoutMs = 60_00
 }
 
 /** The failure behind a Dokku command about the app that did not end well. */
-export const explainRemote = ({ exitCode, signal, stdout, stderr }: Output, command: string, app: string): Failure => {
+export const explainRemote = (
+  { exitCode, signal, stdout, stderr }: Output,
+  command: string,
+  app: string,
+  host: string,
+): Failure => {
   const said = `${stderr}\n${stdout}`
     .split('\n')
     .map((line) => line.replace(/^\s*!\s+/, '').trim())
@@ -82,7 +87,7 @@ export const explainRemote = ({ exitCode, signal, stdout, stderr }: Output, comm
   if (exitCode === 20 || /App .* does not exist/.test(said))
     return new Failure(
       `Dokku has no app ${app}.`,
-      `Check DOKKU_APP against: ssh dokku@HOST apps:list. A new app is created first, on the server: dokku apps:create ${app}`,
+      `Check DOKKU_APP against: ssh dokku@${host} apps:list. A new app is created first, on the server: dokku apps:create ${app}`,
       EXIT.usage,
     )
   const how = signal ? `was ended by ${signal}` : `failed with exit status ${exitCode}`
@@ -95,7 +100,7 @@ export const explainRemote = ({ exitCode, signal, stdout, stderr }: Output, comm
  */
 export const requireApp = async (remote: Remote, app: string): Promise<void> => {
   const output = await remote.dokku(['apps:exists', app], { timeoutMs: 60_000 })
-  if (output.exitCode !== 0) throw explainRemote(output, 'apps:exists', app)
+  if (output.exitCode !== 0) throw explainRemote(output, 'apps:exists', app, remote.host)
 }
 
 /**

@@ -146,6 +146,6 @@ async function logs({ print, shell }: Context, remote: Remote, { DOKKU_APP }: Se
   shell.signal.throwIfAborted()
   if (unread) return EXIT.done
   const trouble = output.exitCode === 255 ? explainSsh(output.stderr, 'dokku', remote.host) : undefined
-  if (output.exitCode !== 0) throw trouble ?? explainRemote(output, 'logs', DOKKU_APP)
+  if (output.exitCode !== 0) throw trouble ?? explainRemote(output, 'logs', DOKKU_APP, remote.host)
   return EXIT.done
 }

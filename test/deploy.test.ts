@@ -136,6 +136,7 @@ test('a mistyped app is refused, and not created by asking', async () => {
   const output = await deploy(['--dry-run'], { DOKKU_APP: 'book-corner' })
   ends(output, 2)
   assert.match(output.stderr, /Dokku has no app book-corner\./)
+  assert.match(output.stderr, `ssh dokku@${server.host} apps:list`)
   assert.not(server.calls().some((call) => call.includes("git-upload-pack 'book-corner'")))
 })
 
