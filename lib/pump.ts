@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { Failure } from './failure.ts'
 import type { Child } from './run.ts'
 
@@ -27,7 +26,15 @@ export const pump = async (
     stalled.abort()
     source.stdout.destroy()
   }, stallMs)
-  const over = Promise.race([target.ended, once(stalled.signal, 'abort')])
+  // One listener of each for the whole transfer: a promise raced anew for each chunk would keep something of every one.
+  let wake = (): void => {}
+  let targetEnded = false
+  target.stdin.on('drain', () => wake())
+  stalled.signal.addEventListener('abort', () => wake())
+  void target.ended.then(() => {
+    targetEnded = true
+    wake()
+  })
   try {
     for await (const chunk of source.stdout as AsyncIterable<Buffer>) {
       watch.refresh()
@@ -38,9 +45,11 @@ export const pump = async (
       }
       if (target.stdin.write(chunk)) continue
       idle = `${names[1]} took`
-      // Not by `once`, which rejects when the pipe breaks: why a target gave up is known only when it has ended.
-      const drained = new Promise<void>((resolve) => void target.stdin.once('drain', resolve))
-      await Promise.race([drained, over])
+      // A pipe that breaks does not wake it: why a target gave up is known only when it has ended.
+      if (!targetEnded)
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
       stalled.signal.throwIfAborted()
       idle = `${names[0]} gave`
       if (target.stdin.destroyed) break
