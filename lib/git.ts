@@ -76,8 +76,8 @@ export const isShallow = async (checkout: Checkout): Promise<boolean> =>
   (await checkout.ask(['rev-parse', '--is-shallow-repository'])) === 'true'
 
 /** Paths of the working tree that differ from HEAD, untracked ones included. */
-export const dirtyPaths = async (checkout: Checkout): Promise<string[]> =>
-  (await checkout.ask(['status', '--porcelain', '-z'])).split('\0').filter(Boolean)
+export const dirtyPaths = async (checkout: Checkout, untracked: 'normal' | 'no' = 'normal'): Promise<string[]> =>
+  (await checkout.ask(['status', '--porcelain', '-z', `--untracked-files=${untracked}`])).split('\0').filter(Boolean)
 
 /** Whether `ancestor` is in the history of `sha`, or is it. */
 export const isAncestor = async (checkout: Checkout, ancestor: string, sha: string): Promise<boolean> =>

@@ -30,13 +30,16 @@ export const requireIdentity = async (checkout: Checkout): Promise<void> => {
     )
 }
 
-/** @throws Failure that names the first changes: a revert would mix with them when the branch is brought up to date */
-export const requireClean = async (checkout: Checkout): Promise<void> => {
-  const dirty = await dirtyPaths(checkout)
+/**
+ * @param untracked whether files that git does not know count: a revert would mix with them when the branch is brought up to date
+ * @throws Failure that names the first changes: what is seen here is not what is pushed
+ */
+export const requireClean = async (checkout: Checkout, untracked: 'normal' | 'no' = 'normal'): Promise<void> => {
+  const dirty = await dirtyPaths(checkout, untracked)
   if (dirty.length === 0) return
   throw new Failure(
     `The working tree has changes: ${dirty.slice(0, 5).join(', ')}${dirty.length > 5 ? ', …' : ''}`,
-    'Commit them or put them aside (git stash -u), or use another clone: --repo DIR',
+    'Nothing was pushed. Commit them or put them aside (git stash -u), or use another clone: --repo DIR',
   )
 }
 

@@ -146,7 +146,9 @@ async function dryRun(context: Context): Promise<number> {
   ])
   const start = new Date()
   const tonight = { name: `${settings.ARCHIVE_PREFIX}-${localTimestamp(start)}`, start, comment: '' }
-  const prune = prunable([...archives, tonight], backup.keep).map(({ name }) => name)
+  // As after an incomplete archive.
+  const hasHoles = media.unreadable.length > 0
+  const prune = hasHoles ? [] : prunable([...archives, tonight], backup.keep).map(({ name }) => name)
   if (context.flags.has('json')) {
     context.print(
       JSON.stringify({

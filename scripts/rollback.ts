@@ -90,8 +90,9 @@ await main(COMMAND, async (context) => {
   const checkout = await openCheckout(shell, values.repo ?? process.cwd())
   const startedMs = Date.now()
   if (mode !== 'list' && mode !== 'rebuild') await requireHistory(checkout)
-  if (mode === 'revert')
-    for (const requirement of [requireOrigin, requireIdentity, requireClean]) await requirement(checkout)
+  if (mode === 'revert') for (const requirement of [requireOrigin, requireIdentity]) await requirement(checkout)
+  // A file that git does not know must not keep anybody from going back.
+  if (mode !== 'list' && mode !== 'rebuild') await requireClean(checkout, mode === 'revert' ? 'normal' : 'no')
   const target = values.to === undefined ? undefined : await resolveTarget(checkout, values.to, log)
   const remote = await connectRemote(shell, settings)
   try {

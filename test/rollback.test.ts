@@ -299,14 +299,29 @@ test('a conflict pushes nothing and leaves the checkout as it was', async () => 
   await at.deploy()
 })
 
-test('a dirty checkout is refused by --revert alone', async () => {
+test('a dirty checkout is refused, but for what does not push it', async () => {
+  const before = server.running()
   await writeFile(join(server.app, 'map.css'), 'green\n')
-  const output = await rollback('--revert', '--yes')
+  for (const mode of [['--revert'], ['--to', 'HEAD~1']]) {
+    const output = await rollback(...mode, '--yes')
+    at.ends(output, 1)
+    assert.match(output.stderr, /working tree has changes: .*map\.css[\s\S]*Nothing was pushed[\s\S]*git stash/)
+  }
   const list = await rollback('--list')
   server.git('checkout', '-q', '--', '.')
-  at.ends(output, 1)
-  assert.match(output.stderr, /working tree has changes: .*map\.css[\s\S]*git stash/)
   at.ends(list, 0)
+  assert.is(server.running(), before)
+})
+
+test('a file that git does not know is in the way of --revert alone', async () => {
+  const file = join(server.app, 'scratch.txt')
+  await writeFile(file, 'mine\n')
+  const revert = await rollback('--revert', '--dry-run')
+  const to = await rollback('--to', 'HEAD~1', '--dry-run', '--allow-migrations')
+  await rm(file)
+  at.ends(revert, 1)
+  assert.match(revert.stderr, /scratch\.txt/)
+  at.ends(to, 0)
 })
 
 test('a checkout without origin is refused by --revert', async () => {
