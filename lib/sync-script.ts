@@ -35,7 +35,8 @@ set -u
 umask 022
 ops=$1 id=$2 version=$3 home=$(dirname "$1")
 backup_launcher=$4 restore_launcher=$5
-new="$ops/releases/$id" partial="$ops/releases/$id.partial"
+# A folder of this session alone: an scp that outlived its killed deploy may still be writing to its own.
+new="$ops/releases/$id" partial="$ops/releases/$id.$$.partial"
 
 fail() { echo "$*" >&2; exit 1; }
 is() { [ -f "$1" ] && [ -x "$1" ] && [ "$(cat "$1")" = "$2" ]; }
@@ -73,7 +74,8 @@ proves() {
 
 if ! complete "$new" || ! proves "$new"; then
   mkdir "$partial" || fail "$partial can't be made"
-  echo "upload $partial"
+  # The dot keeps scp from making the folder anew when it is gone.
+  echo "upload $partial/."
   read -r answer && [ "$answer" = uploaded ] || fail "the files did not arrive"
   echo "step npm ci"
   ln -s "$node" "$partial/.node" || fail "$partial can't be written"
