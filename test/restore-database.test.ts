@@ -307,9 +307,9 @@ for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
 }
 
 test('what a killed run left is cleared by the next, which says so', async () => {
-  await sandbox.fault('postgres:enter', 'case "$*" in *-Fp*) sleep 1.5;; esac')
+  await sandbox.fault('postgres:enter', 'case "$*" in *-Fp*) touch "$root/copying"; sleep 3;; esac')
   const run = sandbox.start('restore.ts', RESTORE)
-  await run.prints(/Copying book_corners_db/)
+  while (!existsSync(join(sandbox.dir, 'copying'))) await sleep(50)
   await sleep(300)
   run.child.kill('SIGKILL')
   await run.ended

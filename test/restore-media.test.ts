@@ -130,15 +130,15 @@ test('killed while it extracts, a file is whole or not there, and the next run g
   await rm(at('photos'), { recursive: true })
   // A Borg that pauses after each file, so that there is a middle.
   const bin = join(sandbox.dir, 'shims')
+  const stopped = join(sandbox.dir, 'stopped')
   await mkdir(bin, { recursive: true })
   await writeFile(
     join(bin, 'borg'),
-    '#!/bin/sh\ncase "$*" in *extract*)\n  /usr/bin/borg "$@" & pid=$!\n  while [ "$(find . -type f | wc -l)" -lt 12 ] && kill -0 $pid 2>/dev/null; do :; done\n  kill -STOP $pid; sleep 30;; esac\nexec /usr/bin/borg "$@"\n',
+    `#!/bin/sh\ncase "$*" in *extract*)\n  /usr/bin/borg "$@" & pid=$!\n  while [ "$(find . -type f | wc -l)" -lt 12 ] && kill -0 $pid 2>/dev/null; do :; done\n  kill -STOP $pid; touch '${stopped}'; sleep 30;; esac\nexec /usr/bin/borg "$@"\n`,
     { mode: 0o755 },
   )
   const run = sandbox.start('restore.ts', MEDIA, { env: { PATH: `${bin}:/usr/bin:/bin` } })
-  await run.prints(/Extracting/)
-  await sleep(2500)
+  while (!existsSync(stopped)) await sleep(50)
   run.child.kill('SIGKILL')
   await run.ended
   await rm(join(bin, 'borg'))

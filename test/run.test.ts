@@ -115,7 +115,7 @@ test('a pump says which side has stalled', async () => {
     [['cat', '/dev/zero'], ['sleep', '96'], /target took no data/],
   ] as const) {
     const [source, target] = [shell.start(from), shell.start(to)]
-    const error = await pump(source, target, ['the source', 'the target'], 300).then(
+    const error = await pump(source, target, ['the source', 'the target'], 1000).then(
       () => new Error('it did not stall'),
       (reason: Error) => reason,
     )
