@@ -1,6 +1,7 @@
 import { tail } from './dokku.ts'
 import { Failure } from './failure.ts'
-import { quote, type Remote } from './ssh.ts'
+import { quote } from './quote.ts'
+import type { Remote } from './ssh.ts'
 
 /** One line of OPS_DIR/deploys.jsonl: what a deploy or rollback did to production. */
 export interface Entry {

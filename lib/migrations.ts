@@ -1,7 +1,7 @@
 import { Failure } from './failure.ts'
 import { plural } from './format.ts'
 import { type Checkout, fileOf, hasCommit, isAncestor, isMigration, short } from './git.ts'
-import { quoteAll } from './ssh.ts'
+import { quoteAll } from './quote.ts'
 
 /** A migration file in which two commits differ. */
 export interface Crossed {

@@ -1,8 +1,9 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
-import { quote, $ as zx } from 'zx/core'
+import { $ as zx } from 'zx/core'
 import { Failure, reason } from './failure.ts'
+import { quote } from './quote.ts'
 
 /** Environment variables for one child: it gets these and nothing else. */
 export type Env = Record<string, string>
@@ -77,12 +78,12 @@ kill -KILL "$1"`
 export const createShell = (env: Env, signal: AbortSignal): Shell => {
   const run = async (command: readonly string[], options: RunOptions = {}): Promise<Output> => {
     signal.throwIfAborted()
-    // zx's default stdin is an open pipe on which a child can hang. `exec` makes bash become the program: the
-    // secrets of its environment are in no other process, and a signal reaches the program itself.
+    // zx's default stdin is an open pipe on which a child can hang. `exec` makes the shell become the program: the
+    // secrets of its environment are in no other process, and a signal reaches the program itself. Not bash, zx's own: from
+    // Node's pipes it takes itself for a login over the network and reads the user's .bashrc, where it may be told anything.
     const $ = zx({
       env: { ...env, ...options.env },
-      shell: '/bin/bash',
-      // Where the environment has no PATH (`env -i`), zx finds no bash when it is loaded, and knows no quoting.
+      shell: '/bin/sh',
       quote,
       prefix: 'exec ',
       nothrow: true,
@@ -97,6 +98,8 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
       ...(options.input === undefined ? {} : { input: options.input }),
     })
     const running = $`${command}`
+    // A program that ends before it has read its input says why itself.
+    running.child?.stdin?.on('error', () => {})
     if (options.onLine) {
       eachLine(running.stdout, options.onLine)
       eachLine(running.stderr, options.onLine)
@@ -114,7 +117,7 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
     try {
       const { exitCode, signal: by, stdout, stderr, cause } = await running
       signal.throwIfAborted()
-      // Bash itself could not be started (no process left, an argument too long): zx gives no exit status or a negative one.
+      // The shell itself could not be started (no process left, an argument too long): zx gives no exit status or a negative one.
       if (by === null && (exitCode ?? -1) < 0)
         return { exitCode: 126, signal: null, stdout, stderr: `${command[0]}: ${reason(cause)}` }
       if (timedOut)

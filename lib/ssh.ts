@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Settings } from './config.ts'
 import { EXIT, Failure } from './failure.ts'
+import { quoteAll } from './quote.ts'
 import { type Child, createShell, type Env, type Output, type RunOptions, type Shell } from './run.ts'
 import { explainSsh, SshFailure } from './ssh-errors.ts'
 
@@ -62,12 +63,6 @@ export const sshOptions = (controlPath: string): string[] =>
     `ControlPath=${controlPath}`,
     `ControlPersist=${PERSIST}`,
   ].flatMap((option) => ['-o', option])
-
-/** One word for a POSIX shell. Not zx's `$'…'`, which dash rejects. */
-export const quote = (word: string): string =>
-  /^[A-Za-z0-9_/.,:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
-
-export const quoteAll = (words: readonly string[]): string => words.map(quote).join(' ')
 
 /**
  * The words of a Dokku command over SSH. Dokku 0.3x splits them with `xargs -n 1`, whose echo swallows -n and -e; quotes and

@@ -1,4 +1,4 @@
-import { quote } from './ssh.ts'
+import { quote } from './quote.ts'
 
 /** The commands that cron and operators type, beside OPS_DIR, and the scripts they start. */
 export const LAUNCHERS = ['backup', 'restore'] as const

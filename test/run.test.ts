@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -96,6 +96,26 @@ test('the lines of a program end with it, also when it is stopped and its output
   clearTimeout(deadline)
   assert.equal(lines, ['one', 'two'])
   await shell.run(['pkill', '-f', '^sleep 21$'])
+})
+
+test("the set-up of the user's shell is not read", async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-run-'))
+  const setUp = join(folder, '.bashrc')
+  await writeFile(setUp, 'echo polluted\n')
+  const own = createShell({ ...env, HOME: folder, BASH_ENV: setUp, ENV: setUp }, new AbortController().signal)
+  for (const options of [{ input: 'x' }, {}]) {
+    const { stdout, stderr } = await own.run(['cat'], options)
+    assert.equal([stdout, stderr], [options.input ?? '', ''])
+  }
+  await rm(folder, { recursive: true })
+})
+
+test('a program that gives up before it reads its input says why itself', async () => {
+  for (const input of ['a line\n', 'x'.repeat(2_000_000)])
+    for (const script of ['echo no room >&2; exit 3', 'exec 0<&-; sleep 0.1; echo no room >&2; exit 3']) {
+      const { exitCode, stderr } = await shell.run(['sh', '-c', script], { input })
+      assert.equal([exitCode, stderr], [3, 'no room\n'])
+    }
 })
 
 test('a pump carries every byte, and its memory does not grow with them', async () => {

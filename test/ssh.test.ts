@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { quote } from '../lib/quote.ts'
 import { createShell } from '../lib/run.ts'
-import { connectRemote, dokkuWords, explainSsh, quote, type Remote, SshFailure } from '../lib/ssh.ts'
+import { connectRemote, dokkuWords, explainSsh, type Remote, SshFailure } from '../lib/ssh.ts'
 import { type Server, startServer } from './support/server.ts'
 
 const words = suite('the words of a remote command')
