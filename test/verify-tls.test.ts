@@ -89,10 +89,21 @@ for (const [promise, signal, code] of [
     assert.is(exitCode, code)
     assert.ok(performance.now() - started < 6000, String(performance.now() - started))
   })
-// At the usual ports, on an address of this machine that nobody else uses: only root may.
-const usual = process.getuid?.() === 0 ? tls : tls.skip
+// At the usual ports, on an address of this machine that nobody else uses: only root may, and no server may listen on all of them.
+const host = `127.0.43.${1 + (process.pid % 250)}`
+const isFree = async (port: number): Promise<boolean> => {
+  const probe = createServer().listen(port, host)
+  const free = await once(probe, 'listening').then(
+    () => true,
+    () => false,
+  )
+  probe.close()
+  return free
+}
+const free = (await isFree(80)) && (await isFree(443))
+if (!free) console.log('Skipped: the ports 80 and 443 are not free for this user.')
+const usual = free ? tls : tls.skip
 usual('at the usual ports, plain HTTP must redirect', async () => {
-  const host = '127.0.0.43'
   const secure = await startSite({ host, port: 443, tls: authority.issue(`IP:${host}`, 90) })
   const plain = await startSite({ host, port: 80 })
   try {
