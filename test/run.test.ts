@@ -49,7 +49,7 @@ test('a child gets the given environment and nothing else', async () => {
 
 test('an interruption ends the program and what it started', async () => {
   const interruption = new AbortController()
-  const running = createShell(env, interruption.signal).run(['sh', '-c', 'sleep 98.76 & wait'])
+  const running = createShell(env, interruption.signal).run(['sh', '-c', `sleep 98.${process.pid} & wait`])
   await sleep(100)
   interruption.abort(new Interrupted('SIGTERM'))
   const error = await running.then(
@@ -57,7 +57,7 @@ test('an interruption ends the program and what it started', async () => {
     (reason: unknown) => reason,
   )
   assert.instance(error, Interrupted)
-  assert.is((await shell.run(['pgrep', '-f', 'sleep 98.7[6]'])).stdout, '')
+  assert.is((await shell.run(['pgrep', '-f', `^sleep 98.${process.pid}$`])).stdout, '')
 })
 
 test('a program that does not answer in time is ended, and that is said', async () => {
@@ -71,7 +71,7 @@ test('a program that does not answer in time is ended, and that is said', async 
 
 test('what lives on in another session, as behind sudo, keeps nobody waiting', async () => {
   // It holds the pipes, and no signal of ours reaches it.
-  const command = ['bash', '-c', 'setsid sleep 20 & wait']
+  const command = ['bash', '-c', `setsid sleep 20.${process.pid} & wait`]
   const startedMs = Date.now()
   const child = shell.start(command)
   await sleep(200)
@@ -82,11 +82,11 @@ test('what lives on in another session, as behind sudo, keeps nobody waiting', a
   )
   assert.instance(timedOut, Failure)
   assert.ok(Date.now() - startedMs < 10_000)
-  await shell.run(['pkill', '-f', '^sleep 20$'])
+  await shell.run(['pkill', '-f', `^sleep 20.${process.pid}$`])
 })
 
 test('the lines of a program end with it, also when it is stopped and its output is still held open', async () => {
-  const child = shell.start(['bash', '-c', 'echo one; echo two; setsid sleep 21 & wait'])
+  const child = shell.start(['bash', '-c', `echo one; echo two; setsid sleep 21.${process.pid} & wait`])
   const lines: string[] = []
   const deadline = setTimeout(() => assert.unreachable('the lines did not end'), 10_000)
   for await (const line of linesOf(child)) {
@@ -95,7 +95,7 @@ test('the lines of a program end with it, also when it is stopped and its output
   }
   clearTimeout(deadline)
   assert.equal(lines, ['one', 'two'])
-  await shell.run(['pkill', '-f', '^sleep 21$'])
+  await shell.run(['pkill', '-f', `^sleep 21.${process.pid}$`])
 })
 
 test("the set-up of the user's shell is not read", async () => {
