@@ -6,7 +6,7 @@ import type { Dokku, Service } from './dokku.ts'
 import { Failure } from './failure.ts'
 import { table } from './format.ts'
 import type { Restore } from './restore.ts'
-import { createTestService, importDump } from './test-service.ts'
+import { createTestService, importDump, readDump } from './test-service.ts'
 
 /**
  * Proves the dump: into the fresh test service, then rows and the operator's own question beside production's.
@@ -21,10 +21,20 @@ export const prove = async (
   begun: boolean,
 ): Promise<{ test: Service; emptied: string[] }> => {
   const { log } = context
-  const test = await createTestService(dokku, lasting, production.name, begun, log)
+  // Borg takes its time to open the repository, Dokku to make the service; the service can't be removed before it is made.
+  const [made, read] = await Promise.allSettled([
+    createTestService(dokku, lasting, production.name, begun, log),
+    readDump(borg, archive, dump.path, stallMs),
+  ])
+  if (made.status === 'rejected') {
+    if (read.status === 'fulfilled') await read.value.stop()
+    throw made.reason
+  }
+  if (read.status === 'rejected') throw read.reason
+  const test = made.value
   const [before] = await Promise.all([
     countRows(dokku, production.name),
-    importDump(borg, dokku, archive, dump.path, dump.sizeBytes, test, stallMs, log),
+    importDump(read.value, dokku, archive, dump.sizeBytes, test, stallMs, log),
   ])
   const after = await countRows(dokku, test.name)
   const tables = compareCounts(before, after)

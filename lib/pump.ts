@@ -68,10 +68,12 @@ export const pump = async (
 }
 
 /**
- * The first bytes of a program's output, left in it to be read again.
+ * The first bytes of a program's output, left in it to be read again. From then on it must be read to its end, or stopped.
  * @returns what there is when the output ends earlier; `stalled` when nothing came for `stallMs`
  */
 export const peek = async (child: Child, length: number, stallMs: number): Promise<Buffer | 'stalled'> => {
+  // Node throws away what is left of a program's output when the program has ended and nobody listens (child_process, flushStdio).
+  child.stdout.on('readable', () => {})
   let head = Buffer.alloc(0)
   while (head.length < length && !child.stdout.readableEnded && !child.stdout.destroyed) {
     const chunk: Buffer | null = child.stdout.read()

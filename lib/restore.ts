@@ -71,7 +71,7 @@ export const choose = async ({ context, settings, borg }: Restore, latestWithout
 
 /**
  * An archive, and what it holds. A named one is whatever Borg knows by that name, also one that was renamed to be kept.
- * The list of all is asked for beside it where the release matters, with the database; and to find the nearest for a wrong name.
+ * The list of all is asked for as well where the release matters, with the database; and to find the nearest for a wrong name.
  */
 export const chooseAndSurvey = async (
   restore: Restore,
@@ -83,19 +83,15 @@ export const chooseAndSurvey = async (
     return { ...(await survey(restore, archive.name)), archive }
   }
   const name = bareName(context.argument)
-  const [found, listed] = await Promise.allSettled([
-    survey(restore, name),
-    restore.database ? listArchives(borg, settings.ARCHIVE_PREFIX) : [],
-  ])
-  if (found.status === 'rejected') {
+  const found = await survey(restore, name).catch(async (error: unknown) => {
     // For a wrong name this names the nearest.
     await choose(restore, latestWithoutAsking)
-    throw found.reason
-  }
-  if (listed.status === 'rejected') throw listed.reason
-  const { dump } = found.value
-  const unlisted = { name, start: startOf(name) ?? new Date(dump?.mtimeMs ?? 0), comment: '' }
-  return { ...found.value, archive: listed.value.find((archive) => archive.name === name) ?? unlisted }
+    throw error
+  })
+  // Not at the same time: one Borg would find the repository locked by the other, and wait a second (1.2.4).
+  const listed = restore.database ? await listArchives(borg, settings.ARCHIVE_PREFIX) : []
+  const unlisted = { name, start: startOf(name) ?? new Date(found.dump?.mtimeMs ?? 0), comment: '' }
+  return { ...found, archive: listed.find((archive) => archive.name === name) ?? unlisted }
 }
 
 /** When an archive was begun, by its name. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Archive, Borg } from './borg.ts'
+import type { Archive, Borg, BorgStream } from './borg.ts'
 import { extractToStdoutArgs } from './borg-commands.ts'
 import { identifier, LASTING_TABLES, literal, rows, sql } from './database.ts'
 import {
@@ -109,31 +109,37 @@ const markWhenReady = async (dokku: Dokku, { name, database }: Service): Promise
 }
 
 /**
- * Streams the dump of an archive into the test service; nothing lands on disk.
+ * Begins to read the dump of an archive, so far that it is known to be one; nothing of it is taken yet.
  * @param path the dump's path in the archive
- * @param sizeBytes its size, for the progress
+ * @throws Failure when it is not a custom-format dump
+ */
+export const readDump = async (borg: Borg, archive: Archive, path: string, stallMs: number): Promise<BorgStream> => {
+  const source = borg.stream(extractToStdoutArgs(archive.name, [path]))
+  source.stdin.end()
+  const head = await peek(source, 5, stallMs)
+  if (head !== 'stalled' && head.toString('latin1').slice(0, 5) === 'PGDMP') return source
+  // An output that has ended so early has a reason, which Borg tells.
+  if (head !== 'stalled' && head.length < 5 && (await settlesWithin(source.ended, stallMs))) await source.result()
+  await source.stop()
+  throw new Failure(`${path} of ${archive.name} is not a custom-format dump.`, 'Try an older archive: restore --list')
+}
+
+/**
+ * Streams the dump into the test service; nothing lands on disk.
+ * @param source what `readDump` returned
+ * @param sizeBytes the dump's size, for the progress
  * @throws Failure when the dump is not whole: a fresh database has no excuse for any error
  */
 export const importDump = async (
-  borg: Borg,
+  source: BorgStream,
   dokku: Dokku,
   archive: Archive,
-  path: string,
   sizeBytes: number,
   test: Service,
   stallMs: number,
   log: Log,
 ): Promise<void> => {
-  log.info(`Importing ${path} of ${archive.name} (${bytes(sizeBytes)}) into ${test.name}`)
-  const source = borg.stream(extractToStdoutArgs(archive.name, [path]))
-  source.stdin.end()
-  const head = await peek(source, 5, stallMs)
-  if (head === 'stalled' || head.toString('latin1').slice(0, 5) !== 'PGDMP') {
-    const ended = await settlesWithin(source.ended, head === 'stalled' ? 0 : stallMs)
-    if (!ended) await source.stop()
-    else await source.result()
-    throw new Failure(`${path} of ${archive.name} is not a custom-format dump.`, 'Try an older archive: restore --list')
-  }
+  log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${test.name}`)
   const target = dokku.start(importArgs(test.name))
   target.stdout.resume()
   try {
@@ -147,7 +153,7 @@ export const importDump = async (
       const { warned } = await source.result()
       if (warned)
         throw new Failure(
-          `Borg could not read ${path} of ${archive.name} without warnings.`,
+          `Borg could not read the dump of ${archive.name} without warnings.`,
           'Try: borg check --verify-data',
         )
       target.stdin.end()

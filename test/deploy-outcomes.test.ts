@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Output } from './support/launch.ts'
@@ -151,7 +149,7 @@ test('a run that is interrupted right after the push says what runs, and is in t
   const asked = join(server.dir, 'asked')
   await server.fault('ps:report', `[[ -e '${asked}' ]] || { touch '${asked}'; sleep 3; }`)
   const running = server.start('deploy.ts', ['--no-verify'])
-  for (let tries = 0; !existsSync(asked) && tries < 400; tries++) await sleep(50)
+  await running.reaches(asked)
   running.child.kill('SIGTERM')
   const output = await running.ended
   assert.is(output.exitCode, 143, output.stderr)
@@ -164,7 +162,7 @@ test('a run that is interrupted after the release went live is in the ledger', a
   const sha = await server.commit('Live, then interrupted')
   await server.farProgram('timeout', `#!/bin/sh\ntouch '${server.dir}/synced'; sleep 3\nexec /usr/bin/timeout "$@"\n`)
   const running = server.start('deploy.ts', ['--no-verify'])
-  for (let tries = 0; !existsSync(join(server.dir, 'synced')) && tries < 400; tries++) await sleep(50)
+  await running.reaches(join(server.dir, 'synced'))
   running.child.kill('SIGTERM')
   const output = await running.ended
   await server.farProgram('timeout')

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -216,6 +215,19 @@ test('a dump that was cut short touches nothing', async () => {
   assert.is(await services(), 'book-corners-db')
 })
 
+test('a dump of another kind, however large, is refused at once', async () => {
+  const name = 'book-corners-2026-01-02T03:00:00'
+  const rest = '--stdin-name db.dump --timestamp 2026-01-02T03:00:00'
+  await sandbox.borgShell(`head -c 20000000 /dev/zero | borg create ${rest} ::${name} -`)
+  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...RESTORE])
+  await sandbox.borg(['delete', `::${name}`])
+  assert.is(exitCode, 1)
+  assert.match(stderr, /db\.dump of \S+ is not a custom-format dump/)
+  assert.is(await counts(), DAMAGED)
+  assert.is(await services(), 'book-corners-db')
+  assert.equal(sandbox.strays(), [])
+})
+
 const FAULTS: [what: string, command: string, snippet: string][] = [
   ['the test service cannot be created', 'postgres:create', 'echo " !     no image" >&2; exit 1'],
   ['the import fails', 'postgres:import', 'head -c 1000 >/dev/null; echo "pg_restore: error: disk full" >&2; exit 1'],
@@ -263,7 +275,7 @@ test("Borg's connection cut while it gives the dump is a failure with its reason
 // Each step is held open by a fault, the script is killed in it, and the next run must clear up and succeed.
 const STEPS: [step: string, prints: RegExp, hold: [command: string, snippet: string][]][] = [
   ['before the test service is made', /Creating the test service/, [['postgres:create', 'sleep 1.5']]],
-  ['while it imports', /Importing db\.dump/, [['postgres:import', 'sleep 1.5']]],
+  ['while it imports', /Importing the dump/, [['postgres:import', 'sleep 1.5']]],
   ['after the import', /public\.libraries_library/, [['git:report', 'sleep 1.5']]],
   ['while it copies', /Copying book_corners_db/, [['postgres:enter', 'case "$*" in *-Fp*) sleep 1.5;; esac']]],
   ['around the swap', /Copying book_corners_db/, []],
@@ -309,7 +321,7 @@ for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
 test('what a killed run left is cleared by the next, which says so', async () => {
   await sandbox.fault('postgres:enter', 'case "$*" in *-Fp*) touch "$root/copying"; sleep 3;; esac')
   const run = sandbox.start('restore.ts', RESTORE)
-  while (!existsSync(join(sandbox.dir, 'copying'))) await sleep(50)
+  await run.reaches(join(sandbox.dir, 'copying'))
   await sleep(300)
   run.child.kill('SIGKILL')
   await run.ended
@@ -333,7 +345,7 @@ test('a service that somebody keeps under the name of the test service is not re
 test('nor is it when a run was killed before it had made its own', async () => {
   await sandbox.fault('postgres:create', 'touch "$root/creating"; sleep 1; exit 1')
   const run = sandbox.start('restore.ts', RESTORE)
-  while (!existsSync(join(sandbox.dir, 'creating'))) await sleep(20)
+  await run.reaches(join(sandbox.dir, 'creating'))
   run.child.kill('SIGKILL')
   await run.ended
   await sandbox.fault('postgres:create')

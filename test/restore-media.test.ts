@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { appendFile, chmod, link, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -138,7 +137,7 @@ test('killed while it extracts, a file is whole or not there, and the next run g
     { mode: 0o755 },
   )
   const run = sandbox.start('restore.ts', MEDIA, { env: { PATH: `${bin}:/usr/bin:/bin` } })
-  while (!existsSync(stopped)) await sleep(50)
+  await run.reaches(stopped)
   run.child.kill('SIGKILL')
   await run.ended
   await rm(join(bin, 'borg'))

@@ -1,7 +1,6 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { appendFile, chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Output, Running } from './support/launch.ts'
@@ -185,7 +184,7 @@ test('--revert interrupted in the push to origin tells whether origin has it', a
   const marker = join(server.dir, 'waiting')
   await onPushToOrigin(`touch '${marker}'; sleep 3`)
   const running = start('--revert')
-  for (let tries = 0; tries < 600 && !existsSync(marker); tries++) await sleep(50)
+  await running.reaches(marker)
   running.child.kill('SIGTERM')
   const output = await running.ended
   await onPushToOrigin()
@@ -319,7 +318,7 @@ test('what a --revert left behind that was killed outright is cleared up by the 
   const attributes = join(server.app, '.git/info/attributes')
   await writeFile(attributes, 'notes/* filter=slow\n')
   const running = start('--revert')
-  for (let tries = 0; tries < 600 && !existsSync(marker); tries++) await sleep(50)
+  await running.reaches(marker)
   running.child.kill('SIGKILL')
   await running.ended
   server.cut()

@@ -4,12 +4,13 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../lib/failure.ts'
-import { pump } from '../lib/pump.ts'
+import { peek, pump } from '../lib/pump.ts'
 import { createShell, linesOf } from '../lib/run.ts'
 
 const test = suite('run')
@@ -153,6 +154,14 @@ test('a pump leaves it to a target that gave up to say why', async () => {
   await source.stop()
   assert.is(exitCode, 3)
   assert.is(stderr, 'no room\n')
+})
+
+test('what was peeked at is still there to be read, long after its program has ended', async () => {
+  const child = shell.start(['printf', 'PGDMP and the rest'])
+  assert.is(String(await peek(child, 5, 5000)), 'PGDMP and the rest')
+  await sleep(500)
+  assert.is(await text(child.stdout), 'PGDMP and the rest')
+  assert.is((await child.ended).exitCode, 0)
 })
 
 test('when this process is killed, a guarded child is ended before it sees the end of its input', async () => {

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -58,7 +57,7 @@ for (const [what, args, expected] of [
       'input=$(cat); case "$input" in *"RENAME TO"*) touch "$root/swapping"; exec >/dev/null 2>&1;; esac; exec < <(printf "%s\\n" "$input")',
     )
     const run = sandbox.start('restore.ts', RESTORE)
-    while (!existsSync(join(sandbox.dir, 'swapping'))) await sleep(50)
+    await run.reaches(join(sandbox.dir, 'swapping'))
     await sleep(500)
     run.child.kill('SIGKILL')
     await run.ended

@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs'
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { VERSION } from '../lib/cli.ts'
@@ -53,12 +51,6 @@ const emptied = async (): Promise<void> => {
   await rm(join(server.home, 'backup'))
   await rm(marker(), { force: true })
 }
-const reached = async (running: ReturnType<Server['start']>): Promise<void> => {
-  for (let tries = 0; !existsSync(marker()); tries++) {
-    if (tries > 400) assert.unreachable(`the step was not reached: ${(await running.ended).stderr}`)
-    await sleep(50)
-  }
-}
 
 for (const [index, [step, hold, release]] of STEPS.entries()) {
   // Ctrl-C is handled, SIGKILL can't be: the far side must cope with both.
@@ -67,7 +59,7 @@ for (const [index, [step, hold, release]] of STEPS.entries()) {
     await emptied()
     await hold()
     const running = server.start('deploy.ts', ['--sync-only'])
-    await reached(running)
+    await running.reaches(marker())
     running.child.kill(signal)
     assert.is((await running.ended).exitCode, signal === 'SIGINT' ? 130 : null)
     await release()
@@ -91,7 +83,7 @@ test('an scp that outlives its killed deploy reaches no release of another', asy
   const slowScp = scp.replace('exec ', `touch '${marker()}'; ${wait(go)}; `)
   await nearScp(`${slowScp}echo $? >'${end}'\n`)
   const running = server.start('deploy.ts', ['--sync-only'])
-  await reached(running)
+  await running.reaches(marker())
   running.child.kill('SIGKILL')
   await running.ended
   await nearScp(scp)

@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Output {
   exitCode: number | null
@@ -19,6 +21,8 @@ export interface Running {
   readonly ended: Promise<Output>
   /** Resolves when stderr or stdout has matched. */
   prints(pattern: RegExp): Promise<void>
+  /** Resolves when a file is there, that one of its programs makes. */
+  reaches(marker: string): Promise<void>
 }
 
 /**
@@ -64,5 +68,11 @@ export const launchIn = (
       look()
       void ended.then(() => reject(new Error(`ended without printing ${pattern}: ${output.stderr}`)))
     })
-  return { child, ended, prints }
+  const reaches = async (marker: string): Promise<void> => {
+    while (!existsSync(marker)) {
+      if (!running.has(child)) throw new Error(`ended before it made ${marker}: ${output.stderr}`)
+      await sleep(50)
+    }
+  }
+  return { child, ended, prints, reaches }
 }
