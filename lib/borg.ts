@@ -125,16 +125,18 @@ export interface Borg {
   readonly repository: string
 }
 
+const READING: ReadonlySet<string> = new Set(['list', 'extract'])
+
 export const createBorg = (shell: Shell, env: Env, repository: string, envFile: string): Borg => {
-  // Borg tests itself at every start (0.07 s). Once a run is enough: it is the same Borg.
+  // Borg tests itself at every start (0.07 s). Before it writes, that is needed once a run; what it reads is authenticated.
   let tested = false
-  const withRepository = (): Env => ({
+  const withRepository = ([verb = '']: readonly string[]): Env => ({
     ...env,
     BORG_REPO: repository,
-    ...(tested ? { BORG_SELFTEST: 'disabled' } : {}),
+    ...(tested || READING.has(verb) ? { BORG_SELFTEST: 'disabled' } : {}),
   })
-  const judge = (output: Output, messages: Message[]): BorgResult => {
-    if (output.exitCode === 0) tested = true
+  const judge = ([verb = '']: readonly string[], output: Output, messages: Message[]): BorgResult => {
+    if (output.exitCode === 0 && !READING.has(verb)) tested = true
     if (output.exitCode === 0) return { stdout: output.stdout, messages, warned: false }
     if (output.exitCode === 1 && isWarningOnly(messages)) return { stdout: output.stdout, messages, warned: true }
     throw explain(output, messages, repository, envFile)
@@ -142,8 +144,8 @@ export const createBorg = (shell: Shell, env: Env, repository: string, envFile: 
   return {
     repository,
     call: async (args) => {
-      const output = await shell.run(['borg', ...args], { env: withRepository() })
-      return judge(output, parseMessages(output.stderr))
+      const output = await shell.run(['borg', ...args], { env: withRepository(args) })
+      return judge(args, output, parseMessages(output.stderr))
     },
     stream: (args, { onProgress, env: extra, ...options } = {}) => {
       const messages: Message[] = []
@@ -153,8 +155,8 @@ export const createBorg = (shell: Shell, env: Env, repository: string, envFile: 
           else if (messages.length < MOST_MESSAGES) messages.push(message)
         }
       }
-      const child = shell.start(['borg', ...args], { ...options, env: { ...withRepository(), ...extra }, onLine })
-      return { ...child, result: async () => judge(await child.ended, messages) }
+      const child = shell.start(['borg', ...args], { ...options, env: { ...withRepository(args), ...extra }, onLine })
+      return { ...child, result: async () => judge(args, await child.ended, messages) }
     },
     version: async () => {
       const output = await shell.run(['borg', ...versionArgs()])
