@@ -22,22 +22,22 @@ export const prove = async (
 ): Promise<{ test: Service; emptied: string[] }> => {
   const { log } = context
   // Borg takes its time to open the repository, Dokku to make the service; the service can't be removed before it is made.
-  const [made, read] = await Promise.allSettled([
+  const [made, read, counted] = await Promise.allSettled([
     createTestService(dokku, lasting, production.name, begun, log),
     readDump(borg, archive, dump.path, stallMs),
-  ])
-  if (made.status === 'rejected') {
-    if (read.status === 'fulfilled') await read.value.stop()
-    throw made.reason
-  }
-  if (read.status === 'rejected') throw read.reason
-  const test = made.value
-  const [before] = await Promise.all([
     countRows(dokku, production.name),
-    importDump(read.value, dokku, archive, dump.sizeBytes, test, stallMs, log),
   ])
-  const after = await countRows(dokku, test.name)
-  const tables = compareCounts(before, after)
+  if (made.status === 'rejected' || read.status === 'rejected' || counted.status === 'rejected') {
+    if (read.status === 'fulfilled') await read.value.stop()
+    throw [made, read, counted].find((step) => step.status === 'rejected')?.reason
+  }
+  const test = made.value
+  await importDump(read.value, dokku, archive, dump.sizeBytes, test, stallMs, log)
+  const [after, answers] = await Promise.all([
+    countRows(dokku, test.name),
+    ask(dokku, settings.VERIFY_SQL, [production, test]),
+  ])
+  const tables = compareCounts(counted.value, after)
   const shown = (count: number | undefined): string => (count === undefined ? 'no table' : count.toLocaleString('en'))
   log.info(
     table(
@@ -56,29 +56,29 @@ export const prove = async (
       [1, 2, 3],
     ),
   )
-  await askVerifySql(dokku, settings.VERIFY_SQL, production, test, context)
+  judgeAnswers(settings.VERIFY_SQL, answers, context)
   const emptied = tables.filter((row) => (row.production ?? 0) > 0 && row.restored === 0).map((row) => row.table)
   return { test, emptied }
 }
 
-/** @throws Failure when the question can be answered by production, but not by the restored database */
-const askVerifySql = async (
-  dokku: Dokku,
-  question: string,
-  production: Service,
-  test: Service,
-  { log }: Context,
-): Promise<void> => {
-  const ask = async (service: string): Promise<string | Failure> => {
-    try {
-      return (await sql(dokku, service, `${question.replace(/;\s*$/, '')};`)).trim()
-    } catch (error) {
-      if (error instanceof Failure) return error
-      throw error
-    }
-  }
-  const [now, then] = await Promise.all([ask(production.name), ask(test.name)])
-  const shown = (answer: string | Failure): string => (answer instanceof Failure ? `fails: ${answer.message}` : answer)
+type Answer = string | Failure
+
+/** Asks both databases at the same time. */
+const ask = (dokku: Dokku, question: string, services: readonly [production: Service, restored: Service]) =>
+  Promise.all(
+    services.map(async ({ name }): Promise<Answer> => {
+      try {
+        return (await sql(dokku, name, `${question.replace(/;\s*$/, '')};`)).trim()
+      } catch (error) {
+        if (error instanceof Failure) return error
+        throw error
+      }
+    }),
+  )
+
+/** @throws Failure when production can answer the question, but not the restored database */
+const judgeAnswers = (question: string, [now = '', then = '']: readonly Answer[], { log }: Context): void => {
+  const shown = (answer: Answer): string => (answer instanceof Failure ? `fails: ${answer.message}` : answer)
   log.info(`${question}\n  production: ${shown(now)}\n  restored:   ${shown(then)}`)
   if (!(then instanceof Failure)) return
   if (now instanceof Failure) log.warn('VERIFY_SQL works on neither database.')

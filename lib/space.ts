@@ -1,5 +1,5 @@
 import type { Item } from './archives.ts'
-import { databaseBytes, sql } from './database.ts'
+import { rows } from './database.ts'
 import type { Service } from './dokku.ts'
 import { Failure } from './failure.ts'
 import { bytes } from './format.ts'
@@ -11,9 +11,14 @@ export const databaseSpace = async (
   service: Service,
   dump: Item,
 ): Promise<{ needed: number; free: number | undefined }> => {
-  const needed = 2 * Math.max(await databaseBytes(dokku, service), dump.sizeBytes)
-  const folder = (await sql(dokku, service.name, 'SHOW data_directory;')).trim()
-  const output = await dokku.run(['postgres:enter', service.name, 'df', '-Pk', folder])
+  const [production] = await rows<{ bytes: number; folder: string }>(
+    dokku,
+    service.name,
+    "SELECT json_build_object('bytes', pg_database_size(current_database()), 'folder', current_setting('data_directory'));",
+  )
+  if (!production) throw new Failure(`PostgreSQL does not say how large ${service.database} is.`)
+  const needed = 2 * Math.max(production.bytes, dump.sizeBytes)
+  const output = await dokku.run(['postgres:enter', service.name, 'df', '-Pk', production.folder])
   const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
   return { needed, free: output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined }
 }
