@@ -21,7 +21,7 @@ export interface RunOptions {
   env?: Env
   cwd?: string
   /** What the program reads on stdin; without it stdin is /dev/null. */
-  input?: string | Readable
+  input?: string
   timeoutMs?: number
   /** Gives the program the terminal itself (stdin and stderr), so that it can ask for a password. */
   terminal?: boolean
