@@ -24,10 +24,15 @@ export const daysUntil = (date: string, now = Date.now()): number | undefined =>
   return Number.isNaN(then) ? undefined : Math.floor((then - now) / 86_400_000)
 }
 
-/** The line about the newest archive in the report of `backup --check --json`; without a report, what it said instead. */
+/**
+ * The line about the newest archive in the report of `backup --check --json`; without a report, what it said instead.
+ * The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd.
+ */
 export const newestBackup = ({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): string => {
   try {
-    const { checks } = JSON.parse(stdout) as { checks: { name: string; verdict: string; detail: string }[] }
+    const { checks } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as {
+      checks: { name: string; verdict: string; detail: string }[]
+    }
     // The report says no more than it could find out: without settings nothing of the repository.
     const check = ['newest archive', 'repository', 'settings'].flatMap((wanted) =>
       checks.filter(({ name }) => name === wanted),
@@ -59,7 +64,7 @@ const opsStatus = async (remote: Remote, opsDir: string) => {
   try {
     const deploys = await readLedger(remote, opsDir)
     const current = await remote.shell(['readlink', `${opsDir}/current`])
-    const opsRelease = current.stdout.trim().replace(/^releases\//, '') || 'none: deploy --sync-only'
+    const opsRelease = /^releases\/(\S+)$/m.exec(current.stdout)?.[1] ?? 'none: deploy --sync-only'
     return { deploys, opsRelease, newestBackup: await askNewestBackup(remote, opsDir) }
   } catch (error) {
     remote.signal.throwIfAborted()

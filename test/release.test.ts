@@ -65,6 +65,8 @@ test("the newest backup is taken from backup --check's own words", () => {
   })
   assert.is(newestBackup(line('pass')), 'x, 2 hours ago')
   assert.is(newestBackup(line('warn')), 'warn: x, 2 hours ago')
+  const { stdout, stderr } = line('pass')
+  assert.is(newestBackup({ stdout: `Welcome\n${stdout}\n`, stderr }), 'x, 2 hours ago')
   const unset = JSON.stringify({ checks: [{ name: 'settings', verdict: 'fail', detail: 'BORG_REPO is not set.' }] })
   assert.is(newestBackup({ stdout: unset, stderr: '' }), 'fail: BORG_REPO is not set.')
   assert.is(newestBackup({ stdout: '', stderr: '' }), 'unknown')
