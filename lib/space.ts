@@ -16,7 +16,11 @@ export const databaseSpace = async (
     service.name,
     "SELECT json_build_object('bytes', pg_database_size(current_database()), 'folder', current_setting('data_directory'));",
   )
-  if (!production) throw new Failure(`PostgreSQL does not say how large ${service.database} is.`)
+  if (!production)
+    throw new Failure(
+      `PostgreSQL does not say how large ${service.database} is.`,
+      `Look: sudo dokku postgres:connect ${service.name}`,
+    )
   const needed = 2 * Math.max(production.bytes, dump.sizeBytes)
   const output = await dokku.run(['postgres:enter', service.name, 'df', '-Pk', production.folder])
   const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]

@@ -111,15 +111,22 @@ const markWhenReady = async (dokku: Dokku, { name, database }: Service): Promise
 /**
  * Begins to read the dump of an archive, so far that it is known to be one; nothing of it is taken yet.
  * @param path the dump's path in the archive
- * @throws Failure when it is not a custom-format dump
+ * @throws Failure when it is not a custom-format dump, or does not come
  */
 export const readDump = async (borg: Borg, archive: Archive, path: string, stallMs: number): Promise<BorgStream> => {
   const source = borg.stream(extractToStdoutArgs(archive.name, [path]))
   source.stdin.end()
   const head = await peek(source, 5, stallMs)
-  if (head !== 'stalled' && head.toString('latin1').slice(0, 5) === 'PGDMP') return source
+  if (head === 'stalled') {
+    await source.stop()
+    throw new Failure(
+      `Borg gave no data of ${path} for ${stallMs / 1000} s.`,
+      'If that is only slow, give it longer: DUMP_STALL_SECONDS',
+    )
+  }
+  if (head.toString('latin1').slice(0, 5) === 'PGDMP') return source
   // An output that has ended so early has a reason, which Borg tells.
-  if (head !== 'stalled' && head.length < 5 && (await settlesWithin(source.ended, stallMs))) await source.result()
+  if (head.length < 5 && (await settlesWithin(source.ended, stallMs))) await source.result()
   await source.stop()
   throw new Failure(`${path} of ${archive.name} is not a custom-format dump.`, 'Try an older archive: restore --list')
 }

@@ -228,6 +228,21 @@ test('a dump of another kind, however large, is refused at once', async () => {
   assert.equal(sandbox.strays(), [])
 })
 
+test('a Borg that gives nothing is not waited for longer than a stall, and that is said', async () => {
+  const bin = join(sandbox.dir, 'shims')
+  await mkdir(bin, { recursive: true })
+  const silent = '#!/bin/sh\ncase "$*" in *--stdout*) exec sleep 60;; esac\nexec /usr/bin/borg "$@"\n'
+  await writeFile(join(bin, 'borg'), silent, { mode: 0o755 })
+  const env = { PATH: `${bin}:/usr/bin:/bin`, DUMP_STALL_SECONDS: '1' }
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE, { env })
+  await rm(join(bin, 'borg'))
+  assert.is(exitCode, 1)
+  assert.match(stderr, /Borg gave no data of db\.dump for 1 s\.[\s\S]*DUMP_STALL_SECONDS/)
+  assert.is(await counts(), DAMAGED)
+  assert.is(await services(), 'book-corners-db')
+  assert.equal(sandbox.strays(), [])
+})
+
 const FAULTS: [what: string, command: string, snippet: string][] = [
   ['the test service cannot be created', 'postgres:create', 'echo " !     no image" >&2; exit 1'],
   ['the import fails', 'postgres:import', 'head -c 1000 >/dev/null; echo "pg_restore: error: disk full" >&2; exit 1'],
