@@ -1,4 +1,4 @@
-import type { StoredArchive } from '../lib/archive.ts'
+import * as check from '../lib/backup/check.ts'
 import {
   BACKUP_SETTINGS,
   checkRepository,
@@ -9,20 +9,20 @@ import {
   preflight,
   prepareBackup,
   prune,
-} from '../lib/backup.ts'
-import { createBorg, parseList } from '../lib/borg.ts'
-import { initArgs, listArgs } from '../lib/borg-commands.ts'
-import { type Command, type Context, main, VERSION } from '../lib/cli.ts'
-import { borgEnv, checkSettings } from '../lib/config.ts'
-import { databaseBytes } from '../lib/database.ts'
-import { createDokku } from '../lib/dokku.ts'
-import { EXIT, Failure, reason } from '../lib/failure.ts'
-import { bytes, duration, isoLocal, localTimestamp, plural } from '../lib/format.ts'
-import { takeLock } from '../lib/lock.ts'
-import { measureMedia } from '../lib/media.ts'
-import { createMonitor } from '../lib/ping.ts'
-import * as check from '../lib/preflight.ts'
-import { prunable } from '../lib/retention.ts'
+} from '../lib/backup/steps.ts'
+import type { StoredArchive } from '../lib/backup/store.ts'
+import { createBorg, parseList } from '../lib/borg/borg.ts'
+import { initArgs, listArgs } from '../lib/borg/commands.ts'
+import { prunable } from '../lib/borg/retention.ts'
+import { takeLock } from '../lib/cli/lock.ts'
+import { type Command, type Context, main, VERSION } from '../lib/cli/main.ts'
+import { createMonitor } from '../lib/cli/monitor.ts'
+import { borgEnv, checkSettings } from '../lib/cli/settings.ts'
+import { EXIT, Failure, reason } from '../lib/core/failure.ts'
+import { bytes, duration, isoLocal, localTimestamp, plural } from '../lib/core/format.ts'
+import { createDokku } from '../lib/dokku/dokku.ts'
+import { measureMedia } from '../lib/media/folder.ts'
+import { databaseBytes } from '../lib/postgres/sql.ts'
 
 const COMMAND: Command = {
   name: 'backup',

@@ -1,17 +1,21 @@
-import { archiveJson, describe, type Item, listArchives } from '../lib/archives.ts'
-import type { Archive } from '../lib/borg.ts'
-import { type Command, main } from '../lib/cli.ts'
-import { copyAside } from '../lib/copy.ts'
-import type { Service } from '../lib/dokku.ts'
-import { drill } from '../lib/drill.ts'
-import { EXIT, Failure, reason } from '../lib/failure.ts'
-import { bytes, plural, table } from '../lib/format.ts'
-import { takeLock } from '../lib/lock.ts'
-import { planPlacing, requireSpace } from '../lib/media-placing.ts'
-import { wanted } from '../lib/media-plan.ts'
-import { restoreMedia } from '../lib/media-restore.ts'
-import { prove } from '../lib/prove.ts'
-import { restartApp } from '../lib/restart.ts'
+import { archiveJson, describe, type Item, listArchives } from '../lib/borg/archives.ts'
+import type { Archive } from '../lib/borg/borg.ts'
+import { takeLock } from '../lib/cli/lock.ts'
+import { type Command, main } from '../lib/cli/main.ts'
+import { EXIT, Failure, reason } from '../lib/core/failure.ts'
+import { bytes, plural, table } from '../lib/core/format.ts'
+import type { Service } from '../lib/dokku/dokku.ts'
+import { wanted } from '../lib/media/compare.ts'
+import { restoreMedia } from '../lib/media/extract.ts'
+import { planPlacing, requireSpace } from '../lib/media/place.ts'
+import { copyAside } from '../lib/postgres/scratch.ts'
+import { requireDatabaseSpace } from '../lib/postgres/space.ts'
+import { endStraySwap, listKept, restoringName, swap } from '../lib/postgres/swap.ts'
+import { drill } from '../lib/restore/drill.ts'
+import { describeKept, describeMedia, lines, question, releaseAdvice } from '../lib/restore/messages.ts'
+import { preview } from '../lib/restore/preview.ts'
+import { prove } from '../lib/restore/prove.ts'
+import { restartApp } from '../lib/restore/restart.ts'
 import {
   chooseAndSurvey,
   clearLeftovers,
@@ -20,11 +24,7 @@ import {
   noteTestService,
   prepareRestore,
   type Restore,
-} from '../lib/restore.ts'
-import { preview } from '../lib/restore-preview.ts'
-import { describeKept, describeMedia, lines, question, releaseAdvice } from '../lib/restore-words.ts'
-import { requireDatabaseSpace } from '../lib/space.ts'
-import { endStraySwap, listKept, restoringName, swap } from '../lib/swap.ts'
+} from '../lib/restore/restore.ts'
 
 const COMMAND: Command = {
   name: 'restore',

@@ -1,21 +1,19 @@
-import { type Command, type Context, main } from '../lib/cli.ts'
-import { readSettings } from '../lib/config.ts'
-import { EXIT, Failure } from '../lib/failure.ts'
-import { finish, summary } from '../lib/finish.ts'
-import { duration, printable } from '../lib/format.ts'
-import { describeCommit, hasCommit, openCheckout, short, whoDeploys } from '../lib/git.ts'
-import { bringLive, goLive, type Run, record } from '../lib/golive.ts'
-import { crossingFailure, describeCrossing } from '../lib/migrations.ts'
-import { describePlan, makePlan, type Plan, requireHistory } from '../lib/plan.ts'
-import { pushArgs } from '../lib/push.ts'
-import { quoteAll } from '../lib/quote.ts'
-import { checkRevision, rebuildApp } from '../lib/rebuild.ts'
-import { describeState, serverState } from '../lib/release.ts'
-import { listReleases, releaseLines } from '../lib/releases.ts'
-import { followOrigin, pushToOrigin, requireClean, requireIdentity, requireOrigin } from '../lib/revert.ts'
-import { makeRevert } from '../lib/revert-plan.ts'
-import { connectRemote } from '../lib/ssh.ts'
-import { createSteps, verifyStep } from '../lib/steps.ts'
+import { type Command, type Context, main } from '../lib/cli/main.ts'
+import { readSettings } from '../lib/cli/settings.ts'
+import { EXIT, Failure } from '../lib/core/failure.ts'
+import { duration, printable } from '../lib/core/format.ts'
+import { quoteAll } from '../lib/core/quote.ts'
+import { finish, summary } from '../lib/deploy/finish.ts'
+import { bringLive, goLive, type Run, record } from '../lib/deploy/go-live.ts'
+import { describePlan, makePlan, type Plan, requireHistory } from '../lib/deploy/plan.ts'
+import { pushArgs } from '../lib/deploy/push.ts'
+import { createSteps, verifyStep } from '../lib/deploy/steps.ts'
+import { describeCommit, hasCommit, openCheckout, short, whoDeploys } from '../lib/git/checkout.ts'
+import { crossingFailure, describeCrossing } from '../lib/rollback/migrations.ts'
+import { checkRevision, rebuildApp } from '../lib/rollback/rebuild.ts'
+import { listReleases, releaseLines } from '../lib/rollback/releases.ts'
+import { followOrigin, pushToOrigin, requireClean, requireIdentity, requireOrigin } from '../lib/rollback/revert.ts'
+import { makeRevert } from '../lib/rollback/revert-plan.ts'
 import {
   lookAround,
   notRunning,
@@ -24,7 +22,9 @@ import {
   tellNewestBackup,
   warnOfCommit,
   warnOfOrigin,
-} from '../lib/way-back.ts'
+} from '../lib/rollback/situation.ts'
+import { describeState, serverState } from '../lib/server/app.ts'
+import { connectRemote } from '../lib/server/ssh.ts'
 
 const MODES = ['list', 'to', 'revert', 'rebuild']
 

@@ -74,7 +74,7 @@ const runFile = (file: string): Promise<Result> =>
 const main = async (): Promise<void> => {
   ensurePackages()
   const wanted = process.argv.slice(2)
-  const files = readdirSync(FOLDER)
+  const files = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.test.ts'))
     .filter((name) => wanted.length === 0 || wanted.some((word) => name.includes(word)))
   const waiting = [...files]

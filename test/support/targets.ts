@@ -1,4 +1,4 @@
-import { table } from '../../lib/format.ts'
+import { table } from '../../lib/core/format.ts'
 
 /** What a benchmark measured against what it may be at most. */
 export interface Target {

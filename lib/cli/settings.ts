@@ -1,0 +1,211 @@
+import { EXIT, Failure } from '../core/failure.ts'
+import { plural } from '../core/format.ts'
+import type { Env } from '../core/shell.ts'
+import type { EnvFile } from './env-file.ts'
+
+interface Setting<T> {
+  /** Used when neither the environment nor the env file has the key; without one the setting is optional or required. */
+  default?: string
+  required?: true
+  secret?: true
+  /** @throws Error with the rest of a sentence that begins with the key */
+  parse(text: string): T
+}
+
+const text = (text: string): string => text
+const matching =
+  (pattern: RegExp, wanted: string) =>
+  (text: string): string => {
+    if (!pattern.test(text)) throw new Error(`must be ${wanted}`)
+    return text
+  }
+const wholeNumber =
+  (least: number) =>
+  (text: string): number => {
+    if (!/^\d{1,9}$/.test(text) || Number(text) < least) throw new Error(`must be a whole number, ${least} or more`)
+    return Number(text)
+  }
+const webAddress = (text: string): string => {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (!url || !/^https?:$/.test(url.protocol))
+    throw new Error('must be an address that starts with https:// or http://')
+  return text.replace(/\/+$/, '')
+}
+const siteAddress = (text: string): string => {
+  const address = webAddress(text)
+  if (new URL(address).pathname !== '/' || /[?#]/.test(address))
+    throw new Error('must be the address of the site, without a path')
+  return address
+}
+const oneOf =
+  <T extends string>(...values: T[]) =>
+  (text: string): T => {
+    if (!values.includes(text as T)) throw new Error(`must be ${values.join(' or ')}`)
+    return text as T
+  }
+const name = matching(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'a name of letters, digits, dot, - and _')
+const absolutePath = (text: string): string => {
+  if (!text.startsWith('/') || text.length < 2) throw new Error('must be an absolute path')
+  if (text.split('/').some((part) => part === '..' || part === '.')) throw new Error('must be a path without . and ..')
+  return text.replace(/\/+/g, '/').replace(/\/$/, '')
+}
+
+/** Every setting there is, in the order of .env.backup.example. */
+export const SETTINGS = {
+  BORG_REPO: { required: true, parse: matching(/^(?!.*::).+$/s, 'a repository, without ::ARCHIVE') },
+  BORG_PASSPHRASE: { secret: true, parse: text },
+  BORG_PASSCOMMAND: { parse: text },
+  DOKKU_APP: { default: 'book-corners', parse: name },
+  DB_SERVICE: { default: 'book-corners-db', parse: name },
+  MEDIA_DIR: { default: '/var/lib/dokku/data/storage/book-corners/media', parse: absolutePath },
+  MEDIA_OWNER: { default: '32767:32767', parse: matching(/^\d+:\d+$/, 'UID:GID in numbers') },
+  ARCHIVE_PREFIX: { default: 'book-corners', parse: name },
+  KEEP_DAILY: { default: '7', parse: wholeNumber(0) },
+  KEEP_WEEKLY: { default: '4', parse: wholeNumber(0) },
+  KEEP_MONTHLY: { default: '6', parse: wholeNumber(0) },
+  DUMP_MODE: { default: 'dedup', parse: oneOf('dedup', 'export') },
+  DUMP_STALL_SECONDS: { default: '900', parse: wholeNumber(1) },
+  COMPRESSION: {
+    default: 'zstd,3',
+    parse: matching(
+      /^(auto,|obfuscate,\d+,)*(none|lz4|(zstd|zlib|lzma)(,\d+)?)$/,
+      'a compression Borg knows, e.g. zstd,3',
+    ),
+  },
+  CHUNKER_PARAMS: {
+    default: 'buzhash,10,23,16,4095',
+    parse: matching(/^(default|fixed,\d+(,\d+)?|(buzhash,)?\d+,\d+,\d+,\d+)$/, 'chunker parameters Borg knows'),
+  },
+  DOKKU_COMMAND: { default: 'sudo dokku', parse: (text: string) => text.trim().split(/\s+/) },
+  HEALTHCHECK_URL: { parse: webAddress },
+  CHECK_EVERY_DAYS: { default: '7', parse: wholeNumber(0) },
+  VERIFY_SQL: { default: 'SELECT count(*) FROM libraries_library', parse: text },
+  DRILL_HEALTHCHECK_URL: { parse: webAddress },
+  SITE_URL: { default: 'https://bookcorners.org', parse: siteAddress },
+  DOKKU_HOST: { required: true, parse: matching(/^[A-Za-z0-9][A-Za-z0-9.-]*$/, 'a host name') },
+  DEPLOY_USER: { default: 'deploy', parse: matching(/^[a-z_][a-z0-9_-]*$/, 'a user name') },
+  OPS_DIR: { default: '/home/deploy/ops', parse: absolutePath },
+  DEPLOY_BRANCH: { default: 'master', parse: matching(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'a branch') },
+  CLOUDFLARE_ZONE_ID: { parse: matching(/^[A-Za-z0-9_-]+$/, 'the ID of the zone') },
+  CLOUDFLARE_API_TOKEN: { secret: true, parse: text },
+  CLOUDFLARE_API_URL: { default: 'https://api.cloudflare.com/client/v4', parse: webAddress },
+} satisfies Record<string, Setting<unknown>>
+
+export type SettingName = keyof typeof SETTINGS
+type Value<K extends SettingName> =
+  | ReturnType<(typeof SETTINGS)[K]['parse']>
+  | ((typeof SETTINGS)[K] extends { default: string } | { required: true } ? never : undefined)
+/** The settings a script asked for, by their own names, parsed. */
+export type Settings<K extends SettingName> = { [P in K]: Value<P> }
+
+/** The environment that secrets and Borg's own settings never leave for another program. */
+const PRIVATE = /^(BORG_|CLOUDFLARE_)|HEALTHCHECK_URL$/
+/** What a git hook or alias that runs a script gives it: git would take the caller's repository for whichever folder it is run in. */
+const CALLERS_REPOSITORY = /^GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|OBJECT_DIRECTORY|NAMESPACE|PREFIX)$/
+
+/**
+ * Reads and checks the named settings: the environment first, then the env file, then the default; an empty value counts as unset.
+ * Pure. All problems are reported at once, none of them with a value.
+ *
+ * @throws Failure (exit status 2) that lists every problem
+ */
+export const readSettings = <K extends SettingName>(
+  names: readonly K[],
+  environment: Env,
+  file: EnvFile,
+): Settings<K> => {
+  const { settings, problems } = checkSettings(names, environment, file)
+  if (problems.length > 0)
+    throw new Failure(
+      `The configuration has ${plural(problems.length, 'problem')}:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
+      mendingHint(file),
+      EXIT.usage,
+    )
+  return settings
+}
+
+const mendingHint = ({ path, exists, denied }: EnvFile): string => {
+  if (denied) return `${path} can't be read by this user: run this as its owner.`
+  return exists
+    ? `Mend them in ${path}.`
+    : `No env file was read: set it in the environment, or copy .env.backup.example to ${path}, mode 600.`
+}
+
+/** The same, with the problems as a list: what is wrong has no value in `settings`. */
+export const checkSettings = <K extends SettingName>(
+  names: readonly K[],
+  environment: Env,
+  file: EnvFile,
+): { settings: Settings<K>; problems: string[] } => {
+  const settings: Record<string, unknown> = {}
+  const problems = [...file.problems]
+  const raw = (key: string): string | undefined => environment[key] || file.values[key] || undefined
+  for (const key of names) {
+    const setting: Setting<unknown> = SETTINGS[key]
+    const value = raw(key) ?? setting.default
+    if (value === undefined) {
+      if (setting.required) problems.push(`${key} is not set.`)
+      continue
+    }
+    try {
+      settings[key] = setting.parse(value)
+    } catch (error) {
+      // The environment comes before the file: whoever looks into the file alone mends it there in vain.
+      const inEnvironment = environment[key] && environment[key] !== file.values[key]
+      problems.push(`${key} ${(error as Error).message}${inEnvironment ? ' (it is set in the environment)' : ''}.`)
+    }
+  }
+  const asked = (key: SettingName): boolean => (names as readonly string[]).includes(key)
+  if (asked('BORG_PASSPHRASE') && !raw('BORG_PASSPHRASE') && !raw('BORG_PASSCOMMAND'))
+    problems.push('Neither BORG_PASSPHRASE nor BORG_PASSCOMMAND is set: one is needed.')
+  for (const [one, other] of [
+    ['CLOUDFLARE_ZONE_ID', 'CLOUDFLARE_API_TOKEN'],
+    ['CLOUDFLARE_API_TOKEN', 'CLOUDFLARE_ZONE_ID'],
+  ] as const)
+    if (asked(one) && raw(one) && !raw(other))
+      problems.push(`${one} is set without ${other}: set both, or neither to skip the purge.`)
+  if (asked('KEEP_DAILY') && settings.KEEP_DAILY === 0 && settings.KEEP_WEEKLY === 0 && settings.KEEP_MONTHLY === 0)
+    problems.push('KEEP_DAILY, KEEP_WEEKLY and KEEP_MONTHLY are all 0: every archive would be pruned.')
+  return { settings: settings as Settings<K>, problems }
+}
+
+/**
+ * Borg's environment: every BORG_ variable of the environment and the env file. Questions are answered "no" unless the
+ * environment answers them, and exit codes are the classic ones (2 error, 1 warning), so that nothing aborts or hangs.
+ */
+export const borgEnv = (environment: Env, file: EnvFile): Env => ({
+  BORG_RELOCATED_REPO_ACCESS_IS_OK: 'no',
+  BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: 'no',
+  // A dead connection ends the run within five minutes, a question by ssh ends it at once.
+  BORG_RSH: 'ssh -o BatchMode=yes -o ServerAliveInterval=30 -o ServerAliveCountMax=10',
+  ...Object.fromEntries(
+    Object.entries({ ...file.values, ...withoutEmpty(environment) }).filter(([key]) => key.startsWith('BORG_')),
+  ),
+  BORG_EXIT_CODES: 'legacy',
+})
+
+const withoutEmpty = (environment: Env): Env =>
+  Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+
+/**
+ * The environment of every child: ours without Borg's variables, tokens and ping addresses, and without a git hook's. cron and
+ * `env -i` leave little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
+ */
+export const childEnv = (environment: Env, home: string): Env => {
+  const kept = Object.fromEntries(
+    Object.entries(environment).filter(([key]) => !PRIVATE.test(key) && !CALLERS_REPOSITORY.test(key)),
+  )
+  const path = new Set([...(environment.PATH ?? '').split(':').filter(Boolean), ...STANDARD_PATH])
+  return { ...kept, HOME: environment.HOME || home, PATH: [...path].join(':') }
+}
+
+const STANDARD_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
+
+/** Values that must never be shown, for the logger. */
+export const secretValues = (environment: Env, file: EnvFile): string[] => {
+  const keys = [
+    ...Object.keys(SETTINGS).filter((key) => (SETTINGS as Record<string, Setting<unknown>>)[key]?.secret),
+    'BORG_NEW_PASSPHRASE',
+  ]
+  return keys.flatMap((key) => [environment[key], file.values[key]]).filter((value): value is string => Boolean(value))
+}

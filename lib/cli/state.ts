@@ -1,0 +1,36 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Env } from '../core/shell.ts'
+import type { DumpMode } from '../postgres/dump.ts'
+
+/** What one run leaves for the next, on this machine. Losing it costs one early `borg check` and one comparison. */
+export interface State {
+  /** When `borg check` last passed, ISO. */
+  checkedAt?: string
+  /** Sizes of the last archive, in bytes; those of dumps of different modes say nothing about each other. */
+  last?: { dumpMode: DumpMode; dumpBytes: number; mediaBytes: number }
+  /** A restore began to make the test service and has not removed it yet: whatever is under its name is ours. */
+  testService?: boolean
+}
+
+/** Per repository and service, in `~/.local/state/book-corners-ops` (XDG_STATE_HOME). */
+export const statePath = (env: Env, repository: string, service: string): string => {
+  const key = createHash('sha256').update(`${repository}\0${service}`).digest('hex').slice(0, 16)
+  return join(env.XDG_STATE_HOME || join(env.HOME ?? '/', '.local/state'), 'book-corners-ops', `${key}.json`)
+}
+
+export const readState = async (path: string): Promise<State> => {
+  try {
+    const state: unknown = JSON.parse(await readFile(path, 'utf8'))
+    return typeof state === 'object' && state !== null ? state : {}
+  } catch {
+    return {}
+  }
+}
+
+export const writeState = async (path: string, state: State): Promise<void> => {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  await writeFile(`${path}.new`, `${JSON.stringify(state)}\n`, { mode: 0o600 })
+  await rename(`${path}.new`, path)
+}

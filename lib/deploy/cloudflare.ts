@@ -1,0 +1,98 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Settings } from '../cli/settings.ts'
+import { Failure, reason } from '../core/failure.ts'
+import { printable } from '../core/format.ts'
+import type { Log } from '../core/log.ts'
+
+export type CloudflareSettings = Settings<'CLOUDFLARE_ZONE_ID' | 'CLOUDFLARE_API_TOKEN' | 'CLOUDFLARE_API_URL'>
+
+interface Answer {
+  success?: boolean
+  errors?: unknown
+}
+interface ApiError {
+  code?: number
+  message?: string
+}
+
+const TRIES = 4
+const TIMEOUT_MS = 15_000
+const FIRST_WAIT_MS = 1000
+/** A `Retry-After` beyond this is not waited for. */
+const LONGEST_WAIT_MS = 60_000
+
+/** Cloudflare's errors as it words them: `10000: Authentication error`. */
+export const apiErrors = (answer: Answer | undefined, status: number): string =>
+  (Array.isArray(answer?.errors) ? (answer.errors as ApiError[]) : [])
+    .map(({ code, message }) => printable(`${code ?? '?'}: ${message ?? 'no message'}`))
+    .join(', ') || `HTTP ${status} without a reason`
+
+/** How long to wait before the next try, in ms: what `Retry-After` says (seconds or a date), else doubling. */
+export const waitMs = (retryAfter: string | null, attempt: number, firstWaitMs: number, now = Date.now()): number => {
+  const seconds = Number(retryAfter ?? '')
+  const asked = !retryAfter ? 0 : Number.isFinite(seconds) ? seconds * 1000 : Date.parse(retryAfter) - now
+  return Math.max(firstWaitMs * 2 ** (attempt - 1), asked || 0)
+}
+
+/**
+ * Empties the zone's cache. Tries again after 429, 5xx and network trouble.
+ * @returns false when it was skipped because Cloudflare is not configured
+ * @throws Failure with Cloudflare's own words; the cache still holds the old pages then
+ */
+export const purgeCache = async (
+  { CLOUDFLARE_ZONE_ID: zone, CLOUDFLARE_API_TOKEN: token, CLOUDFLARE_API_URL: api }: CloudflareSettings,
+  log: Log,
+  signal: AbortSignal,
+  { firstWaitMs = FIRST_WAIT_MS, timeoutMs = TIMEOUT_MS } = {},
+): Promise<boolean> => {
+  if (!zone || !token) return false
+  const url = `${api}/zones/${zone}/purge_cache`
+  for (let attempt = 1; ; attempt++) {
+    const { done, problem, again, retryAfter } = await purgeOnce(url, token, signal, timeoutMs)
+    if (done) return true
+    const wait = waitMs(retryAfter, attempt, firstWaitMs)
+    if (!again || attempt === TRIES || wait > LONGEST_WAIT_MS)
+      throw new Failure(
+        `Cloudflare did not purge the cache: ${problem}${attempt > 1 ? ` (${attempt} tries)` : ''}`,
+        'Visitors may see old pages. Check CLOUDFLARE_ZONE_ID and the token (it needs Zone / Cache Purge), then: deploy --purge-only',
+      )
+    log.info(`Cloudflare: ${problem}. Trying again in ${Math.ceil(wait / 1000)} s.`)
+    await sleep(wait, undefined, { signal }).catch(() => signal.throwIfAborted())
+  }
+}
+
+interface Attempt {
+  done: boolean
+  problem: string
+  again: boolean
+  retryAfter: string | null
+}
+
+const purgeOnce = async (url: string, token: string, signal: AbortSignal, timeoutMs: number): Promise<Attempt> => {
+  // Not AbortSignal.timeout: under AbortSignal.any Node 20 lets it be collected as garbage, and it never fires.
+  const over = new AbortController()
+  const timer = setTimeout(() => over.abort(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs)
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: '{"purge_everything":true}',
+      // A redirect would carry the token elsewhere.
+      redirect: 'error',
+      signal: AbortSignal.any([signal, over.signal]),
+    })
+    const answer = (await response.json().catch(() => undefined)) as Answer | undefined
+    return {
+      done: response.ok && answer?.success === true,
+      problem: apiErrors(answer, response.status),
+      again: response.status === 429 || response.status >= 500,
+      retryAfter: response.headers.get('retry-after'),
+    }
+  } catch (error) {
+    signal.throwIfAborted()
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : reason(error)
+    return { done: false, problem: cause, again: true, retryAfter: null }
+  } finally {
+    clearTimeout(timer)
+  }
+}

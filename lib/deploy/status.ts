@@ -1,0 +1,130 @@
+import { reason } from '../core/failure.ts'
+import { age, plural, printable } from '../core/format.ts'
+import type { Output } from '../core/shell.ts'
+import { tail } from '../dokku/dokku.ts'
+import { short } from '../git/checkout.ts'
+import { isLocked, type RunningRelease, runningRelease } from '../server/app.ts'
+import { type Entry, readLedger } from '../server/ledger.ts'
+import type { Remote } from '../server/ssh.ts'
+
+export interface Status extends RunningRelease {
+  app: string
+  locked: boolean
+  /** Days until the app's certificate on the server expires; undefined when it has none or does not say. */
+  certificateDays: number | undefined
+  deploys: Entry[]
+  newestBackup: string
+  /** The ops release there, or what is in its place. */
+  opsRelease: string
+}
+
+/** `Mar  1 12:00:00 2026 GMT`, as openssl prints it. */
+export const daysUntil = (date: string, now = Date.now()): number | undefined => {
+  const then = Date.parse(date.trim())
+  return Number.isNaN(then) ? undefined : Math.floor((then - now) / 86_400_000)
+}
+
+/**
+ * The line about the newest archive in the report of `backup --check --json`; without a report, what it said instead.
+ * The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd.
+ */
+export const newestBackup = ({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): string => {
+  try {
+    const { checks } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as {
+      checks: { name: string; verdict: string; detail: string }[]
+    }
+    // The report says no more than it could find out: without settings nothing of the repository.
+    const check = ['newest archive', 'repository', 'settings'].flatMap((wanted) =>
+      checks.filter(({ name }) => name === wanted),
+    )[0]
+    return check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
+  } catch {
+    const said = printable(tail(stderr))
+    return said ? `unknown: ${said}` : 'unknown'
+  }
+}
+
+/**
+ * Asks the server. What the app runs must be known; all else is told as far as it can be.
+ * @throws SshFailure, Failure
+ */
+export const readStatus = async (remote: Remote, app: string, opsDir: string): Promise<Status> => {
+  const [dokku, ops] = await Promise.all([dokkuStatus(remote, app), opsStatus(remote, opsDir)])
+  return { app, ...dokku, ...ops }
+}
+
+const dokkuStatus = async (remote: Remote, app: string) => {
+  const release = await runningRelease(remote, app)
+  const locked = await isLocked(remote, app)
+  const certificate = await remote.dokku(['certs:report', app, '--ssl-expires-at'], { timeoutMs: 30_000 })
+  return { ...release, locked, certificateDays: daysUntil(certificate.exitCode === 0 ? certificate.stdout : '') }
+}
+
+const opsStatus = async (remote: Remote, opsDir: string) => {
+  try {
+    const deploys = await readLedger(remote, opsDir)
+    const current = await remote.shell(['readlink', `${opsDir}/current`])
+    const opsRelease = /^releases\/(\S+)$/m.exec(current.stdout)?.[1] ?? 'none: deploy --sync-only'
+    return { deploys, opsRelease, newestBackup: await askNewestBackup(remote, opsDir) }
+  } catch (error) {
+    remote.signal.throwIfAborted()
+    return { deploys: [], opsRelease: 'unknown', newestBackup: `unknown: ${reason(error)}` }
+  }
+}
+
+/** Asks the launcher beside the ops folder. @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
+export const askNewestBackup = async (remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<string> => {
+  const launcher = `${opsDir.replace(/\/[^/]+$/, '')}/backup`
+  return newestBackup(await remote.shell([launcher, '--check', '--json'], { timeoutMs }))
+}
+
+const SHOWN = 5
+
+/** One line of the ledger for people. */
+export const entryText = ({ at, who, from, to, subject, kind, outcome, seconds, verified }: Entry): string =>
+  [
+    age(new Date(at)),
+    printable(who),
+    `${kind} ${from ? short(from) : 'nothing'} → ${short(to)} ${printable(subject)}`,
+    outcome + (verified === null ? '' : verified ? ', verified' : ', NOT verified'),
+    `${seconds} s`,
+  ].join(' · ')
+
+export const describeStatus = (status: Status, now = new Date()): string => {
+  const { app, sha, processes, running, locked, certificateDays, deploys, newestBackup, opsRelease } = status
+  const reached = (entry: Entry): boolean => entry.to === sha
+  // A run that was cut off may have gone live all the same.
+  const since = deploys.findLast((entry) => reached(entry) && entry.outcome === 'deployed') ?? deploys.findLast(reached)
+  const rows: [string, string][] = [
+    ['runs', sha ? `${short(sha)} ${printable(since?.subject ?? '')}`.trim() : 'nothing: it was never deployed'],
+    [
+      'since',
+      since
+        ? `${since.at} (${age(new Date(since.at), now)}), by ${printable(since.who)}`
+        : 'unknown: not in the ledger',
+    ],
+    ['processes', `${processes}${running ? '' : ' (NOT every process runs)'}`],
+    ...(locked
+      ? ([['deploy', 'one is under way, or failed or was cut off: its lock is there']] satisfies [string, string][])
+      : []),
+    [
+      'certificate',
+      certificateDays === undefined
+        ? 'unknown'
+        : certificateDays < 0
+          ? 'EXPIRED'
+          : `${plural(certificateDays, 'day')} left`,
+    ],
+    ['backup', newestBackup],
+    ['ops scripts', opsRelease],
+  ]
+  return [
+    app,
+    ...rows.map(([name, value]) => `  ${name.padEnd(12)} ${value}`),
+    ...(deploys.length > 0 ? ['last deploys'] : []),
+    ...deploys
+      .slice(-SHOWN)
+      .reverse()
+      .map((entry) => `  ${entryText(entry)}`),
+  ].join('\n')
+}

@@ -1,0 +1,138 @@
+import { resolve } from 'node:path'
+import { EXIT, Failure } from '../core/failure.ts'
+import type { Env, Output, RunOptions, Shell } from '../core/shell.ts'
+import { tail } from '../dokku/dokku.ts'
+
+/** The app's checkout on this machine. */
+export interface Checkout {
+  readonly dir: string
+  git(args: readonly string[], options?: RunOptions): Promise<Output>
+  /** Git's standard output. @throws Failure with what git said, when it did not end well */
+  ask(args: readonly string[], env?: Env): Promise<string>
+}
+
+export interface Commit {
+  sha: string
+  author: string
+  at: Date
+  subject: string
+  /** Migration files it adds. */
+  migrations: string[]
+}
+
+/** A SHA as people read it. */
+export const short = (sha: string): string => sha.slice(0, 8)
+
+/**
+ * @param dir a folder in the checkout
+ * @throws Failure (exit status 2) when it is none
+ */
+export const openCheckout = async (shell: Shell, dir: string): Promise<Checkout> => {
+  const checkoutAt = (cwd: string): Checkout => {
+    const git: Checkout['git'] = (args, options = {}) =>
+      shell.run(['git', ...args], {
+        cwd,
+        ...options,
+        // What git says is read here: it must be in English. And it must not ask for a password.
+        env: { LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0', ...options.env },
+      })
+    const ask: Checkout['ask'] = async (args, env = {}) => {
+      const output = await git(args, { env })
+      if (output.exitCode !== 0) throw new Failure(`git ${args[0]} failed: ${tail(output.stderr)}`)
+      return output.stdout.trim()
+    }
+    return { dir: cwd, git, ask }
+  }
+  const found = await checkoutAt('/').git(['-C', resolve(dir), 'rev-parse', '--show-toplevel'])
+  if (found.exitCode === 127)
+    throw new Failure('Git is not installed.', 'Install it: sudo apt-get install git', EXIT.usage)
+  if (found.exitCode !== 0)
+    throw new Failure(
+      `${dir} is not a git checkout of the app: ${tail(found.stderr, 1).replace(/^fatal: /, '')}`,
+      'Change to the checkout, or name it: --repo DIR',
+      EXIT.usage,
+    )
+  return checkoutAt(found.stdout.trim())
+}
+
+/**
+ * The full SHA of a commit, tag, branch or short SHA.
+ * @throws Failure (exit status 2) when there is none
+ */
+export const resolveCommit = async (checkout: Checkout, ref: string): Promise<string> => {
+  const output = await checkout.git(['rev-parse', '--verify', '--quiet', '--end-of-options', `${ref}^{commit}`])
+  if (output.exitCode === 0) return output.stdout.trim()
+  throw new Failure(
+    ref === 'HEAD' ? `${checkout.dir} has no commit yet.` : `${checkout.dir} has no commit ${ref}.`,
+    ref === 'HEAD' ? '' : 'Fetch it first, or look: git log --oneline --all',
+    EXIT.usage,
+  )
+}
+
+export const hasCommit = async (checkout: Checkout, sha: string): Promise<boolean> =>
+  (await checkout.git(['cat-file', '-e', `${sha}^{commit}`])).exitCode === 0
+
+export const isShallow = async (checkout: Checkout): Promise<boolean> =>
+  (await checkout.ask(['rev-parse', '--is-shallow-repository'])) === 'true'
+
+/** Paths of the working tree that differ from HEAD, untracked ones included. */
+export const dirtyPaths = async (checkout: Checkout, untracked: 'normal' | 'no' = 'normal'): Promise<string[]> =>
+  (await checkout.ask(['status', '--porcelain', '-z', `--untracked-files=${untracked}`])).split('\0').filter(Boolean)
+
+/** Whether `ancestor` is in the history of `sha`, or is it. */
+export const isAncestor = async (checkout: Checkout, ancestor: string, sha: string): Promise<boolean> =>
+  (await checkout.git(['merge-base', '--is-ancestor', ancestor, sha])).exitCode === 0
+
+/** A file of a commit, or undefined when it has none of that name. */
+export const fileOf = async (checkout: Checkout, sha: string, path: string): Promise<string | undefined> => {
+  const output = await checkout.git(['show', `${sha}:${path}`])
+  return output.exitCode === 0 ? output.stdout : undefined
+}
+
+/** Pure: whether a path is that of a Django migration. */
+export const isMigration = (path: string): boolean => /(^|\/)migrations\/(?!__init__\.py$)[^/]+\.py$/.test(path)
+
+// %x1e separates the commits: a subject can hold anything but control characters, a name of a file anything but NUL.
+const LOG_FORMAT = '--format=%x1e%H%x1f%an%x1f%aI%x1f%s'
+
+/** Pure: what `git log` in LOG_FORMAT with `--name-status` printed. */
+export const parseLog = (stdout: string): Commit[] =>
+  stdout
+    .split('\u001e')
+    .slice(1)
+    .map((block) => {
+      const [head = '', ...paths] = block.split('\n')
+      const [sha = '', author = '', at = '', subject = ''] = head.split('\u001f')
+      const added = paths.flatMap((line) => (line.startsWith('A\t') ? [line.slice(2)] : []))
+      return { sha, author, at: new Date(at), subject, migrations: added.filter(isMigration) }
+    })
+
+/**
+ * The commits that `to` has and `from` has not, newest first, each with the migrations it adds; without `from`, all.
+ * @param most no more than this many
+ */
+export const commitsBetween = async (
+  checkout: Checkout,
+  from: string | undefined,
+  to: string,
+  most = 200,
+): Promise<Commit[]> => {
+  const range = from === undefined ? [to] : [to, `^${from}`]
+  // Not --diff-filter=A: it leaves out the commits that add no file.
+  const options = ['--name-status', '--no-renames', '-m', '--first-parent', `--max-count=${most}`]
+  return parseLog(await checkout.ask(['-c', 'core.quotePath=false', 'log', LOG_FORMAT, ...options, ...range, '--']))
+}
+
+/** One commit. */
+export const describeCommit = async (checkout: Checkout, sha: string): Promise<Commit> => {
+  const [commit] = await commitsBetween(checkout, undefined, sha, 1)
+  if (commit?.sha !== sha) throw new Failure(`git shows no commit ${sha}.`)
+  return commit
+}
+
+/** Who deploys: CI's actor, else git's user. */
+export const whoDeploys = async (checkout: Checkout, environment: Env): Promise<string> => {
+  if (environment.GITHUB_ACTOR) return `${environment.GITHUB_ACTOR} (CI)`
+  const { exitCode, stdout } = await checkout.git(['config', 'user.name'])
+  return (exitCode === 0 && stdout.trim()) || environment.USER || 'unknown'
+}

@@ -1,0 +1,145 @@
+import { lstat, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Borg } from '../borg/borg.ts'
+import { extractArgs } from '../borg/commands.ts'
+import { Failure } from '../core/failure.ts'
+import { bar, bytes, plural } from '../core/format.ts'
+import type { Log } from '../core/log.ts'
+import type { Shell } from '../core/shell.ts'
+import { tail } from '../dokku/dokku.ts'
+import { alreadyStaged, filesOf, INBOX, isSame, type MediaFile, type MediaPlan, sum, wanted } from './compare.ts'
+import type { Placing } from './place.ts'
+
+/**
+ * Extracts what a plan names and moves it to its place. Run again after it was cut short it goes on where it stopped.
+ * @returns the number of files placed, and what is not restored, each with the reason
+ */
+export const restoreMedia = async (
+  borg: Borg,
+  shell: Shell,
+  archive: string,
+  mediaDir: string,
+  plan: MediaPlan,
+  placing: Placing,
+  log: Log,
+): Promise<{ placed: number; failed: string[] }> => {
+  const files = wanted(plan)
+  const { staging } = placing
+  if (files.length === 0) {
+    // A run that was killed after the last file was in its place; what root has left there is in nobody's way.
+    await closeStaging(staging).catch(() => {})
+    return { placed: 0, failed: [] }
+  }
+  await openStaging(staging, archive, log)
+  const staged = await alreadyStaged(staging, files)
+  const left = files.filter(({ path }) => !staged.has(path))
+  if (staged.size > 0) log.info(`${plural(staged.size, 'file')} were extracted before the last run was cut short`)
+  log.info(`Extracting ${plural(left.length, 'media file')}, ${bytes(sum(left))}`)
+  const whole = plan.same.length === 0 && plan.refused.length === 0 && staged.size === 0
+  await extract(borg, archive, mediaDir, left, whole, staging, log)
+
+  const { fit, failed } = await sift(files, plan.missing, staging, mediaDir)
+  if (placing.asks) log.info(`sudo asks for your password, to place the files: ${placing.needsRoot}`)
+  const { exitCode, stderr } = await shell.run(placing.command, { terminal: placing.asks })
+  if (exitCode !== 0)
+    throw new Failure(
+      `The files could not be placed${stderr ? `: ${tail(stderr)}` : ''}.`,
+      'They are kept; run the same command again to go on.',
+    )
+  await closeStaging(staging)
+  return { placed: fit, failed }
+}
+
+/** Leaves in the staging folder only what may be placed: not what Borg extracted otherwise than listed, nor what somebody uploaded since. */
+const sift = async (
+  files: readonly MediaFile[],
+  missing: readonly MediaFile[],
+  staging: string,
+  mediaDir: string,
+): Promise<{ fit: number; failed: string[] }> => {
+  const staged = await filesOf(staging)
+  const wasMissing = new Set(missing)
+  const fit = new Set<string>()
+  const failed: string[] = []
+  for (const file of files) {
+    const { path } = file
+    const found = staged.get(path)
+    // Borg lists a name that is not UTF-8 with a `?` in it, and does not know it by that.
+    if (!found || (file.type === '-' && !isSame(file, found)))
+      failed.push(`${path}: Borg did not extract it as the archive lists it`)
+    else if (wasMissing.has(file) && (await lstat(join(mediaDir, path)).catch(() => undefined)))
+      failed.push(`${path}: came to be on the disk meanwhile, and was kept`)
+    else fit.add(path)
+  }
+  for (const path of staged.keys()) if (!fit.has(path)) await rm(join(staging, path), { force: true })
+  return { fit: fit.size, failed }
+}
+
+/** The extracted files of another archive are of no use any more. */
+const openStaging = async (staging: string, archive: string, log: Log): Promise<void> => {
+  const label = `${staging}.archive`
+  const found = await readFile(label, 'utf8').catch(() => undefined)
+  if (found !== archive) {
+    if (found !== undefined) log.info(`Removing what an earlier run had extracted of ${found}`)
+    await rm(staging, { recursive: true, force: true })
+  }
+  await mkdir(staging, { recursive: true, mode: 0o700 })
+  await writeFile(label, archive, { mode: 0o600 })
+}
+
+const closeStaging = async (staging: string): Promise<void> => {
+  for (const path of [staging, `${staging}.archive`, `${staging}.patterns`])
+    await rm(path, { recursive: true, force: true })
+  if (dirname(staging).endsWith(`/${INBOX}`)) await rm(dirname(staging), { recursive: true, force: true })
+}
+
+// Borg reads patterns a line each, and strips each line.
+const fitsALine = ({ path }: MediaFile): boolean => !/[\n\r]|\s$/.test(path)
+/** Paths in one call, well below the kernel's limit for arguments. */
+const PATHS_A_CALL = 200
+
+const extract = async (
+  borg: Borg,
+  archive: string,
+  mediaDir: string,
+  files: readonly MediaFile[],
+  whole: boolean,
+  staging: string,
+  log: Log,
+): Promise<void> => {
+  if (files.length === 0) return
+  const prefix = mediaDir.replace(/^\//, '')
+  const strip = prefix.split('/').length
+  let count = 0
+  const call = async (what: Parameters<typeof extractArgs>[2]): Promise<void> => {
+    const child = borg.stream(extractArgs(archive, strip, what), {
+      cwd: staging,
+      // After our death it would go on writing where the next run works.
+      guarded: true,
+      onProgress: () => {
+        // It lists folders, too.
+        count = Math.min(count + 1, files.length)
+        log.status(
+          `Extracting ${bar(count, files.length)}  ${count.toLocaleString('en')} of ${plural(files.length, 'file')}`,
+        )
+      },
+    })
+    child.stdin.end()
+    child.stdout.resume()
+    const { messages } = await child.result()
+    // Borg 1.2.4 says that a pf: pattern never matched even when it did. What is missing is found by looking.
+    for (const { message } of messages) if (!/never matched/.test(message)) log.warn(message)
+  }
+  if (whole) return call({ paths: [prefix] })
+
+  const lines = files.filter(fitsALine)
+  if (lines.length > 0) {
+    const patternsFrom = `${staging}.patterns`
+    // pf: is looked up, pp: would be tried one after the other for every item of the archive.
+    const patterns = [...lines.map(({ path }) => `+ pf:${prefix}/${path}`), '- sh:**', '']
+    await writeFile(patternsFrom, patterns.join('\n'), { mode: 0o600 })
+    await call({ patternsFrom })
+  }
+  const others = files.filter((file) => !fitsALine(file)).map(({ path }) => `${prefix}/${path}`)
+  for (let i = 0; i < others.length; i += PATHS_A_CALL) await call({ paths: others.slice(i, i + PATHS_A_CALL) })
+}

@@ -1,0 +1,81 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connectArgs, type Dokku, explainDokku, type Service } from '../dokku/dokku.ts'
+
+/** A quoted SQL identifier. */
+export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
+
+/** A quoted SQL string. */
+export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
+
+/**
+ * psql's own defaults print frames and notices: a script for `postgres:connect` begins with this to print bare rows.
+ * A limit that the database sets for the app's queries is not meant for these.
+ */
+export const BARE = [
+  '\\set QUIET on',
+  '\\pset pager off',
+  '\\pset format unaligned',
+  '\\pset tuples_only on',
+  "SET client_min_messages = 'error';",
+  'SET statement_timeout = 0;',
+]
+
+// Whoever connects in the very moment of a swap is told this, and has done nothing yet; the name is there again at once.
+const JUST_RENAMED = /just been dropped or renamed/
+
+/**
+ * Runs SQL in a service's database. `postgres:connect` is psql with ON_ERROR_STOP, so the first error ends it.
+ * @param database another database of the same server
+ * @returns what the statements printed, a row a line
+ * @throws Failure with what PostgreSQL said
+ */
+export const sql = async (dokku: Dokku, service: string, text: string, database?: string): Promise<string> => {
+  const connect = database === undefined ? [] : [`\\c ${identifier(database)}`]
+  const input = [...BARE.slice(0, 4), ...connect, ...BARE.slice(4), text, ''].join('\n')
+  for (let attempt = 1; ; attempt++) {
+    const output = await dokku.run(connectArgs(service), { input })
+    if (output.exitCode === 0) return output.stdout
+    if (attempt === 3 || !JUST_RENAMED.test(output.stderr)) throw explainDokku(output, connectArgs(service).join(' '))
+    await sleep(200)
+  }
+}
+
+/** The same for a query whose rows are one JSON value each: text can hold any sign. */
+export const rows = async <T>(dokku: Dokku, service: string, query: string, database?: string): Promise<T[]> =>
+  (await sql(dokku, service, query, database))
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as T)
+
+/** What the database takes on its server's disk, in bytes, indexes included. */
+export const databaseBytes = async (dokku: Dokku, { name }: Service): Promise<number> =>
+  Number(await sql(dokku, name, 'SELECT pg_database_size(current_database());'))
+
+/** Rows of each table, by `schema.table`. */
+export type Counts = Map<string, number>
+
+/** Which rows of pg_tables are the app's: names of PostgreSQL's own schemas, temporary ones among them, begin with `pg_`. */
+export const LASTING_TABLES = "schemaname !~ '^pg_' AND schemaname <> 'information_schema'"
+
+// One query writes the next: psql's \gexec runs each row of a result as a statement.
+const COUNT_ALL = `
+SELECT format('SELECT json_build_array(%L, count(*)) FROM %I.%I', schemaname || '.' || tablename, schemaname, tablename)
+FROM pg_tables WHERE ${LASTING_TABLES} ORDER BY schemaname, tablename
+\\gexec`
+
+/** Counts the rows of every table, exactly; no temporary ones, which only their own session can read. */
+export const countRows = async (dokku: Dokku, service: string, database?: string): Promise<Counts> =>
+  new Map(await rows<[string, number]>(dokku, service, COUNT_ALL, database))
+
+/** A table in production and in the restored database; undefined where it does not exist. */
+export interface TableDifference {
+  table: string
+  production: number | undefined
+  restored: number | undefined
+}
+
+/** Every table of either side, in the order of their names. */
+export const compareCounts = (production: Counts, restored: Counts): TableDifference[] =>
+  [...new Set([...production.keys(), ...restored.keys()])]
+    .sort()
+    .map((table) => ({ table, production: production.get(table), restored: restored.get(table) }))

@@ -1,0 +1,122 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Failure, reason } from '../core/failure.ts'
+import { localTimestamp } from '../core/format.ts'
+import type { Log } from '../core/log.ts'
+import type { Dokku, Service } from '../dokku/dokku.ts'
+import { identifier, literal, rows, sql } from './sql.ts'
+
+/** PostgreSQL cuts longer names short without a word (NAMEDATALEN - 1). */
+const LONGEST_NAME = 63
+const STAMP_LENGTH = 'YYYYMMDDTHHMMSS'.length
+
+const fitted = (database: string, suffix: string, more = 0): string =>
+  database.slice(0, LONGEST_NAME - suffix.length - more) + suffix
+
+/** The copy that will become production, on production's server. */
+export const restoringName = (database: string): string => fitted(database, '_restoring')
+
+const keptPrefix = (database: string): string => fitted(database, '_before_', STAMP_LENGTH)
+
+/** `<database>_before_20260228T030000`: what a swap keeps. */
+export const keptName = (database: string, date: Date): string =>
+  keptPrefix(database) + localTimestamp(date).replace(/[-:]/g, '')
+
+/** A database that a swap kept. */
+export interface Kept {
+  name: string
+  bytes: number
+}
+
+/** The databases that earlier swaps kept, newest first. */
+export const listKept = async (dokku: Dokku, { name, database }: Service): Promise<Kept[]> => {
+  const all = await rows<Kept>(
+    dokku,
+    name,
+    `SELECT json_build_object('name', datname, 'bytes', pg_database_size(oid)) FROM pg_database
+     WHERE starts_with(datname, ${literal(keptPrefix(database))});`,
+  )
+  return all.sort((a, b) => (a.name < b.name ? 1 : -1))
+}
+
+/** What the session of a swap is called on the server. */
+const SWAP_SESSION = 'book-corners-ops swap'
+
+/**
+ * Ends the swap that a killed run was at: its psql goes on without it for as long as the app is in the way, and must
+ * not rename anything under this run. Nobody else's can be there, since the lock is ours. Returns when it has ended.
+ */
+export const endStraySwap = async (dokku: Dokku, { name }: Service, log: Log): Promise<void> => {
+  const found = await sql(
+    dokku,
+    name,
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ${literal(SWAP_SESSION)};
+     DO $$ BEGIN
+       FOR i IN 1..200 LOOP
+         PERFORM pg_stat_clear_snapshot();
+         IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = ${literal(SWAP_SESSION)}) THEN RETURN; END IF;
+         PERFORM pg_sleep(0.05);
+       END LOOP;
+       RAISE EXCEPTION 'the swap of an earlier run does not end';
+     END $$;`,
+    'postgres',
+  )
+  if (found.trim()) log.info('Ended the swap that an earlier run was at')
+}
+
+const ATTEMPTS = 20
+
+/**
+ * The script of a swap: ends every connection to both databases and renames them in one transaction, in one message to
+ * the server, so that hardly anybody comes back in between. Somebody who does makes the whole transaction fail, and it is tried again.
+ */
+export const swapSql = (database: string, incoming: string, kept: string): string => {
+  const attempt = [
+    `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN (${literal(database)}, ${literal(incoming)}) AND pid <> pg_backend_pid() \\;`,
+    'BEGIN \\;',
+    `ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(kept)} \\;`,
+    `ALTER DATABASE ${identifier(incoming)} RENAME TO ${identifier(database)} \\;`,
+    'COMMIT;',
+    'ROLLBACK;',
+    `SELECT EXISTS (SELECT FROM pg_database WHERE datname = ${literal(kept)}) AS swapped \\gset`,
+    '\\if :swapped',
+    '\\q',
+    '\\endif',
+    'SELECT pg_sleep(0.1);',
+  ].join('\n')
+  return [
+    `SET application_name = ${literal(SWAP_SESSION)};`,
+    // RENAME itself waits up to five seconds for others to leave: it is better to send them away again.
+    "SET statement_timeout = '1500ms';",
+    '\\set ON_ERROR_STOP off',
+    ...Array.from({ length: ATTEMPTS }, () => attempt),
+    '\\set ON_ERROR_STOP on',
+    // psql's exit status 3; each attempt has said its reason.
+    'DO $$ BEGIN RAISE EXCEPTION $m$the databases could not be swapped$m$; END $$;',
+  ].join('\n')
+}
+
+/**
+ * Makes `incoming` production; what was production stays under a new name, which is returned.
+ * @throws Failure when nothing was renamed
+ */
+export const swap = async (dokku: Dokku, service: Service, incoming: string): Promise<string> => {
+  const isThere = async (name: string): Promise<boolean> =>
+    (await listKept(dokku, service)).some((kept) => kept.name === name)
+  let kept = keptName(service.database, new Date())
+  // Another swap had this very second's name.
+  while (await isThere(kept)) {
+    await sleep(200)
+    kept = keptName(service.database, new Date())
+  }
+  try {
+    await sql(dokku, service.name, swapSql(service.database, incoming, kept), 'postgres')
+  } catch (error) {
+    // When the connection breaks after the transaction, only the news of it is lost.
+    if (!(await isThere(kept).catch(() => false)))
+      throw new Failure(
+        `The databases could not be swapped: ${reason(error)}`,
+        `Production is as it was. Look who is in the way: echo 'SELECT pid, application_name, state, query FROM pg_stat_activity; SELECT gid, database FROM pg_prepared_xacts;' | sudo dokku postgres:connect ${service.name}`,
+      )
+  }
+  return kept
+}

@@ -1,0 +1,61 @@
+import { parseComment } from '../borg/archives.ts'
+import type { Archive } from '../borg/borg.ts'
+import { bytes, isoLocal, plural, printable } from '../core/format.ts'
+import type { MediaPlan } from '../media/compare.ts'
+import type { Kept } from '../postgres/swap.ts'
+import type { Restore } from './restore.ts'
+
+/** What to know when the archive was taken at another release than the deployed one; undefined when it was not. */
+export const releaseAdvice = async ({ dokku, settings }: Restore, archive: Archive): Promise<string | undefined> => {
+  const { sha } = parseComment(archive.comment)
+  const deployed = await dokku.gitSha(settings.DOKKU_APP)
+  if (sha && deployed && sha === deployed) return
+  const was = sha ? `was taken at release ${sha.slice(0, 10)}` : 'does not say at which release it was taken'
+  const now = deployed ? `${deployed.slice(0, 10)} is deployed` : 'Dokku does not say which one is deployed'
+  return `${archive.name} ${was}; ${now}. If the schema differs, type after the restore: sudo dokku run ${settings.DOKKU_APP} python manage.py migrate`
+}
+
+/** The lines on the media, for a preview. */
+export const describeMedia = (plan: MediaPlan): string[] => {
+  const part = (what: string, files: readonly { path: string; sizeBytes: number }[]): string =>
+    `  ${what.padEnd(13)} ${plural(files.length, 'file')}, ${bytes(files.reduce((total, { sizeBytes }) => total + sizeBytes, 0))}${first(files.map(({ path }) => path))}`
+  return [
+    part('missing', plan.missing),
+    part('different', plan.different),
+    `  ${'same'.padEnd(13)} ${plural(plan.same.length, 'file')}`,
+    `  ${'only on disk'.padEnd(13)} ${plural(plan.onDisk.count, 'file')}, ${bytes(plan.onDisk.bytes)}, kept${first(plan.onDisk.first, plan.onDisk.count)}`,
+    ...(plan.refused.length > 0
+      ? [`  ${'refused'.padEnd(13)} ${plural(plan.refused.length, 'path')}${first(plan.refused)}`]
+      : []),
+  ]
+}
+
+/** Names from an archive, one a line; of many the first. */
+export const lines = (names: readonly string[]): string =>
+  [...names.slice(0, 10).map((name) => `  ${printable(name)}`), ...(names.length > 10 ? ['  …'] : [])].join('\n')
+
+const first = (names: readonly string[], count = names.length): string =>
+  count === 0
+    ? ''
+    : `: ${names
+        .slice(0, 3)
+        .map((name) => JSON.stringify(name))
+        .join(', ')}${count > 3 ? ', …' : ''}`
+
+/** The closing lines on databases that swaps kept. */
+export const describeKept = (service: string, kept: readonly Kept[]): string =>
+  kept
+    .map(
+      ({ name, bytes: size }) =>
+        `  ${name}, ${bytes(size)}. To drop it:\n    echo 'DROP DATABASE "${name}";' | sudo dokku postgres:connect ${service}`,
+    )
+    .join('\n')
+
+/** What the operator agrees to. */
+export function question({ settings, database, media }: Restore, archive: Archive, files: number): string {
+  return [
+    `This replaces, from ${archive.name} (${isoLocal(archive.start)}),`,
+    ...(database ? [`  the database of ${settings.DB_SERVICE}; the present one is kept beside it`] : []),
+    ...(media ? [`  ${plural(files, 'media file')} in ${settings.MEDIA_DIR}; nothing is deleted`] : []),
+  ].join('\n')
+}

@@ -1,0 +1,49 @@
+import { EXIT, Failure } from '../core/failure.ts'
+import { classifyPush, cleanLine, type Pushed } from '../deploy/push.ts'
+import { short } from '../git/checkout.ts'
+import { explainRemote, parseSha } from '../server/app.ts'
+import { type Remote, SshFailure } from '../server/ssh.ts'
+
+/**
+ * Dokku rebuilds the head of its deploy branch, and tells the container that it is GIT_REV. Dokku writes GIT_REV before a build,
+ * and it survives a failed one.
+ *
+ * @param deployed the head of the deploy branch there
+ * @returns a warning, if the server does not say GIT_REV
+ * @throws Failure when the server's ideas of the deployed revision differ
+ */
+export const checkRevision = async (remote: Remote, app: string, deployed: string): Promise<string | undefined> => {
+  const head = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs: 60_000 })
+  if (head.exitCode !== 0) throw explainRemote(head, 'git:report', app, remote.host)
+  // Not config:show, which prints every secret. It exits 1 for a key that is not set.
+  const config = await remote.dokku(['config:get', app, 'GIT_REV'], { timeoutMs: 60_000 })
+  const [sha, revision] = [parseSha(head.stdout), parseSha(config.stdout)]
+  if (revision === undefined && sha === deployed) return `${app} has no GIT_REV to compare ${short(deployed)} with.`
+  if (revision === deployed && sha === deployed) return
+  const says = (name: string, value: string | undefined): string => `${name} is ${value ? short(value) : 'not set'}`
+  throw new Failure(
+    `The server disagrees with itself about what is deployed: ${says('its deploy branch', deployed)}, ${says('HEAD', sha)}, ${says('GIT_REV', revision)}. A deploy of ${short(revision ?? sha ?? deployed)} failed or was cut off; a rebuild would run ${short(deployed)} under another name. Nothing was changed.`,
+    sha === deployed
+      ? `If ${short(deployed)} is right: ssh dokku@${remote.host} config:set --no-restart ${app} GIT_REV=${deployed}, then again. Else: deploy, or rollback --list`
+      : `See: ssh dokku@${remote.host} git:report ${app}. Then: deploy, or rollback --list`,
+    EXIT.failed,
+  )
+}
+
+/** Builds what is deployed once more, and starts it; Dokku's words are those of a push. */
+export const rebuildApp = async (remote: Remote, app: string, onLine: (line: string) => void): Promise<Pushed> => {
+  const lines: string[] = []
+  try {
+    const output = await remote.dokku(['ps:rebuild', app], {
+      onLine: (raw) => {
+        const line = cleanLine(raw)
+        lines.push(line)
+        onLine(line)
+      },
+    })
+    return classifyPush(output, lines)
+  } catch (error) {
+    if (!(error instanceof SshFailure)) throw error
+    return { outcome: error.trouble === 'lost' ? 'lost' : 'no-connection', cause: [error.message] }
+  }
+}

@@ -1,0 +1,164 @@
+import { EXIT, Failure } from '../core/failure.ts'
+import type { Output } from '../core/shell.ts'
+import type { Remote } from './ssh.ts'
+
+/** What the server says it runs. */
+export interface RunningRelease {
+  /**
+   * HEAD of the app's repository there, which Dokku moves after a deployment succeeded; undefined before the first. Dokku never points
+   * HEAD at another deploy branch than git's default: where it names no commit, the container is asked.
+   */
+  sha: string | undefined
+  /** The processes in words, e.g. `web.1 running`. */
+  processes: string
+  /** Every process runs. */
+  running: boolean
+}
+
+/** Strings all of them, as `ps:report --format json` prints them (Dokku 0.30 and later). */
+type PsReport = Record<string, string>
+
+/** @throws Failure when Dokku's answer is not a report */
+export const parsePs = (stdout: string): Pick<RunningRelease, 'processes' | 'running'> => {
+  let report: PsReport
+  try {
+    report = JSON.parse(stdout)
+  } catch {
+    throw new Failure('Dokku did not report the processes as JSON.', 'It must be 0.30 or later: dokku version')
+  }
+  // `running (CID: 0123456789a)`: the container's ID helps nobody here.
+  const processes = Object.entries(report)
+    .filter(([key]) => /^status-/.test(key))
+    .map(([key, status]) => `${key.replace('status-', '')} ${status.replace(/\s*\(CID:.*\)/, '')}`)
+    .sort()
+  return {
+    processes: processes.join(', ') || (report.deployed === 'true' ? 'no process' : 'never deployed'),
+    running: report.running === 'true',
+  }
+}
+
+/** A full SHA on a line of its own. */
+export const parseSha = (stdout: string): string | undefined => /^[0-9a-f]{40}$/m.exec(stdout.trim())?.[0]
+
+/**
+ * What runs now.
+ * @throws SshFailure when the host can't be asked
+ * @throws Failure when the app does not exist
+ */
+export const runningRelease = async (remote: Remote, app: string): Promise<RunningRelease> => {
+  const release = await reportedRelease(remote, app)
+  return { ...release, sha: release.sha ?? (await containerRevision(remote, app)) }
+}
+
+const reportedRelease = async (remote: Remote, app: string, timeoutMs = 60_000): Promise<RunningRelease> => {
+  const sha = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs })
+  if (sha.exitCode !== 0) throw explainRemote(sha, 'git:report', app, remote.host)
+  const ps = await remote.dokku(['ps:report', app, '--format', 'json'], { timeoutMs })
+  if (ps.exitCode !== 0) throw explainRemote(ps, 'ps:report', app, remote.host)
+  return { sha: parseSha(sha.stdout), ...parsePs(ps.stdout) }
+}
+
+/** What runs now, by both of its names. */
+export interface LiveRelease extends RunningRelease {
+  /** What the web container says it runs, if it could be asked. */
+  revision: string | undefined
+}
+
+/** @throws SshFailure, Failure as `runningRelease` does */
+export const liveRelease = async (remote: Remote, app: string, timeoutMs = 60_000): Promise<LiveRelease> => {
+  const release = await reportedRelease(remote, app, timeoutMs)
+  const revision = await containerRevision(remote, app, timeoutMs)
+  return { ...release, sha: release.sha ?? revision, revision }
+}
+
+/** The failure behind a Dokku command about the app that did not end well. */
+export const explainRemote = (
+  { exitCode, signal, stdout, stderr }: Output,
+  command: string,
+  app: string,
+  host: string,
+): Failure => {
+  const said = `${stderr}\n${stdout}`
+    .split('\n')
+    .map((line) => line.replace(/^\s*!\s+/, '').trim())
+    .filter(Boolean)
+    .slice(-3)
+    .join(' · ')
+  if (exitCode === 20 || /App .* does not exist/.test(said))
+    return new Failure(
+      `Dokku has no app ${app}.`,
+      `Check DOKKU_APP against: ssh dokku@${host} apps:list. A new app is created first, on the server: dokku apps:create ${app}`,
+      EXIT.usage,
+    )
+  const how = signal ? `was ended by ${signal}` : `failed with exit status ${exitCode}`
+  return new Failure(`dokku ${command} ${how}${said ? `: ${said}` : ' and said nothing.'}`, 'Look: deploy --status')
+}
+
+/**
+ * Git would create an app of a mistyped name, so this is asked before git talks to the server.
+ * @throws Failure when it does not exist
+ */
+export const requireApp = async (remote: Remote, app: string): Promise<void> => {
+  const output = await remote.dokku(['apps:exists', app], { timeoutMs: 60_000 })
+  if (output.exitCode !== 0) throw explainRemote(output, 'apps:exists', app, remote.host)
+}
+
+/**
+ * The branch whose pushes Dokku deploys. It reports an empty one where nobody set it: then the default, master, counts (0.30),
+ * which later versions report apart.
+ */
+export const deployBranch = async (remote: Remote, app: string): Promise<string> => {
+  for (const flag of ['--git-deploy-branch', '--git-computed-deploy-branch']) {
+    const { exitCode, stdout } = await remote.dokku(['git:report', app, flag], { timeoutMs: 60_000 })
+    if (exitCode === 0 && stdout.trim() !== '') return stdout.trim()
+  }
+  return 'master'
+}
+
+/** Somebody deploys at this moment, or the lock's file was left behind: by a build that failed, a deploy that was killed, `apps:lock`. */
+export const isLocked = async (remote: Remote, app: string): Promise<boolean> =>
+  (await remote.dokku(['apps:locked', app], { timeoutMs: 60_000 })).exitCode === 0
+
+/**
+ * The revision that the running web container was made from. It is the container's own word: HEAD lags behind while a push ends,
+ * and the GIT_REV of the app's configuration runs ahead of a failed one. Undefined when the container can't be asked.
+ */
+export const containerRevision = async (
+  remote: Remote,
+  app: string,
+  timeoutMs = 60_000,
+): Promise<string | undefined> => {
+  const { exitCode, stdout } = await remote.dokku(['enter', app, 'web', 'printenv', 'GIT_REV'], { timeoutMs })
+  return exitCode === 0 ? parseSha(stdout) : undefined
+}
+
+/** What the server does and runs, as far as it can be told. */
+export interface ServerState extends LiveRelease {
+  /** A deploy is under way, or left its lock behind. */
+  locked: boolean
+}
+
+/** @throws SshFailure, Failure */
+export const serverState = async (remote: Remote, app: string): Promise<ServerState> => ({
+  locked: await isLocked(remote, app),
+  ...(await liveRelease(remote, app)),
+})
+
+/**
+ * The state in a sentence or two, for whoever wanted `target` to go live.
+ * @param names of the target and of anything else, where they are not the new and the old release
+ */
+export const describeState = (
+  state: ServerState,
+  target: string,
+  [wanted, other]: readonly [string, string] = ['the new release', 'the old release'],
+): string => {
+  const { locked, sha, revision, running, processes } = state
+  const now = revision ?? sha
+  const name = now ? `${now.slice(0, 8)}, ${now === target ? wanted : other},` : 'nothing'
+  const runs = `The server runs ${name} (${processes}${running ? '' : ': NOT every process runs'}).`
+  if (locked) return `${runs} Its deploy lock is there: the deploy goes on without us, or was cut off.`
+  if (now === target && sha !== target)
+    return `${runs} Dokku did not get to record it (HEAD is ${sha?.slice(0, 8) ?? 'empty'}): deploy again to set that right.`
+  return runs
+}

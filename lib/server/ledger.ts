@@ -1,0 +1,69 @@
+import { Failure } from '../core/failure.ts'
+import { quote } from '../core/quote.ts'
+import { tail } from '../dokku/dokku.ts'
+import type { Remote } from './ssh.ts'
+
+/** One line of OPS_DIR/deploys.jsonl: what a deploy or rollback did to production. */
+export interface Entry {
+  /** When it ended, ISO. */
+  at: string
+  kind: 'deploy' | 'rollback' | 'revert' | 'rebuild'
+  who: string
+  /** What ran before; null on the first deployment. */
+  from: string | null
+  to: string
+  subject: string
+  /** `deployed`, `unchanged`, or what kept it from going live (an outcome of push.ts); `pushed`: a revert that CI is to deploy. */
+  outcome: string
+  seconds: number
+  /** The site passed its checks afterwards; null when they were not made. */
+  verified: boolean | null
+}
+
+export const ledgerPath = (opsDir: string): string => `${opsDir}/deploys.jsonl`
+
+/** One line; Dokku's and git's words can't break it, JSON escapes newlines. */
+export const entryLine = (entry: Entry): string => JSON.stringify(entry)
+
+const isSha = (value: unknown): boolean => typeof value === 'string' && /^[0-9a-f]{40}$/.test(value)
+const isText = (value: unknown): boolean => typeof value === 'string'
+
+/** What another version, or a hand, may have left out. */
+const UNTOLD = { who: 'unknown', from: null, subject: '', seconds: 0, verified: null }
+
+/** Entries, oldest first. A line that is none (a full disk cut it, a hand spoilt it) is passed over. */
+export const parseLedger = (text: string): Entry[] =>
+  text.split('\n').flatMap((line) => {
+    try {
+      const entry: Entry = { ...UNTOLD, ...JSON.parse(line) }
+      const { at, kind, who, from, to, subject, outcome } = entry
+      const isWhole = [kind, who, subject, outcome].every(isText) && isSha(to) && (from === null || isSha(from))
+      return isWhole && !Number.isNaN(Date.parse(at)) ? [entry] : []
+    } catch {
+      return []
+    }
+  })
+
+/**
+ * Adds an entry. One short write to a file opened for appending: two writers don't mix.
+ * @throws Failure when it can't be written
+ */
+export const appendEntry = async (remote: Remote, opsDir: string, entry: Entry): Promise<void> => {
+  const file = quote(ledgerPath(opsDir))
+  // A line that a full disk cut is ended first: else this one would be lost with it.
+  const end = `[ -z "$(tail -c 1 ${file} 2>/dev/null)" ] || echo`
+  const command = `mkdir -p ${quote(opsDir)} && { ${end}; printf '%s\\n' "$1"; } >> ${file}`
+  const output = await remote.shell(['sh', '-c', command, 'ledger', entryLine(entry)], { timeoutMs: 30_000 })
+  if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${tail(output.stderr)}`)
+}
+
+/**
+ * The newest entries, oldest of them first; none when nothing was ever deployed with these scripts.
+ * @throws Failure when the ledger can't be read
+ */
+export const readLedger = async (remote: Remote, opsDir: string, most = 200): Promise<Entry[]> => {
+  const command = `[ ! -e "$1" ] || tail -n ${most} "$1"`
+  const output = await remote.shell(['sh', '-c', command, 'ledger', ledgerPath(opsDir)], { timeoutMs: 30_000 })
+  if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${tail(output.stderr)}`)
+  return parseLedger(output.stdout)
+}

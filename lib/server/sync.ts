@@ -1,0 +1,122 @@
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Failure } from '../core/failure.ts'
+import type { Log } from '../core/log.ts'
+import { linesOf } from '../core/shell.ts'
+import { explainSsh, type Remote, SshFailure } from './ssh.ts'
+import { syncCommand } from './sync-script.ts'
+
+/** What a release of the ops scripts is made of. */
+export const CONTENT = ['scripts', 'lib', 'package.json', 'package-lock.json', 'tsconfig.json'] as const
+
+/** Where these scripts are: what is synced. */
+export const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
+
+/**
+ * The name of the release that a project's content makes: 16 hex digits of a hash over every path and its bytes. Nothing of the
+ * machine is in it, so that CI and a laptop agree.
+ */
+export const releaseId = async (project: string): Promise<string> => {
+  const paths = (
+    await Promise.all(
+      CONTENT.map(async (name) => {
+        const entries = await readdir(join(project, name), { recursive: true, withFileTypes: true }).catch(
+          (error: NodeJS.ErrnoException) => {
+            if (error.code === 'ENOTDIR') return undefined
+            throw new Failure(`${join(project, name)} can't be read (${error.code}).`)
+          },
+        )
+        if (!entries) return [name]
+        return entries
+          .filter((entry) => entry.isFile())
+          .map((entry) => join(entry.parentPath, entry.name).slice(project.length + 1))
+      }),
+    )
+  )
+    .flat()
+    .sort()
+  const hash = createHash('sha256')
+  for (const path of paths) {
+    const content = await readFile(join(project, path))
+    hash.update(`${path}\0${content.length}\0`).update(content)
+  }
+  return hash.digest('hex').slice(0, 16)
+}
+
+export interface Synced {
+  release: string
+  /** False: that release was there already, and nothing was done. */
+  changed: boolean
+}
+
+/**
+ * Makes the server run these ops scripts: uploads them beside the current release, installs, proves, then switches.
+ * Whatever goes wrong, the current release stays.
+ *
+ * @throws Failure with the reason
+ */
+export const syncRelease = async (
+  remote: Remote,
+  { opsDir, version, log, project = PROJECT }: { opsDir: string; version: string; log: Log; project?: string },
+): Promise<Synced> => {
+  const release = await releaseId(project)
+  const session = remote.start(syncCommand(opsDir, release, version))
+  let answer = ''
+  let uploadFailure: unknown
+  for await (const line of linesOf(session)) {
+    const [word = '', rest = ''] = split(line)
+    if (word === 'unchanged' || word === 'switched') answer = word
+    if (word === 'step') log.status(`Ops scripts: ${rest}`)
+    if (word !== 'upload') continue
+    log.status('Ops scripts: uploading')
+    uploadFailure = await upload(remote, project, rest)
+    if (uploadFailure) session.stdin.end()
+    else session.stdin.write('uploaded\n')
+  }
+  const { exitCode, stderr } = await session.ended
+  // An interruption ends the session as an error of ssh would.
+  remote.signal.throwIfAborted()
+  const lost = exitCode === 255 || exitCode === null
+  // The session over the same connection lived on: to scp alone it was closed.
+  if (uploadFailure instanceof SshFailure && uploadFailure.trouble === 'lost' && !lost)
+    throw new Failure(
+      'scp can upload nothing, though the connection stands.',
+      'The server must offer SFTP: a line `Subsystem sftp …` in its /etc/ssh/sshd_config.',
+    )
+  if (uploadFailure) throw uploadFailure
+  if (exitCode === 0 && answer) return { release, changed: answer === 'switched' }
+  const trouble = lost ? explainSsh(stderr, remote.user, remote.host) : undefined
+  if (trouble) throw trouble
+  throw new Failure(
+    `${exitCode === 124 ? 'it took too long: ' : ''}${sayWhy(stderr) || `the server's shell ended with ${exitCode}`}`,
+    `Mend it, then: deploy --sync-only. By hand: ssh ${remote.user}@${remote.host}`,
+  )
+}
+
+const split = (line: string): [string, string] => {
+  const at = line.indexOf(' ')
+  return at < 0 ? [line, ''] : [line.slice(0, at), line.slice(at + 1)]
+}
+
+const upload = async (remote: Remote, project: string, folder: string): Promise<unknown> => {
+  try {
+    const { exitCode, stderr } = await remote.upload(
+      CONTENT.map((name) => join(project, name)),
+      folder,
+    )
+    if (exitCode === 0) return
+    return new Failure(`scp failed (exit status ${exitCode}): ${sayWhy(stderr)}`, 'Try again: deploy --sync-only')
+  } catch (error) {
+    return error
+  }
+}
+
+/** What a stderr says: the last plain lines, then npm's first errors, which name the cause. */
+const sayWhy = (stderr: string): string => {
+  const lines = stderr.split('\n').map((line) => line.trim())
+  const plain = lines.filter((line) => line !== '' && !/^npm /i.test(line))
+  const npm = lines.filter((line) => /^npm error \S/i.test(line) && !/complete log of this run/.test(line))
+  return [...plain.slice(-3), ...npm.slice(0, 3)].join(' · ')
+}

@@ -1,0 +1,142 @@
+import { bytes, plural } from '../core/format.ts'
+import { elements } from './html.ts'
+import { getPage, getStylesheet, isProtected, type Page, passwordForms, requireStatus, stylesheets } from './page.ts'
+import { get, type Reply, short, shown, Unexpected } from './request.ts'
+import type { Check, Found } from './run-check.ts'
+
+/** The path of the stylesheet that the app's build makes. */
+const CSS_PATH = '/static/css/app.css'
+const MAX_MAP_BYTES = 20_000_000
+const MAX_STYLESHEETS = 8
+
+const pass = (...seen: string[]): Found => ({ verdict: 'pass', seen: seen.join(', ') })
+
+/** The checks of what the site serves. `site` has no path. */
+export const siteChecks = (site: URL): Check[] => [
+  { name: 'homepage with styles', run: (signal) => homepage(site, signal) },
+  { name: 'static CSS', run: (signal) => staticCss(site, signal) },
+  { name: 'login page', run: (signal) => login(site, signal) },
+  { name: 'map with markers', run: (signal) => map(site, signal) },
+  { name: 'admin', run: (signal) => admin(site, signal) },
+  { name: 'health', run: (signal) => health(site, signal) },
+]
+
+const homepage = async (site: URL, signal: AbortSignal): Promise<Found> => {
+  const page = await getPage(new URL('/', site), { signal })
+  if (page.text === '') throw new Unexpected(`${short(page.url)} shows no text`)
+  const linked = stylesheets(page)
+  if (linked.length === 0) throw new Unexpected(`${short(page.url)} links no stylesheet`)
+  const own = linked.filter(({ origin }) => origin === page.url.origin).slice(0, MAX_STYLESHEETS)
+  if (own.length === 0)
+    throw new Unexpected(`${short(page.url)} links no stylesheet of the site, only ${shown(linked[0]?.href ?? '')}`)
+  const sheets = await Promise.all(own.map((address) => getStylesheet(address, { signal })))
+  return pass(
+    `200, HTML ${bytes(page.reply.bytes)}`,
+    ...sheets.map(({ url, bytes: size }) => `stylesheet ${shown(url.pathname, 60)} ${bytes(size)}`),
+  )
+}
+
+const staticCss = async (site: URL, signal: AbortSignal): Promise<Found> => {
+  const reply = await getStylesheet(new URL(CSS_PATH, site), { signal })
+  return pass(`200, text/css ${bytes(reply.bytes)}`, cacheState(reply))
+}
+
+/** What Cloudflare's cache says of an answer. */
+const cacheState = ({ headers }: Reply): string => {
+  const [status, age] = [headers.get('cf-cache-status'), headers.get('age')]
+  if (status === null && age === null) return 'not through a cache'
+  return [status === null ? [] : `cf-cache-status ${shown(status, 20)}`, age === null ? [] : `age ${shown(age, 12)} s`]
+    .flat()
+    .join(', ')
+}
+
+const login = async (site: URL, signal: AbortSignal): Promise<Found> => {
+  const page = await getPage(new URL('/login/', site), { signal })
+  requireLoginPath(page)
+  const candidates = passwordForms(page)
+  if (candidates.length === 0) throw new Unexpected(`${short(page.url)} has no form with a password field`)
+  if (!candidates.some(isProtected)) throw new Unexpected(`the password form of ${short(page.url)} has no CSRF token`)
+  return pass('200', 'password form with its CSRF token', ...movedTo('/login/', page))
+}
+
+const admin = async (site: URL, signal: AbortSignal): Promise<Found> => {
+  const page = await getPage(new URL('/admin/', site), { signal })
+  const [form] = passwordForms(page)
+  const inside = elements(page.tokens).some(({ attributes }) =>
+    ['href', 'action'].some((name) => /\/logout\/?$/.test(attributes.get(name) ?? '')),
+  )
+  if (page.url.pathname === '/admin/' && (inside || !form))
+    throw new Unexpected('/admin/ answered 200 without asking for a login')
+  if (page.url.pathname !== '/admin/') requireLoginPath(page)
+  if (!form) throw new Unexpected(`/admin/ leads to ${short(page.url)}, which has no form with a password field`)
+  return pass('asks for a login', ...movedTo('/admin/', page))
+}
+
+/** A password field on some other page is not the login page. */
+const requireLoginPath = ({ url }: Page): void => {
+  if (!/log-?in|sign-?in/i.test(url.pathname)) throw new Unexpected(`it leads to ${short(url)}, which is no login page`)
+}
+
+const movedTo = (path: string, { url }: Page): string[] => (url.pathname === path ? [] : [`at ${short(url)}`])
+
+const map = async (site: URL, signal: AbortSignal): Promise<Found> => {
+  const page = await getPage(new URL('/map/', site), { signal })
+  const element = elements(page.tokens).find(({ attributes }) => attributes.get('id') === 'libraries-map')
+  if (!element) throw new Unexpected(`${short(page.url)} has no element #libraries-map`)
+  const named = element.attributes.get('data-map-data-url')?.trim()
+  if (!named) throw new Unexpected(`#libraries-map of ${short(page.url)} names no data address`)
+  if (!URL.canParse(named, page.base.href)) throw new Unexpected(`the map's data address is none: ${shown(named)}`)
+  const address = new URL(named, page.base)
+  if (address.origin !== page.url.origin)
+    throw new Unexpected(`the map's data is off the site, at ${shown(address.href)}`)
+  // As the page's own script does it. Without a zoom the site sends every library there is, not clusters of them.
+  const zoom = element.attributes.get('data-default-zoom')
+  if (zoom && !address.searchParams.has('zoom')) address.searchParams.set('zoom', zoom)
+  const reply = await get(address, { signal, maxBytes: MAX_MAP_BYTES })
+  requireStatus(reply)
+  const { features, type } = parseJson(reply) as { features?: unknown; type?: unknown }
+  if (type !== 'FeatureCollection' || !Array.isArray(features))
+    throw new Unexpected(`${short(reply.url)} is no GeoJSON FeatureCollection`)
+  const points = features.filter(hasPoint).length
+  if (points === 0)
+    throw new Unexpected(
+      `${short(reply.url)} has ${features.length === 0 ? 'no feature' : `${plural(features.length, 'feature')}, none with a point`}`,
+    )
+  return pass('200', `${short(reply.url)} has ${plural(points, 'point')}, ${bytes(reply.bytes)}`)
+}
+
+const hasPoint = (feature: unknown): boolean => {
+  const { type, geometry } = (feature ?? {}) as {
+    type?: unknown
+    geometry?: { type?: unknown; coordinates?: unknown } | null
+  }
+  if (type !== 'Feature' || geometry?.type !== 'Point' || !Array.isArray(geometry.coordinates)) return false
+  const [longitude, latitude] = geometry.coordinates as unknown[]
+  const within = (value: unknown, most: number): boolean => typeof value === 'number' && Math.abs(value) <= most
+  return within(longitude, 180) && within(latitude, 90)
+}
+
+const health = async (site: URL, signal: AbortSignal): Promise<Found> => {
+  const reply = await get(new URL('/health/', site), { signal })
+  const said = shown(reply.body, 80)
+  if (reply.status !== 200)
+    throw new Unexpected(
+      `${short(reply.url)} answered ${reply.status}${said && reply.type.includes('json') ? `: ${said}` : ''}`,
+    )
+  const { status } = parseJson(reply) as { status?: unknown }
+  if (status !== 'ok') throw new Unexpected(`${short(reply.url)} does not say status: ok, but ${said}`)
+  return pass('200', 'status: ok')
+}
+
+/** @throws Unexpected when it is not a JSON object, or does not call itself JSON */
+const parseJson = ({ url, body, type }: Reply): object => {
+  if (body.trim() === '') throw new Unexpected(`${short(url)} answered 200 with an empty body`)
+  if (!/[/+]json$/.test(type)) throw new Unexpected(`${short(url)} is ${shown(type) || 'of no content type'}, not JSON`)
+  try {
+    const value: unknown = JSON.parse(body)
+    if (typeof value === 'object' && value !== null) return value
+  } catch {
+    // Said below, as for JSON that is no object.
+  }
+  throw new Unexpected(`${short(url)} is no JSON object: ${shown(body, 60)}`)
+}

@@ -1,0 +1,141 @@
+import { chalk } from 'zx/core'
+import { duration, plural } from '../core/format.ts'
+import { type CheckResult, failedChecks, isGreen, type Verdict } from './checks.ts'
+
+const PAINT: Record<Verdict, (text: string) => string> = {
+  pass: chalk.green,
+  warn: chalk.yellow,
+  fail: chalk.red,
+  skip: chalk.dim,
+}
+const NAME_WIDTH = 'homepage with styles'.length
+
+/** One check as one line: verdict, name, time, tries, what was seen. */
+export const resultLine = ({ name, verdict, seen, tookMs, tries }: CheckResult, colour = false): string => {
+  const cost = verdict === 'skip' ? '' : `${duration(tookMs)}${tries > 1 ? `, ${plural(tries, 'try', 'tries')}` : ''}`
+  return `${colour ? PAINT[verdict](verdict) : verdict}  ${name.padEnd(NAME_WIDTH)}  ${cost.padEnd(15)}  ${seen}`.trimEnd()
+}
+
+/** The outcome as one sentence. */
+export const summaryLine = (url: string, results: readonly CheckResult[], tookMs: number): string => {
+  const count = (verdict: Verdict): number => results.filter((result) => result.verdict === verdict).length
+  const counts = [
+    `${count('pass')} passed`,
+    ...(count('warn') ? [plural(count('warn'), 'warning')] : []),
+    ...(count('fail') ? [`${count('fail')} failed`] : []),
+    ...(count('skip') ? [`${count('skip')} skipped`] : []),
+  ]
+  return `${url} is ${isGreen(results) ? '' : 'NOT '}verified: ${counts.join(', ')}, in ${duration(tookMs)}`
+}
+
+/** `verify --json`: one object, times in seconds. */
+export const resultsJson = (url: string, results: readonly CheckResult[], tookMs: number): string => {
+  const seconds = (ms: number): number => Math.round(ms) / 1000
+  const checks = results.map(({ name, verdict, seen, tookMs: ms, tries }) => ({
+    name,
+    verdict,
+    seen,
+    seconds: seconds(ms),
+    tries,
+  }))
+  return JSON.stringify({ url, verified: isGreen(results), checks, seconds: seconds(tookMs) })
+}
+
+/** What failed, as one line each. */
+export const failureList = (results: readonly CheckResult[]): string =>
+  results.length === 0
+    ? 'no check ran'
+    : failedChecks(results)
+        .map(({ name, seen }) => `  - ${name}: ${seen}`)
+        .join('\n') || 'every check was skipped'
+
+/** The commands to type after a red. `host`: DOKKU_HOST, if it is known here. */
+export const nextCommands = (app: string, host = '$DOKKU_HOST'): string => {
+  const dokku = (command: string): string => `  ssh dokku@${host} ${command}`
+  return [
+    'To look further:',
+    dokku(`logs ${app} --num 100`),
+    dokku(`logs:failed ${app}`),
+    dokku(`ps:report ${app}`),
+    'To go back to an earlier release (it shows them, and asks first):',
+    '  rollback',
+  ].join('\n')
+}
+
+/** The part of a terminal that a live table needs. */
+export interface Screen {
+  write(text: string): unknown
+  columns?: number
+  rows?: number
+}
+
+export interface LiveTable {
+  /** A check has its verdict. */
+  settle(result: CheckResult): void
+  /** A try failed; the next one follows. */
+  retry(result: CheckResult): void
+  /** Draws the last state, uncut, and leaves the cursor below it. */
+  finish(): void
+  /** Stops drawing where it is. */
+  stop(): void
+}
+
+const REDRAW_MS = 250
+
+/** The checks as a table that is drawn over itself until each has its verdict. */
+export const liveTable = (names: readonly string[], screen: Screen): LiveTable => {
+  const settled = new Map<string, CheckResult>()
+  const retried = new Map<string, CheckResult>()
+  const startedMs = performance.now()
+  // A table higher than the screen can't be drawn over: then it is drawn once.
+  const fits = (screen.rows ?? 24) > names.length + 1
+  let drawn = false
+
+  const row = (name: string): string => {
+    const result = settled.get(name)
+    if (result) return resultLine(result, true)
+    const { tries = 0, seen = '' } = retried.get(name) ?? {}
+    const waited = `${Math.floor((performance.now() - startedMs) / 1000)} s`
+    return chalk.dim(`  …   ${name.padEnd(NAME_WIDTH)}  ${waited.padEnd(15)}  ${tries ? `try ${tries}: ${seen}` : ''}`)
+  }
+  const draw = (cut: boolean): void => {
+    const width = (screen.columns ?? 80) - 1
+    const lines = names.map((name) => `\r\u001b[K${cut ? cutTo(row(name), width) : row(name)}\n`)
+    // Uncut rows take more lines than those they are drawn over.
+    const clear = cut ? '' : '\u001b[J'
+    screen.write(`${drawn ? `\u001b[${names.length}A${clear}` : ''}${lines.join('')}`)
+    drawn = true
+  }
+  const redraw = (): void => {
+    if (fits) draw(true)
+  }
+  const timer = setInterval(redraw, REDRAW_MS)
+  const stop = (): void => clearInterval(timer)
+  redraw()
+  return {
+    settle: (result) => {
+      settled.set(result.name, result)
+      redraw()
+    },
+    retry: (result) => {
+      retried.set(result.name, result)
+    },
+    finish: () => {
+      stop()
+      draw(false)
+    },
+    stop,
+  }
+}
+
+/** Cuts what is seen at a width; colour codes take none. */
+const cutTo = (line: string, width: number): string => {
+  let seen = 0
+  let cut = ''
+  for (const part of line.split(/(\u001b\[[\d;]*m)/)) {
+    const isCode = part.startsWith('\u001b')
+    cut += isCode ? part : part.slice(0, Math.max(0, width - seen))
+    if (!isCode) seen += part.length
+  }
+  return cut
+}

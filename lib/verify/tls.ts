@@ -1,0 +1,99 @@
+import type { X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
+import { connect } from 'node:tls'
+import { plural } from '../core/format.ts'
+import { getOnce, redirectTarget, shown, trouble, Unexpected } from './request.ts'
+import type { Check, Found } from './run-check.ts'
+
+const WARN_DAYS = 21
+const FAIL_DAYS = 3
+
+export const tlsCheck = (site: URL): Check => {
+  const name = 'TLS'
+  if (site.protocol === 'http:')
+    return {
+      name,
+      skip: 'the address is http://: there is no certificate',
+      run: () => Promise.reject(new Error('skipped')),
+    }
+  return {
+    name,
+    run: async (signal) => {
+      const [certificate, redirect] = await Promise.allSettled([
+        readCertificate(site, signal).then((seen) => judgeCertificate(seen, site)),
+        // Where plain HTTP would be is only known for the usual port.
+        site.port === ''
+          ? plainRedirect(new URL(`http://${site.host}/`), site, signal)
+          : 'plain HTTP not checked: not port 443',
+      ])
+      for (const part of [certificate, redirect]) if (part.status === 'rejected') throw part.reason
+      const found = (certificate as PromiseFulfilledResult<Found>).value
+      return { ...found, seen: `${found.seen}, ${(redirect as PromiseFulfilledResult<string>).value}` }
+    },
+  }
+}
+
+export interface SeenCertificate {
+  certificate: X509Certificate | undefined
+  /** Node's code for why it is not accepted. */
+  refusal: string | undefined
+}
+
+/** Shakes hands and hangs up; an unacceptable certificate is read all the same, nothing is sent over it. */
+const readCertificate = (site: URL, signal: AbortSignal): Promise<SeenCertificate> =>
+  new Promise((resolve, reject) => {
+    const host = site.hostname.replace(/^\[|\]$/g, '')
+    const socket = connect({
+      host,
+      port: Number(site.port || 443),
+      rejectUnauthorized: false,
+      ...(isIP(host) ? {} : { servername: host }),
+    })
+    const onAbort = (): void => void socket.destroy(new Error('no TLS handshake in time'))
+    signal.addEventListener('abort', onAbort, { once: true })
+    socket.on('close', () => signal.removeEventListener('abort', onAbort))
+    socket.on('error', (error) => reject(new Unexpected(`TLS with ${site.host}: ${trouble(error)}`)))
+    socket.on('end', () => reject(new Unexpected(`TLS with ${site.host}: the server hung up`)))
+    socket.once('secureConnect', () => {
+      const error: unknown = socket.authorizationError
+      const refusal = error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.message) : error
+      resolve({
+        certificate: socket.getPeerX509Certificate(),
+        refusal: socket.authorized ? undefined : String(refusal),
+      })
+      socket.destroy()
+    })
+  })
+
+/**
+ * Pure.
+ * @throws Unexpected, final: a certificate does not mend itself while we wait
+ */
+export const judgeCertificate = ({ certificate, refusal }: SeenCertificate, site: URL, now = new Date()): Found => {
+  const end = certificate ? new Date(certificate.validTo) : undefined
+  const date = end?.toISOString().slice(0, 10) ?? 'unknown'
+  if (refusal === 'CERT_HAS_EXPIRED') throw new Unexpected(`the certificate expired on ${date}`, true)
+  if (refusal === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    throw new Unexpected(
+      `the certificate is not for ${site.hostname}, but for ${shown(certificate?.subjectAltName ?? 'no name')}`,
+      true,
+    )
+  if (refusal !== undefined) throw new Unexpected(`the certificate is not trusted (${shown(refusal)})`, true)
+  if (!end) throw new Unexpected('the server shows no certificate')
+  const days = Math.floor((end.getTime() - now.getTime()) / 86_400_000)
+  const seen = `certificate valid for ${site.hostname}, ${plural(days, 'day')} left (until ${date})`
+  if (days < FAIL_DAYS) throw new Unexpected(seen, true)
+  return { verdict: days < WARN_DAYS ? 'warn' : 'pass', seen }
+}
+
+/** @throws Unexpected when plain HTTP does not send visitors to HTTPS on the same host */
+export const plainRedirect = async (plain: URL, site: URL, signal: AbortSignal): Promise<string> => {
+  const reply = await getOnce(plain, { signal }).catch((error: unknown) => {
+    throw error instanceof Unexpected ? new Unexpected(`plain HTTP: ${error.message}`) : error
+  })
+  const target = redirectTarget(reply)
+  if (!target) throw new Unexpected(`plain HTTP answered ${reply.status} instead of redirecting to HTTPS`)
+  if (target.protocol !== 'https:' || target.host !== site.host)
+    throw new Unexpected(`plain HTTP redirects to ${shown(target.href)} instead of ${site.origin}`)
+  return `plain HTTP redirects to HTTPS (${reply.status})`
+}

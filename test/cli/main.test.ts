@@ -1,0 +1,55 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type Command, parse } from '../../lib/cli/main.ts'
+import { Failure } from '../../lib/core/failure.ts'
+
+const test = suite('cli')
+const command: Command = {
+  name: 'restore',
+  help: '',
+  switches: ['list', 'dry-run', 'db-only', 'media-only', 'no-verify', 'json'],
+  options: ['url'],
+  exclusive: [['db-only', 'media-only']],
+  argument: 'ARCHIVE',
+}
+
+test('flags, values and the argument, in any order', () => {
+  const { flags, values, argument } = parse(command, [
+    '--db-only',
+    'archive-1',
+    '--url',
+    'http://x',
+    '--env-file=/y',
+    '--no-verify',
+  ])
+  assert.equal([...flags], ['db-only', 'no-verify'])
+  assert.equal(values, { url: 'http://x', 'env-file': '/y' })
+  assert.is(argument, 'archive-1')
+})
+
+const REFUSED: [argv: string[], says: RegExp][] = [
+  [['--lits'], /Unknown flag --lits\. Did you mean --list\?/],
+  [['--frobnicate'], /Unknown flag --frobnicate\.$/],
+  [['-n'], /Unknown flag -n/],
+  [['--list=yes'], /--list takes no value/],
+  [['--no-list'], /Unknown flag --no-list/],
+  [['--url'], /--url needs a value/],
+  [['--url', '--json'], /--url needs a value/],
+  [['--url='], /--url needs a value/],
+  [['one', 'two'], /Unexpected argument: two/],
+  [['--db-only', '--media-only'], /--db-only and --media-only can't be used together/],
+]
+for (const [argv, says] of REFUSED)
+  test(`refused with exit status 2: ${argv.join(' ')}`, () => {
+    try {
+      parse(command, argv)
+      assert.unreachable()
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      assert.is(error.exitCode, 2)
+      assert.match(error.message, says)
+      assert.match(error.hint, /restore --help/)
+    }
+  })
+
+test.run()

@@ -1,0 +1,132 @@
+import { readFileSync } from 'node:fs'
+import { parse } from 'dotenv'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { bashisms, type EnvFile } from '../../lib/cli/env-file.ts'
+import { borgEnv, checkSettings, childEnv, readSettings, SETTINGS, type SettingName } from '../../lib/cli/settings.ts'
+import { Failure } from '../../lib/core/failure.ts'
+
+const test = suite('config')
+const ALL = Object.keys(SETTINGS) as SettingName[]
+const file = (values: Record<string, string> = {}): EnvFile => ({ path: '/x/.env', exists: true, values, problems: [] })
+const REQUIRED = { BORG_REPO: '/repo', BORG_PASSPHRASE: 'p', DOKKU_HOST: 'vps.example.org' }
+
+test('the environment comes before the env file, the file before the default, and empty is unset', () => {
+  const names = ['DOKKU_APP', 'DB_SERVICE', 'SITE_URL', 'KEEP_DAILY'] as const
+  const settings = readSettings(
+    names,
+    { DOKKU_APP: 'from-env', DB_SERVICE: '' },
+    file({ DOKKU_APP: 'from-file', DB_SERVICE: 'from-file', SITE_URL: 'http://127.0.0.1:8000/' }),
+  )
+  assert.equal(settings, {
+    DOKKU_APP: 'from-env',
+    DB_SERVICE: 'from-file',
+    SITE_URL: 'http://127.0.0.1:8000',
+    KEEP_DAILY: 7,
+  })
+})
+
+test('all problems are reported at once, with exit status 2, and without a value', () => {
+  try {
+    readSettings(ALL, { KEEP_DAILY: 'hunter2', DUMP_MODE: 'hunter2', CLOUDFLARE_API_TOKEN: 'hunter2' }, file())
+    assert.unreachable()
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    assert.is(error.exitCode, 2)
+    for (const key of ['BORG_REPO', 'BORG_PASSPHRASE', 'KEEP_DAILY', 'DUMP_MODE', 'DOKKU_HOST', 'CLOUDFLARE_API_TOKEN'])
+      assert.match(error.message, key)
+    assert.not.match(error.message, 'hunter2')
+  }
+})
+
+test('where to mend it: in the environment, in the file, or as another user', () => {
+  const hintOf = (environment: Record<string, string>, more: Partial<EnvFile>): string => {
+    try {
+      readSettings(['BORG_REPO', 'KEEP_DAILY'], environment, { ...file(), ...more })
+    } catch (error) {
+      if (error instanceof Failure) return `${error.message}\n${error.hint}`
+    }
+    throw new Error('It was accepted.')
+  }
+  assert.match(hintOf({ KEEP_DAILY: 'x' }, {}), /KEEP_DAILY must be .* \(it is set in the environment\)\./)
+  assert.match(hintOf({}, { values: { KEEP_DAILY: 'x' } }), /KEEP_DAILY must be [^(]*\.\nMend them in \/x\/\.env\./)
+  assert.match(hintOf({}, { exists: false }), /copy \.env\.backup\.example to \/x\/\.env/)
+  assert.match(hintOf({}, { denied: true }), /\/x\/\.env can't be read by this user: run this as its owner/)
+})
+
+test('a script is not asked for the settings of another', () => {
+  assert.equal(checkSettings(['SITE_URL'], { KEEP_DAILY: 'x' }, file()).problems, [])
+})
+
+const BAD: [key: SettingName, value: string][] = [
+  ['KEEP_DAILY', '-1'],
+  ['KEEP_DAILY', '1.5'],
+  ['CHECK_EVERY_DAYS', 'weekly'],
+  ['MEDIA_DIR', 'media'],
+  ['MEDIA_DIR', '/var/../etc'],
+  ['MEDIA_OWNER', 'www-data'],
+  ['ARCHIVE_PREFIX', 'book corners'],
+  ['ARCHIVE_PREFIX', 'book*'],
+  ['COMPRESSION', 'fast'],
+  ['CHUNKER_PARAMS', '10,23'],
+  ['SITE_URL', 'bookcorners.org'],
+  ['SITE_URL', 'https://bookcorners.org/map/'],
+  ['HEALTHCHECK_URL', 'ftp://x'],
+  ['DOKKU_APP', '--app'],
+  ['DB_SERVICE', '-x'],
+  ['DOKKU_HOST', '-oProxyCommand=x'],
+  ['DEPLOY_BRANCH', '-f'],
+  ['BORG_REPO', '/repo::archive'],
+  ['DUMP_STALL_SECONDS', '0'],
+]
+for (const [key, value] of BAD)
+  test(`${key}=${value} is refused`, () => {
+    assert.is(checkSettings([key], { [key]: value }, file()).problems.length, 1)
+  })
+
+test('keeping nothing at all is refused', () => {
+  const keep = { KEEP_DAILY: '0', KEEP_WEEKLY: '0', KEEP_MONTHLY: '0' }
+  assert.match(
+    checkSettings(['KEEP_DAILY', 'KEEP_WEEKLY', 'KEEP_MONTHLY'], keep, file()).problems.join(),
+    /every archive/,
+  )
+})
+
+test('one of the two Cloudflare settings alone is an error', () => {
+  const names = ['CLOUDFLARE_ZONE_ID', 'CLOUDFLARE_API_TOKEN'] as const
+  assert.is(checkSettings(names, {}, file()).problems.length, 0)
+  assert.match(
+    checkSettings(names, { CLOUDFLARE_ZONE_ID: 'abc' }, file()).problems.join(),
+    /without CLOUDFLARE_API_TOKEN/,
+  )
+})
+
+test("a child gets neither Borg's variables nor tokens nor ping addresses, but a PATH and a HOME", () => {
+  const env = childEnv(
+    { BORG_PASSPHRASE: 'p', CLOUDFLARE_API_TOKEN: 't', DRILL_HEALTHCHECK_URL: 'u', LANG: 'C' },
+    '/home/deploy',
+  )
+  assert.equal(Object.keys(env).sort(), ['HOME', 'LANG', 'PATH'])
+  assert.is(env.HOME, '/home/deploy')
+  assert.match(env.PATH ?? '', /\/usr\/bin/)
+})
+
+test("Borg's questions are answered no, unless the environment says otherwise", () => {
+  assert.is(borgEnv({}, file()).BORG_RELOCATED_REPO_ACCESS_IS_OK, 'no')
+  assert.is(borgEnv({ BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' }, file()).BORG_RELOCATED_REPO_ACCESS_IS_OK, 'yes')
+  assert.is(borgEnv({ BORG_PASSPHRASE: '' }, file({ BORG_PASSPHRASE: 'p' })).BORG_PASSPHRASE, 'p')
+})
+
+test('.env.backup.example shows every setting with its default, and is read alike by bash', () => {
+  const text = readFileSync(new URL('../../.env.backup.example', import.meta.url), 'utf8')
+  assert.equal(bashisms(text), [])
+  const shown = parse(text.replace(/^# ?([A-Z_]+=)/gm, '$1'))
+  assert.equal(Object.keys(shown).sort(), [...ALL].sort())
+  for (const key of ALL) {
+    const setting = SETTINGS[key]
+    if ('default' in setting) assert.is(shown[key], setting.default, key)
+  }
+  assert.equal(checkSettings(ALL, REQUIRED, file(parse(text))).problems, [])
+})
+
+test.run()

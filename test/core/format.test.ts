@@ -1,0 +1,64 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { age, bar, bytes, duration, isoLocal, nearest, plural, printable, table } from '../../lib/core/format.ts'
+
+const test = suite('format')
+
+for (const [count, text] of [
+  [0, '0 B'],
+  [999, '999 B'],
+  [1000, '1.00 kB'],
+  [1_250_000, '1.25 MB'],
+  [-20_100_000, '-20.10 MB'],
+  [3.2e12, '3.20 TB'],
+] as const)
+  test(`bytes: ${text}`, () => assert.is(bytes(count), text))
+
+for (const [done, total, text] of [
+  [0, 10, '[--------------------]   0 %'],
+  [42, 100, '[########------------]  42 %'],
+  [11, 10, '[####################] 100 %'],
+  [0, 0, '[####################] 100 %'],
+] as const)
+  test(`bar: ${done} of ${total}`, () => assert.is(bar(done, total), text))
+
+for (const [ms, text] of [
+  [850, '850 ms'],
+  [12_300, '12 s'],
+  [59_700, '1 min 0 s'],
+  [185_000, '3 min 5 s'],
+  [7_800_000, '2 h 10 min'],
+] as const)
+  test(`duration: ${text}`, () => assert.is(duration(ms), text))
+
+const now = new Date('2026-03-01T12:00:00Z')
+for (const [then, text] of [
+  ['2026-03-01T11:59:40Z', 'just now'],
+  ['2026-03-01T11:55:00Z', '5 minutes ago'],
+  ['2026-03-01T11:00:00Z', '1 hour ago'],
+  ['2026-02-28T03:00:00Z', '33 hours ago'],
+  ['2026-02-27T03:00:00Z', '2 days ago'],
+  ['2026-03-02T03:00:00Z', 'in the future'],
+] as const)
+  test(`age: ${text}`, () => assert.is(age(new Date(then), now), text))
+
+test('a time carries its zone', () => assert.match(isoLocal(now), /^2026-03-01T\d\d:\d\d:00[+-]\d\d:\d\d$/))
+test('plural', () => assert.equal([plural(1, 'file'), plural(3000, 'file')], ['1 file', '3,000 files']))
+test('control characters cannot reach a terminal', () => assert.is(printable('a\u001b[31m\nb'), 'a?[31m?b'))
+test('the nearest name, or none', () => {
+  assert.equal(nearest('dryrun', ['dry-run', 'json']), ['dry-run'])
+  assert.equal(nearest('frobnicate', ['dry-run', 'json']), [])
+})
+test('columns are aligned', () =>
+  assert.is(
+    table(
+      [
+        ['a', '1'],
+        ['bcd', '20'],
+      ],
+      [1],
+    ),
+    'a     1\nbcd  20',
+  ))
+
+test.run()

@@ -1,0 +1,188 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Failure, Interrupted } from '../../lib/core/failure.ts'
+import { createShell, linesOf } from '../../lib/core/shell.ts'
+import { peek, pump } from '../../lib/core/transfer.ts'
+
+const test = suite('run')
+const env = { PATH: '/usr/bin:/bin' }
+const shell = createShell(env, new AbortController().signal)
+
+test('arguments arrive as they are, whatever they hold', async () => {
+  const args = ['a b', "it's", '$HOME', '`id`', '', '-n', 'x\ny', 'é*?']
+  const { stdout } = await shell.run(['printf', '%s|', ...args])
+  assert.is(stdout, args.map((arg) => `${arg}|`).join(''))
+})
+
+test('stdout and stderr are apart, and the exit status is the program’s', async () => {
+  const output = await shell.run(['sh', '-c', 'echo out; echo err >&2; exit 3'])
+  assert.equal([output.exitCode, output.stdout, output.stderr], [3, 'out\n', 'err\n'])
+  assert.is((await shell.run(['no-such-program'])).exitCode, 127)
+  assert.is((await shell.start(['no-such-program']).ended).exitCode, 127)
+})
+
+test('a program that could not be started at all says why', async () => {
+  const { exitCode, stderr } = await shell.run(['echo', 'x'.repeat(200_000)])
+  assert.is(exitCode, 126)
+  assert.match(stderr, /^echo: .*E2BIG/)
+})
+
+test('a program that reads stdin gets its end, not a hang', async () => {
+  assert.is((await shell.run(['cat'])).stdout, '')
+  assert.is((await shell.run(['cat'], { input: 'text' })).stdout, 'text')
+})
+
+test('a child gets the given environment and nothing else', async () => {
+  process.env.LEAK = 'leak'
+  const { stdout } = await shell.run(['env'], { env: { SECRET: 's' } })
+  assert.match(stdout, /^SECRET=s$/m)
+  assert.not.match(stdout, /LEAK/)
+})
+
+test('an interruption ends the program and what it started', async () => {
+  const interruption = new AbortController()
+  const running = createShell(env, interruption.signal).run(['sh', '-c', `sleep 98.${process.pid} & wait`])
+  await sleep(100)
+  interruption.abort(new Interrupted('SIGTERM'))
+  const error = await running.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.instance(error, Interrupted)
+  assert.is((await shell.run(['pgrep', '-f', `^sleep 98.${process.pid}$`])).stdout, '')
+})
+
+test('a program that does not answer in time is ended, and that is said', async () => {
+  const error = await shell.run(['sleep', '97'], { timeoutMs: 100 }).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.instance(error, Failure)
+  assert.match((error as Failure).message, /sleep did not answer within 0.1 s/)
+})
+
+test('what lives on in another session, as behind sudo, keeps nobody waiting', async () => {
+  // It holds the pipes, and no signal of ours reaches it.
+  const command = ['bash', '-c', `setsid sleep 20.${process.pid} & wait`]
+  const startedMs = Date.now()
+  const child = shell.start(command)
+  await sleep(200)
+  await child.stop()
+  const timedOut = await shell.run(command, { timeoutMs: 200 }).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  assert.instance(timedOut, Failure)
+  assert.ok(Date.now() - startedMs < 10_000)
+  await shell.run(['pkill', '-f', `^sleep 20.${process.pid}$`])
+})
+
+test('the lines of a program end with it, also when it is stopped and its output is still held open', async () => {
+  const child = shell.start(['bash', '-c', `echo one; echo two; setsid sleep 21.${process.pid} & wait`])
+  const lines: string[] = []
+  const deadline = setTimeout(() => assert.unreachable('the lines did not end'), 10_000)
+  for await (const line of linesOf(child)) {
+    lines.push(line)
+    if (line === 'two') void child.stop()
+  }
+  clearTimeout(deadline)
+  assert.equal(lines, ['one', 'two'])
+  await shell.run(['pkill', '-f', `^sleep 21.${process.pid}$`])
+})
+
+test("the set-up of the user's shell is not read", async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-run-'))
+  const setUp = join(folder, '.bashrc')
+  await writeFile(setUp, 'echo polluted\n')
+  const own = createShell({ ...env, HOME: folder, BASH_ENV: setUp, ENV: setUp }, new AbortController().signal)
+  for (const options of [{ input: 'x' }, {}]) {
+    const { stdout, stderr } = await own.run(['cat'], options)
+    assert.equal([stdout, stderr], [options.input ?? '', ''])
+  }
+  await rm(folder, { recursive: true })
+})
+
+test('a program that gives up before it reads its input says why itself', async () => {
+  for (const input of ['a line\n', 'x'.repeat(2_000_000)])
+    for (const script of ['echo no room >&2; exit 3', 'exec 0<&-; sleep 0.1; echo no room >&2; exit 3']) {
+      const { exitCode, stderr } = await shell.run(['sh', '-c', script], { input })
+      assert.equal([exitCode, stderr], [3, 'no room\n'])
+    }
+})
+
+test('a pump carries every byte, and its memory does not grow with them', async () => {
+  const source = shell.start(['head', '-c', '400000000', '/dev/zero'])
+  const target = shell.start(['sh', '-c', 'wc -c >&2'])
+  const before = process.memoryUsage().rss
+  const count = await pump(source, target, ['the source', 'the target'], 5000)
+  target.stdin.end()
+  assert.is(count, 400_000_000)
+  assert.is((await target.ended).stderr.trim(), '400000000')
+  assert.ok(process.memoryUsage().rss - before < 100e6)
+})
+
+test('a pump says which side has stalled', async () => {
+  for (const [from, to, says] of [
+    [['sleep', '96'], ['cat'], /source gave no data/],
+    [['cat', '/dev/zero'], ['sleep', '96'], /target took no data/],
+  ] as const) {
+    const [source, target] = [shell.start(from), shell.start(to)]
+    const error = await pump(source, target, ['the source', 'the target'], 1000).then(
+      () => new Error('it did not stall'),
+      (reason: Error) => reason,
+    )
+    await Promise.all([source.stop(), target.stop()])
+    assert.match(error.message, says)
+  }
+})
+
+test('a pump leaves it to a target that gave up to say why', async () => {
+  const source = shell.start(['cat', '/dev/zero'])
+  // Its input breaks some time before it has ended.
+  const target = shell.start(['sh', '-c', 'sleep 0.1; exec 0<&-; sleep 0.3; echo no room >&2; exit 3'])
+  await pump(source, target, ['the source', 'the target'], 5000)
+  const { exitCode, stderr } = await target.ended
+  await source.stop()
+  assert.is(exitCode, 3)
+  assert.is(stderr, 'no room\n')
+})
+
+test('what was peeked at is still there to be read, long after its program has ended', async () => {
+  const child = shell.start(['printf', 'PGDMP and the rest'])
+  assert.is(String(await peek(child, 5, 5000)), 'PGDMP and the rest')
+  await sleep(500)
+  assert.is(await text(child.stdout), 'PGDMP and the rest')
+  assert.is((await child.ended).exitCode, 0)
+})
+
+test('when this process is killed, a guarded child is ended before it sees the end of its input', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-run-'))
+  const said = join(folder, 'said')
+  const child = `trap 'echo TERM > ${said}; exit' TERM; echo ready; while read -r line; do :; done; echo EOF > ${said}`
+  const program = `import { createShell } from ${JSON.stringify(fileURLToPath(new URL('../../lib/core/shell.ts', import.meta.url)))}
+    const shell = createShell({ PATH: '/usr/bin:/bin' }, new AbortController().signal)
+    const child = shell.start(['sh', '-c', ${JSON.stringify(child)}], { guarded: true })
+    child.stdin.write('half a line')
+    child.stdout.pipe(process.stdout)`
+  const parent = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  await once(parent.stdout, 'data')
+  parent.kill('SIGKILL')
+  await once(parent, 'close')
+  for (let i = 0; i < 50 && !existsSync(said); i++) await sleep(100)
+  await sleep(100)
+  assert.is(readFileSync(said, 'utf8'), 'TERM\n')
+  await rm(folder, { recursive: true })
+})
+
+test.run()

@@ -1,0 +1,270 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { chalk } from 'zx/core'
+import { bytes, duration, plural, table } from '../../lib/core/format.ts'
+import { aDayPasses, populate } from '../support/book-corners.ts'
+import { inSandbox } from '../support/in-sandbox.ts'
+import type { Output } from '../support/launch.ts'
+import type { Sandbox } from '../support/sandbox.ts'
+import { startSite } from '../support/site.ts'
+
+/** What the steps share. */
+interface Demo {
+  sandbox: Sandbox
+  /** What each night's run said about its archive. */
+  nights: { archive: string; original: string; stored: string }[]
+  /** Where the latest archive was extracted. */
+  extracted: string
+  /** Production as it was when the last backup was taken. */
+  before: { tables: Fingerprints; photos: Map<string, string> }
+  /** What was found to differ from production. */
+  differences: string[]
+}
+
+/** Rows of each table, and a checksum over them. */
+type Fingerprints = Map<string, { rows: number; content: string }>
+
+const SCRATCH = 'scratch'
+const PHOTO_BYTES = 60_000
+
+/** The story, in order. A step throws when it can't go on; what it finds to be wrong it adds to `differences`. */
+const steps: [heading: string, step: (demo: Demo) => Promise<void>][] = [
+  ['A small Book Corners opens', seed],
+  ['The first night: cron runs the backup', backup],
+  ['A day passes', changes],
+  ['The second night', backup],
+  ['What the repository holds', archives],
+  ['Is it any good? The latest archive is extracted', extract],
+  ['Its dump is imported into a scratch service', importDump],
+  ['Everything is compared with production', compare],
+  ['A disaster: rows and photos are gone, and a new table stands in the way', disaster],
+  ['What would a restore do?', preview],
+  ['The restore: proved first, then swapped in', restore],
+  ['Is everything back?', compareAfter],
+  ['Does the site work? What CI and a monitor ask', verify],
+]
+
+await inSandbox(async (sandbox) => {
+  const startedMs = Date.now()
+  const demo: Demo = {
+    sandbox,
+    nights: [],
+    extracted: join(sandbox.dir, 'extracted'),
+    before: { tables: new Map(), photos: new Map() },
+    differences: [],
+  }
+  for (const [i, [heading, step]] of steps.entries()) {
+    console.log(chalk.bold(`${i === 0 ? '' : '\n'}${i + 1}. ${heading}`))
+    await step(demo)
+  }
+  const took = duration(Date.now() - startedMs)
+  for (const difference of demo.differences) console.log(chalk.red(`\nDIFFERENT: ${difference}`))
+  console.log(
+    demo.differences.length > 0
+      ? chalk.red.bold(`\nThe backup is not what production is. (${took})`)
+      : chalk.green.bold(`\nWhat was backed up is what came back: every row, every photo. (${took})`),
+  )
+  return demo.differences.length > 0 ? 1 : 0
+})
+
+async function seed({ sandbox }: Demo): Promise<void> {
+  await populate(sandbox, { databaseBytes: 4_000_000, mediaBytes: 80 * PHOTO_BYTES, photos: 80 })
+  say(`Production is a Dokku app with the Postgres service ${sandbox.service}, and a media folder.`)
+  const counts = await fingerprints(sandbox, sandbox.service)
+  show(
+    table(
+      [...counts].map(([name, { rows }]) => [name, plural(rows, 'row')]),
+      [1],
+    ),
+  )
+  const photos = [...checksums(sandbox.mediaDir).keys()]
+  show(`${plural(photos.length, 'photo')}, such as ${photos[0]}`)
+}
+
+async function backup({ sandbox, nights }: Demo): Promise<void> {
+  // An archive's name is the second it was begun in.
+  await sleep(1000 - (Date.now() % 1000))
+  const { stdout } = await operate(sandbox, 'backup')
+  const [, archive, original, stored] = /(\S+): (.+?) original, (.+?) new data/.exec(stdout) ?? []
+  if (!archive || !original || !stored) throw new Error(`The backup's summary was not understood: ${stdout}`)
+  nights.push({ archive, original, stored })
+}
+
+async function changes({ sandbox }: Demo): Promise<void> {
+  const photos = await aDayPasses(sandbox, { updated: 5, added: 40, photos: 3 }, PHOTO_BYTES)
+  say(`5 libraries are edited, 40 users, libraries and reviews are new, and so are ${photos.length} photos.`)
+}
+
+async function archives({ sandbox, nights }: Demo): Promise<void> {
+  await type('borg list', sandbox.borg(['list']))
+  say('Both are complete. The second took only what had changed:')
+  show(
+    table(
+      [
+        ['archive', 'original', 'new data'],
+        ...nights.map(({ archive, original, stored }) => [archive, original, stored]),
+      ],
+      [1, 2],
+    ),
+  )
+}
+
+async function extract({ sandbox, nights, extracted }: Demo): Promise<void> {
+  mkdirSync(extracted)
+  const archive = `::${nights.at(-1)?.archive}`
+  await type(`borg extract ${archive}`, sandbox.borg(['extract', archive], { cwd: extracted }))
+  show(`db.dump, ${bytes(readFileSync(join(extracted, 'db.dump')).length)}`)
+  show(plural(checksums(join(extracted, sandbox.mediaDir)).size, 'photo'))
+}
+
+async function importDump({ sandbox, extracted }: Demo): Promise<void> {
+  // Dokku prints the new password.
+  const created = sandbox.dokku(['postgres:create', SCRATCH]).then((output) => ({ ...output, stdout: '' }))
+  await type(`dokku postgres:create ${SCRATCH} > /dev/null`, created)
+  const dump = readFileSync(join(extracted, 'db.dump'))
+  await type(`dokku postgres:import ${SCRATCH} < db.dump`, sandbox.dokku(['postgres:import', SCRATCH], dump))
+}
+
+async function compare({ sandbox, extracted, differences }: Demo): Promise<void> {
+  const [live, restored] = [await fingerprints(sandbox, sandbox.service), await fingerprints(sandbox, SCRATCH)]
+  const names = [...new Set([...live.keys(), ...restored.keys()])]
+  const rows = names.map((name) => {
+    const [there, here] = [live.get(name), restored.get(name)]
+    const same = there?.rows === here?.rows && there?.content === here?.content
+    if (!same) differences.push(`table ${name}`)
+    return [name, count(there), count(here), same ? 'same' : 'DIFFERENT']
+  })
+  show(table([['table', 'production', 'restored', 'content'], ...rows], [1, 2]))
+
+  const [photos, copies] = [checksums(sandbox.mediaDir), checksums(join(extracted, sandbox.mediaDir))]
+  const paths = [...new Set([...photos.keys(), ...copies.keys()])]
+  const differing = paths.filter((path) => photos.get(path) !== copies.get(path))
+  differences.push(...differing.map((path) => `photo ${path}`))
+  show(
+    `${plural(photos.size, 'photo')} in production, ${copies.size.toLocaleString('en')} restored: ${
+      differing.length === 0 ? 'all SHA-256 checksums are the same' : `${differing.length} DIFFERENT`
+    }`,
+  )
+  if (names.length === 0 || paths.length === 0) differences.push('there was nothing to compare')
+}
+
+async function disaster(demo: Demo): Promise<void> {
+  const { sandbox } = demo
+  demo.before = { tables: await fingerprints(sandbox, sandbox.service), photos: checksums(sandbox.mediaDir) }
+  await sandbox.sql(`
+    DELETE FROM libraries_review; DELETE FROM libraries_photo;
+    DELETE FROM libraries_library WHERE id % 3 = 0;
+    CREATE TABLE libraries_visit (id serial PRIMARY KEY, library_id int NOT NULL REFERENCES libraries_library);
+    INSERT INTO libraries_visit (library_id) SELECT id FROM libraries_library;`)
+  const lost = [...demo.before.photos.keys()].slice(0, 12)
+  for (const path of lost) rmSync(join(sandbox.mediaDir, path))
+  say(
+    `Somebody deletes all reviews, a third of the libraries, and ${lost.length} photos. A migration has added a table`,
+  )
+  say('that references libraries: pg_restore over the live database would keep the damage, silently.')
+}
+
+async function preview({ sandbox }: Demo): Promise<void> {
+  await operate(sandbox, 'restore', ['--dry-run'])
+}
+
+async function restore({ sandbox }: Demo): Promise<void> {
+  say('An operator picks the archive and types the name of the app; here --yes does both.')
+  await operate(sandbox, 'restore', ['--yes'])
+}
+
+async function compareAfter({ sandbox, before, differences }: Demo): Promise<void> {
+  const now = await fingerprints(sandbox, sandbox.service)
+  const names = [...new Set([...before.tables.keys(), ...now.keys()])]
+  show(
+    table(
+      [
+        ['table', 'before', 'now', 'content'],
+        ...names.map((name) => {
+          const [then, there] = [before.tables.get(name), now.get(name)]
+          const same = then?.rows === there?.rows && then?.content === there?.content
+          if (!same) differences.push(`table ${name} after the restore`)
+          return [name, count(then), count(there), same ? 'same' : 'DIFFERENT']
+        }),
+      ],
+      [1, 2],
+    ),
+  )
+  const photos = checksums(sandbox.mediaDir)
+  const differing = [...before.photos].filter(([path, sum]) => photos.get(path) !== sum)
+  differences.push(...differing.map(([path]) => `photo ${path} after the restore`))
+  show(
+    `${plural(before.photos.size, 'photo')}: ${differing.length === 0 ? 'all SHA-256 checksums are the same' : `${differing.length} DIFFERENT`}`,
+  )
+}
+
+async function verify({ sandbox }: Demo): Promise<void> {
+  const site = await startSite()
+  try {
+    await operate(sandbox, 'verify', ['--url', site.url])
+  } finally {
+    await site.stop()
+  }
+}
+
+function count(table: { rows: number } | undefined): string {
+  return table?.rows.toLocaleString('en') ?? 'missing'
+}
+
+/** The rows of each table of a service's database, and a checksum over them. */
+async function fingerprints(sandbox: Sandbox, service: string): Promise<Fingerprints> {
+  const names = await sandbox.sql(
+    `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1;`,
+    service,
+  )
+  const found: Fingerprints = new Map()
+  for (const name of names.split('\n').filter(Boolean)) {
+    const sql = `SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM ${name} t;`
+    const [rows = '', content = ''] = (await sandbox.sql(sql, service)).split('|')
+    found.set(name, { rows: Number(rows), content })
+  }
+  return found
+}
+
+/** SHA-256 of each file, by its path in the folder. */
+function checksums(folder: string): Map<string, string> {
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((path) => statSync(join(folder, path)).isFile())
+    .sort()
+  const sha256 = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex')
+  return new Map(paths.map((path) => [path, sha256(join(folder, path))]))
+}
+
+/** Runs a script as the operator would type it; its output is shown as it comes. */
+async function operate(sandbox: Sandbox, name: string, args: readonly string[] = []): Promise<Output> {
+  const line = [name, ...args].join(' ')
+  show(chalk.cyan(`$ ${line}`))
+  const { child, ended } = sandbox.start(`${name}.ts`, args)
+  for (const stream of [child.stdout, child.stderr])
+    if (stream) createInterface({ input: stream }).on('line', (text) => show(text))
+  return judge(line, await ended)
+}
+
+/** Shows another program's command line and output. */
+async function type(line: string, running: Promise<Output>): Promise<Output> {
+  show(chalk.cyan(`$ ${line}`))
+  const output = await running
+  show(output.stdout + output.stderr)
+  return judge(line, output)
+}
+
+function judge(line: string, output: Output): Output {
+  if (output.exitCode !== 0) throw new Error(`${line} failed: ${output.signal ?? `exit status ${output.exitCode}`}`)
+  return output
+}
+
+function say(text: string): void {
+  console.log(`   ${text}`)
+}
+
+function show(text: string): void {
+  if (text.trim() !== '') console.log(text.trimEnd().replace(/^/gm, '     '))
+}

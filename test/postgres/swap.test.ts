@@ -1,0 +1,171 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { createDatabaseSql } from '../../lib/postgres/scratch.ts'
+import { keptName, restoringName, swapSql } from '../../lib/postgres/swap.ts'
+import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+
+const test = suite('swap')
+let sandbox: Sandbox
+
+const RESTORE = ['--db-only', '--yes']
+const libraries = (): Promise<string> => sandbox.sql('SELECT count(*) FROM libraries_library;')
+const besides = async (): Promise<string[]> =>
+  (await sandbox.sql("SELECT datname FROM pg_database WHERE datname LIKE 'book_corners_db_%';"))
+    .split('\n')
+    .filter(Boolean)
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  await seed(sandbox, { libraries: 300, photos: 1 })
+  await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
+  const { exitCode, stderr } = await sandbox.script('backup.ts')
+  assert.is(exitCode, 0, stderr)
+})
+test.after(() => sandbox.stop())
+test.before.each(async () => {
+  for (const database of await besides()) await sandbox.sql(`DROP DATABASE "${database}" WITH (FORCE);`)
+  await sandbox.sql('DELETE FROM libraries_photo; DELETE FROM libraries_library WHERE id > 120;')
+})
+
+/** Somebody who holds a lock that keeps the databases' names as they are. */
+const holdNames = async (): Promise<{ letGo: () => void }> => {
+  const client = spawn(join(sandbox.dir, 'bin/dokku'), ['postgres:connect', sandbox.service])
+  client.stdin.write(
+    '\\set QUIET on\n\\c postgres\nBEGIN;\nCOMMENT ON DATABASE book_corners_db IS NULL;\n\\echo held\n',
+  )
+  await once(client.stdout, 'data')
+  return { letGo: () => client.stdin.end() }
+}
+
+for (const [what, args, expected] of [
+  ['restore', RESTORE, '300'],
+  ['undo', ['--undo', '--yes'], '120'],
+] as const)
+  test(`the swap of a killed run is ended before the next ${what} begins, and renames nothing any more`, async () => {
+    // Something to go back to.
+    const first = await sandbox.script('restore.ts', RESTORE)
+    assert.is(first.exitCode, 0, first.stderr)
+    const { letGo } = await holdNames()
+    // In its container psql does not hear that nobody reads it any more.
+    await sandbox.fault(
+      'postgres:connect',
+      'input=$(cat); case "$input" in *"RENAME TO"*) touch "$root/swapping"; exec >/dev/null 2>&1;; esac; exec < <(printf "%s\\n" "$input")',
+    )
+    const run = sandbox.start('restore.ts', RESTORE)
+    await run.reaches(join(sandbox.dir, 'swapping'))
+    await sleep(500)
+    run.child.kill('SIGKILL')
+    await run.ended
+    await sandbox.fault('postgres:connect')
+    await rm(join(sandbox.dir, 'swapping'))
+    const next = sandbox.start('restore.ts', args)
+    await Promise.race([next.prints(/Ended the swap that an earlier run was at/), next.ended]).finally(letGo)
+    const { exitCode, stderr } = await next.ended
+    assert.is(exitCode, 0, stderr)
+    assert.match(stderr, /Ended the swap that an earlier run was at/)
+    const kept = await besides()
+    await sleep(2000)
+    assert.equal(await besides(), kept)
+    assert.is(await libraries(), expected)
+  })
+
+test('a swap whose answer is lost has happened all the same, and is reported so', async () => {
+  await sandbox.fault(
+    'postgres:connect',
+    'input=$(cat); case "$input" in *"RENAME TO"*) printf "%s\\n" "$input" | in_container "$1" psql -v ON_ERROR_STOP=1 -U postgres book_corners_db; echo "connection reset" >&2; exit 1;; esac; exec < <(printf "%s\\n" "$input")',
+  )
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', RESTORE)
+  await sandbox.fault('postgres:connect')
+  assert.is(exitCode, 0, stderr)
+  assert.match(stdout, /Restored the database/)
+  assert.is(await libraries(), '300')
+})
+
+test('a database that is read only, in odd settings, and busy with temporary tables is restored like any other', async () => {
+  await sandbox.sql(`ALTER DATABASE book_corners_db SET default_transaction_read_only TO on;
+    ALTER DATABASE book_corners_db SET statement_timeout TO '300ms';
+    ALTER DATABASE book_corners_db SET intervalstyle TO sql_standard;`)
+  const app = spawn(join(sandbox.dir, 'bin/dokku'), ['postgres:connect', sandbox.service])
+  app.stdin.write(
+    '\\set QUIET on\nSET statement_timeout = 0;\nSET default_transaction_read_only = off;\nCREATE TEMP TABLE scratch (id int);\n\\echo made\n',
+  )
+  await once(app.stdout, 'data')
+  const dry = await sandbox.script('restore.ts', ['--dry-run', '--db-only'])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE, {
+    env: { VERIFY_SQL: 'SELECT count(*) FROM libraries_library, pg_sleep(0.5)' },
+  })
+  app.stdin.end()
+  assert.is(dry.exitCode, 0, dry.stderr)
+  assert.is(exitCode, 0, stderr)
+  assert.not.match(stderr, /scratch/)
+  assert.is(
+    await sandbox.sql('SHOW default_transaction_read_only; SHOW statement_timeout; SHOW intervalstyle;'),
+    'on\n300ms\nsql_standard',
+  )
+  await sandbox.sql(
+    `SET statement_timeout = 0; SET default_transaction_read_only = off; ALTER DATABASE book_corners_db RESET ALL;`,
+  )
+  assert.is(await libraries(), '300')
+})
+
+test('names stay within what PostgreSQL takes, whatever the service is called', async () => {
+  const long = 'b'.repeat(63)
+  const names = [restoringName(long), keptName(long, new Date())]
+  for (const name of names) assert.is(name.length, 63)
+  assert.is(new Set(names).size, 2)
+  assert.is(restoringName('db'), 'db_restoring')
+  assert.is(keptName('db', new Date(2026, 1, 28, 3, 4, 5)), 'db_before_20260228T030405')
+
+  const service = `book-corners-${'x'.repeat(50)}`
+  await sandbox.dokku(['postgres:create', service])
+  await sandbox.sql('CREATE TABLE libraries_library (id int);', service)
+  const env = { DB_SERVICE: service }
+  for (const args of [RESTORE, ['--undo', '--yes']]) {
+    const { exitCode, stderr } = await sandbox.script('restore.ts', args, { env })
+    assert.is(exitCode, 0, stderr)
+  }
+  assert.is(await sandbox.sql('SELECT count(*) FROM libraries_library;', service), '0')
+  await sandbox.dokku(['postgres:destroy', service, '--force'])
+})
+
+test('the SQL of a swap never renames one database without the other', () => {
+  const text = swapSql('db', 'db_restoring', 'db_before_x')
+  const renames = text.match(/ALTER DATABASE/g)?.length ?? 0
+  assert.is(
+    text.match(
+      /BEGIN \\;\nALTER DATABASE "db" RENAME TO "db_before_x" \\;\nALTER DATABASE "db_restoring" RENAME TO "db" \\;\nCOMMIT;/g,
+    )?.length,
+    renames / 2,
+  )
+})
+
+const common = {
+  encodingName: 'UTF8',
+  owner: 'postgres',
+  tablespace: 'pg_default',
+  datcollate: 'C',
+  datctype: 'C',
+  datconnlimit: -1,
+}
+for (const [what, properties, expected] of [
+  ['libc', { ...common, datlocprovider: 'c', daticulocale: null }, /LC_CTYPE 'C' CONNECTION LIMIT -1;$/],
+  ['ICU of 15', { ...common, datlocprovider: 'i', daticulocale: 'de-DE' }, /LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'/],
+  [
+    'ICU of 17 with rules',
+    { ...common, datlocprovider: 'i', datlocale: 'de', daticurules: '&a < g' },
+    /ICU_LOCALE 'de' ICU_RULES '&a < g'/,
+  ],
+  [
+    'builtin of 17',
+    { ...common, datlocprovider: 'b', datlocale: 'C.UTF-8' },
+    /LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'/,
+  ],
+] as const)
+  test(`a copy has the locale of production: ${what}`, () => assert.match(createDatabaseSql('x', properties), expected))
+
+test.run()

@@ -1,0 +1,549 @@
+import { execFileSync } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { chmod, mkdir, rename, rm, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { startMonitor } from '../support/monitor.ts'
+import { PASSPHRASE, type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+
+const test = suite('backup')
+const NAME = /^book-corners-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/
+let sandbox: Sandbox
+let monitor: Awaited<ReturnType<typeof startMonitor>>
+
+const ENTER_AND_EXPORT = ['postgres:enter', 'postgres:export']
+const breakDump = async (snippet?: string): Promise<void> => {
+  for (const command of ENTER_AND_EXPORT) await sandbox.fault(command, snippet)
+}
+const mediaFile = (name: string): string => join(sandbox.mediaDir, name)
+const paths = (): string[] => monitor.pings.map(({ path }) => path.replace('/check-uuid', ''))
+/** A name one second per archive would clash without this. */
+const nextSecond = (): Promise<void> => sleep(1000 - (Date.now() % 1000) + 20)
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  monitor = await startMonitor()
+  await seed(sandbox, { libraries: 300, photos: 10 })
+  await sandbox.configure({ HEALTHCHECK_URL: monitor.url, CHECK_EVERY_DAYS: '0' })
+  // What a run that must fail must leave alone.
+  const { exitCode, stderr } = await sandbox.script('backup.ts')
+  assert.is(exitCode, 0, stderr)
+})
+test.after(async () => {
+  monitor.stop()
+  await sandbox.stop()
+})
+test.before.each(async () => {
+  monitor.pings.length = 0
+  await nextSecond()
+})
+
+test('one archive holds the dump and the media folder, and its comment says what it is', async () => {
+  const before = await sandbox.archives()
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts')
+  assert.is(exitCode, 0, stderr)
+  const [name = '', ...more] = (await sandbox.archives()).filter((archive) => !before.includes(archive))
+  assert.equal(more, [])
+  assert.match(name, NAME)
+  assert.match(
+    stdout,
+    new RegExp(
+      `^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d[+-]\\d\\d:\\d\\d ${name}: .* original, .* new data, took .*, pruned 0, repository `,
+    ),
+  )
+  assert.match(stderr, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d Storing /)
+  assert.not.match(stdout + stderr, /\u001b|\r/)
+
+  const out = join(sandbox.dir, 'extracted')
+  await mkdir(out)
+  await sandbox.borg(['extract', `::${name}`], { cwd: out })
+  const sha = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex')
+  for (const photo of readdirSync(mediaFile('photos')))
+    assert.is(sha(join(out, sandbox.mediaDir, 'photos', photo)), sha(mediaFile(`photos/${photo}`)))
+  await sandbox.dokku(['postgres:create', 'scratch'])
+  const imported = await sandbox.dokku(['postgres:import', 'scratch'], readFileSync(join(out, 'db.dump')))
+  assert.is(imported.exitCode, 0, imported.stderr)
+  assert.is(await sandbox.sql('SELECT count(*) FROM libraries_library;', 'scratch'), '300')
+  await sandbox.dokku(['postgres:destroy', 'scratch', '--force'])
+
+  const { stdout: list } = await sandbox.borg(['list', '--json', '--last', '1', '--format', '{comment}'])
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  assert.equal(JSON.parse(JSON.parse(list).archives[0].comment), {
+    sha: '0123456789abcdef0123456789abcdef01234567',
+    dumpMode: 'dedup',
+    version,
+  })
+  assert.equal(paths(), ['/start', ''])
+  assert.match(monitor.pings[1]?.body ?? '', name)
+})
+
+const BAD_DUMPS: [what: string, snippet: string, reason: RegExp][] = [
+  ['exits non-zero at once', 'echo " !     no such luck" >&2; exit 1', /no such luck/],
+  ['dies after 1 byte', 'printf P; exit 1', /exit status 1/],
+  ['dies after many MB', 'printf PGDMP; head -c 30000000 /dev/urandom; echo cut >&2; exit 1', /cut/],
+  ['is killed', 'printf PGDMP; head -c 3000000 /dev/urandom; kill -KILL $$', /SIGKILL/],
+  ['prints nothing and exits 0', 'exit 0', /0 bytes/],
+  ['prints 3 bytes and exits 0', 'printf PGD; exit 0', /3 bytes/],
+  ['prints an error text and exits 0', 'echo "Service container is not running"; exit 0', /no dump.*Service container/],
+]
+for (const [what, snippet, reason] of BAD_DUMPS) {
+  test(`a dump that ${what} leaves no archive, and the monitor hears why`, async () => {
+    const before = await sandbox.archives()
+    await breakDump(snippet)
+    const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env: { TMPDIR: sandbox.home } })
+    await breakDump()
+    assert.is(exitCode, 1)
+    assert.match(stderr, reason)
+    assert.equal(await sandbox.archives(), before)
+    assert.equal(sandbox.strays(), [])
+    assert.equal(paths(), ['/start', '/fail'])
+    assert.match(monitor.pings[1]?.body ?? '', reason)
+    assert.equal(
+      readdirSync(sandbox.home).filter(
+        (name) => !/^(\.env\.backup|\.cache|\.config|\.local|tsx-\d+|node-compile-cache)$/.test(name),
+      ),
+      [],
+    )
+  })
+}
+
+test('a dump that hangs is ended after the stall timeout', async () => {
+  const before = await sandbox.archives()
+  await breakDump('printf PGDMP; head -c 1000000 /dev/urandom; sleep 60')
+  const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env: { DUMP_STALL_SECONDS: '1' } })
+  await breakDump('sleep 60')
+  const silent = await sandbox.script('backup.ts', [], { env: { DUMP_STALL_SECONDS: '1' } })
+  await breakDump()
+  for (const result of [{ exitCode, stderr }, silent]) {
+    assert.is(result.exitCode, 1)
+    assert.match(result.stderr, /no data for 1 s/)
+  }
+  assert.equal(await sandbox.archives(), before)
+  assert.equal(sandbox.strays(), [])
+})
+
+test('a dump that waits for a lock is ended in the container as well', async () => {
+  const lock = 'BEGIN; LOCK TABLE libraries_library IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60);\n'
+  const holder = sandbox.dokku(['postgres:connect', sandbox.service], lock)
+  const others = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pg_dump';"
+  const waits = async (): Promise<boolean> => (await sandbox.sql(`SELECT count(*) ${others}`)) !== '0'
+  while ((await sandbox.sql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock';")) === '0')
+    await sleep(50)
+
+  const stalled = await sandbox.script('backup.ts', [], { env: { DUMP_STALL_SECONDS: '1' } })
+  assert.is(stalled.exitCode, 1)
+  assert.match(stalled.stderr, /no data for 1 s/)
+  assert.not.ok(await waits())
+
+  const run = sandbox.start('backup.ts')
+  for (let i = 0; i < 100 && !(await waits()); i++) await sleep(50)
+  run.child.kill('SIGTERM')
+  assert.is((await run.ended).exitCode, 143)
+  assert.not.ok(await waits())
+
+  await sandbox.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep';")
+  await holder
+})
+
+test('a service that is stopped is said to be, by the nightly run and by --check', async () => {
+  await sandbox.dokku(['postgres:stop', sandbox.service])
+  const night = await sandbox.script('backup.ts')
+  const { exitCode, stdout } = await sandbox.script('backup.ts', ['--check'])
+  const { stderr } = await sandbox.dokku(['postgres:start', sandbox.service])
+  assert.is(night.exitCode, 1)
+  assert.match(night.stderr, /book-corners-db is not running.*\n.*sudo dokku postgres:start book-corners-db/)
+  assert.not.match(night.stderr, /Falling back/)
+  assert.is(exitCode, 1)
+  assert.match(stdout, /fail {2}Dokku .*book-corners-db is not running.*\n.*→ Start it: sudo dokku postgres:start/)
+  assert.is(stderr, '')
+})
+
+test('without postgres:enter the dump is taken by postgres:export, and the run says so', async () => {
+  await sandbox.fault('postgres:enter', 'echo " !     \\`postgres:enter\' is not a dokku command." >&2; exit 1')
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--json'])
+  await sandbox.fault('postgres:enter')
+  assert.is(exitCode, 0, stderr)
+  assert.match(stderr, /not a dokku command.*postgres:export/)
+  assert.is(JSON.parse(stdout).dumpMode, 'export')
+  const { stdout: list } = await sandbox.borg(['list', '--json', '--last', '1', '--format', '{comment}'])
+  assert.is(JSON.parse(JSON.parse(list).archives[0].comment).dumpMode, 'export')
+})
+
+test('an error of pg_dump itself is no reason to try another way', async () => {
+  await sandbox.fault('postgres:enter', 'echo "pg_dump: error: query failed" >&2; exit 1')
+  const { exitCode, stderr } = await sandbox.script('backup.ts')
+  await sandbox.fault('postgres:enter')
+  assert.is(exitCode, 1)
+  assert.match(stderr, /query failed/)
+})
+
+const SLOW_DUMP = 'printf PGDMP; head -c 20000000 /dev/urandom; sleep 60'
+for (const [signal, status] of [
+  ['SIGTERM', 143],
+  ['SIGINT', 130],
+] as const) {
+  test(`${signal} while dumping, and while Borg reads media, leaves nothing and exits ${status}`, async () => {
+    const before = await sandbox.archives()
+    await breakDump(SLOW_DUMP)
+    const dumping = sandbox.start('backup.ts')
+    await dumping.prints(/Storing the database/)
+    await sleep(700)
+    dumping.child.kill(signal)
+    const first = await dumping.ended
+    await breakDump()
+    assert.is(first.exitCode, status)
+    assert.equal(paths(), ['/start', '/fail'])
+
+    await writeFile(mediaFile('huge'), '')
+    await truncate(mediaFile('huge'), 8e9)
+    const storing = sandbox.start('backup.ts')
+    await storing.prints(/The dump is whole/)
+    await sleep(500)
+    storing.child.kill(signal)
+    const second = await storing.ended
+    await rm(mediaFile('huge'))
+    assert.is(second.exitCode, status)
+    assert.equal(await sandbox.archives(), before)
+    assert.equal(sandbox.strays(), [])
+  })
+}
+
+test('after a SIGKILL at any moment there is no archive cut short, and the next run works unattended', async () => {
+  const before = await sandbox.archives()
+  await breakDump(SLOW_DUMP)
+  const dumping = sandbox.start('backup.ts')
+  await dumping.prints(/Storing the database/)
+  await sleep(900)
+  dumping.child.kill('SIGKILL')
+  await dumping.ended
+  await breakDump()
+  await writeFile(mediaFile('huge'), '')
+  await truncate(mediaFile('huge'), 8e9)
+  const storing = sandbox.start('backup.ts')
+  await storing.prints(/The dump is whole/)
+  await sleep(500)
+  storing.child.kill('SIGKILL')
+  await storing.ended
+  await rm(mediaFile('huge'))
+  // Borg hears of it through the guard, and needs a moment to end.
+  for (let i = 0; i < 200 && sandbox.strays().length > 0; i++) await sleep(100)
+  assert.equal(sandbox.strays(), [])
+  assert.equal(await sandbox.archives(), before)
+  const { exitCode, stderr } = await sandbox.script('backup.ts')
+  assert.is(exitCode, 0, stderr)
+})
+
+test('a second run exits 75 at once and says who holds the lock since when', async () => {
+  await breakDump('sleep 60')
+  const first = sandbox.start('backup.ts')
+  for (let i = 0; i < 100 && paths().length === 0; i++) await sleep(50)
+  const { exitCode, stderr } = await sandbox.script('backup.ts')
+  first.child.kill('SIGTERM')
+  await first.ended
+  await breakDump()
+  assert.is(exitCode, 75)
+  assert.match(stderr, new RegExp(`backup\\.ts of \\S+, process ${first.child.pid}, since \\d{4}-`))
+  assert.equal(paths(), ['/start', '/fail'], 'only the first run tells the monitor')
+})
+
+test('prune keeps to this prefix, and compacts', async () => {
+  const old = ['2020-01-01T03:00:00', '2020-01-02T03:00:00', '2020-02-02T03:00:00']
+  const foreign = ['book-corners-staging-2020-01-01T03:00:00', 'notes', 'book-corners-2020-01-01T03:00:00-keep']
+  for (const name of [...old.map((time) => `book-corners-${time}`), ...foreign]) {
+    const time = /\d{4}-\d\d-\d\dT[\d:]{8}/.exec(name)?.[0] ?? '2020-01-01T00:00:00'
+    await sandbox.borg(['create', '--timestamp', time, `::${name}`, sandbox.mediaDir])
+  }
+  const keep = { KEEP_DAILY: '1', KEEP_WEEKLY: '0', KEEP_MONTHLY: '0' }
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--json'], { env: keep })
+  assert.is(exitCode, 0, stderr)
+  const { archive, pruned } = JSON.parse(stdout)
+  assert.ok(old.every((time) => pruned.includes(`book-corners-${time}`)))
+  assert.equal((await sandbox.archives()).sort(), [archive, ...foreign].sort())
+  for (const name of foreign) await sandbox.borg(['delete', `::${name}`])
+})
+
+test('every way Borg can go wrong is told apart, with the next command to type', async () => {
+  const cases: [settings: Record<string, string>, says: RegExp, next: RegExp][] = [
+    [{ BORG_REPO: join(sandbox.dir, 'nope') }, /does not exist/, /--init/],
+    [{ BORG_PASSPHRASE: 'another one' }, /passphrase .* is wrong/, /BORG_PASSPHRASE/],
+    [{ BORG_REPO: 'ssh://nobody@127.0.0.1:9/./repo' }, /can't be reached/, /borg info/],
+  ]
+  // One that the pipe holds at once, and one that breaks it.
+  for (const dump of [undefined, 'printf PGDMP; head -c 5000000 /dev/urandom']) {
+    await breakDump(dump)
+    for (const [env, says, next] of cases) {
+      const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env })
+      assert.is(exitCode, 1, stderr)
+      assert.match(stderr, says)
+      assert.match(stderr, next)
+      assert.match(monitor.pings.at(-1)?.body ?? '', says)
+    }
+  }
+  await breakDump()
+})
+
+test('a locked repository, a moved one and a full one are told apart', async () => {
+  const lock = sandbox.repository.replace(/repo$/, 'holder')
+  await writeFile(lock, '')
+  const holder = sandbox.start('backup.ts', ['--check'])
+  await holder.ended
+  const locked = join(sandbox.repository, 'lock.exclusive')
+  await mkdir(locked)
+  // A lock of this machine's process 1, which lives.
+  const host = execFileSync('python3', ['-c', 'import uuid,socket;print("%s@%s" % (socket.getfqdn(), uuid.getnode()))'])
+    .toString()
+    .trim()
+  await writeFile(join(locked, `${host}.1-0`), '')
+  const { exitCode, stderr } = await sandbox.script('backup.ts')
+  await rm(locked, { recursive: true })
+  assert.is(exitCode, 1, stderr)
+  assert.match(stderr, /locked by another run/)
+  assert.match(stderr, /borg break-lock/)
+
+  await rename(sandbox.repository, `${sandbox.repository}-moved`)
+  const moved = await sandbox.script('backup.ts', [], { env: { BORG_REPO: `${sandbox.repository}-moved` } })
+  await rename(`${sandbox.repository}-moved`, sandbox.repository)
+  assert.is(moved.exitCode, 1)
+  assert.match(moved.stderr, /was moved/)
+  assert.match(moved.stderr, /BORG_RELOCATED_REPO_ACCESS_IS_OK=yes/)
+
+  await sandbox.borg(['config', sandbox.repository, 'storage_quota', '10M'])
+  await writeFile(mediaFile('photos/new.jpg'), randomBytes(12_000_000))
+  const full = await sandbox.script('backup.ts')
+  await rm(mediaFile('photos/new.jpg'))
+  await sandbox.borg(['config', '--delete', sandbox.repository, 'storage_quota'])
+  assert.is(full.exitCode, 1)
+  assert.match(full.stderr, /quota .* used up/)
+})
+
+test('Borg 2 is refused, and so is a machine where Borg does not run', async () => {
+  const bin = join(sandbox.dir, 'shims')
+  await mkdir(bin, { recursive: true })
+  const withBorg = async (text: string): Promise<string> => {
+    await writeFile(join(bin, 'borg'), `#!/bin/sh\n${text}\n`, { mode: 0o755 })
+    const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env: { PATH: `${bin}:/usr/bin:/bin` } })
+    assert.is(exitCode, 1)
+    return stderr
+  }
+  assert.match(await withBorg('echo borg 2.0.0'), /Borg 2\.0\.0 is not supported/)
+  assert.match(await withBorg('echo borg 1.1.18'), /Borg 1\.1\.18 is not supported/)
+  assert.match(await withBorg('exit 127'), /not installed[\s\S]*apt-get install borgbackup/)
+})
+
+test('a photo that changes while it is read is a warning; one that cannot be read is named, and the run exits 1', async () => {
+  const name = 'photos/locked.jpg'
+  await writeFile(mediaFile(name), 'secret')
+  await chmod(mediaFile(name), 0)
+  const before = await sandbox.archives()
+  // Root reads everything, unless it gives up the right to.
+  const limited =
+    process.getuid?.() === 0
+      ? 'exec setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-dac_override,-dac_read_search'
+      : 'exec'
+  const bin = join(sandbox.dir, 'shims')
+  await mkdir(bin, { recursive: true })
+  await writeFile(join(bin, 'borg'), `#!/bin/sh\n${limited} /usr/bin/borg "$@"\n`, { mode: 0o755 })
+  const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env: { PATH: `${bin}:/usr/bin:/bin` } })
+  await rm(mediaFile(name), { force: true })
+  assert.is(exitCode, 1, stderr)
+  assert.match(stderr, /Not in the archive: .*locked\.jpg/)
+  assert.is((await sandbox.archives()).length, before.length + 1, 'the archive stays')
+  assert.match(monitor.pings.at(-1)?.body ?? '', /without 1 media file .*locked\.jpg/)
+
+  const changing = mediaFile('photos/changing.jpg')
+  await writeFile(changing, '')
+  await truncate(changing, 3e9)
+  await nextSecond()
+  const run = sandbox.start('backup.ts')
+  await run.prints(/The dump is whole/)
+  for (let i = 0; run.child.exitCode === null; i++) {
+    await truncate(changing, 3e9 + i)
+    await sleep(100)
+  }
+  const changed = await run.ended
+  await rm(changing)
+  assert.is(changed.exitCode, 0, changed.stderr)
+  assert.match(changed.stdout, /WARNING: .*changing\.jpg: file changed while we backed it up/)
+})
+
+test('a missing media folder, or a link in its place, fails before anything starts', async () => {
+  const before = await sandbox.archives()
+  const missing = await sandbox.script('backup.ts', [], { env: { MEDIA_DIR: '/nowhere/media' } })
+  assert.is(missing.exitCode, 1)
+  assert.match(missing.stderr, /media folder \/nowhere\/media does not exist/)
+  const link = join(sandbox.dir, 'link')
+  execFileSync('ln', ['-sfn', sandbox.mediaDir, link])
+  const linked = await sandbox.script('backup.ts', [], { env: { MEDIA_DIR: link } })
+  assert.is(linked.exitCode, 1)
+  assert.match(linked.stderr, /symbolic link/)
+  assert.equal(await sandbox.archives(), before)
+})
+
+test('a backup that shrinks to less than half is a warning in the summary and in the ping', async () => {
+  await sandbox.script('backup.ts')
+  const away = join(sandbox.dir, 'away')
+  await mkdir(away)
+  for (const photo of readdirSync(mediaFile('photos')).slice(0, 8))
+    await rename(mediaFile(`photos/${photo}`), join(away, photo))
+  await nextSecond()
+  const { exitCode, stdout } = await sandbox.script('backup.ts')
+  for (const photo of readdirSync(away)) await rename(join(away, photo), mediaFile(`photos/${photo}`))
+  assert.is(exitCode, 0)
+  assert.match(stdout, /WARNING: The media shrank to less than half/)
+  assert.not.match(stdout, /The dump shrank/)
+  assert.match(monitor.pings.at(-1)?.body ?? '', /The media shrank/)
+})
+
+test('a compressed dump after an uncompressed one has not shrunk', async () => {
+  await sandbox.script('backup.ts')
+  await nextSecond()
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--json'], { env: { DUMP_MODE: 'export' } })
+  assert.is(exitCode, 0, stderr)
+  assert.equal(JSON.parse(stdout).warnings, [])
+})
+
+test('an environment without even a PATH is enough', async () => {
+  const script = fileURLToPath(new URL('../../scripts/backup.ts', import.meta.url))
+  const line = `${process.execPath} --import ${import.meta.resolve('tsx')} -- ${script} --json --env-file ${sandbox.envFile}`
+  const bare = ['-i', `HOME=${sandbox.home}`, '/bin/sh', '-c', line]
+  const { exitCode, stdout, stderr } = await sandbox.launch('env', bare).ended
+  assert.is(exitCode, 0, stderr)
+  assert.match(JSON.parse(stdout).archive, NAME)
+})
+
+test('the passphrase is in the environment of Borg alone, and in no argument, log or ping', async () => {
+  await breakDump(SLOW_DUMP)
+  const run = sandbox.start('backup.ts')
+  await run.prints(/Storing the database/)
+  await sleep(800)
+  const holders: string[] = []
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const [environment, args] = [
+        readFileSync(`/proc/${pid}/environ`, 'utf8'),
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8'),
+      ]
+      assert.not.ok(args.includes(PASSPHRASE), args)
+      if (environment.includes(PASSPHRASE)) holders.push(args.split('\0').find((arg) => /borg/.test(arg)) ?? args)
+    } catch (error) {
+      if (error instanceof Error && error.name === 'Assertion') throw error
+    }
+  }
+  run.child.kill('SIGTERM')
+  const { stdout, stderr } = await run.ended
+  await breakDump()
+  assert.ok(holders.length > 0)
+  assert.ok(
+    holders.every((args) => /borg$/.test(args)),
+    holders.join('\n'),
+  )
+  assert.not.ok((stdout + stderr + JSON.stringify(monitor.pings)).includes(PASSPHRASE))
+})
+
+test('borg check runs when CHECK_EVERY_DAYS have passed, and not before', async () => {
+  const env = { CHECK_EVERY_DAYS: '7' }
+  const first = JSON.parse((await sandbox.script('backup.ts', ['--json'], { env })).stdout)
+  await nextSecond()
+  const second = JSON.parse((await sandbox.script('backup.ts', ['--json'], { env })).stdout)
+  assert.equal([first.checked, second.checked], [true, false])
+})
+
+test('--dry-run says what would be stored and pruned, and changes nothing', async () => {
+  const before = await sandbox.archives()
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--dry-run'], {
+    env: { KEEP_DAILY: '1', KEEP_WEEKLY: '0', KEEP_MONTHLY: '0' },
+  })
+  assert.is(exitCode, 0, stderr)
+  assert.match(stdout, /store +book-corners-\d{4}/)
+  assert.match(stdout, /database book_corners_db/)
+  assert.match(stdout, /10 files, 200\.00 kB/)
+  for (const name of before) assert.match(stdout, name)
+  assert.equal(await sandbox.archives(), before)
+  assert.equal(paths(), [])
+})
+
+test('--init creates the repository once, and says how to keep its key', async () => {
+  const env = { BORG_REPO: join(sandbox.dir, 'second') }
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--init'], { env })
+  assert.is(exitCode, 0, stderr)
+  assert.match(stdout, /borg key export --paper/)
+  assert.match(readFileSync(join(sandbox.dir, 'second/config'), 'utf8'), /key = /)
+  const again = await sandbox.script('backup.ts', ['--init'], { env })
+  assert.is(again.exitCode, 1)
+  assert.match(again.stderr, /already exists/)
+})
+
+test('--check names every problem with its fix, and passes a sound machine', async () => {
+  const good = await sandbox.script('backup.ts', ['--check'])
+  assert.is(good.exitCode, 0, good.stdout + good.stderr)
+  for (const name of ['Node', 'Borg', 'env file', 'settings', 'repository', 'newest archive', 'Dokku', 'media'])
+    assert.match(good.stdout, new RegExp(`^pass  ${name} `, 'm'))
+
+  const bin = join(sandbox.dir, 'shims')
+  await mkdir(bin, { recursive: true })
+  await rm(join(bin, 'borg'), { force: true })
+  await writeFile(join(bin, 'crontab'), '#!/bin/sh\necho "0 3 * * * /home/deploy/backup.sh >> /var/log/x 2>&1"\n', {
+    mode: 0o755,
+  })
+  const bad = await sandbox.script('backup.ts', ['--check', '--json'], {
+    env: { PATH: `${bin}:/usr/bin:/bin`, DB_SERVICE: 'nope', MEDIA_DIR: '/nowhere', BORG_PASSPHRASE: 'wrong' },
+  })
+  assert.is(bad.exitCode, 1)
+  const verdicts = JSON.parse(bad.stdout).checks.map(({ name, verdict }: { name: string; verdict: string }) => [
+    name,
+    verdict,
+  ])
+  assert.equal(
+    verdicts.filter(([, verdict]: string[]) => verdict === 'fail').map(([name]: string[]) => name),
+    ['repository', 'Dokku', 'media', 'crontab'],
+  )
+})
+
+test('a usage or configuration error exits 2 and touches nothing', async () => {
+  const before = await sandbox.archives()
+  const unknown = await sandbox.script('backup.ts', ['--dryrun'])
+  assert.is(unknown.exitCode, 2)
+  assert.match(unknown.stderr, /Unknown flag --dryrun\. Did you mean --dry-run\?/)
+
+  const several = await sandbox.script('backup.ts', [], { env: { KEEP_DAILY: 'seven', DUMP_MODE: 'fast' } })
+  assert.is(several.exitCode, 2)
+  assert.match(several.stderr, /KEEP_DAILY must be/)
+  assert.match(several.stderr, /DUMP_MODE must be/)
+  assert.equal(paths(), ['/fail'], 'the monitor hears of a broken configuration')
+
+  await chmod(sandbox.envFile, 0o644)
+  const readable = await sandbox.script('backup.ts')
+  await chmod(sandbox.envFile, 0o600)
+  assert.is(readable.exitCode, 2)
+  assert.match(readable.stderr, /chmod 600/)
+
+  const nowhere = await sandbox.script('backup.ts', ['--env-file', '/nowhere/.env'])
+  assert.is(nowhere.exitCode, 2)
+  assert.match(nowhere.stderr, /\/nowhere\/\.env does not exist/)
+  assert.equal(await sandbox.archives(), before)
+})
+
+test('--help and --version need no configuration', async () => {
+  const env = { OPS_ENV_FILE: '/nowhere' }
+  const help = await sandbox.script('backup.ts', ['--help'], { env })
+  assert.is(help.exitCode, 0)
+  assert.match(help.stdout, /Examples:/)
+  const version = await sandbox.script('backup.ts', ['--version'], { env })
+  assert.is(version.exitCode, 0)
+  assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/)
+})
+
+test('a monitor that cannot be reached is a warning', async () => {
+  const { exitCode, stderr } = await sandbox.script('backup.ts', [], {
+    env: { HEALTHCHECK_URL: 'http://127.0.0.1:9/x' },
+  })
+  assert.is(exitCode, 0)
+  assert.match(stderr, /monitor could not be told/)
+  assert.ok(existsSync(sandbox.envFile))
+})
+
+test.run()

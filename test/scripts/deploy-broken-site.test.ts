@@ -1,0 +1,28 @@
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { endsWith, readJsonLines, startServer } from '../support/server.ts'
+import { answer, startSite } from '../support/site.ts'
+
+const test = suite('deploy to a site that then breaks')
+
+// The checks are repeated for a minute before they fail: this file takes that long.
+test('a site that does not pass its checks makes a deploy fail that Dokku called a success', async () => {
+  const [server, site] = await Promise.all([startServer(), startSite()])
+  site.set('/admin/', answer(404, 'text/html', 'gone'))
+  try {
+    const output = await server.script('deploy.ts', [], { env: { SITE_URL: site.url } })
+    endsWith(server, output, 1)
+    assert.is(server.running(), server.git('rev-parse', 'HEAD'))
+    assert.match(output.stderr, /fails 1 check: admin/)
+    assert.match(output.stderr, /is deployed .* but this did not pass the checks/)
+    assert.match(output.stderr, /rollback/)
+    const [entry] = await readJsonLines(join(server.opsDir, 'deploys.jsonl'))
+    assert.equal([entry?.outcome, entry?.verified], ['deployed', false])
+  } finally {
+    await server.stop()
+    await site.stop()
+  }
+})
+
+test.run()

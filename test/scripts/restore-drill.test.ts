@@ -1,0 +1,102 @@
+import { appendFileSync, statSync, utimesSync } from 'node:fs'
+import { rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { startMonitor } from '../support/monitor.ts'
+import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+
+const test = suite('drill')
+let sandbox: Sandbox
+let monitor: Awaited<ReturnType<typeof startMonitor>>
+const paths = (): string[] => monitor.pings.map(({ path }) => path.replace('/check-uuid', ''))
+const services = async (): Promise<string> => (await sandbox.dokku(['postgres:list'])).stdout.trim()
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  monitor = await startMonitor()
+  await seed(sandbox, { libraries: 50, photos: 30, photoBytes: 100_000 })
+  await sandbox.configure({ CHECK_EVERY_DAYS: '0', DRILL_HEALTHCHECK_URL: monitor.url })
+  const { exitCode, stderr } = await sandbox.script('backup.ts')
+  assert.is(exitCode, 0, stderr)
+})
+test.after(async () => {
+  monitor.stop()
+  await sandbox.stop()
+})
+test.before.each(() => {
+  monitor.pings.length = 0
+})
+
+test('a good archive passes, the test service is removed, and the monitor hears', async () => {
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--drill', '--json'])
+  assert.is(exitCode, 0, stderr)
+  assert.is(JSON.parse(stdout).mediaCompared, 20)
+  assert.equal(paths(), ['/start', ''])
+  assert.is(await services(), 'book-corners-db')
+})
+
+test('a photo that has rotted on the disk is named', async () => {
+  const photo = join(sandbox.mediaDir, 'photos/1.jpg')
+  const others = Array.from({ length: 29 }, (_, i) => join(sandbox.mediaDir, `photos/${i + 2}.jpg`))
+  for (const path of others) await rename(path, `${path}.away`)
+  const { atime, mtime, size } = statSync(photo)
+  await writeFile(photo, Buffer.alloc(size, 1))
+  utimesSync(photo, atime, mtime)
+  const { exitCode, stderr } = await sandbox.script('restore.ts', ['--drill'])
+  for (const path of others) await rename(`${path}.away`, path)
+  assert.is(exitCode, 1)
+  assert.match(stderr, /photos\/1\.jpg is not on the disk as/)
+  assert.equal(paths(), ['/start', '/fail'])
+  assert.is(await services(), 'book-corners-db')
+  appendFileSync(photo, 'changed since, which is no fault')
+})
+
+test('photos that were deleted or replaced since they were listed are nothing to compare', async () => {
+  const photos = join(sandbox.mediaDir, 'photos')
+  await sandbox.fault(
+    'postgres:import',
+    `mv "${photos}" "${photos}.away"; mkdir "${photos}"; printf replaced | tee "${photos}"/2.jpg > "${photos}"/3.jpg`,
+  )
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--drill', '--json'])
+  await sandbox.fault('postgres:import')
+  await rm(photos, { recursive: true })
+  await rename(`${photos}.away`, photos)
+  assert.is(exitCode, 0, stderr)
+  assert.is(JSON.parse(stdout).mediaCompared, 0)
+})
+
+test('a table that has rows in production and none in the archive fails the drill', async () => {
+  await sandbox.sql('CREATE TABLE reviews (id int);')
+  await sandbox.script('backup.ts')
+  await sandbox.sql('INSERT INTO reviews VALUES (1);')
+  const { exitCode, stderr } = await sandbox.script('restore.ts', ['--drill'])
+  assert.is(exitCode, 1)
+  assert.match(stderr, /empty, but not in production: public\.reviews/)
+  assert.match(monitor.pings.at(-1)?.body ?? '', /public\.reviews/)
+  await sandbox.sql('DROP TABLE reviews;')
+})
+
+test('a dump that does not import fails the drill, and the test service is removed', async () => {
+  await sandbox.fault(
+    'postgres:import',
+    'head -c 100 >/dev/null; echo "pg_restore: error: unexpected end of file" >&2; exit 1',
+  )
+  const { exitCode, stderr } = await sandbox.script('restore.ts', ['--drill'])
+  await sandbox.fault('postgres:import')
+  assert.is(exitCode, 1)
+  assert.match(stderr, /does not import cleanly/)
+  assert.is(await services(), 'book-corners-db')
+})
+
+test('an archive older than 26 hours fails the drill', async () => {
+  for (const name of await sandbox.archives()) await sandbox.borg(['delete', `::${name}`])
+  const old = new Date(Date.now() - 27 * 3_600_000).toISOString().slice(0, 19)
+  await sandbox.borg(['create', '--timestamp', old, `::book-corners-${old}`, sandbox.mediaDir])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', ['--drill'])
+  assert.is(exitCode, 1)
+  assert.match(stderr, /newest archive, book-corners-.* is from 27 hours ago/)
+  assert.equal(paths(), ['/start', '/fail'])
+})
+
+test.run()

@@ -1,0 +1,368 @@
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFile, chmod, link, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { parseItem } from '../../lib/borg/archives.ts'
+import { sudoersWord, whyRoot } from '../../lib/media/place.ts'
+import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { atTerminal } from '../support/terminal.ts'
+
+const test = suite('restore the media')
+let sandbox: Sandbox
+let archive: string
+
+const NAMES = [
+  'photos/with space.jpg',
+  'photos/trailing space ',
+  'photos/it\'s "quoted".jpg',
+  'photos/new\nline.jpg',
+  'photos/-leading.jpg',
+  'photos/größe 漢字 🙂.jpg',
+  'photos/$HOME `id` *.jpg',
+  'photos/sub folder/deep/#hash.jpg',
+  'photos/back\\slash.jpg',
+  'photos/star*[x]?.jpg',
+  'photos/+plus.jpg',
+  'photos/!bang.jpg',
+  'photos/newline at the end\n',
+  'photos/folder with a newline\n/in it.jpg',
+]
+const MEDIA = ['--media-only', '--yes']
+const at = (path: string): string => join(sandbox.mediaDir, path)
+const content = (path: string): string =>
+  createHash('sha256')
+    .update(readFileSync(at(path)))
+    .digest('hex')
+
+/** Stores the media folder as it is under this day's name, for one test. */
+const store = async (day: string): Promise<string> => {
+  const name = `book-corners-${day}T03:00:00`
+  const { exitCode, stderr } = await sandbox.borg([
+    ...['create', '--timestamp', `${day}T03:00:00`, `::${name}`],
+    sandbox.mediaDir,
+  ])
+  assert.is(exitCode, 0, stderr)
+  return name
+}
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  await seed(sandbox, { libraries: 5, photos: 30 })
+  for (const name of NAMES) {
+    await mkdir(dirname(at(name)), { recursive: true })
+    await writeFile(at(name), `content of ${name}`, { mode: 0o640 })
+  }
+  await symlink('1.jpg', at('photos/inside'))
+  await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
+  archive = JSON.parse((await sandbox.script('backup.ts', ['--json'])).stdout).archive
+})
+test.after(() => sandbox.stop())
+
+test('only what is missing or different comes back; what is only on the disk stays', async () => {
+  const before = new Map(
+    [...NAMES, 'photos/1.jpg', 'photos/2.jpg', 'photos/3.jpg'].map((name) => [name, content(name)]),
+  )
+  const untouched = statSync(at('photos/5.jpg'), { bigint: true }).ctimeNs
+  for (const name of [...NAMES, 'photos/1.jpg', 'photos/2.jpg', 'photos/inside']) await rm(at(name))
+  await rm(at('photos/sub folder'), { recursive: true })
+  await appendFile(at('photos/3.jpg'), 'changed')
+  await writeFile(at('photos/new.jpg'), 'uploaded since')
+
+  const dry = await sandbox.script('restore.ts', ['--media-only', '--dry-run', '--json'])
+  assert.is(dry.exitCode, 0, dry.stderr)
+  const { media } = JSON.parse(dry.stdout)
+  assert.equal(
+    [media.missing.files, media.different.files, media.same, media.onlyOnDisk.files],
+    [NAMES.length + 3, 1, 27, 1],
+  )
+  assert.is(media.neededBytes, media.missing.bytes + media.different.bytes)
+  assert.ok(media.freeBytes > media.neededBytes)
+  assert.not.ok(existsSync(at('photos/1.jpg')), 'a preview changes nothing')
+
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', MEDIA)
+  assert.is(exitCode, 0, stderr)
+  assert.match(stdout, `Restored ${NAMES.length + 4} media files`)
+  for (const [name, sum] of before) assert.is(content(name), sum, name)
+  assert.is(statSync(at(NAMES[0] ?? '')).mode & 0o777, 0o640)
+  assert.ok(lstatSync(at('photos/inside')).isSymbolicLink())
+  assert.is(readFileSync(at('photos/new.jpg'), 'utf8'), 'uploaded since')
+  assert.is(statSync(at('photos/5.jpg'), { bigint: true }).ctimeNs, untouched, 'what is the same is not written')
+  assert.equal(readdirSync(sandbox.mediaDir), ['photos'], 'nothing is left beside')
+  await rm(at('photos/new.jpg'))
+
+  const again = await sandbox.script('restore.ts', MEDIA)
+  assert.match(again.stdout, 'Restored 0 media files')
+})
+
+test('a preview survives a reader that has seen enough', async () => {
+  const words = [
+    process.execPath,
+    '--import',
+    import.meta.resolve('tsx'),
+    '--',
+    join(import.meta.dirname, '../../scripts/restore.ts'),
+  ]
+  const { exitCode, stdout, stderr } = await sandbox.launch(
+    'bash',
+    ['-o', 'pipefail', '-c', '"$@" --dry-run | head -n 1; echo "$PIPESTATUS"', 'bash', ...words],
+    { env: { OPS_ENV_FILE: sandbox.envFile } },
+  ).ended
+  assert.is(exitCode, 0, stderr)
+  assert.match(stdout, /^Nothing is changed.*\n0\n$/)
+  assert.not.match(stderr, /EPIPE|at /)
+})
+
+test('the whole folder comes back when everything is lost', async () => {
+  const before = new Map(NAMES.map((name) => [name, content(name)]))
+  await rm(at('photos'), { recursive: true })
+  const { exitCode, stderr } = await sandbox.script('restore.ts', MEDIA)
+  assert.is(exitCode, 0, stderr)
+  for (const [name, sum] of before) assert.is(content(name), sum, name)
+  assert.is(readdirSync(at('photos')).length, 30 + NAMES.length + 1)
+})
+
+test('killed while it extracts, a file is whole or not there, and the next run goes on where it stopped', async () => {
+  await rm(at('photos'), { recursive: true })
+  // A Borg that pauses after each file, so that there is a middle.
+  const bin = join(sandbox.dir, 'shims')
+  const stopped = join(sandbox.dir, 'stopped')
+  await mkdir(bin, { recursive: true })
+  await writeFile(
+    join(bin, 'borg'),
+    `#!/bin/sh\ncase "$*" in *extract*)\n  /usr/bin/borg "$@" & pid=$!\n  while [ "$(find . -type f | wc -l)" -lt 12 ] && kill -0 $pid 2>/dev/null; do :; done\n  kill -STOP $pid; touch '${stopped}'; sleep 30;; esac\nexec /usr/bin/borg "$@"\n`,
+    { mode: 0o755 },
+  )
+  const run = sandbox.start('restore.ts', MEDIA, { env: { PATH: `${bin}:/usr/bin:/bin` } })
+  await run.reaches(stopped)
+  run.child.kill('SIGKILL')
+  await run.ended
+  await rm(join(bin, 'borg'))
+  // The guard ends Borg, but one that was stopped hears of nothing less than SIGKILL: its group is that of the shim.
+  for (const line of sandbox.strays()) {
+    const pid = Number(line.trim().split(/\s+/)[0])
+    try {
+      process.kill(-pid, 'SIGKILL')
+    } catch {
+      // Not the first of its group.
+    }
+  }
+  assert.equal(existsSync(at('photos')) ? readdirSync(at('photos')) : [], [], 'nothing half-written is in its place')
+  const { exitCode, stderr } = await sandbox.script('restore.ts', MEDIA)
+  assert.is(exitCode, 0, stderr)
+  assert.match(stderr, /\d+ files were extracted before the last run was cut short/)
+  assert.is(readdirSync(at('photos')).length, 30 + NAMES.length + 1)
+  assert.equal(readdirSync(sandbox.mediaDir), ['photos'])
+})
+
+test('what is left of a killed restore is not stored by the next backup', async () => {
+  await mkdir(at('.restoring/files'), { recursive: true })
+  await writeFile(at('.restoring/files/half'), 'half')
+  const { stdout } = await sandbox.script('backup.ts', ['--json'])
+  const name = JSON.parse(stdout).archive
+  const { stdout: list } = await sandbox.borg(['list', '--short', `::${name}`])
+  await sandbox.borg(['delete', `::${name}`])
+  await rm(at('.restoring'), { recursive: true })
+  assert.not.match(list, /\.restoring/)
+})
+
+test('links and paths that lead outside the folder are refused, and everything else is restored', async () => {
+  await symlink('/etc/passwd', at('photos/absolute'))
+  await symlink('../../../secret', at('photos/upwards'))
+  await mkdir(at('linked'))
+  await writeFile(at('linked/file.jpg'), 'photo')
+  const name = await store('2026-01-03')
+  for (const path of ['photos/absolute', 'photos/upwards', 'photos/2.jpg']) await rm(at(path))
+  const outside = join(sandbox.dir, 'outside')
+  await mkdir(outside)
+  await rm(at('linked'), { recursive: true })
+  await symlink(outside, at('linked'))
+  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...MEDIA])
+  await sandbox.borg(['delete', `::${name}`])
+  assert.is(exitCode, 1)
+  assert.match(stderr, /leads outside/)
+  for (const part of ['photos/absolute', 'photos/upwards', 'linked/file.jpg']) assert.match(stderr, part)
+  assert.equal(readdirSync(outside), [])
+  assert.not.ok(existsSync(at('photos/absolute')))
+  assert.ok(existsSync(at('photos/2.jpg')))
+  await rm(at('linked'))
+})
+
+test('hard links, and files older or younger than Borg can say, are restored once and are the same then', async () => {
+  await mkdir(at('odd'))
+  await writeFile(at('odd/one'), 'linked')
+  await link(at('odd/one'), at('odd/two'))
+  for (const [path, year] of [
+    ['odd/old', 1965],
+    ['odd/future', 2150],
+  ] as const) {
+    await writeFile(at(path), 'old')
+    await utimes(at(path), new Date(), new Date(year, 1, 1))
+  }
+  const name = await store('2026-01-05')
+  const untouched = await sandbox.script('restore.ts', [name, ...MEDIA])
+  assert.match(untouched.stdout, 'Restored 0 media files', untouched.stderr)
+  for (const lost of [['odd/two'], ['odd/one'], ['odd/one', 'odd/two'], ['odd']]) {
+    for (const path of lost) await rm(at(path), { recursive: true })
+    const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...MEDIA])
+    assert.is(exitCode, 0, stderr)
+    for (const path of ['odd/one', 'odd/two']) assert.is(readFileSync(at(path), 'utf8'), 'linked', `${lost}`)
+    const again = await sandbox.script('restore.ts', [name, ...MEDIA])
+    assert.match(again.stdout, 'Restored 0 media files')
+  }
+  await sandbox.borg(['delete', `::${name}`])
+  await rm(at('odd'), { recursive: true })
+})
+
+test('what something else is in the way of is named, and everything else is restored', async () => {
+  await mkdir(at('odd/was-folder'), { recursive: true })
+  await mkdir(at('odd/linked/deep'), { recursive: true })
+  for (const path of ['odd/was-file', 'odd/was-folder/photo', 'odd/linked/deep/photo', 'odd/lost'])
+    await writeFile(at(path), 'stored')
+  await writeFile(Buffer.concat([Buffer.from(at('odd/latin')), Buffer.from([0xe9])]), 'not UTF-8')
+  await promisify(execFile)('mkfifo', [at('odd/fifo')])
+  const name = await store('2026-01-06')
+  await rm(at('odd'), { recursive: true })
+  const outside = join(sandbox.dir, 'elsewhere')
+  await mkdir(outside)
+  await mkdir(at('odd/was-file'), { recursive: true })
+  await writeFile(at('odd/was-file/mine'), 'mine')
+  await writeFile(at('odd/was-folder'), 'mine')
+  await symlink(outside, at('odd/linked'))
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', [name, ...MEDIA])
+  assert.is(exitCode, 1)
+  assert.match(stdout, 'Restored 1 media file ')
+  for (const said of [
+    'odd/was-file: a folder on the disk',
+    'odd/was-folder/photo: odd/was-folder is a file on the disk',
+    'odd/linked/deep/photo: leads outside',
+    'odd/fifo: neither a file nor a link',
+    'odd/latin?: Borg did not extract it',
+  ])
+    assert.match(stderr, said)
+  assert.is(readFileSync(at('odd/lost'), 'utf8'), 'stored')
+  assert.is(readFileSync(at('odd/was-file/mine'), 'utf8'), 'mine')
+  assert.is(readFileSync(at('odd/was-folder'), 'utf8'), 'mine')
+  assert.equal(readdirSync(outside), [])
+  await sandbox.borg(['delete', `::${name}`])
+  await rm(at('odd'), { recursive: true })
+})
+
+test('a photo that is uploaded while the operator thinks is kept', async () => {
+  for (const path of ['photos/11.jpg', 'photos/12.jpg']) await rm(at(path))
+  const { status, output } = await atTerminal('restore.ts', [archive, '--media-only'], {
+    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    prompt: /to go on: /,
+    answer: () => {
+      writeFileSync(at('photos/11.jpg'), 'uploaded just now')
+      return 'book-corners\r'
+    },
+  })
+  assert.is(status, 1, output)
+  assert.match(output, 'photos/11.jpg: came to be on the disk meanwhile')
+  assert.is(readFileSync(at('photos/11.jpg'), 'utf8'), 'uploaded just now')
+  assert.ok(existsSync(at('photos/12.jpg')))
+  await sandbox.script('restore.ts', [archive, ...MEDIA])
+})
+
+test('a link in the place of the working folder is refused before anything is written through it', async () => {
+  const outside = join(sandbox.dir, 'tempting')
+  await mkdir(outside)
+  await symlink(outside, at('.restoring'))
+  await rm(at('photos/13.jpg'))
+  const { exitCode, stderr } = await sandbox.script('restore.ts', MEDIA)
+  assert.is(exitCode, 1)
+  assert.match(stderr, /\.restoring.* is a link/)
+  assert.equal(readdirSync(outside), [])
+  await rm(at('.restoring'))
+  await sandbox.script('restore.ts', MEDIA)
+})
+
+test('a folder that is made anew can be looked into like the media folder itself', async () => {
+  await rm(at('photos/sub folder'), { recursive: true })
+  const run = await sandbox.launch(
+    'sh',
+    [
+      '-c',
+      'umask 077; exec "$@"',
+      'sh',
+      process.execPath,
+      '--import',
+      import.meta.resolve('tsx'),
+      '--',
+      join(import.meta.dirname, '../../scripts/restore.ts'),
+      ...MEDIA,
+    ],
+    { env: { OPS_ENV_FILE: sandbox.envFile } },
+  ).ended
+  assert.is(run.exitCode, 0, run.stderr)
+  assert.is(statSync(at('photos/sub folder')).mode, statSync(sandbox.mediaDir).mode)
+})
+
+test('restored files belong to MEDIA_OWNER', async () => {
+  if (process.getuid?.() !== 0) return
+  await rm(at('photos/sub folder'), { recursive: true })
+  const { exitCode, stderr } = await sandbox.script('restore.ts', MEDIA, { env: { MEDIA_OWNER: '32767:32766' } })
+  assert.is(exitCode, 0, stderr)
+  for (const path of ['photos/sub folder', 'photos/sub folder/deep', 'photos/sub folder/deep/#hash.jpg']) {
+    const { uid, gid } = statSync(at(path))
+    assert.equal([uid, gid], [32767, 32766], path)
+  }
+})
+
+test('an archive without media says so before anything begins', async () => {
+  const name = 'book-corners-2026-01-04T03:00:00'
+  await sandbox.borg(['create', '--timestamp', '2026-01-04T03:00:00', `::${name}`, '/etc/hostname'])
+  const media = await sandbox.script('restore.ts', [name, ...MEDIA])
+  const database = await sandbox.script('restore.ts', [name, '--db-only', '--yes'])
+  await sandbox.borg(['delete', `::${name}`])
+  assert.is(media.exitCode, 1)
+  assert.match(media.stderr, /holds nothing of/)
+  assert.is(database.exitCode, 1)
+  assert.match(database.stderr, /holds no db\.dump/)
+})
+
+test('where this user cannot write the folder, that is found before', async () => {
+  const folder = join(sandbox.dir, 'owned')
+  await mkdir(folder)
+  const [uid, gid] = [12345, 12345]
+  const user = { uid, gid, name: 'deploy' }
+  assert.match((await whyRoot(folder, '32767:32767', [], user)) ?? '', /belong to 32767:32767/)
+  assert.is(await whyRoot(folder, '32767:32767', [], { uid: 0, gid: 0, name: 'root' }), undefined)
+  if (process.getuid?.() === 0) return
+  await chmod(folder, 0o555)
+  assert.match((await whyRoot(folder, `${uid}:${gid}`, [], user)) ?? '', /can't write to/)
+})
+
+test('a word in a sudoers line is escaped', () => {
+  assert.is(sudoersWord('/srv/a b:c,d=e'), '/srv/a\\ b\\:c\\,d\\=e')
+})
+
+test("an item of Borg's list", () => {
+  const line = JSON.stringify({
+    type: '-',
+    mode: '-rw-r-s--T',
+    path: 'srv/a.jpg',
+    size: 5,
+    mtime: '2026-02-28T03:00:00.123456',
+    linktarget: '',
+  })
+  const item = parseItem(line)
+  assert.is(item.mtimeMs, Date.UTC(2026, 1, 28, 3, 0, 0, 123))
+  assert.is(item.mode, 0o650)
+  assert.is(item.sizeBytes, 5)
+})
+
+test('a file of the same size and another time is different', async () => {
+  const sum = content('photos/7.jpg')
+  const { atime } = statSync(at('photos/7.jpg'))
+  await utimes(at('photos/7.jpg'), atime, new Date(2020, 1, 1))
+  const { stdout } = await sandbox.script('restore.ts', [archive, ...MEDIA])
+  assert.match(stdout, 'Restored 1 media file ')
+  assert.is(content('photos/7.jpg'), sum)
+})
+
+test.run()

@@ -1,0 +1,405 @@
+import { appendFile, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Output } from '../support/launch.ts'
+import { withReleases } from '../support/releases.ts'
+import { type Server, startServer } from '../support/server.ts'
+import { type Site, startSite } from '../support/site.ts'
+import { atTerminal } from '../support/terminal.ts'
+
+const test = suite('rollback')
+let server: Server
+let site: Site
+let at: ReturnType<typeof withReleases>
+
+const rollback = (...args: string[]): Promise<Output> =>
+  server.script('rollback.ts', args, { env: { SITE_URL: site.url } })
+const short = (sha: string): string => sha.slice(0, 8)
+const pushes = (): number => server.calls().filter((call) => call.includes('git-receive-pack')).length
+/** A release of these commits, each with a note of its own. */
+const release = async (...subjects: string[]): Promise<string> => {
+  for (const subject of subjects) await server.commit(subject)
+  return at.deploy()
+}
+
+test.before(async () => {
+  ;[server, site] = await Promise.all([startServer(), startSite()])
+  at = withReleases(server)
+  await at.deploy()
+})
+test.before.each(() => server.reset())
+test.after(async () => {
+  await server?.stop()
+  await site?.stop()
+})
+
+for (const [what, args, says] of [
+  ['no mode and no terminal', [], /no terminal to ask at.*[\s\S]*--to SHA, --revert or --rebuild; .*--list/],
+  ['no mode and --yes', ['--yes'], /which release/],
+  ['--now without --revert', ['--now'], /--now goes with --revert only/],
+  ['--now with --to', ['--to', 'HEAD', '--now', '--yes'], /--now goes with --revert only/],
+  ['two modes', ['--list', '--revert'], /--list and --revert can't be used together/],
+  ['a target and a rebuild', ['--to', 'HEAD', '--rebuild'], /can't be used together/],
+  ['--to without a commit', ['--to'], /--to needs a value/],
+  ['an unknown flag', ['--revret'], /Unknown flag --revret\. Did you mean --revert\?/],
+  ['an argument', ['HEAD'], /Unexpected argument: HEAD/],
+  ['an unknown commit', ['--to', 'deadbeef', '--yes'], /one commit deadbeef/],
+  ['a commit that looks like a flag of git', ['--to=--all', '--yes'], /one commit --all/],
+  ['a folder that is no checkout', ['--list', '--repo', '/'], /is not a git checkout/],
+] as const)
+  test(`${what} exits 2, and the server is not called`, async () => {
+    const before = server.calls().length
+    const output = await rollback(...args)
+    at.ends(output, 2)
+    assert.match(output.stderr, says)
+    assert.is(server.calls().length, before)
+  })
+
+test('--list shows what runs and what ran before, with the migrations on the way', async () => {
+  const first = server.git('rev-parse', 'HEAD')
+  await server.commit('Add a city to libraries', { 'libraries/migrations/0002_city.py': 'operations = []\n' })
+  const second = await at.deploy()
+  const third = await release('Style the map')
+  const { stdout, ...output } = await rollback('--list')
+  at.ends({ stdout, ...output }, 0)
+  const [source = '', now = '', before = '', oldest = '', ...more] = stdout.trim().split('\n')
+  assert.match(source, /From the ledger/)
+  assert.equal(more, [])
+  assert.match(now, new RegExp(`^\\* +${short(third)} +just now +Engineer +not checked +runs now +Style the map$`))
+  assert.match(before, new RegExp(`^ +${short(second)} .*no migration +Add a city to libraries$`))
+  assert.match(oldest, new RegExp(`^ +${short(first)} .*1 MIGRATION +A map of little libraries$`))
+})
+
+test('without a ledger the list is from the history of the deploy branch, and says so', async () => {
+  const file = join(server.opsDir, 'deploys.jsonl')
+  await rename(file, `${file}.away`)
+  const output = await rollback('--list')
+  await rename(`${file}.away`, file)
+  at.ends(output, 0)
+  assert.match(output.stdout, /Without a ledger of deploys on the server: from git's history of master/)
+  assert.match(output.stdout, /\* +[0-9a-f]{8} .*Style the map\n +[0-9a-f]{8} .*Add a city/)
+})
+
+test('a long ledger is listed in full, up to twenty releases', async () => {
+  const file = join(server.opsDir, 'deploys.jsonl')
+  const [before, head] = [await readFile(file, 'utf8'), server.git('rev-parse', 'HEAD')]
+  for (let i = 0; i < 24; i++) {
+    const to = server.git('commit-tree', '-p', head, '-m', `Try ${i}`, `${head}^{tree}`)
+    const entry = { at: new Date().toISOString(), kind: 'deploy', from: null, to, outcome: 'deployed', verified: true }
+    await appendFile(file, `${JSON.stringify(entry)}\n`)
+  }
+  const output = await rollback('--list')
+  await writeFile(file, before)
+  at.ends(output, 0)
+  const [, now = '', newest = '', ...more] = output.stdout.trim().split('\n')
+  assert.match(now, /^\* .*runs now/)
+  assert.match(newest, /verified +no migration +Try 23$/)
+  assert.is(more.length, 18)
+})
+
+test('--to: a dry run shows the push, then it goes live, is verified and recorded, and origin is warned of', async () => {
+  const good = server.git('rev-parse', 'HEAD')
+  const bad = await release('Break the map', 'Break it more')
+  const before = pushes()
+  const dry = await rollback('--to', short(good), '--dry-run')
+  at.ends(dry, 0)
+  assert.match(dry.stdout, /takes back 2 commits, no migration:\n {2}- [0-9a-f]{8} Break it more/)
+  assert.match(
+    dry.stdout,
+    `Push: git push --no-follow-tags --force-with-lease=refs/heads/master:${bad} dokku@vps.test:book-corners ${good}:refs/heads/master`,
+  )
+  assert.match(dry.stdout, /Nothing was pushed\./)
+  assert.is(pushes(), before)
+
+  const unasked = await rollback('--to', good)
+  at.ends(unasked, 2)
+  assert.match(unasked.stderr, /--yes/)
+  assert.is(pushes(), before)
+
+  const output = await rollback('--to', short(good), '--yes')
+  at.ends(output, 0)
+  assert.is(server.running(), good)
+  assert.is(server.deployed(), good)
+  assert.match(output.stdout, /is live \(book-corners, .*s\); cache purge skipped.*verified \(\d+ checks\)/)
+  assert.match(
+    output.stdout,
+    /WARNING: origin\/master still holds 2 newer commits: the next CI deploy brings them back/,
+  )
+  assert.match(output.stdout, /rollback --revert/)
+  assert.equal(await at.lastEntry(), {
+    kind: 'rollback',
+    who: 'Engineer',
+    from: bad,
+    to: good,
+    subject: 'Style the map',
+    outcome: 'deployed',
+    verified: true,
+  })
+
+  const again = await rollback('--to', good, '--yes')
+  at.ends(again, 1)
+  assert.match(again.stderr, /is live already: nothing was pushed/)
+})
+
+test('after --to, --revert takes back what origin still holds, and the tree is what runs', async () => {
+  const [running, origin] = [server.running() ?? '', at.onOrigin()]
+  const output = await rollback('--revert', '--yes')
+  at.ends(output, 0)
+  assert.match(output.stderr, /What the rollback took back, and origin still holds/)
+  assert.is(at.tree(at.onOrigin()), at.tree(running))
+  assert.is(server.git('rev-list', '--count', `${origin}..${at.onOrigin()}`), '2')
+  assert.is(server.running(), running)
+  await at.deploy()
+})
+
+test('--revert of several commits and a merge goes to origin and not to Dokku; the branch follows', async () => {
+  const good = server.git('rev-parse', 'HEAD')
+  server.git('switch', '-q', '-c', 'feature')
+  await server.commit('A feature')
+  await server.commit('Mend the feature')
+  server.git('switch', '-q', 'master')
+  await server.commit('Something else')
+  server.git('merge', '-q', '--no-ff', '-m', 'Merge the feature', 'feature')
+  const bad = await at.deploy()
+  const [before, checkout] = [pushes(), at.checkout()]
+
+  const dry = await rollback('--revert', '--dry-run')
+  at.ends(dry, 0)
+  assert.match(dry.stdout, /What the last deploy brought.*\n.*Merge the feature.*\n.*Something else/)
+  assert.match(dry.stdout, /Push: git push .*--force-with-lease=refs\/heads\/master:[0-9a-f]{40} origin /)
+  assert.is(at.checkout(), checkout)
+  assert.is(at.onOrigin(), bad)
+
+  const output = await rollback('--revert', '--yes')
+  at.ends(output, 0)
+  assert.is(at.tree(at.onOrigin()), at.tree(good))
+  assert.is(server.git('rev-parse', 'HEAD'), at.onOrigin())
+  assert.is(server.git('log', '-1', '--format=%s', 'HEAD~1'), 'Revert "Merge the feature"')
+  assert.is(pushes(), before)
+  assert.match(
+    output.stdout,
+    /is on origin\/master: CI tests and deploys it \(.*s\); [0-9a-f]{8} runs until then: verified/,
+  )
+  const entry = await at.lastEntry()
+  assert.equal([entry.kind, entry.from, entry.to, entry.outcome], ['revert', bad, at.onOrigin(), 'pushed'])
+
+  const again = await rollback('--revert', '--yes')
+  at.ends(again, 1)
+  assert.match(again.stderr, /has that reverted already.*[\s\S]*rollback --revert --now/)
+
+  // And the one who can't wait for CI.
+  const now = await rollback('--revert', '--now', '--yes')
+  at.ends(now, 0)
+  assert.is(server.running(), at.onOrigin())
+  const flip = await rollback('--revert', '--now', '--yes')
+  at.ends(flip, 1)
+  assert.match(flip.stderr, /a revert itself/)
+})
+
+test('--revert of a merge that git pull made takes back what is new in it, not what ran before', async () => {
+  const base = server.git('rev-parse', 'HEAD')
+  const good = await release('Work of a colleague')
+  server.git('reset', '-q', '--hard', base)
+  await server.commit('A bug')
+  server.git('pull', '-q', '--no-rebase', '--no-edit')
+  await at.deploy()
+  const output = await rollback('--revert', '--yes')
+  at.ends(output, 0)
+  assert.is(at.tree(at.onOrigin()), at.tree(good))
+  assert.not.match(output.stdout, /WARNING/)
+  await at.deploy()
+})
+
+test('called from a git hook or alias, --revert leaves alone what GIT_DIR names', async () => {
+  await release('Break it from a hook')
+  const checkout = at.checkout()
+  const output = await server.script('rollback.ts', ['--revert', '--dry-run'], {
+    env: { GIT_DIR: join(server.app, '.git'), GIT_WORK_TREE: server.app },
+  })
+  at.ends(output, 0)
+  assert.is(at.checkout(), checkout)
+})
+
+test('--revert --now: origin and Dokku get the same commit; another branch that is checked out stays', async () => {
+  const good = server.git('rev-parse', 'HEAD')
+  const bad = await release('Break it')
+  server.git('switch', '-q', 'feature')
+  const dry = await rollback('--revert', '--now', '--dry-run')
+  at.ends(dry, 0)
+  assert.match(dry.stdout, /Push: git push .* origin [\s\S]*Push: git push .* dokku@vps\.test:book-corners /)
+  const checkout = at.checkout()
+  const output = await rollback('--revert', '--now', '--yes')
+  at.ends(output, 0)
+  assert.is(at.checkout(), checkout)
+  server.git('switch', '-q', 'master')
+  server.git('pull', '-q')
+  assert.match(output.stderr, /git switch master && git pull/)
+  assert.is(server.running(), at.onOrigin())
+  assert.is(at.tree(at.onOrigin()), at.tree(good))
+  const entry = await at.lastEntry()
+  assert.equal([entry.kind, entry.from, entry.outcome, entry.verified], ['revert', bad, 'deployed', true])
+})
+
+test('migrations in the way stop it, even with --yes: they are listed with the commands that undo them', async () => {
+  const good = server.git('rev-parse', 'HEAD')
+  await server.commit('Migrate', {
+    'libraries/migrations/0003_photo.py': 'operations = []\n',
+    'events/migrations/__init__.py': '',
+    'events/migrations/0001_initial.py': 'operations = []\n',
+  })
+  const bad = await at.deploy()
+  await writeFile(
+    join(server.home, 'backup'),
+    `#!/bin/sh\necho '{"checks":[{"name":"newest archive","verdict":"pass","detail":"book-corners-2026-02-28T03:00:00, 7 hours ago"}]}'\n`,
+    { mode: 0o755 },
+  )
+  for (const mode of [
+    ['--to', good, '--yes'],
+    ['--revert', '--yes'],
+    ['--to', good, '--dry-run'],
+  ]) {
+    const output = await rollback(...mode)
+    at.ends(output, 1)
+    assert.match(output.stderr, /crosses 2 migrations/)
+    assert.match(output.stderr, 'libraries/migrations/0003_photo.py (added)')
+    assert.match(output.stderr, 'sudo dokku run book-corners python manage.py migrate libraries 0002_city\n')
+    assert.match(output.stderr, 'sudo dokku run book-corners python manage.py migrate events zero\n')
+    assert.match(output.stderr, 'Newest backup: book-corners-2026-02-28T03:00:00, 7 hours ago')
+    assert.match(output.stderr, /--allow-migrations/)
+    assert.is(server.running(), bad)
+    assert.is(at.onOrigin(), bad)
+  }
+  const output = await rollback('--to', good, '--yes', '--allow-migrations')
+  at.ends(output, 0)
+  assert.is(server.running(), good)
+  // The way forward crosses none.
+  at.ends(await rollback('--to', bad, '--yes'), 0)
+  await rm(join(server.home, 'backup'))
+})
+
+test('a conflict pushes nothing and leaves the checkout as it was', async () => {
+  await server.commit('Colour the map', { 'map.css': 'red\n' })
+  const bad = await at.deploy()
+  await server.commit('Another colour', { 'map.css': 'blue\n' })
+  server.push()
+  const [checkout, origin] = [at.checkout(), at.onOrigin()]
+  for (const args of [
+    ['--revert', '--now', '--yes'],
+    ['--revert', '--dry-run'],
+  ]) {
+    const output = await rollback(...args)
+    at.ends(output, 1)
+    assert.match(output.stderr, /Reverting [0-9a-f]{8} \(Colour the map\) conflicts in map\.css: nothing was pushed/)
+    assert.match(output.stderr, /rollback --to SHA/)
+    assert.is(at.checkout(), checkout)
+    assert.is(at.onOrigin(), origin)
+    assert.is(server.running(), bad)
+  }
+  await at.deploy()
+})
+
+test('a dirty checkout is refused, but for what does not push it', async () => {
+  const before = server.running()
+  await writeFile(join(server.app, 'map.css'), 'green\n')
+  for (const mode of [['--revert'], ['--to', 'HEAD~1']]) {
+    const output = await rollback(...mode, '--yes')
+    at.ends(output, 1)
+    assert.match(output.stderr, /working tree has changes: .*map\.css[\s\S]*Nothing was pushed[\s\S]*git stash/)
+  }
+  const list = await rollback('--list')
+  server.git('checkout', '-q', '--', '.')
+  at.ends(list, 0)
+  assert.is(server.running(), before)
+})
+
+test('a file that git does not know is in the way of --revert alone', async () => {
+  const file = join(server.app, 'scratch.txt')
+  await writeFile(file, 'mine\n')
+  const revert = await rollback('--revert', '--dry-run')
+  const to = await rollback('--to', 'HEAD~1', '--dry-run', '--allow-migrations')
+  await rm(file)
+  at.ends(revert, 1)
+  assert.match(revert.stderr, /scratch\.txt/)
+  at.ends(to, 0)
+})
+
+test('a checkout without origin is refused by --revert', async () => {
+  server.git('remote', 'rename', 'origin', 'upstream')
+  const output = await rollback('--revert', '--yes')
+  server.git('remote', 'rename', 'upstream', 'origin')
+  at.ends(output, 2)
+  assert.match(output.stderr, /has no remote origin/)
+})
+
+test('tags and branches resolve, and what only origin has is fetched; what runs is fetched from the server', async () => {
+  server.git('tag', 'v1', 'HEAD~1')
+  for (const ref of ['v1', 'feature', 'HEAD~1']) {
+    const output = await rollback('--to', ref, '--dry-run', '--allow-migrations')
+    at.ends(output, 0)
+    assert.match(output.stdout, `${server.git('rev-parse', ref)}:refs/heads/master`)
+  }
+  const running = server.running() ?? ''
+  const clone = join(server.dir, 'clone')
+  server.git('clone', '-q', '--single-branch', server.origin, clone)
+  server.git('-C', clone, 'update-ref', 'refs/heads/master', 'HEAD~2')
+  server.git('-C', clone, 'update-ref', '-d', 'refs/remotes/origin/master')
+  server.git('-C', clone, 'reset', '-q', '--hard')
+  server.git('-C', clone, 'reflog', 'expire', '--expire=now', '--all')
+  server.git('-C', clone, 'gc', '-q', '--prune=now')
+  const target = server.git('rev-parse', `${running}~1`)
+  const output = await rollback('--to', target, '--dry-run', '--repo', clone)
+  at.ends(output, 0)
+  assert.match(output.stderr, /fetching from origin/)
+  assert.match(output.stdout, `${target}:refs/heads/master`)
+})
+
+test('--rebuild builds and starts what is deployed once more', async () => {
+  const before = server.running()
+  const dry = await rollback('--rebuild', '--dry-run')
+  at.ends(dry, 0)
+  assert.match(dry.stdout, /dokku ps:rebuild book-corners/)
+  const output = await rollback('--rebuild', '--yes')
+  at.ends(output, 0)
+  assert.match(output.stderr, /-----> Building book-corners from Dockerfile/)
+  assert.match(output.stdout, /is rebuilt .*verified/)
+  assert.is(server.running(), before)
+  const entry = await at.lastEntry()
+  assert.equal([entry.kind, entry.from, entry.to, entry.outcome], ['rebuild', before, before, 'deployed'])
+})
+
+test('--rebuild refuses when GIT_REV is that of a failed deploy', async () => {
+  const file = join(server.dir, 'apps/book-corners/GIT_REV')
+  await writeFile(file, `${'b'.repeat(40)}\n`)
+  const output = await rollback('--rebuild', '--yes')
+  await writeFile(file, `${server.deployed()}\n`)
+  at.ends(output, 1)
+  assert.match(
+    output.stderr,
+    /disagrees with itself.*GIT_REV is bbbbbbbb[\s\S]*config:set --no-restart book-corners GIT_REV=/,
+  )
+  assert.not.ok(server.calls().some((call) => /config:(show|export)/.test(call)))
+})
+
+test('at a terminal a release is picked from the list, and pushed when agreed to', async () => {
+  const bad = await release('Break it again')
+  const run = (answer: (output: string) => string) =>
+    atTerminal('rollback.ts', [], {
+      env: { ...server.env, SITE_URL: site.url },
+      cwd: server.app,
+      prompt: /to go on: |release\? \[1\] /,
+      answer,
+    })
+  const no = await run((output) => (/to go on: /.test(output) ? 'no\r' : '\r'))
+  assert.is(no.status, 1, no.output)
+  assert.match(no.output, /nothing was changed/)
+  const away = await run(() => '\u0003')
+  assert.is(away.status, 130, away.output)
+  assert.is(server.running(), bad)
+  const yes = await run((output) => (/to go on: /.test(output) ? 'yes\r' : '1\r'))
+  assert.is(yes.status, 0, yes.output)
+  assert.is(server.running(), server.git('rev-parse', 'HEAD~1'))
+  assert.match(yes.output, /1 +[0-9a-f]{8} .*Another colour/)
+})
+
+test.run()

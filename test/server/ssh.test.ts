@@ -1,0 +1,204 @@
+import { spawn } from 'node:child_process'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { quote } from '../../lib/core/quote.ts'
+import { createShell } from '../../lib/core/shell.ts'
+import { connectRemote, dokkuWords, explainSsh, type Remote, SshFailure } from '../../lib/server/ssh.ts'
+import { type Server, startServer } from '../support/server.ts'
+
+const words = suite('the words of a remote command')
+
+for (const word of ['', 'a b', "it's", '$HOME', '`id`', 'a\nb', '*', '"', '\\', '--x=y', 'ü', '!', '-n', '~', 'a;b'])
+  words(`a shell gives back ${JSON.stringify(word)}`, async () => {
+    const child = spawn('sh', ['-c', `printf %s ${quote(word)}`])
+    let said = ''
+    for await (const chunk of child.stdout) said += chunk
+    assert.is(said, word)
+  })
+
+for (const word of ['', 'a b', "it's", '"', 'a\nb', '\\', '-n', '-e', '-ne', '$x', '--help'])
+  words(`Dokku is not given ${JSON.stringify(word)}, which its xargs would mangle`, () => {
+    assert.throws(() => dokkuWords(['logs', word]), /would not get this argument/)
+  })
+
+words('Dokku is given plain words', () => {
+  const plain = ['git:report', 'book-corners', '--git-sha', '--num', '100', 'a=b', 'x/y.z']
+  assert.equal(dokkuWords(plain), plain)
+})
+
+for (const [stderr, trouble] of [
+  ['Host key verification failed.', 'host-key'],
+  [
+    'No ED25519 host key is known for vps and you have requested strict checking.\nHost key verification failed.',
+    'host-key',
+  ],
+  ['@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.', 'host-key'],
+  ['dokku@vps: Permission denied (publickey).', 'login'],
+  ['ssh: Could not resolve hostname vps: Name or service not known', 'unreachable'],
+  ['ssh: connect to host vps port 22: Connection refused', 'unreachable'],
+  ['ssh: connect to host vps port 22: Connection timed out', 'unreachable'],
+  ['Connection timed out during banner exchange', 'unreachable'],
+  ['kex_exchange_identification: read: Connection reset by peer', 'unreachable'],
+  ['client_loop: send disconnect: Broken pipe', 'lost'],
+  ['Timeout, server vps not responding.', 'lost'],
+  ['Connection to vps closed by remote host.', 'lost'],
+  ['mux_client_request_session: read from master failed: Broken pipe', 'lost'],
+  ['Shared connection to vps closed.', 'lost'],
+  ['sh: 1: frobnicate: not found', undefined],
+] as const)
+  words(`"${stderr.split('\n')[0]}" means ${trouble ?? 'nothing to ssh'}`, () => {
+    assert.is(explainSsh(stderr, 'dokku', 'vps')?.trouble, trouble)
+  })
+
+words.run()
+
+const real = suite('one connection to a real sshd')
+let server: Server
+let remote: Remote
+const connect = (signal = new AbortController().signal): Promise<Remote> =>
+  connectRemote(createShell(server.env, signal), { DOKKU_HOST: server.host, DEPLOY_USER: 'deploy' })
+const sockets = async (): Promise<string[]> => (await readdir(tmpdir())).filter((name) => name.startsWith('bc-ssh-'))
+
+real.before(async () => {
+  server = await startServer()
+  process.env.TMPDIR = server.env.TMPDIR
+  remote = await connect()
+})
+real.after(async () => {
+  await remote?.close()
+  await server?.stop()
+})
+
+real('arguments arrive as they are, whatever is in them', async () => {
+  const odd = ["it's", 'a  b', '$HOME `id` \\ "', 'two\nlines', '', '-n', '--', 'ü*?']
+  const output = await remote.shell(['printf', '<%s>', ...odd])
+  assert.is(output.stdout, odd.map((word) => `<${word}>`).join(''))
+})
+
+real("an exit status and the program's words come back", async () => {
+  const output = await remote.shell(['sh', '-c', 'echo out; echo err >&2; exit 7'])
+  assert.equal([output.exitCode, output.stdout, output.stderr], [7, 'out\n', 'err\n'])
+})
+
+real('input is passed on', async () => {
+  assert.is((await remote.shell(['cat'], { input: 'line\n' })).stdout, 'line\n')
+})
+
+real("dokku's words come back, and its exit status", async () => {
+  assert.is((await remote.dokku(['apps:exists', 'book-corners'])).exitCode, 0)
+  assert.is((await remote.dokku(['apps:exists', 'mistyped'])).exitCode, 20)
+})
+
+real('many steps make one connection per user, and leave none', async () => {
+  const before = server.connections()
+  const other = await connect()
+  for (let i = 0; i < 5; i++) {
+    await other.shell(['true'])
+    await other.dokku(['apps:exists', 'book-corners'])
+  }
+  await writeFile(join(server.dir, 'file'), 'content')
+  assert.is((await other.upload([join(server.dir, 'file')], server.home)).exitCode, 0)
+  const env = { ...server.env, ...other.gitEnv() }
+  const git = createShell(env, new AbortController().signal)
+  assert.is((await git.run(['git', 'ls-remote', other.gitUrl('book-corners')])).exitCode, 0)
+  await other.close()
+  assert.is(server.connections() - before, 2)
+  assert.is(
+    server.strays().filter((line) => !line.includes(`${server.dir}/bin/login`)).length,
+    2,
+    'only those of `remote`',
+  )
+})
+
+real('after an interruption nothing is left: no process, no socket', async () => {
+  const before = await sockets()
+  const stop = new AbortController()
+  const other = await connect(stop.signal)
+  await other.shell(['true'])
+  const running = other.shell(['sleep', '8'])
+  const startedMs = Date.now()
+  stop.abort(new Error('interrupted'))
+  await running.then(
+    () => assert.unreachable(),
+    (error) => assert.is(error.message, 'interrupted'),
+  )
+  assert.ok(Date.now() - startedMs < 5000, 'it waited for the server')
+  await other.close()
+  await other.close()
+  assert.equal(await sockets(), before)
+})
+
+real('a command that the server does not end is given up after its time', async () => {
+  const other = await connect()
+  await other.shell(['true'])
+  const startedMs = Date.now()
+  await other.shell(['sleep', '8'], { timeoutMs: 500 }).then(
+    () => assert.unreachable(),
+    (error) => assert.match(error.message, /ssh did not answer within 0\.5 s/),
+  )
+  assert.ok(Date.now() - startedMs < 5000)
+  assert.is((await other.shell(['echo', 'next'])).stdout, 'next\n')
+  await other.close()
+})
+
+real('a connection that breaks is told from a program that fails, and the next step makes a new one', async () => {
+  const other = await connect()
+  await other.shell(['true'])
+  const running = other.shell(['sleep', '8'])
+  setTimeout(() => server.cut(), 300)
+  try {
+    await running
+    assert.unreachable()
+  } catch (error) {
+    assert.instance(error, SshFailure)
+    assert.is((error as SshFailure).trouble, 'lost')
+  }
+  assert.is((await other.shell(['echo', 'back'])).stdout, 'back\n')
+  await other.close()
+})
+
+const refuses = async (known: string, trouble: string, message: RegExp): Promise<void> => {
+  const file = join(server.dir, 'known_hosts')
+  const pinned = await readFile(file, 'utf8')
+  await writeFile(file, known)
+  const other = await connect()
+  try {
+    await other.dokku(['apps:list'])
+    assert.unreachable()
+  } catch (error) {
+    assert.instance(error, SshFailure)
+    assert.is((error as SshFailure).trouble, trouble)
+    assert.match((error as SshFailure).message, message)
+    assert.match((error as SshFailure).hint, /ssh-keyscan vps\.test/)
+    assert.match((error as SshFailure).hint, /DOKKU_KNOWN_HOSTS/)
+    assert.is(await readFile(file, 'utf8'), known, 'known_hosts was written to')
+  } finally {
+    await other.close()
+    await writeFile(file, pinned)
+  }
+}
+real('an unknown host key is refused, with the fix', () => refuses('', 'host-key', /is not known here/))
+real('a changed host key is refused, with the fix', async () => {
+  const [, type, key] = (await readFile(join(server.dir, 'key_dokku.pub'), 'utf8')).match(/^(\S+) (\S+)/) ?? []
+  await refuses(`${server.host} ${type} ${key}\n`, 'host-key', /not the one that is pinned/)
+})
+real('a key that the server does not accept is named as such', async () => {
+  const other = await connect()
+  const keys = join(server.dir, 'authorized_keys')
+  const before = await readFile(keys, 'utf8')
+  await writeFile(keys, '')
+  try {
+    await other.shell(['true'])
+    assert.unreachable()
+  } catch (error) {
+    assert.is((error as SshFailure).trouble, 'login')
+  } finally {
+    await writeFile(keys, before)
+    await other.close()
+  }
+})
+
+real.run()

@@ -1,0 +1,286 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import {
+  appendFile,
+  chmod,
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { VERSION } from '../../lib/cli/main.ts'
+import type { Failure } from '../../lib/core/failure.ts'
+import { createLog } from '../../lib/core/log.ts'
+import { createShell } from '../../lib/core/shell.ts'
+import { connectRemote, type Remote } from '../../lib/server/ssh.ts'
+import { CONTENT, PROJECT, releaseId, type Synced, syncRelease } from '../../lib/server/sync.ts'
+import { type Server, startServer } from '../support/server.ts'
+
+const test = suite('sync of the ops scripts')
+let server: Server
+let remote: Remote
+let project: string
+const log = createLog(process.stderr)
+
+const sync = (project_ = project): Promise<Synced> =>
+  syncRelease(remote, { opsDir: server.opsDir, version: VERSION, log, project: project_ })
+const failing = (): Promise<Failure> =>
+  sync().then(
+    () => assert.unreachable('it went well') as never,
+    (error: Failure) => error,
+  )
+/** A change of the scripts, which makes a release of its own. */
+const change = async (): Promise<void> => writeFile(join(project, 'lib/change.ts'), `// ${Math.random()}\n`)
+const current = (): Promise<string> => readlink(join(server.opsDir, 'current'))
+const releases = async (): Promise<string[]> => (await readdir(join(server.opsDir, 'releases'))).sort()
+/** As cron does it. */
+const cron = (name: string, args: readonly string[]) =>
+  server.launch('env', ['-i', `HOME=${server.home}`, 'PATH=/usr/bin:/bin', `${server.home}/${name}`, ...args], {
+    cwd: '/',
+  }).ended
+/** What is there is whole: cron's backup runs, and nothing unfinished lies about. */
+const consistent = async (): Promise<void> => {
+  assert.is((await cron('backup', ['--version'])).stdout.trim(), VERSION)
+  assert.equal(
+    (await releases()).filter((name) => !/^[0-9a-f]{16}$/.test(name)),
+    [],
+  )
+  assert.equal((await readdir(server.opsDir)).sort(), ['.lock', 'current', 'releases'])
+  assert.equal(
+    (await readdir(server.home)).filter((name) => name.includes('.new')),
+    [],
+  )
+}
+const children: ChildProcess[] = []
+
+test.before(async () => {
+  server = await startServer()
+  remote = await connectRemote(createShell(server.env, new AbortController().signal), {
+    DOKKU_HOST: server.host,
+    DEPLOY_USER: 'deploy',
+  })
+  project = join(server.dir, 'project')
+  for (const name of CONTENT) await cp(join(PROJECT, name), join(project, name), { recursive: true })
+})
+test.after(async () => {
+  for (const child of children) child.kill('SIGKILL')
+  await remote?.close()
+  await server?.stop()
+})
+
+test('the name of a release is its content: the same anywhere, another with any change', async () => {
+  const id = await releaseId(project)
+  assert.match(id, /^[0-9a-f]{16}$/)
+  await cp(project, join(server.dir, 'elsewhere'), { recursive: true })
+  await utimes(join(server.dir, 'elsewhere/package.json'), 1, 1)
+  assert.is(await releaseId(join(server.dir, 'elsewhere')), id)
+  await writeFile(join(server.dir, 'elsewhere/lib/core/log.ts'), 'x')
+  assert.is.not(await releaseId(join(server.dir, 'elsewhere')), id)
+})
+
+test('the first sync makes a release that cron can run', async () => {
+  assert.equal(await sync(), { release: await releaseId(project), changed: true })
+  assert.is(await current(), `releases/${await releaseId(project)}`)
+  await consistent()
+  assert.not(
+    (await readdir(join(server.opsDir, 'current/node_modules'))).includes('typescript'),
+    'development packages',
+  )
+  const { exitCode, stderr } = await cron('backup', ['--bogus'])
+  assert.is(exitCode, 2, 'arguments and exit status pass the launcher')
+  assert.match(stderr, /Unknown flag --bogus/)
+})
+
+test('with nothing changed one SSH call is made, and nothing else', async () => {
+  const before = server.calls().length
+  assert.is((await sync()).changed, false)
+  assert.is(server.calls().length - before, 1)
+})
+
+test('a launcher that was changed or removed is written again', async () => {
+  await rm(join(server.home, 'restore'))
+  await writeFile(join(server.home, 'backup'), '#!/bin/sh\nexit 1\n')
+  assert.is((await sync()).changed, true)
+  await consistent()
+  assert.match(await readFile(join(server.home, 'restore'), 'utf8'), /scripts\/restore\.ts/)
+})
+
+test('a release whose packages are damaged is installed anew', async () => {
+  await rm(join(server.opsDir, 'current/node_modules/tsx'), { recursive: true })
+  assert.is((await sync()).changed, true)
+  await consistent()
+})
+
+const staysOld = (what: string, hurt: () => Promise<void>, mend: () => Promise<void>, says: RegExp): void =>
+  test(`${what}: the reason is told, the old release stays, the next sync works`, async () => {
+    const old = await current()
+    await change()
+    await hurt()
+    const error = await failing()
+    assert.match(error.message, says)
+    assert.is(await current(), old)
+    await consistent()
+    await mend()
+    assert.is((await sync()).changed, true)
+    assert.is.not(await current(), old)
+    await consistent()
+  })
+
+const near = (name: string): string => join(server.dir, 'near', name)
+let scp = ''
+staysOld(
+  'scp fails',
+  async () => {
+    scp = await readFile(near('scp'), 'utf8')
+    await writeFile(near('scp'), '#!/bin/sh\necho "scp: write remote: No space left on device" >&2\nexit 1\n')
+  },
+  () => writeFile(near('scp'), scp),
+  /scp failed.*No space left on device/,
+)
+staysOld(
+  'the server offers no SFTP, which scp takes for a closed connection',
+  () => writeFile(near('scp'), '#!/bin/sh\necho "/usr/bin/scp: Connection closed" >&2\nexit 255\n'),
+  () => writeFile(near('scp'), scp),
+  /scp can upload nothing, though the connection stands/,
+)
+const npm = (script?: string) => (): Promise<void> => server.farProgram('npm', script)
+staysOld(
+  'npm fails',
+  npm('#!/bin/sh\necho "npm error code ENOTFOUND" >&2\nexit 1\n'),
+  npm(),
+  /packages can.t be installed.*code ENOTFOUND/,
+)
+const node = (script?: string) => (): Promise<void> => server.farProgram('node', script)
+staysOld(
+  'Node is too old',
+  node('#!/bin/sh\n[ "$1" = --version ] && echo v18.2.0\nexit 1\n'),
+  node(),
+  /Node v18.2.0.* is too old/,
+)
+staysOld(
+  'the new scripts do not run',
+  async () => {
+    await cp(join(project, 'lib/core/failure.ts'), join(server.dir, 'failure.ts'))
+    await appendFile(join(project, 'lib/core/failure.ts'), "throw new Error('broken on purpose')\n")
+  },
+  () => cp(join(server.dir, 'failure.ts'), join(project, 'lib/core/failure.ts')),
+  /new release does not run:.*broken on purpose/,
+)
+staysOld(
+  'OPS_DIR has no room for a release',
+  async () => {
+    await writeFile(
+      join(server.dir, 'far-bin/mkdir'),
+      '#!/bin/sh\ncase $* in *.partial) echo "mkdir: No space left on device" >&2; exit 1;; esac\nexec /bin/mkdir "$@"\n',
+    )
+    await chmod(join(server.dir, 'far-bin/mkdir'), 0o755)
+  },
+  () => server.farProgram('mkdir'),
+  /No space left on device.*can't be made/,
+)
+
+test('three releases are kept, and one that a process still runs from', async () => {
+  const inUse = await current()
+  for (const name of await releases())
+    if (`releases/${name}` !== inUse) await rm(join(server.opsDir, 'releases', name), { recursive: true })
+  children.push(spawn('sleep', ['60'], { argv0: `${join(server.opsDir, inUse)}/scripts/backup.ts`, stdio: 'ignore' }))
+  for (const [age, name] of ['old', 'older', 'oldest', 'ancient'].entries()) {
+    const release = join(server.opsDir, 'releases', Buffer.from(name).toString('hex').padEnd(16, '0').slice(0, 16))
+    await mkdir(release, { recursive: true })
+    await utimes(release, 1e9 - age, 1e9 - age)
+  }
+  await utimes(join(server.opsDir, inUse), 1, 1)
+  await change()
+  await sync()
+  const kept = await releases()
+  assert.is(kept.length, 4, kept.join())
+  assert.ok(kept.includes(Buffer.from('old').toString('hex').padEnd(16, '0')), 'the newest of the old ones')
+  assert.ok(kept.includes(inUse.replace('releases/', '')))
+  assert.ok(kept.includes((await current()).replace('releases/', '')))
+  await consistent()
+})
+
+test('going back to a release that is still there uploads nothing', async () => {
+  await change()
+  await sync()
+  const text = await readFile(join(project, 'lib/change.ts'), 'utf8')
+  await change()
+  await sync()
+  await writeFile(join(project, 'lib/change.ts'), text)
+  const before = server.calls().length
+  assert.is((await sync()).changed, true)
+  assert.is(server.calls().length - before, 1)
+  assert.is(await current(), `releases/${await releaseId(project)}`)
+})
+
+test('a backup that runs during the switch goes on in its own release', async () => {
+  await writeFile(
+    join(project, 'scripts/slow.ts'),
+    `console.log('started')
+     await new Promise((resolve) => setTimeout(resolve, 4000))
+     const { bytes } = await import('../lib/core/format.ts')
+     console.log(bytes(1000), import.meta.url)\n`,
+  )
+  await sync()
+  const launcher = (await readFile(join(server.home, 'backup'), 'utf8')).replace('scripts/backup.ts', 'scripts/slow.ts')
+  await writeFile(join(server.dir, 'slow'), launcher, { mode: 0o755 })
+  const old = await current()
+  const backup = server.launch('env', ['-i', 'PATH=/usr/bin:/bin', join(server.dir, 'slow')])
+  await backup.prints(/started/)
+  await change()
+  await sync()
+  assert.is.not(await current(), old)
+  const { exitCode, stdout } = await backup.ended
+  assert.is(exitCode, 0)
+  assert.match(stdout, `1.00 kB file://${join(server.opsDir, old)}/scripts/slow.ts`)
+})
+
+test('OPS_DIR may hold any sign', async () => {
+  const opsDir = join(server.dir, 'o\'p "s" $(id)', 'ops')
+  await syncRelease(remote, { opsDir, version: VERSION, log, project })
+  const backup = () => server.launch('env', ['-i', 'PATH=/usr/bin:/bin', join(opsDir, '../backup'), '--version']).ended
+  assert.is((await backup()).stdout.trim(), VERSION)
+  await rm(join(opsDir, 'current'))
+  assert.match((await backup()).stderr, `no usable release in ${opsDir}.`)
+})
+
+test('two syncs at once take turns', async () => {
+  await change()
+  const other = join(server.dir, 'project-2')
+  await cp(project, other, { recursive: true })
+  await writeFile(join(other, 'lib/change.ts'), '// another\n')
+  const both = await Promise.all([sync(), sync(other)])
+  assert.equal(
+    both.map(({ changed }) => changed),
+    [true, true],
+  )
+  await consistent()
+})
+
+test('what is in the way of a launcher is named, and the run still has a current release', async () => {
+  await rm(join(server.home, 'restore'))
+  await mkdir(join(server.home, 'restore'))
+  assert.match((await failing()).message, /launchers in .* can't be written/)
+  await rm(join(server.home, 'restore'), { recursive: true })
+  await rm(join(server.home, '.restore.new'), { force: true })
+  await sync()
+  await consistent()
+})
+
+test('a launcher without a release says what to do', async () => {
+  const link = await current()
+  await rm(join(server.opsDir, 'current'))
+  const { exitCode, stderr } = await cron('backup', ['--version'])
+  assert.is(exitCode, 1)
+  assert.match(stderr, /no usable release.*deploy --sync-only/)
+  await symlink(link, join(server.opsDir, 'current'))
+})
+
+test.run()

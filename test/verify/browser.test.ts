@@ -1,0 +1,243 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { EXIT, Failure } from '../../lib/core/failure.ts'
+import { createShell } from '../../lib/core/shell.ts'
+import { browserArgs, findBrowser, startBrowser } from '../../lib/verify/browser.ts'
+import { browserChecks, prepareFolder } from '../../lib/verify/browser-checks.ts'
+import { answer, createAuthority, type Handler, html, json, MAP_BODY, type Site, startSite } from '../support/site.ts'
+import { verify } from '../support/verify.ts'
+
+const PATH = '/usr/local/bin:/usr/bin:/bin'
+const installed = await findBrowser(PATH).then(
+  () => true,
+  () => false,
+)
+if (!installed) console.log('Skipped: no Chrome or Chromium. Install it: sudo apt-get install chromium')
+
+const finding = suite('finding a browser')
+finding('the first in PATH by name, a link of any kind', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'bc-find-'))
+  try {
+    for (const name of ['chromium', 'google-chrome']) writeFileSync(join(dir, name), '', { mode: 0o755 })
+    writeFileSync(join(dir, 'google-chrome-stable'), '', { mode: 0o644 })
+    assert.is(await findBrowser(`/nonexistent::${dir}`, []), join(dir, 'google-chrome'))
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
+})
+finding('none is exit 2, with what to type', async () => {
+  try {
+    await findBrowser('/nonexistent', [])
+    assert.unreachable()
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    assert.is(error.exitCode, EXIT.usage)
+    assert.match(error.message, /No browser was found/)
+    assert.match(error.hint, /apt-get install chromium/)
+  }
+})
+finding("the browser's own sandbox is given up for root alone, certificates only when asked", () => {
+  const has = (flag: string, ...[root, any]: [boolean, boolean]): boolean => browserArgs('/p', root, any).includes(flag)
+  assert.equal([has('--no-sandbox', true, false), has('--no-sandbox', false, false)], [true, false])
+  const flag = '--ignore-certificate-errors'
+  assert.equal([has(flag, true, true), has(flag, true, false)], [true, false])
+})
+finding('a folder for screenshots is made, or refused at once', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'bc-shots-'))
+  try {
+    for (const folder of ['a/b/c', 'a/b/', '.']) await prepareFolder(join(dir, folder))
+    assert.equal(readdirSync(join(dir, 'a/b')), ['c'])
+    writeFileSync(join(dir, 'file'), '')
+    for (const folder of [join(dir, 'file'), join(dir, 'file/x'), '/dev/null', '/proc/none/x'])
+      await prepareFolder(folder).then(
+        () => assert.unreachable(folder),
+        (error: Failure) => assert.is(error.exitCode, EXIT.usage),
+      )
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
+})
+finding.run()
+
+const browser = suite('verify --browser')
+const run = installed ? browser : browser.skip
+let site: Site
+let dir = ''
+/** Runs the script; nothing of the browser may be left when it has ended. */
+const look = async (args: string[] = [], options: Parameters<typeof verify>[1] = {}): ReturnType<typeof verify> => {
+  const result = await verify(['--url', site.url, '--browser', ...args], {
+    ...options,
+    env: { TMPDIR: dir, ...options.env },
+  })
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  assert.equal(
+    readdirSync(dir).filter((name) => name.startsWith('bc-browser-')),
+    [],
+  )
+  assert.not.match(execFileSync('ps', ['-eo', 'args=', '--cols', '500']).toString(), new RegExp(dir))
+  return result
+}
+browser.before(async () => {
+  site = await startSite()
+  dir = mkdtempSync(join(tmpdir(), 'bc-b-'))
+})
+browser.after.each(() => site.mend())
+browser.after(async () => {
+  await site.stop()
+  rmSync(dir, { recursive: true })
+})
+
+run('what a person sees is green, and kept as PNGs', async () => {
+  const shots = join(dir, 'deep/shots')
+  const { exitCode, stdout, stderr } = await verify(['--url', site.url, '--screenshots', shots, '--timeout', '20'], {
+    env: { TMPDIR: dir },
+  })
+  assert.is(exitCode, 0, stdout + stderr)
+  assert.match(stdout, /^pass {2}home in a browser .*changes \d+ of \d+ elements/m)
+  assert.match(stdout, /^pass {2}map in a browser .*4 markers drawn/m)
+  assert.ok(site.requests.some(({ headers }) => headers['user-agent']?.includes('Chrome')))
+  for (const { headers } of site.requests)
+    assert.match(headers['user-agent'] ?? '', /book-corners-ops\/\d+\.\d+\.\d+ \(\+verify\)$/)
+  for (const name of ['home.png', 'map.png']) {
+    const png = readFileSync(join(shots, name))
+    assert.is(png.toString('latin1', 1, 4), 'PNG')
+    assert.equal([png.readUInt32BE(16), png.readUInt32BE(20)], [1280, 960])
+  }
+})
+run('a page that comes up later is green', async () => {
+  let left = 3
+  site.set('/map/libraries.geojson', (request, response) =>
+    (left-- > 0 ? json({}, 503) : json({ type: 'FeatureCollection', features: [] }))(request, response),
+  )
+  setTimeout(() => site.mend(), 1500)
+  const { exitCode, stdout } = await look(['--timeout', '25'])
+  assert.is(exitCode, 0, stdout)
+  assert.match(stdout, /^pass {2}map in a browser/m)
+})
+run('a certificate that only Node knows of does not stop the browser', async () => {
+  const authority = createAuthority()
+  const secure = await startSite({ tls: authority.issue('IP:127.0.0.1', 90) })
+  try {
+    const { exitCode, stdout } = await look(['--json', '--url', secure.url, '--timeout', '20'], {
+      env: { NODE_EXTRA_CA_CERTS: authority.caFile },
+    })
+    assert.is(exitCode, 0, stdout)
+    assert.is(JSON.parse(stdout).checks.length, 10)
+  } finally {
+    await secure.stop()
+  }
+})
+const FORBIDDEN = `<html><head><meta http-equiv="Content-Security-Policy" content="style-src 'none'"><link rel="stylesheet" href="/static/css/app.css"></head><body><h1>Hi</h1></body></html>`
+const BROKEN: [promise: string, name: 'home' | 'map', routes: Record<string, Handler>, seen: RegExp][] = [
+  [
+    'a stylesheet that changes nothing',
+    'home',
+    { '/static/css/app.css': answer(200, 'text/css', '.unused { color: red }') },
+    /changes nothing/,
+  ],
+  [
+    'a stylesheet of another type',
+    'home',
+    { '/static/css/app.css': html('<h1>Hi</h1>') },
+    /no stylesheet of the site is in force/,
+  ],
+  [
+    'a stylesheet that the page forbids',
+    'home',
+    { '/': answer(200, 'text/html', FORBIDDEN) },
+    /no stylesheet of the site is in force/,
+  ],
+  ['an error page with styles', 'home', { '/': html('<h1>Oh</h1>', { status: 500 }) }, /the page answered 500/],
+  ['no map', 'map', { '/map/': html('<h1>Explore</h1>') }, /no element #libraries-map/],
+  [
+    'markers that are not drawn',
+    'map',
+    { '/map/': html(MAP_BODY.replace("'leaflet-marker-icon'", "'other'")) },
+    /no marker is drawn$/,
+  ],
+  [
+    'markers out of sight',
+    'map',
+    { '/map/': html(MAP_BODY.replace('(longitude + 15)', '(longitude + 1500)')) },
+    /no marker is drawn \(4 out of sight\)/,
+  ],
+  [
+    'markers without a size',
+    'map',
+    { '/map/': html(`<style>.leaflet-marker-icon { display: none !important }</style>${MAP_BODY}`) },
+    /no marker is drawn \(4 out of sight\)/,
+  ],
+  [
+    'data without features',
+    'map',
+    { '/map/libraries.geojson': json({ type: 'FeatureCollection', features: [] }) },
+    /no marker is drawn/,
+  ],
+  [
+    'a script that fails',
+    'map',
+    { '/map/': html(MAP_BODY.replace('fetch(', 'L.map(')) },
+    /a script of the page failed: ReferenceError: L is not defined/,
+  ],
+]
+run('what a person would not see is red, and kept as it is', async () => {
+  const environment = { PATH, HOME: dir }
+  const opened = await startBrowser(
+    createShell(environment, new AbortController().signal),
+    await findBrowser(PATH),
+    false,
+  )
+  try {
+    const checks = browserChecks(opened, site.url, { folder: dir, settleMs: 700 })
+    for (const [promise, name, routes, seen] of BROKEN) {
+      for (const [path, handler] of Object.entries(routes)) site.set(path, handler)
+      rmSync(join(dir, `${name}.png`), { force: true })
+      const saw = await checks
+        .find((check) => check.name === `${name} in a browser`)
+        ?.run(AbortSignal.timeout(15_000))
+        .then(
+          () => 'pass',
+          (error: Error) => error.message,
+        )
+      assert.match(saw ?? '', seen, promise)
+      assert.ok(existsSync(join(dir, `${name}.png`)), promise)
+      site.mend()
+    }
+  } finally {
+    await opened.close()
+  }
+})
+run('a page that never comes is red when the time is up, and is not waited for', async () => {
+  site.set('/', () => {})
+  const { exitCode, stdout } = await look(['--timeout', '3'])
+  assert.is(exitCode, 1)
+  assert.match(stdout, /^fail {2}home in a browser/m)
+})
+for (const [signal, exitCode] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)
+  run(`${signal} leaves neither a browser nor its profile`, async () => {
+    site.set('/map/', () => {})
+    const result = await look(['--timeout', '30'], { signal })
+    assert.is(result.exitCode, exitCode)
+  })
+run('a browser that does not start is exit 2', async () => {
+  const bin = mkdtempSync(join(tmpdir(), 'bc-bin-'))
+  writeFileSync(join(bin, 'google-chrome-stable'), '#!/bin/sh\necho "error: no usable sandbox" >&2\nexit 1\n', {
+    mode: 0o755,
+  })
+  try {
+    const { exitCode, stderr } = await look([], { env: { PATH: `${bin}:${PATH}` } })
+    assert.is(exitCode, 2)
+    assert.match(stderr, /google-chrome-stable could not be started: error: no usable sandbox/)
+  } finally {
+    rmSync(bin, { recursive: true })
+  }
+  assert.not.ok(existsSync(bin))
+})
+browser.run()

@@ -1,0 +1,125 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { answer, createAuthority, type Site, startSite } from '../support/site.ts'
+import { verify } from '../support/verify.ts'
+
+const tls = suite('verify over HTTPS')
+const authority = createAuthority()
+const withSite = async (subject: string, days: number, check: (site: Site) => Promise<void>): Promise<void> => {
+  const secure = await startSite({ tls: authority.issue(subject, days) })
+  try {
+    await check(secure)
+  } finally {
+    await secure.stop()
+  }
+}
+const env = { NODE_EXTRA_CA_CERTS: authority.caFile }
+tls('a good certificate on another port passes, and the redirect is said not to be checked', () =>
+  withSite('IP:127.0.0.1', 90, async ({ url }) => {
+    const { exitCode, stdout } = await verify(['--url', url], { env })
+    assert.is(exitCode, 0)
+    assert.match(
+      stdout,
+      /^pass {2}TLS .*valid for 127.0.0.1, 90 days left \(until \d{4}-\d\d-\d\d\), plain HTTP not checked/m,
+    )
+  }),
+)
+for (const [promise, subject, days, trusted, code, seen] of [
+  ['20 days are a warning', 'IP:127.0.0.1', 20, true, 0, /^warn {2}TLS .*20 days left/m],
+  ['21 days are none', 'IP:127.0.0.1', 21, true, 0, /^pass {2}TLS .*21 days left/m],
+  ['3 days are a warning', 'IP:127.0.0.1', 3, true, 0, /^warn {2}TLS .*3 days left/m],
+  ['2 days fail', 'IP:127.0.0.1', 2, true, 1, /^fail {2}TLS .*2 days left/m],
+  ['expired fails', 'IP:127.0.0.1', -2, true, 1, /^fail {2}TLS .*expired on \d{4}/m],
+  [
+    'another host fails',
+    'DNS:other.example',
+    90,
+    true,
+    1,
+    /^fail {2}TLS .*not for 127.0.0.1, but for DNS:other.example/m,
+  ],
+  ['an unknown authority fails', 'IP:127.0.0.1', 90, false, 1, /^fail {2}TLS .*not trusted/m],
+] as const)
+  tls(`certificate: ${promise}, after one try`, () =>
+    withSite(subject, days, async ({ url }) => {
+      const { exitCode, stdout } = await verify(
+        ['--url', url, '--timeout', code === 0 ? '20' : '1'],
+        trusted ? { env } : {},
+      )
+      assert.is(exitCode, code)
+      assert.match(stdout, seen)
+      assert.not.match(stdout, /TLS .*tries/)
+    }),
+  )
+tls('a port without TLS fails', async () => {
+  const plain = await startSite()
+  const { exitCode, stdout } = await verify(['--url', plain.url.replace('http', 'https'), '--timeout', '0.7'])
+  await plain.stop()
+  assert.is(exitCode, 1)
+  assert.match(stdout, /^fail {2}TLS .*does not speak TLS/m)
+  assert.match(stdout, /^fail {2}health .*does not speak TLS/m)
+})
+tls('a certificate that is not accepted is red at once, for every check', () =>
+  withSite('DNS:other.example', 90, async ({ url }) => {
+    const started = performance.now()
+    const { exitCode, stdout } = await verify(['--url', url, '--timeout', '30'], { env })
+    assert.is(exitCode, 1)
+    assert.match(
+      stdout,
+      /^fail {2}homepage with styles .*certificate is not accepted \(ERR_TLS_CERT_ALTNAME_INVALID\)/m,
+    )
+    assert.ok(performance.now() - started < 10_000)
+  }),
+)
+for (const [promise, signal, code] of [
+  ['when the time is up', undefined, 1],
+  ['after Ctrl-C', 'SIGINT', 130],
+] as const)
+  tls(`a port that takes connections and says nothing is not waited for ${promise}`, async () => {
+    const mute = createServer().listen(0, '127.0.0.1')
+    await once(mute, 'listening')
+    const started = performance.now()
+    const { exitCode } = await verify(
+      ['--url', `https://127.0.0.1:${(mute.address() as AddressInfo).port}`, '--timeout', signal ? '30' : '1'],
+      signal ? { signal } : {},
+    )
+    mute.close()
+    assert.is(exitCode, code)
+    assert.ok(performance.now() - started < 6000, String(performance.now() - started))
+  })
+// At the usual ports, on an address of this machine that nobody else uses: only root may, and no server may listen on all of them.
+const host = `127.0.43.${1 + (process.pid % 250)}`
+const isFree = async (port: number): Promise<boolean> => {
+  const probe = createServer().listen(port, host)
+  const free = await once(probe, 'listening').then(
+    () => true,
+    () => false,
+  )
+  probe.close()
+  return free
+}
+const free = (await isFree(80)) && (await isFree(443))
+if (!free) console.log('Skipped: the ports 80 and 443 are not free for this user.')
+const usual = free ? tls : tls.skip
+usual('at the usual ports, plain HTTP must redirect', async () => {
+  const secure = await startSite({ host, port: 443, tls: authority.issue(`IP:${host}`, 90) })
+  const plain = await startSite({ host, port: 80 })
+  try {
+    plain.set('/', answer(301, 'text/plain', '', { location: `https://${host}/` }))
+    const good = await verify(['--url', secure.url], { env })
+    assert.is(good.exitCode, 0)
+    assert.match(good.stdout, /^pass {2}TLS .*plain HTTP redirects to HTTPS \(301\)/m)
+    plain.set('/', ({ socket }) => void socket.destroy())
+    const gone = await verify(['--url', secure.url, '--timeout', '1'], { env })
+    assert.match(gone.stdout, /^fail {2}TLS .*plain HTTP: \/: the server closed/m)
+    plain.mend()
+    const bad = await verify(['--url', secure.url, '--timeout', '1'], { env })
+    assert.is(bad.exitCode, 1)
+    assert.match(bad.stdout, /^fail {2}TLS .*plain HTTP answered 200/m)
+  } finally {
+    await Promise.all([secure.stop(), plain.stop()])
+  }
+})
+tls.run()
