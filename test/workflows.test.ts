@@ -30,9 +30,18 @@ interface Workflow {
 const test = suite('workflows')
 const FOLDER = fileURLToPath(new URL('../.github/workflows', import.meta.url))
 const files = readdirSync(FOLDER).sort()
-const text = (file: string): string => readFileSync(join(FOLDER, file), 'utf8')
-const workflow = (file: string): Workflow => YAML.parse(text(file))
-const steps = (file: string): Step[] => Object.values(workflow(file).jobs).flatMap((job) => job.steps)
+
+function text(file: string): string {
+  return readFileSync(join(FOLDER, file), 'utf8')
+}
+
+function workflow(file: string): Workflow {
+  return YAML.parse(text(file))
+}
+
+function steps(file: string): Step[] {
+  return Object.values(workflow(file).jobs).flatMap((job) => job.steps)
+}
 
 test('there are four', () => assert.equal(files, ['app-tests.yml', 'ci.yml', 'deploy.yml', 'docs.yml']))
 

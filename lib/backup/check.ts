@@ -20,9 +20,11 @@ export interface Check {
 /** An archive older than this means that a nightly run was missed. */
 export const STALE_HOURS = 26
 
-const pass = (name: string, detail: string): Check => ({ name, verdict: 'pass', detail })
+function pass(name: string, detail: string): Check {
+  return { name, verdict: 'pass', detail }
+}
 
-const attempt = async (name: string, check: () => Promise<Check>): Promise<Check> => {
+async function attempt(name: string, check: () => Promise<Check>): Promise<Check> {
   try {
     return await check()
   } catch (error) {
@@ -31,12 +33,13 @@ const attempt = async (name: string, check: () => Promise<Check>): Promise<Check
   }
 }
 
-export const nodeCheck = (version: string): Check =>
-  Number(version.split('.')[0]) >= 20
+export function nodeCheck(version: string): Check {
+  return Number(version.split('.')[0]) >= 20
     ? pass('Node', version)
     : { name: 'Node', verdict: 'fail', detail: `${version} is too old`, fix: 'Install Node 20 or later.' }
+}
 
-export const envFileCheck = (file: EnvFile): Check => {
+export function envFileCheck(file: EnvFile): Check {
   const name = 'env file'
   if (file.problems.length > 0)
     return { name, verdict: 'fail', detail: file.problems.join(' '), fix: `Mend ${file.path}` }
@@ -59,8 +62,8 @@ export const envFileCheck = (file: EnvFile): Check => {
   return pass(name, `${file.path}, mode ${(file.mode ?? 0).toString(8)}`)
 }
 
-export const settingsCheck = (problems: readonly string[]): Check =>
-  problems.length === 0
+export function settingsCheck(problems: readonly string[]): Check {
+  return problems.length === 0
     ? pass('settings', 'complete')
     : {
         name: 'settings',
@@ -68,11 +71,14 @@ export const settingsCheck = (problems: readonly string[]): Check =>
         detail: problems.join(' '),
         fix: 'See .env.backup.example for every setting.',
       }
+}
 
-export const borgCheck = (borg: Borg): Promise<Check> => attempt('Borg', async () => pass('Borg', await borg.version()))
+export function borgCheck(borg: Borg): Promise<Check> {
+  return attempt('Borg', async () => pass('Borg', await borg.version()))
+}
 
 /** Two lines out of one call: the repository opens with this key and passphrase, and how old its newest archive is. */
-export const repositoryChecks = async (borg: Borg, prefix: string): Promise<Check[]> => {
+export async function repositoryChecks(borg: Borg, prefix: string): Promise<Check[]> {
   let archives: Archive[] = []
   const repository = await attempt('repository', async () => {
     archives = parseList((await borg.call(listArgs(prefix, 1))).stdout)
@@ -91,19 +97,21 @@ export const repositoryChecks = async (borg: Borg, prefix: string): Promise<Chec
   ]
 }
 
-export const hoursOld = (archive: Archive, now = new Date()): number =>
-  (now.getTime() - archive.start.getTime()) / 3_600_000
+export function hoursOld(archive: Archive, now = new Date()): number {
+  return (now.getTime() - archive.start.getTime()) / 3_600_000
+}
 
-export const dokkuCheck = (dokku: Dokku, service: string): Promise<Check> =>
-  attempt('Dokku', async () => {
+export function dokkuCheck(dokku: Dokku, service: string): Promise<Check> {
+  return attempt('Dokku', async () => {
     const found = await dokku.service(service)
     // Dokku knows a service that is stopped, too: only its database can tell.
     const size = await databaseBytes(dokku, found)
     return pass('Dokku', `may be called; ${service} holds the database ${found.database}, ${bytes(size)}`)
   })
+}
 
-export const mediaCheck = (mediaDir: string): Promise<Check> =>
-  attempt('media', async () => {
+export function mediaCheck(mediaDir: string): Promise<Check> {
+  return attempt('media', async () => {
     await requireMediaDir(mediaDir)
     const { files, bytes: size, unreadable } = await measureMedia(mediaDir)
     if (unreadable.length > 0)
@@ -115,9 +123,10 @@ export const mediaCheck = (mediaDir: string): Promise<Check> =>
       }
     return pass('media', `${mediaDir}: ${plural(files, 'file')}, ${bytes(size)}`)
   })
+}
 
 /** What this user's crontab runs at night. */
-export const crontabCheck = async (shell: Shell): Promise<Check> => {
+export async function crontabCheck(shell: Shell): Promise<Check> {
   const name = 'crontab'
   const add = 'Type crontab -e, and add: 0 3 * * * /home/deploy/backup >> /var/log/book-corners-backup.log 2>&1'
   const { exitCode, stdout, stderr } = await shell.run(['crontab', '-l'])

@@ -45,7 +45,7 @@ export interface Backup {
 }
 
 /** @throws Failure (exit status 2) with everything that is wrong with the settings */
-export const prepareBackup = (context: Context): Backup => {
+export function prepareBackup(context: Context): Backup {
   const { environment, envFile, shell, cleanup } = context
   const settings = readSettings(BACKUP_SETTINGS, environment, envFile)
   return {
@@ -67,7 +67,7 @@ export interface Ready {
 }
 
 /** Everything that can be known to be wrong before anything starts; all of it looked at at the same time. */
-export const preflight = async ({ settings, borg, dokku }: Backup): Promise<Ready> => {
+export async function preflight({ settings, borg, dokku }: Backup): Promise<Ready> {
   const [service, sha] = await Promise.all([
     dokku.service(settings.DB_SERVICE),
     dokku.gitSha(settings.DOKKU_APP).catch(() => undefined),
@@ -81,10 +81,10 @@ export const preflight = async ({ settings, borg, dokku }: Backup): Promise<Read
  * Dump and media into one archive.
  * @throws Failure; then there is no archive, and no older one was touched
  */
-export const create = async (
+export async function create(
   { context, settings, borg, dokku, lasting }: Backup,
   { service, sha }: Ready,
-): Promise<StoredArchive & { dumpMode: DumpMode }> => {
+): Promise<StoredArchive & { dumpMode: DumpMode }> {
   const { log } = context
   const stallMs = settings.DUMP_STALL_SECONDS * 1000
   const dump = await openDump(dokku, lasting, service, settings.DUMP_MODE, stallMs, log)
@@ -108,10 +108,10 @@ export const create = async (
 }
 
 /** Warns when the dump or the media is less than half of the last run's, and keeps today's sizes for the next. */
-export const compareWithLast = async (
+export async function compareWithLast(
   { context, statePath }: Backup,
   { dumpMode, dumpBytes, mediaBytes }: StoredArchive & { dumpMode: DumpMode },
-): Promise<State> => {
+): Promise<State> {
   const state = await readState(statePath)
   for (const [what, now, before] of [
     ['dump', dumpBytes, state.last?.dumpMode === dumpMode ? state.last.dumpBytes : undefined],
@@ -132,7 +132,7 @@ export interface Pruned {
 }
 
 /** Prunes this prefix's archives, and compacts the repository only if something was pruned. */
-export const prune = async ({ context, settings, borg, keep }: Backup, archive: StoredArchive): Promise<Pruned> => {
+export async function prune({ context, settings, borg, keep }: Backup, archive: StoredArchive): Promise<Pruned> {
   if (archive.unreadable.length > 0) {
     context.log.info('Nothing is pruned after an incomplete archive.')
     return { names: [], deletedBytes: 0 }
@@ -149,11 +149,11 @@ export const prune = async ({ context, settings, borg, keep }: Backup, archive: 
 }
 
 /** Runs `borg check` when CHECK_EVERY_DAYS have passed since it last did. Returns whether it ran. */
-export const checkRepository = async (
+export async function checkRepository(
   { context, settings, borg, statePath }: Backup,
   archive: StoredArchive,
   state: State,
-): Promise<boolean> => {
+): Promise<boolean> {
   const dueMs = settings.CHECK_EVERY_DAYS * 86_400_000
   // An hour's grace: a check that took a while must not move the next one by a night.
   const sinceMs = Date.now() - new Date(state.checkedAt ?? 0).getTime() + 3_600_000
@@ -166,7 +166,7 @@ export const checkRepository = async (
   })
 }
 
-const afterCommit = async <T>(archive: StoredArchive, what: string, step: () => Promise<T>): Promise<T> => {
+async function afterCommit<T>(archive: StoredArchive, what: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step()
   } catch (error) {
@@ -175,7 +175,7 @@ const afterCommit = async <T>(archive: StoredArchive, what: string, step: () => 
   }
 }
 
-const remember = async ({ log }: Context, path: string, state: State): Promise<State> => {
+async function remember({ log }: Context, path: string, state: State): Promise<State> {
   try {
     await writeState(path, state)
   } catch (error) {
@@ -185,8 +185,9 @@ const remember = async ({ log }: Context, path: string, state: State): Promise<S
 }
 
 /** The one line about an archive whose media has holes. */
-export const incomplete = ({ name, unreadable }: StoredArchive): Failure =>
-  new Failure(
+export function incomplete({ name, unreadable }: StoredArchive): Failure {
+  return new Failure(
     `The archive ${name} is stored without ${plural(unreadable.length, 'media file')} that could not be read: ${unreadable.slice(0, 5).join('; ')}`,
     'Give this user the right to read them; backup --check shows how.',
   )
+}

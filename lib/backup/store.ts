@@ -23,13 +23,13 @@ export interface StoredArchive extends Created, CreateWarnings {
  *
  * @throws Failure with the cause; then there is no archive of this name
  */
-export const storeArchive = async (
+export async function storeArchive(
   borg: Borg,
   dump: Dump,
   options: CreateOptions,
   stallMs: number,
   log: Log,
-): Promise<StoredArchive> => {
+): Promise<StoredArchive> {
   let dumpBytes = 0
   const target = borg.stream(createArgs(options), {
     // Our death must not be taken for the end of the dump.
@@ -66,7 +66,7 @@ export const storeArchive = async (
   }
 }
 
-const showProgress = (message: Message, log: Log): void => {
+function showProgress(message: Message, log: Log): void {
   if (message.type !== 'archive_progress') return
   const { original_size, deduplicated_size, path } = message as unknown as Record<string, number | string | undefined>
   if (original_size === undefined) return

@@ -13,7 +13,7 @@ export interface ArchiveComment {
   version: string
 }
 
-export const parseComment = (comment: string): Partial<ArchiveComment> => {
+export function parseComment(comment: string): Partial<ArchiveComment> {
   try {
     const parsed: unknown = JSON.parse(comment)
     return typeof parsed === 'object' && parsed !== null ? parsed : {}
@@ -23,11 +23,12 @@ export const parseComment = (comment: string): Partial<ArchiveComment> => {
 }
 
 /** This prefix's archives, newest first. */
-export const listArchives = async (borg: Borg, prefix: string): Promise<Archive[]> =>
-  parseList((await borg.call(listArgs(prefix))).stdout).reverse()
+export async function listArchives(borg: Borg, prefix: string): Promise<Archive[]> {
+  return parseList((await borg.call(listArgs(prefix))).stdout).reverse()
+}
 
 /** A row for the eye: name, age, date, release. */
-export const describe = (archive: Archive): string[] => {
+export function describe(archive: Archive): string[] {
   const sha = parseComment(archive.comment).sha
   return [
     archive.name,
@@ -38,29 +39,33 @@ export const describe = (archive: Archive): string[] => {
 }
 
 /** The same for machines: age in seconds; null is what an archive of the bash scripts does not tell. */
-export const archiveJson = ({ name, start, comment }: Archive) => ({
-  name,
-  start: isoLocal(start),
-  ageSeconds: Math.round((Date.now() - start.getTime()) / 1000),
-  sha: parseComment(comment).sha ?? null,
-  dumpMode: parseComment(comment).dumpMode ?? null,
-})
+export function archiveJson({ name, start, comment }: Archive) {
+  return {
+    name,
+    start: isoLocal(start),
+    ageSeconds: Math.round((Date.now() - start.getTime()) / 1000),
+    sha: parseComment(comment).sha ?? null,
+    dumpMode: parseComment(comment).dumpMode ?? null,
+  }
+}
 
 const FIRST = 'Make the first one: backup'
 
 /** The name in `ARCHIVE` or, as Borg writes it, `REPOSITORY::ARCHIVE`. */
-export const bareName = (argument: string): string => argument.replace(/^.*::/, '')
+export function bareName(argument: string): string {
+  return argument.replace(/^.*::/, '')
+}
 
 /**
  * The archive that was named; else, at a terminal, the one that is picked; else the latest.
  * @param latestWithoutAsking whether the latest may be taken where nobody can be asked
  * @throws Failure when there is none, with the nearest names for a mistyped one, or the newest
  */
-export const chooseArchive = async (
+export async function chooseArchive(
   { argument, interactive, ask, flags }: Context,
   archives: readonly Archive[],
   latestWithoutAsking: boolean,
-): Promise<Archive> => {
+): Promise<Archive> {
   const names = archives.map(({ name }) => name)
   const [latest] = archives
   if (argument !== undefined) {
@@ -108,7 +113,7 @@ export interface Item {
 }
 
 /** A line of `borg list --json-lines` under TZ=UTC. */
-export const parseItem = (line: string): Item => {
+export function parseItem(line: string): Item {
   const item = JSON.parse(line) as Record<string, string | number | undefined>
   const mode = String(item.mode ?? '')
   const bits = [...mode.slice(1)].reduce(
@@ -130,12 +135,12 @@ export const parseItem = (line: string): Item => {
  * Goes through an archive's items as Borg lists them; memory does not grow with their number.
  * @param paths only these, as Borg's path arguments; all without any
  */
-export const eachItem = async (
+export async function eachItem(
   borg: Borg,
   archive: string,
   paths: readonly string[],
   onItem: (item: Item) => void,
-): Promise<void> => {
+): Promise<void> {
   const listing = borg.stream(itemsArgs(archive, paths), { env: { TZ: 'UTC' } })
   listing.stdin.end()
   let rest = ''
@@ -149,5 +154,6 @@ export const eachItem = async (
 }
 
 /** Where the dump is in an archive: `db.dump`, or under the folder the bash scripts used. */
-export const isDump = ({ type, path }: Item, mediaPath: string): boolean =>
-  type === '-' && /(^|\/)db\.dump$/.test(path) && !path.startsWith(`${mediaPath}/`)
+export function isDump({ type, path }: Item, mediaPath: string): boolean {
+  return type === '-' && /(^|\/)db\.dump$/.test(path) && !path.startsWith(`${mediaPath}/`)
+}

@@ -34,12 +34,13 @@ export interface Created {
 // A folder of unreadable files warns once for each.
 const MOST_MESSAGES = 10_000
 
-export const parseList = (stdout: string): Archive[] =>
-  (JSON.parse(stdout) as { archives: { name: string; start: string; comment?: string }[] }).archives.map(
+export function parseList(stdout: string): Archive[] {
+  return (JSON.parse(stdout) as { archives: { name: string; start: string; comment?: string }[] }).archives.map(
     ({ name, start, comment = '' }) => ({ name, start: new Date(start), comment }),
   )
+}
 
-export const parseCreated = (stdout: string): Created => {
+export function parseCreated(stdout: string): Created {
   const { archive, cache } = JSON.parse(stdout) as {
     archive: { stats: { original_size: number; deduplicated_size: number; nfiles: number } }
     cache: { stats: { unique_csize: number } }
@@ -53,22 +54,23 @@ export const parseCreated = (stdout: string): Created => {
 }
 
 /** The names in the lines `Pruning archive (1/2): NAME …` of `borg prune --list`. */
-export const parsePruned = (messages: readonly Message[]): string[] =>
-  messages.flatMap(({ message }) => {
+export function parsePruned(messages: readonly Message[]): string[] {
+  return messages.flatMap(({ message }) => {
     const found = /^(?:Pruning archive|Would prune)[^:]*:\s+(\S+)/.exec(message)
     return found?.[1] ? [found[1]] : []
   })
+}
 
 /** Bytes that pruning took from the repository's deduplicated size: the last column of `Deleted data:` (`--stats`). */
-export const parseDeletedBytes = (messages: readonly Message[]): number => {
+export function parseDeletedBytes(messages: readonly Message[]): number {
   const line = messages.find(({ message }) => message.startsWith('Deleted data:'))?.message ?? ''
   const [, amount = '0', unit = 'B'] = /-?([\d.]+) ([kMGT]?B)\s*$/.exec(line) ?? []
   return Math.round(Number(amount) * 1000 ** ['B', 'kB', 'MB', 'GB', 'TB'].indexOf(unit))
 }
 
 /** The `--log-json` lines of a stderr; any other line becomes a message without a type. */
-export const parseMessages = (stderr: string): Message[] =>
-  stderr.split('\n').flatMap((line) => {
+export function parseMessages(stderr: string): Message[] {
+  return stderr.split('\n').flatMap((line) => {
     if (line.trim() === '') return []
     try {
       const message = JSON.parse(line) as Message
@@ -79,9 +81,10 @@ export const parseMessages = (stderr: string): Message[] =>
       return [{ message: line }]
     }
   })
+}
 
 /** `[1, 2, 4]` of `borg 1.2.4`. */
-export const parseVersion = (stdout: string): number[] | undefined => {
+export function parseVersion(stdout: string): number[] | undefined {
   const found = /^borg (\d+)\.(\d+)\.(\d+)/m.exec(stdout)
   return found ? found.slice(1).map(Number) : undefined
 }
@@ -108,8 +111,9 @@ export interface BorgStream extends Child {
   result(): Promise<BorgResult>
 }
 
-const isProgress = ({ type, name }: Message): boolean =>
-  type === 'archive_progress' || type === 'progress_percent' || name === 'borg.output.list'
+function isProgress({ type, name }: Message): boolean {
+  return type === 'archive_progress' || type === 'progress_percent' || name === 'borg.output.list'
+}
 
 /** Borg with its repository and passphrase, which no other program gets. */
 export interface Borg {
@@ -127,7 +131,7 @@ export interface Borg {
 
 const READING: ReadonlySet<string> = new Set(['list', 'extract'])
 
-export const createBorg = (shell: Shell, env: Env, repository: string, envFile: string): Borg => {
+export function createBorg(shell: Shell, env: Env, repository: string, envFile: string): Borg {
   // Borg tests itself at every start (0.07 s). Before it writes, that is needed once a run; what it reads is authenticated.
   let tested = false
   const withRepository = ([verb = '']: readonly string[]): Env => ({

@@ -6,10 +6,11 @@ import type { Message } from './borg.ts'
  * Whether Borg's exit 1 really is a warning. A refused pattern also ends with 1, after a traceback, and so does a
  * missing path of an extract to stdout (Borg 1.2.4): those have an error or no message at all.
  */
-export const isWarningOnly = (messages: readonly Message[]): boolean =>
-  !messages.some(
+export function isWarningOnly(messages: readonly Message[]): boolean {
+  return !messages.some(
     ({ levelname, message }) => levelname === 'ERROR' || levelname === 'CRITICAL' || message.startsWith('Traceback'),
   )
+}
 
 /** What `borg create` warned about, by what follows from it. */
 export interface CreateWarnings {
@@ -19,7 +20,7 @@ export interface CreateWarnings {
   harmless: string[]
 }
 
-export const sortWarnings = (messages: readonly Message[]): CreateWarnings => {
+export function sortWarnings(messages: readonly Message[]): CreateWarnings {
   const sorted: CreateWarnings = { unreadable: [], harmless: [] }
   for (const { levelname, msgid, message } of messages) {
     if (levelname !== 'WARNING' || message.startsWith('Remote:')) continue
@@ -39,10 +40,9 @@ interface Cause {
   next: (borg: (command: string) => string) => string
 }
 
-const isOneOf =
-  (...ids: string[]) =>
-  (id: string): boolean =>
-    ids.includes(id)
+function isOneOf(...ids: string[]) {
+  return (id: string): boolean => ids.includes(id)
+}
 
 const CAUSES: Cause[] = [
   {
@@ -114,7 +114,7 @@ const CAUSES: Cause[] = [
 ]
 
 /** The failure behind a Borg call that did not end well: the cause by its msgid, and the next command to type. */
-export const explain = (output: Output, messages: readonly Message[], repository: string, envFile: string): Failure => {
+export function explain(output: Output, messages: readonly Message[], repository: string, envFile: string): Failure {
   const remote = messages
     .filter(({ message }) => message.startsWith('Remote:'))
     .map(({ message }) => message.replace(/^Remote:\s*/, ''))

@@ -7,7 +7,7 @@ import type { Retention } from './commands.ts'
  * counts an archive that does not exist yet. Follows `prune_split` of Borg 1.2 and 1.4: each rule keeps the newest
  * archive of each of its periods that no earlier rule keeps, and the oldest one of all while it has room.
  */
-export const prunable = (archives: readonly Archive[], keep: Retention): Archive[] => {
+export function prunable(archives: readonly Archive[], keep: Retention): Archive[] {
   const newestFirst = [...archives].sort((a, b) => b.start.getTime() - a.start.getTime())
   const kept = new Set<Archive>()
   const rules: [number, (date: Date) => string][] = [
@@ -34,7 +34,7 @@ export const prunable = (archives: readonly Archive[], keep: Retention): Archive
 }
 
 /** `2026-W09`, the ISO 8601 week: the one that holds the Thursday. */
-const isoWeek = (date: Date): string => {
+function isoWeek(date: Date): string {
   const thursday = new Date(date.getFullYear(), date.getMonth(), date.getDate() + 3 - ((date.getDay() + 6) % 7))
   const newYear = new Date(thursday.getFullYear(), 0, 1)
   const days = Math.round((thursday.getTime() - newYear.getTime()) / 86_400_000)

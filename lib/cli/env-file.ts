@@ -21,7 +21,7 @@ export const DEFAULT_ENV_FILE = '/home/deploy/.env.backup'
  * Reads the env file.
  * @param named whether somebody asked for this path: then it must be there, the default path need not
  */
-export const readEnvFile = async (path: string, named: boolean): Promise<EnvFile> => {
+export async function readEnvFile(path: string, named: boolean): Promise<EnvFile> {
   const empty = { path, exists: false, values: {}, problems: [] }
   try {
     const { mode } = await stat(path)
@@ -47,13 +47,14 @@ export const readEnvFile = async (path: string, named: boolean): Promise<EnvFile
  * Lines that bash's `source` and dotenv read differently, so that a passphrase would silently be another one.
  * Pure; every problem names its line and the fix, never the value.
  */
-export const bashisms = (text: string): string[] =>
-  text.split(/\r?\n/).flatMap((line, index) => {
+export function bashisms(text: string): string[] {
+  return text.split(/\r?\n/).flatMap((line, index) => {
     const problem = lineProblem(line)
     return problem ? [`line ${index + 1}: ${problem}`] : []
   })
+}
 
-const lineProblem = (line: string): string | undefined => {
+function lineProblem(line: string): string | undefined {
   if (/^\s*(#|$)/.test(line)) return
   const assignment = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$/.exec(line)
   if (!assignment) {

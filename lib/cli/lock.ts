@@ -21,7 +21,7 @@ interface Holder {
  * @returns a function that gives the lock back
  * @throws Failure (exit status 75) that says who holds it since when
  */
-export const takeLock = async (script: string, service: string, mediaDir: string): Promise<() => void> => {
+export async function takeLock(script: string, service: string, mediaDir: string): Promise<() => void> {
   const key = createHash('sha256').update(`${service}\0${mediaDir}`).digest('hex').slice(0, 16)
   const name = `\0book-corners-ops-${key}`
   const me: Holder = { script, pid: process.pid, user: userInfo().username, since: isoLocal(new Date()) }
@@ -43,8 +43,8 @@ export const takeLock = async (script: string, service: string, mediaDir: string
   )
 }
 
-const listen = (server: Server, name: string): Promise<boolean> =>
-  new Promise((resolve, reject) => {
+function listen(server: Server, name: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
     server.once('listening', () => resolve(true))
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE') resolve(false)
@@ -52,9 +52,10 @@ const listen = (server: Server, name: string): Promise<boolean> =>
     })
     server.listen(name)
   })
+}
 
-const askHolder = (name: string): Promise<Holder | undefined> =>
-  new Promise((resolve) => {
+function askHolder(name: string): Promise<Holder | undefined> {
+  return new Promise((resolve) => {
     let answer = ''
     const socket = connect(name)
     const giveUp = setTimeout(() => socket.destroy(), 2000)
@@ -71,3 +72,4 @@ const askHolder = (name: string): Promise<Holder | undefined> =>
       }
     })
   })
+}

@@ -66,7 +66,7 @@ const COMMON = ['help', 'version']
  * Reads a command line.
  * @throws Failure (exit status 2) that names an unknown flag and the one it resembles
  */
-export const parse = (command: Command, argv: readonly string[]): Arguments => {
+export function parse(command: Command, argv: readonly string[]): Arguments {
   const switches = [...COMMON, ...command.switches]
   const options = ['env-file', ...(command.options ?? [])]
   const { tokens } = parseArgs({
@@ -109,7 +109,7 @@ export const parse = (command: Command, argv: readonly string[]): Arguments => {
 }
 
 /** Runs a script: the only place that reads the process's arguments, environment and signals, prints errors and sets the exit status. */
-export const main = async (command: Command, script: (context: Context) => Promise<number>): Promise<void> => {
+export async function main(command: Command, script: (context: Context) => Promise<number>): Promise<void> {
   const log = createLog(process.stderr)
   const interruption = new AbortController()
   // Every child listens to it while it runs: more than ten at a time are no leak, and Node's warning would be in the log.
@@ -165,35 +165,37 @@ const LEAVE_EVERY_MS = 100
  * Ends the process although something holds it that was given up and can't be cut: a TLS connection that fetch is making
  * (10 s), names that nobody looks up (minutes). Children and output are waited for.
  */
-const leave = (): void => {
+function leave(): void {
   const isBusy = process.getActiveResourcesInfo().includes('ProcessWrap')
   if (!isBusy && process.stdout.writableLength + process.stderr.writableLength === 0) process.exit()
 }
 
-const print = (text: string): number => {
+function print(text: string): number {
   process.stdout.write(`${text}\n`)
   return EXIT.done
 }
 
-const createAsk = (yes: boolean, interactive: boolean, signal: AbortSignal): Ask => ({
-  confirm: async (prompt, word) => {
-    if (yes) return
-    const answer = await askLine(`${prompt}\nType ${word} to go on: `, interactive, signal)
-    if (answer !== word) throw new Failure(`The answer was not ${word}: nothing was changed.`)
-  },
-  pick: async (prompt, choices) => {
-    if (yes) return 0
-    const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${choice}`)
-    const answer = await askLine(`${lines.join('\n')}\n${prompt} [1] `, interactive, signal)
-    const number = answer === '' ? 1 : Number(answer)
-    if (!Number.isInteger(number) || number < 1 || number > choices.length)
-      throw new Failure(`${answer} is none of 1 to ${choices.length}: nothing was changed.`)
-    return number - 1
-  },
-})
+function createAsk(yes: boolean, interactive: boolean, signal: AbortSignal): Ask {
+  return {
+    confirm: async (prompt, word) => {
+      if (yes) return
+      const answer = await askLine(`${prompt}\nType ${word} to go on: `, interactive, signal)
+      if (answer !== word) throw new Failure(`The answer was not ${word}: nothing was changed.`)
+    },
+    pick: async (prompt, choices) => {
+      if (yes) return 0
+      const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${choice}`)
+      const answer = await askLine(`${lines.join('\n')}\n${prompt} [1] `, interactive, signal)
+      const number = answer === '' ? 1 : Number(answer)
+      if (!Number.isInteger(number) || number < 1 || number > choices.length)
+        throw new Failure(`${answer} is none of 1 to ${choices.length}: nothing was changed.`)
+      return number - 1
+    },
+  }
+}
 
 // Not zx's `question`: at end of input or Ctrl-C it never resolves, and the process would end with status 0.
-const askLine = async (prompt: string, interactive: boolean, signal: AbortSignal): Promise<string> => {
+async function askLine(prompt: string, interactive: boolean, signal: AbortSignal): Promise<string> {
   signal.throwIfAborted()
   if (!interactive)
     throw new Failure(
@@ -214,5 +216,8 @@ const askLine = async (prompt: string, interactive: boolean, signal: AbortSignal
   }
 }
 
-const definedOnly = (environment: NodeJS.ProcessEnv): Env =>
-  Object.fromEntries(Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined))
+function definedOnly(environment: NodeJS.ProcessEnv): Env {
+  return Object.fromEntries(
+    Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  )
+}

@@ -14,7 +14,7 @@ export interface Monitor {
 const TIMEOUT_MS = 10_000
 
 /** @param address the check's address, itself a secret; without one nothing is sent */
-export const createMonitor = (address: string | undefined, userAgent: string, log: Log): Monitor => {
+export function createMonitor(address: string | undefined, userAgent: string, log: Log): Monitor {
   const ping = async (path: '' | '/start' | '/fail', text: string): Promise<void> => {
     if (address === undefined) return
     const url = new URL(address)

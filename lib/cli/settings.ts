@@ -12,39 +12,48 @@ interface Setting<T> {
   parse(text: string): T
 }
 
-const text = (text: string): string => text
-const matching =
-  (pattern: RegExp, wanted: string) =>
-  (text: string): string => {
+function text(text: string): string {
+  return text
+}
+
+function matching(pattern: RegExp, wanted: string) {
+  return (text: string): string => {
     if (!pattern.test(text)) throw new Error(`must be ${wanted}`)
     return text
   }
-const wholeNumber =
-  (least: number) =>
-  (text: string): number => {
+}
+
+function wholeNumber(least: number) {
+  return (text: string): number => {
     if (!/^\d{1,9}$/.test(text) || Number(text) < least) throw new Error(`must be a whole number, ${least} or more`)
     return Number(text)
   }
-const webAddress = (text: string): string => {
+}
+
+function webAddress(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || !/^https?:$/.test(url.protocol))
     throw new Error('must be an address that starts with https:// or http://')
   return text.replace(/\/+$/, '')
 }
-const siteAddress = (text: string): string => {
+
+function siteAddress(text: string): string {
   const address = webAddress(text)
   if (new URL(address).pathname !== '/' || /[?#]/.test(address))
     throw new Error('must be the address of the site, without a path')
   return address
 }
-const oneOf =
-  <T extends string>(...values: T[]) =>
-  (text: string): T => {
+
+function oneOf<T extends string>(...values: T[]) {
+  return (text: string): T => {
     if (!values.includes(text as T)) throw new Error(`must be ${values.join(' or ')}`)
     return text as T
   }
+}
+
 const name = matching(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'a name of letters, digits, dot, - and _')
-const absolutePath = (text: string): string => {
+
+function absolutePath(text: string): string {
   if (!text.startsWith('/') || text.length < 2) throw new Error('must be an absolute path')
   if (text.split('/').some((part) => part === '..' || part === '.')) throw new Error('must be a path without . and ..')
   return text.replace(/\/+/g, '/').replace(/\/$/, '')
@@ -109,11 +118,7 @@ const CALLERS_REPOSITORY = /^GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|OBJECT_DIR
  *
  * @throws Failure (exit status 2) that lists every problem
  */
-export const readSettings = <K extends SettingName>(
-  names: readonly K[],
-  environment: Env,
-  file: EnvFile,
-): Settings<K> => {
+export function readSettings<K extends SettingName>(names: readonly K[], environment: Env, file: EnvFile): Settings<K> {
   const { settings, problems } = checkSettings(names, environment, file)
   if (problems.length > 0)
     throw new Failure(
@@ -124,7 +129,7 @@ export const readSettings = <K extends SettingName>(
   return settings
 }
 
-const mendingHint = ({ path, exists, denied }: EnvFile): string => {
+function mendingHint({ path, exists, denied }: EnvFile): string {
   if (denied) return `${path} can't be read by this user: run this as its owner.`
   return exists
     ? `Mend them in ${path}.`
@@ -132,11 +137,11 @@ const mendingHint = ({ path, exists, denied }: EnvFile): string => {
 }
 
 /** The same, with the problems as a list: what is wrong has no value in `settings`. */
-export const checkSettings = <K extends SettingName>(
+export function checkSettings<K extends SettingName>(
   names: readonly K[],
   environment: Env,
   file: EnvFile,
-): { settings: Settings<K>; problems: string[] } => {
+): { settings: Settings<K>; problems: string[] } {
   const settings: Record<string, unknown> = {}
   const problems = [...file.problems]
   const raw = (key: string): string | undefined => environment[key] || file.values[key] || undefined
@@ -173,25 +178,28 @@ export const checkSettings = <K extends SettingName>(
  * Borg's environment: every BORG_ variable of the environment and the env file. Questions are answered "no" unless the
  * environment answers them, and exit codes are the classic ones (2 error, 1 warning), so that nothing aborts or hangs.
  */
-export const borgEnv = (environment: Env, file: EnvFile): Env => ({
-  BORG_RELOCATED_REPO_ACCESS_IS_OK: 'no',
-  BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: 'no',
-  // A dead connection ends the run within five minutes, a question by ssh ends it at once.
-  BORG_RSH: 'ssh -o BatchMode=yes -o ServerAliveInterval=30 -o ServerAliveCountMax=10',
-  ...Object.fromEntries(
-    Object.entries({ ...file.values, ...withoutEmpty(environment) }).filter(([key]) => key.startsWith('BORG_')),
-  ),
-  BORG_EXIT_CODES: 'legacy',
-})
+export function borgEnv(environment: Env, file: EnvFile): Env {
+  return {
+    BORG_RELOCATED_REPO_ACCESS_IS_OK: 'no',
+    BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: 'no',
+    // A dead connection ends the run within five minutes, a question by ssh ends it at once.
+    BORG_RSH: 'ssh -o BatchMode=yes -o ServerAliveInterval=30 -o ServerAliveCountMax=10',
+    ...Object.fromEntries(
+      Object.entries({ ...file.values, ...withoutEmpty(environment) }).filter(([key]) => key.startsWith('BORG_')),
+    ),
+    BORG_EXIT_CODES: 'legacy',
+  }
+}
 
-const withoutEmpty = (environment: Env): Env =>
-  Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+function withoutEmpty(environment: Env): Env {
+  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+}
 
 /**
  * The environment of every child: ours without Borg's variables, tokens and ping addresses, and without a git hook's. cron and
  * `env -i` leave little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
  */
-export const childEnv = (environment: Env, home: string): Env => {
+export function childEnv(environment: Env, home: string): Env {
   const kept = Object.fromEntries(
     Object.entries(environment).filter(([key]) => !PRIVATE.test(key) && !CALLERS_REPOSITORY.test(key)),
   )
@@ -202,7 +210,7 @@ export const childEnv = (environment: Env, home: string): Env => {
 const STANDARD_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
 /** Values that must never be shown, for the logger. */
-export const secretValues = (environment: Env, file: EnvFile): string[] => {
+export function secretValues(environment: Env, file: EnvFile): string[] {
   const keys = [
     ...Object.keys(SETTINGS).filter((key) => (SETTINGS as Record<string, Setting<unknown>>)[key]?.secret),
     'BORG_NEW_PASSPHRASE',

@@ -15,12 +15,12 @@ export interface State {
 }
 
 /** Per repository and service, in `~/.local/state/book-corners-ops` (XDG_STATE_HOME). */
-export const statePath = (env: Env, repository: string, service: string): string => {
+export function statePath(env: Env, repository: string, service: string): string {
   const key = createHash('sha256').update(`${repository}\0${service}`).digest('hex').slice(0, 16)
   return join(env.XDG_STATE_HOME || join(env.HOME ?? '/', '.local/state'), 'book-corners-ops', `${key}.json`)
 }
 
-export const readState = async (path: string): Promise<State> => {
+export async function readState(path: string): Promise<State> {
   try {
     const state: unknown = JSON.parse(await readFile(path, 'utf8'))
     return typeof state === 'object' && state !== null ? state : {}
@@ -29,7 +29,7 @@ export const readState = async (path: string): Promise<State> => {
   }
 }
 
-export const writeState = async (path: string, state: State): Promise<void> => {
+export async function writeState(path: string, state: State): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   await writeFile(`${path}.new`, `${JSON.stringify(state)}\n`, { mode: 0o600 })
   await rename(`${path}.new`, path)

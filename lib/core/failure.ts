@@ -34,4 +34,6 @@ export class Interrupted extends Failure {
 }
 
 /** The text of anything thrown, for a sentence that goes on: no stack, no prefix. */
-export const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,5 +1,5 @@
 /** Bytes as Borg and df print them: decimal units, `1.25 MB`. */
-export const bytes = (count: number): string => {
+export function bytes(count: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
   const sign = count < 0 ? '-' : ''
   let value = Math.abs(count)
@@ -12,14 +12,14 @@ export const bytes = (count: number): string => {
 }
 
 /** `[########------------]  42 %`: how far something is. */
-export const bar = (done: number, total: number): string => {
+export function bar(done: number, total: number): string {
   const part = total > 0 ? Math.min(done / total, 1) : 1
   const full = Math.floor(part * 20)
   return `[${'#'.repeat(full)}${'-'.repeat(20 - full)}] ${String(Math.floor(part * 100)).padStart(3)} %`
 }
 
 /** `850 ms`, `12 s`, `3 min 5 s`, `2 h 10 min`. */
-export const duration = (ms: number): string => {
+export function duration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`
   const seconds = Math.round(ms / 1000)
   if (seconds < 60) return `${seconds} s`
@@ -28,7 +28,7 @@ export const duration = (ms: number): string => {
 }
 
 /** How long ago, in the words an operator would use: `5 minutes ago`, `2 days ago`. */
-export const age = (then: Date, now = new Date()): string => {
+export function age(then: Date, now = new Date()): string {
   const seconds = (now.getTime() - then.getTime()) / 1000
   if (seconds < 0) return 'in the future'
   for (const [size, word] of [
@@ -44,22 +44,24 @@ export const age = (then: Date, now = new Date()): string => {
 }
 
 /** `1 file`, `3 files`. */
-export const plural = (count: number, word: string, many = `${word}s`): string =>
-  `${count.toLocaleString('en')} ${count === 1 ? word : many}`
+export function plural(count: number, word: string, many = `${word}s`): string {
+  return `${count.toLocaleString('en')} ${count === 1 ? word : many}`
+}
 
 /** Local time with its zone, to the second: `2026-02-28T03:00:00+01:00`. */
-export const isoLocal = (date: Date): string => {
+export function isoLocal(date: Date): string {
   const minutes = -date.getTimezoneOffset()
   const two = (value: number): string => String(Math.floor(Math.abs(value))).padStart(2, '0')
   return `${localTimestamp(date)}${minutes < 0 ? '-' : '+'}${two(minutes / 60)}:${two(minutes % 60)}`
 }
 
 /** Local time without a zone, as archive names carry it: `2026-02-28T03:00:00`. */
-export const localTimestamp = (date: Date): string =>
-  new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19)
+export function localTimestamp(date: Date): string {
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19)
+}
 
 /** Rows as aligned columns, two spaces apart; a column is right-aligned when `right` lists its index. */
-export const table = (rows: readonly (readonly string[])[], right: readonly number[] = []): string => {
+export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
   const widths: number[] = []
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)
   return rows
@@ -73,18 +75,21 @@ export const table = (rows: readonly (readonly string[])[], right: readonly numb
 }
 
 /** Text from outside made safe for one line of a terminal or log: control characters become `?`. */
-export const printable = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+export function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+}
 
 /** The candidates most like a mistyped word, best first, none of them further than half the word away. */
-export const nearest = (word: string, candidates: readonly string[], most = 1): string[] =>
-  candidates
+export function nearest(word: string, candidates: readonly string[], most = 1): string[] {
+  return candidates
     .map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
     .filter(({ candidate, distance }) => distance <= Math.max(2, Math.min(word.length, candidate.length) / 2))
     .sort((a, b) => a.distance - b.distance)
     .slice(0, most)
     .map(({ candidate }) => candidate)
+}
 
-const editDistance = (a: string, b: string): number => {
+function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
     const row = [i]

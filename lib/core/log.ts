@@ -24,7 +24,7 @@ export interface Log {
   addSecrets(values: readonly string[]): void
 }
 
-export const createLog = (stream: NodeJS.WriteStream): Log => {
+export function createLog(stream: NodeJS.WriteStream): Log {
   const isTerminal = Boolean(stream.isTTY)
   const warnings: string[] = []
   const secrets: string[] = []

@@ -75,7 +75,7 @@ kill -KILL "$1"`
  * The only place that starts processes. Children run in sessions of their own: a Ctrl-C at the terminal reaches this
  * process alone, which then ends them in order (Borg answers SIGINT by leaving a checkpoint archive, SIGTERM by leaving nothing).
  */
-export const createShell = (env: Env, signal: AbortSignal): Shell => {
+export function createShell(env: Env, signal: AbortSignal): Shell {
   const run = async (command: readonly string[], options: RunOptions = {}): Promise<Output> => {
     signal.throwIfAborted()
     // zx's default stdin is an open pipe on which a child can hang. `exec` makes the shell become the program: the
@@ -185,13 +185,13 @@ export const createShell = (env: Env, signal: AbortSignal): Shell => {
 }
 
 /** The lines of a program's stdout while it runs. A program that is stopped never ends its output: its own end does. */
-export const linesOf = (child: Child): AsyncIterable<string> => {
+export function linesOf(child: Child): AsyncIterable<string> {
   const lines = createInterface({ input: child.stdout })
   void child.ended.then(() => lines.close())
   return lines
 }
 
-const startGuard = (child: ChildProcess, env: Env): ChildProcess => {
+function startGuard(child: ChildProcess, env: Env): ChildProcess {
   const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', String(-(child.pid ?? 0))], {
     env,
     detached: true,
@@ -205,7 +205,7 @@ const startGuard = (child: ChildProcess, env: Env): ChildProcess => {
  * SIGTERM, then SIGKILL when it has not ended after the grace. What sudo started as another user is not ours to kill and
  * keeps the pipes open: a little after the end of the program itself, or of the grace, they are closed from this side.
  */
-const kill = async (target: number, ended: PromiseLike<unknown>, child: ChildProcess | undefined): Promise<void> => {
+async function kill(target: number, ended: PromiseLike<unknown>, child: ChildProcess | undefined): Promise<void> {
   const timers: NodeJS.Timeout[] = []
   const close = (): void => {
     for (const stream of child?.stdio ?? []) stream?.destroy()
@@ -231,7 +231,7 @@ const kill = async (target: number, ended: PromiseLike<unknown>, child: ChildPro
   timers.forEach(clearTimeout)
 }
 
-const eachLine = (stream: Readable | null | undefined, onLine: (line: string) => void): void => {
+function eachLine(stream: Readable | null | undefined, onLine: (line: string) => void): void {
   let rest = ''
   stream?.setEncoding('utf8')
   stream?.on('data', (text: string) => {

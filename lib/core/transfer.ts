@@ -11,13 +11,13 @@ import type { Child } from './shell.ts'
  * @returns the number of bytes carried, when the source's output or the target has ended
  * @throws Failure on a stall
  */
-export const pump = async (
+export async function pump(
   source: Child,
   target: Child,
   names: readonly [source: string, target: string],
   stallMs: number,
   onBytes: (count: number) => void = () => {},
-): Promise<number> => {
+): Promise<number> {
   let count = 0
   let toldMs = 0
   let idle = `${names[0]} gave`
@@ -71,7 +71,7 @@ export const pump = async (
  * The first bytes of a program's output, left in it to be read again. From then on it must be read to its end, or stopped.
  * @returns what there is when the output ends earlier; `stalled` when nothing came for `stallMs`
  */
-export const peek = async (child: Child, length: number, stallMs: number): Promise<Buffer | 'stalled'> => {
+export async function peek(child: Child, length: number, stallMs: number): Promise<Buffer | 'stalled'> {
   // Node throws away what is left of a program's output when the program has ended and nobody listens (child_process, flushStdio).
   child.stdout.on('readable', () => {})
   let head = Buffer.alloc(0)
@@ -94,7 +94,7 @@ export const peek = async (child: Child, length: number, stallMs: number): Promi
 }
 
 /** Whether a promise settles in time. */
-export const settlesWithin = async (promise: Promise<unknown>, ms: number): Promise<boolean> => {
+export async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<false>((resolve) => {
     timer = setTimeout(() => resolve(false), ms)

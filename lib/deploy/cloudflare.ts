@@ -22,13 +22,16 @@ const FIRST_WAIT_MS = 1000
 const LONGEST_WAIT_MS = 60_000
 
 /** Cloudflare's errors as it words them: `10000: Authentication error`. */
-export const apiErrors = (answer: Answer | undefined, status: number): string =>
-  (Array.isArray(answer?.errors) ? (answer.errors as ApiError[]) : [])
-    .map(({ code, message }) => printable(`${code ?? '?'}: ${message ?? 'no message'}`))
-    .join(', ') || `HTTP ${status} without a reason`
+export function apiErrors(answer: Answer | undefined, status: number): string {
+  return (
+    (Array.isArray(answer?.errors) ? (answer.errors as ApiError[]) : [])
+      .map(({ code, message }) => printable(`${code ?? '?'}: ${message ?? 'no message'}`))
+      .join(', ') || `HTTP ${status} without a reason`
+  )
+}
 
 /** How long to wait before the next try, in ms: what `Retry-After` says (seconds or a date), else doubling. */
-export const waitMs = (retryAfter: string | null, attempt: number, firstWaitMs: number, now = Date.now()): number => {
+export function waitMs(retryAfter: string | null, attempt: number, firstWaitMs: number, now = Date.now()): number {
   const seconds = Number(retryAfter ?? '')
   const asked = !retryAfter ? 0 : Number.isFinite(seconds) ? seconds * 1000 : Date.parse(retryAfter) - now
   return Math.max(firstWaitMs * 2 ** (attempt - 1), asked || 0)
@@ -39,12 +42,12 @@ export const waitMs = (retryAfter: string | null, attempt: number, firstWaitMs: 
  * @returns false when it was skipped because Cloudflare is not configured
  * @throws Failure with Cloudflare's own words; the cache still holds the old pages then
  */
-export const purgeCache = async (
+export async function purgeCache(
   { CLOUDFLARE_ZONE_ID: zone, CLOUDFLARE_API_TOKEN: token, CLOUDFLARE_API_URL: api }: CloudflareSettings,
   log: Log,
   signal: AbortSignal,
   { firstWaitMs = FIRST_WAIT_MS, timeoutMs = TIMEOUT_MS } = {},
-): Promise<boolean> => {
+): Promise<boolean> {
   if (!zone || !token) return false
   const url = `${api}/zones/${zone}/purge_cache`
   for (let attempt = 1; ; attempt++) {
@@ -68,7 +71,7 @@ interface Attempt {
   retryAfter: string | null
 }
 
-const purgeOnce = async (url: string, token: string, signal: AbortSignal, timeoutMs: number): Promise<Attempt> => {
+async function purgeOnce(url: string, token: string, signal: AbortSignal, timeoutMs: number): Promise<Attempt> {
   // Not AbortSignal.timeout: under AbortSignal.any Node 20 lets it be collected as garbage, and it never fires.
   const over = new AbortController()
   const timer = setTimeout(() => over.abort(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs)

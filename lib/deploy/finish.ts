@@ -23,12 +23,12 @@ interface Ending {
  * Interrupted, it is recorded all the same.
  * @throws Failure when the cache was not purged or the site does not pass its checks; the release runs all the same
  */
-export const finish = async (
+export async function finish(
   context: Context,
   run: Run,
   plan: Plan,
   { outcome, runs, settings, first, verify = true }: Ending,
-): Promise<number> => {
+): Promise<number> {
   const { sha } = plan.commit
   const steps = createSteps(context)
   try {
@@ -48,5 +48,6 @@ export const finish = async (
 }
 
 /** The last line: what was done, and every warning on the way. */
-export const summary = ({ log }: Pick<Context, 'log'>, what: string, { done }: Pick<Steps, 'done'>): string =>
-  [what, ...done, ...log.warnings.map((warning) => `WARNING: ${warning}`)].join('; ')
+export function summary({ log }: Pick<Context, 'log'>, what: string, { done }: Pick<Steps, 'done'>): string {
+  return [what, ...done, ...log.warnings.map((warning) => `WARNING: ${warning}`)].join('; ')
+}

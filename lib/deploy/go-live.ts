@@ -42,7 +42,7 @@ const NAMES: Record<Entry['kind'], readonly [string, string]> = {
  * Pushes the plan's commit and returns when the server runs it, as `bringLive` does.
  * @throws Failure, Interrupted
  */
-export const goLive = async (run: Run, plan: Plan): Promise<'deployed' | 'unchanged'> => {
+export async function goLive(run: Run, plan: Plan): Promise<'deployed' | 'unchanged'> {
   const { app, branch, commit, deployed } = plan
   if (deployed === commit.sha) return confirmUnchanged(run, plan)
   return bringLive(run, plan, (onLine) =>
@@ -58,11 +58,11 @@ export const goLive = async (run: Run, plan: Plan): Promise<'deployed' | 'unchan
  * @throws Failure that says why, what runs now, and what to do
  * @throws Interrupted after it has said what the server does
  */
-export const bringLive = async (
+export async function bringLive(
   run: Run,
   plan: Plan,
   act: (onLine: (line: string) => void) => Promise<Pushed>,
-): Promise<'deployed' | 'unchanged'> => {
+): Promise<'deployed' | 'unchanged'> {
   const { kind, log } = run
   try {
     return await judge(run, plan, await act((line) => log.raw(`${line}\n`)))
@@ -75,7 +75,7 @@ export const bringLive = async (
 }
 
 /** @throws Failure, Interrupted as `bringLive` does */
-const judge = async (run: Run, plan: Plan, pushed: Pushed): Promise<'deployed' | 'unchanged'> => {
+async function judge(run: Run, plan: Plan, pushed: Pushed): Promise<'deployed' | 'unchanged'> {
   const { kind, log, remote } = run
   const { app, branch, commit } = plan
   const { outcome } = pushed
@@ -102,7 +102,7 @@ const judge = async (run: Run, plan: Plan, pushed: Pushed): Promise<'deployed' |
  * "Deployed" is said when the server says so, not when git does: with `skip-deploy` Dokku builds, and takes the push, but runs what
  * it ran. Then the container tells.
  */
-const confirmLive = async (run: Run, plan: Plan): Promise<'deployed'> => {
+async function confirmLive(run: Run, plan: Plan): Promise<'deployed'> {
   const { sha, revision, running, processes } = await liveRelease(run.remote, plan.app)
   const runs = revision ?? sha
   if (runs === plan.commit.sha && running) return 'deployed'
@@ -116,7 +116,7 @@ const confirmLive = async (run: Run, plan: Plan): Promise<'deployed'> => {
 }
 
 /** Nothing is pushed for what is deployed already; but a stopped app is not live. */
-const confirmUnchanged = async ({ remote }: Run, { app, commit }: Plan): Promise<'unchanged'> => {
+async function confirmUnchanged({ remote }: Run, { app, commit }: Plan): Promise<'unchanged'> {
   const { running, processes } = await runningRelease(remote, app)
   if (running) return 'unchanged'
   throw new Failure(
@@ -126,13 +126,13 @@ const confirmUnchanged = async ({ remote }: Run, { app, commit }: Plan): Promise
 }
 
 /** Neither the plan's commit nor the one it began with: somebody deployed meanwhile, and it is not "the old release". */
-const tellState = (state: ServerState, { commit, deployed }: Plan, kind: Entry['kind']): string => {
+function tellState(state: ServerState, { commit, deployed }: Plan, kind: Entry['kind']): string {
   const expected = [commit.sha, deployed].includes(state.revision ?? state.sha)
   return describeState(state, commit.sha, NAMES[expected ? kind : 'rollback'])
 }
 
 /** @returns a sentence when the server can't be asked */
-const askServer = async (remote: Remote, app: string, patiently: boolean): Promise<ServerState | string> => {
+async function askServer(remote: Remote, app: string, patiently: boolean): Promise<ServerState | string> {
   const startedMs = Date.now()
   for (;;) {
     try {
@@ -147,15 +147,16 @@ const askServer = async (remote: Remote, app: string, patiently: boolean): Promi
   }
 }
 
-const tellAfterInterruption = (run: Run, plan: Plan): Promise<string> =>
-  late(run, async (remote) => {
+function tellAfterInterruption(run: Run, plan: Plan): Promise<string> {
+  return late(run, async (remote) => {
     const state = await askServer(remote, plan.app, false)
     await record({ ...run, remote }, plan, 'interrupted', null)
     return typeof state === 'string' ? state : `${tellState(state, plan, run.kind)} Follow it: deploy --status`
   }).catch(() => `The server did not say within ${ASK_MS / 1000} s what it does. Ask again: deploy --status`)
+}
 
 /** Talks to the server once more after an interruption, over a connection of its own, for a bounded time. */
-const late = async <T>(run: Run, talk: (remote: Remote) => Promise<T>): Promise<T> => {
+async function late<T>(run: Run, talk: (remote: Remote) => Promise<T>): Promise<T> {
   const remote = await connectRemote(createShell(run.shell.env, AbortSignal.timeout(ASK_MS)), run.settings)
   try {
     return await talk(remote)
@@ -165,12 +166,13 @@ const late = async <T>(run: Run, talk: (remote: Remote) => Promise<T>): Promise<
 }
 
 /** Records a release that went live in a run that was then interrupted. */
-export const recordLate = (run: Run, plan: Plan, outcome: Outcome): Promise<void> =>
-  late(run, (remote) => record({ ...run, remote }, plan, outcome, null)).catch(() =>
+export function recordLate(run: Run, plan: Plan, outcome: Outcome): Promise<void> {
+  return late(run, (remote) => record({ ...run, remote }, plan, outcome, null)).catch(() =>
     run.log.warn(`This ${run.kind} is not in the ledger: the server did not answer in time.`),
   )
+}
 
-const failedLog = async (remote: Remote, app: string): Promise<string[]> => {
+async function failedLog(remote: Remote, app: string): Promise<string[]> {
   try {
     const { stdout } = await remote.dokku(['logs:failed', app], { timeoutMs: 30_000 })
     return stdout
@@ -186,12 +188,12 @@ const failedLog = async (remote: Remote, app: string): Promise<string[]> => {
 }
 
 /** Adds what happened to the ledger; if that fails it is a warning: the release runs all the same. */
-export const record = async (
+export async function record(
   { kind, settings, log, remote, who, startedMs }: Run,
   { deployed, commit }: Pick<Plan, 'deployed' | 'commit'>,
   outcome: Outcome | 'interrupted' | 'pushed',
   verified: boolean | null,
-): Promise<void> => {
+): Promise<void> {
   const seconds = Math.round((Date.now() - startedMs) / 1000)
   const at = new Date().toISOString()
   const { sha: to, subject } = commit

@@ -34,7 +34,7 @@ export interface Plan {
  * Looks at the commit before anything moves: does it hold what Dokku's build, migration and health check need.
  * @throws Failure that lists what is missing
  */
-export const checkCommit = async (checkout: Checkout, sha: string): Promise<void> => {
+export async function checkCommit(checkout: Checkout, sha: string): Promise<void> {
   const [dockerfile, lockFile, appJson] = await Promise.all(
     ['Dockerfile', 'package-lock.json', 'app.json'].map((path) => fileOf(checkout, sha, path)),
   )
@@ -53,7 +53,7 @@ export const checkCommit = async (checkout: Checkout, sha: string): Promise<void
 }
 
 /** Pure. */
-export const appJsonProblems = (text: string): string[] => {
+export function appJsonProblems(text: string): string[] {
   interface AppJson {
     scripts?: { dokku?: { predeploy?: unknown } }
     healthchecks?: { web?: { type?: unknown; path?: unknown }[] }
@@ -78,11 +78,11 @@ export const appJsonProblems = (text: string): string[] => {
  * Everything that can be known before anything moves.
  * @throws Failure for what must not be deployed; what is only unusual is a warning
  */
-export const preflight = async (
+export async function preflight(
   checkout: Checkout,
   remote: Remote,
   { app, branch, sha, log }: { app: string; branch: string; sha: string; log: Log },
-): Promise<Plan> => {
+): Promise<Plan> {
   await requireHistory(checkout)
   await checkCommit(checkout, sha)
   const dirty = await dirtyPaths(checkout)
@@ -102,7 +102,7 @@ export const preflight = async (
 }
 
 /** @throws Failure (exit status 2) when the checkout can't be pushed from */
-export const requireHistory = async (checkout: Checkout): Promise<void> => {
+export async function requireHistory(checkout: Checkout): Promise<void> {
   if (await isShallow(checkout))
     throw new Failure(
       `${checkout.dir} is a shallow clone: Dokku can't take pushes from one.`,
@@ -116,11 +116,11 @@ export const requireHistory = async (checkout: Checkout): Promise<void> => {
  * @returns the commit on its deploy branch; undefined before the first deployment
  * @throws SshFailure, Failure
  */
-export const lookAtServer = async (
+export async function lookAtServer(
   checkout: Checkout,
   remote: Remote,
   { app, branch, log }: { app: string; branch: string; log: Log },
-): Promise<string | undefined> => {
+): Promise<string | undefined> {
   await requireApp(remote, app)
   const theirs = await deployBranch(remote, app)
   if (theirs !== branch)
@@ -136,16 +136,18 @@ export const lookAtServer = async (
 }
 
 /** What is different between the commit that is deployed and the one that will be. */
-export const makePlan = async (
+export async function makePlan(
   checkout: Checkout,
   { sha, ...plan }: Pick<Plan, 'app' | 'branch' | 'deployed'> & { sha: string },
-): Promise<Plan> => ({
-  ...plan,
-  commit: await describeCommit(checkout, sha),
-  ...(await compare(checkout, plan.deployed, sha)),
-})
+): Promise<Plan> {
+  return {
+    ...plan,
+    commit: await describeCommit(checkout, sha),
+    ...(await compare(checkout, plan.deployed, sha)),
+  }
+}
 
-const checkOrigin = async (checkout: Checkout, branch: string, sha: string, log: Log): Promise<void> => {
+async function checkOrigin(checkout: Checkout, branch: string, sha: string, log: Log): Promise<void> {
   const tracked = `refs/remotes/origin/${branch}`
   if (!(await hasCommit(checkout, tracked)))
     log.warn(`This checkout has no origin/${branch} to compare ${short(sha)} with.`)
@@ -153,11 +155,11 @@ const checkOrigin = async (checkout: Checkout, branch: string, sha: string, log:
     log.warn(`${short(sha)} is not on origin/${branch} (as last fetched): the next deploy from there takes it back.`)
 }
 
-const compare = async (
+async function compare(
   checkout: Checkout,
   deployed: string | undefined,
   sha: string,
-): Promise<Pick<Plan, 'commits' | 'dropped'>> => {
+): Promise<Pick<Plan, 'commits' | 'dropped'>> {
   if (deployed === undefined) return { commits: await commitsBetween(checkout, undefined, sha), dropped: [] }
   if (!(await hasCommit(checkout, deployed))) return { commits: undefined, dropped: [] }
   const [commits, dropped] = await Promise.all([
@@ -167,7 +169,7 @@ const compare = async (
   return { commits, dropped }
 }
 
-const warnOfChanges = ({ commit: { sha }, deployed, commits, dropped }: Plan, log: Log): void => {
+function warnOfChanges({ commit: { sha }, deployed, commits, dropped }: Plan, log: Log): void {
   if (deployed !== undefined && commits === undefined)
     log.warn(
       `${short(deployed)}, which is deployed, is not in this checkout: what changes can't be told. Try: git fetch`,
@@ -183,18 +185,20 @@ const warnOfChanges = ({ commit: { sha }, deployed, commits, dropped }: Plan, lo
 
 const MOST_SHOWN = 20
 
-const commitLines = (commits: readonly Commit[], sign: string): string[] => [
-  ...commits
-    .slice(0, MOST_SHOWN)
-    .flatMap(({ sha, author, subject, migrations }) => [
-      `  ${sign} ${short(sha)} ${printable(subject)} (${printable(author)})`,
-      ...migrations.map((path) => `      migration ${path}`),
-    ]),
-  ...(commits.length > MOST_SHOWN ? [`  ${sign} … and ${commits.length - MOST_SHOWN} more`] : []),
-]
+function commitLines(commits: readonly Commit[], sign: string): string[] {
+  return [
+    ...commits
+      .slice(0, MOST_SHOWN)
+      .flatMap(({ sha, author, subject, migrations }) => [
+        `  ${sign} ${short(sha)} ${printable(subject)} (${printable(author)})`,
+        ...migrations.map((path) => `      migration ${path}`),
+      ]),
+    ...(commits.length > MOST_SHOWN ? [`  ${sign} … and ${commits.length - MOST_SHOWN} more`] : []),
+  ]
+}
 
 /** What will go live, for the operator. */
-export const describePlan = ({ app, branch, commit, deployed, commits, dropped }: Plan): string => {
+export function describePlan({ app, branch, commit, deployed, commits, dropped }: Plan): string {
   const goal = `${short(commit.sha)} ${printable(commit.subject)} (${printable(commit.author)})`
   if (deployed === commit.sha) return `${goal} is what ${app} runs already: nothing to push.`
   const count = (commits: readonly Commit[]): string => {

@@ -8,12 +8,12 @@ import type { Pushed } from './push.ts'
  * @param back it was a way back: nothing is to be mended first
  * @param now what runs, in a sentence
  */
-export const explainPush = (
+export function explainPush(
   { outcome, cause }: Pushed,
   { app, sha, branch, host, back = false }: { app: string; sha: string; branch: string; host: string; back?: boolean },
   now: string,
   state?: ServerState,
-): Failure => {
+): Failure {
   const why = cause.length > 0 ? `\n${cause.map((line) => `  | ${line}`).join('\n')}` : ''
   const failure = (what: string, hint: string, exitCode: number = EXIT.failed): Failure =>
     new Failure(`${what}${why}\n${now}`, hint, exitCode)

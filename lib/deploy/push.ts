@@ -24,17 +24,19 @@ export interface Pushed {
 }
 
 /** A lease on what is deployed: if somebody else deployed meanwhile, git refuses. An empty one: there is nothing yet. */
-export const pushArgs = (url: string, sha: string, branch: string, deployed: string | undefined): string[] => [
-  'push',
-  '--no-follow-tags',
-  `--force-with-lease=refs/heads/${branch}:${deployed ?? ''}`,
-  url,
-  `${sha}:refs/heads/${branch}`,
-]
+export function pushArgs(url: string, sha: string, branch: string, deployed: string | undefined): string[] {
+  return [
+    'push',
+    '--no-follow-tags',
+    `--force-with-lease=refs/heads/${branch}:${deployed ?? ''}`,
+    url,
+    `${sha}:refs/heads/${branch}`,
+  ]
+}
 
 /** A line as it should be shown: without git's `remote: `, Dokku's way of erasing it, colours and other control characters. */
-export const cleanLine = (line: string): string =>
-  (
+export function cleanLine(line: string): string {
+  return (
     line
       .split('\r')
       .filter((part) => part.trim() !== '')
@@ -44,18 +46,19 @@ export const cleanLine = (line: string): string =>
     .replace(/^remote: ?/, '')
     .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '')
     .trimEnd()
+}
 
 const MOST_CAUSE = 20
 
 /** Lines between Dokku's `Start of APP … output` and `End of APP … output`. */
-const block = (lines: readonly string[], what: RegExp): string[] => {
+function block(lines: readonly string[], what: RegExp): string[] {
   const start = lines.findLastIndex((line) => /Start of /.test(line) && what.test(line))
   if (start < 0) return []
   const length = lines.slice(start + 1).findIndex((line) => /End of /.test(line) && what.test(line))
   return lines.slice(start + 1, length < 0 ? undefined : start + 1 + length)
 }
 
-const before = (lines: readonly string[], marker: RegExp): string[] => {
+function before(lines: readonly string[], marker: RegExp): string[] {
   const at = lines.findIndex((line) => marker.test(line))
   return lines.slice(Math.max(0, at - 12), at)
 }
@@ -88,11 +91,11 @@ const SIGNS: { outcome: Outcome; sign: RegExp; cause?: (lines: readonly string[]
  * What became of a push, by what git and Dokku said: the exit status is 1 for every failure, and 0 for a push that deployed nothing.
  * Pure.
  */
-export const classifyPush = (
+export function classifyPush(
   { exitCode, signal }: Pick<Output, 'exitCode' | 'signal'>,
   lines: readonly string[],
   trouble?: SshTrouble,
-): Pushed => {
+): Pushed {
   const found = SIGNS.find(({ sign }) => lines.some((line) => sign.test(line)))
   const rejected = lines.some((line) => /\[(remote )?rejected\]/.test(line))
   if (found && (exitCode !== 0 || found.outcome === 'elsewhere')) {
@@ -124,11 +127,11 @@ export interface PushOptions {
  * Pushes a commit to Dokku, which builds and starts it before git is done.
  * @throws Interrupted; what the server does then is asked by the caller
  */
-export const pushCommit = async (
+export async function pushCommit(
   checkout: Checkout,
   remote: Remote,
   { app, sha, branch, deployed, onLine }: PushOptions,
-): Promise<Pushed> => {
+): Promise<Pushed> {
   const lines: string[] = []
   const output = await checkout.git(pushArgs(remote.gitUrl(app), sha, branch, deployed), {
     env: remote.gitEnv(),
@@ -148,12 +151,12 @@ export const pushCommit = async (
  * can be another branch, and the lease is on this one.
  * @throws SshFailure, Failure
  */
-export const deployedCommit = async (
+export async function deployedCommit(
   checkout: Checkout,
   remote: Remote,
   app: string,
   branch: string,
-): Promise<string | undefined> => {
+): Promise<string | undefined> {
   const output = await checkout.git(['ls-remote', remote.gitUrl(app), `refs/heads/${branch}`], {
     env: remote.gitEnv(),
   })

@@ -19,7 +19,7 @@ export interface Status extends RunningRelease {
 }
 
 /** `Mar  1 12:00:00 2026 GMT`, as openssl prints it. */
-export const daysUntil = (date: string, now = Date.now()): number | undefined => {
+export function daysUntil(date: string, now = Date.now()): number | undefined {
   const then = Date.parse(date.trim())
   return Number.isNaN(then) ? undefined : Math.floor((then - now) / 86_400_000)
 }
@@ -28,7 +28,7 @@ export const daysUntil = (date: string, now = Date.now()): number | undefined =>
  * The line about the newest archive in the report of `backup --check --json`; without a report, what it said instead.
  * The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd.
  */
-export const newestBackup = ({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): string => {
+export function newestBackup({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): string {
   try {
     const { checks } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as {
       checks: { name: string; verdict: string; detail: string }[]
@@ -48,19 +48,19 @@ export const newestBackup = ({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr
  * Asks the server. What the app runs must be known; all else is told as far as it can be.
  * @throws SshFailure, Failure
  */
-export const readStatus = async (remote: Remote, app: string, opsDir: string): Promise<Status> => {
+export async function readStatus(remote: Remote, app: string, opsDir: string): Promise<Status> {
   const [dokku, ops] = await Promise.all([dokkuStatus(remote, app), opsStatus(remote, opsDir)])
   return { app, ...dokku, ...ops }
 }
 
-const dokkuStatus = async (remote: Remote, app: string) => {
+async function dokkuStatus(remote: Remote, app: string) {
   const release = await runningRelease(remote, app)
   const locked = await isLocked(remote, app)
   const certificate = await remote.dokku(['certs:report', app, '--ssl-expires-at'], { timeoutMs: 30_000 })
   return { ...release, locked, certificateDays: daysUntil(certificate.exitCode === 0 ? certificate.stdout : '') }
 }
 
-const opsStatus = async (remote: Remote, opsDir: string) => {
+async function opsStatus(remote: Remote, opsDir: string) {
   try {
     const deploys = await readLedger(remote, opsDir)
     const current = await remote.shell(['readlink', `${opsDir}/current`])
@@ -73,7 +73,7 @@ const opsStatus = async (remote: Remote, opsDir: string) => {
 }
 
 /** Asks the launcher beside the ops folder. @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
-export const askNewestBackup = async (remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<string> => {
+export async function askNewestBackup(remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<string> {
   const launcher = `${opsDir.replace(/\/[^/]+$/, '')}/backup`
   return newestBackup(await remote.shell([launcher, '--check', '--json'], { timeoutMs }))
 }
@@ -81,16 +81,17 @@ export const askNewestBackup = async (remote: Remote, opsDir: string, timeoutMs 
 const SHOWN = 5
 
 /** One line of the ledger for people. */
-export const entryText = ({ at, who, from, to, subject, kind, outcome, seconds, verified }: Entry): string =>
-  [
+export function entryText({ at, who, from, to, subject, kind, outcome, seconds, verified }: Entry): string {
+  return [
     age(new Date(at)),
     printable(who),
     `${kind} ${from ? short(from) : 'nothing'} → ${short(to)} ${printable(subject)}`,
     outcome + (verified === null ? '' : verified ? ', verified' : ', NOT verified'),
     `${seconds} s`,
   ].join(' · ')
+}
 
-export const describeStatus = (status: Status, now = new Date()): string => {
+export function describeStatus(status: Status, now = new Date()): string {
   const { app, sha, processes, running, locked, certificateDays, deploys, newestBackup, opsRelease } = status
   const reached = (entry: Entry): boolean => entry.to === sha
   // A run that was cut off may have gone live all the same.

@@ -23,7 +23,7 @@ export interface Steps {
   must(name: string, step: () => Promise<string>): Promise<boolean>
 }
 
-export const createSteps = ({ log, shell }: Pick<Context, 'log' | 'shell'>): Steps => {
+export function createSteps({ log, shell }: Pick<Context, 'log' | 'shell'>): Steps {
   const done: string[] = []
   const failed: string[] = []
   const attempt = async (step: () => Promise<string>, otherwise: (failure: Failure) => void): Promise<boolean> => {
@@ -55,7 +55,7 @@ export const createSteps = ({ log, shell }: Pick<Context, 'log' | 'shell'>): Ste
 }
 
 /** @throws Failure with the reason; the server keeps the ops scripts it has */
-export const syncStep = async ({ log }: Pick<Context, 'log'>, remote: Remote, opsDir: string): Promise<string> => {
+export async function syncStep({ log }: Pick<Context, 'log'>, remote: Remote, opsDir: string): Promise<string> {
   const { release, changed } = await syncRelease(remote, { opsDir, version: VERSION, log })
   const said = `ops scripts ${changed ? 'synced' : 'unchanged'} (${release})`
   log.info(`Sync: ${said}.`)
@@ -63,10 +63,10 @@ export const syncStep = async ({ log }: Pick<Context, 'log'>, remote: Remote, op
 }
 
 /** @throws Failure with Cloudflare's words */
-export const purgeStep = async (
+export async function purgeStep(
   { log, shell }: Pick<Context, 'log' | 'shell'>,
   settings: CloudflareSettings,
-): Promise<string> => {
+): Promise<string> {
   const purged = await purgeCache(settings, log, shell.signal)
   const said = purged ? 'cache purged' : 'cache purge skipped (CLOUDFLARE_ZONE_ID and CLOUDFLARE_API_TOKEN are not set)'
   log.info(`Purge: ${said}.`)
@@ -79,12 +79,12 @@ const VERIFY_TIMEOUT_MS = 60_000
  * Looks at the site, and asks the server whether it runs `sha`.
  * @throws Failure that names the checks that failed
  */
-export const verifyStep = async (
+export async function verifyStep(
   { log, shell, environment, print }: Pick<Context, 'log' | 'shell' | 'environment' | 'print'>,
   remote: Remote,
   { SITE_URL: url, DOKKU_APP: app }: Settings<'SITE_URL' | 'DOKKU_APP'>,
   sha: string,
-): Promise<string> => {
+): Promise<string> {
   log.status(`Verifying ${url}`)
   const results = await verifySite({
     url,

@@ -8,31 +8,65 @@ export interface Service {
   database: string
 }
 
-export const infoArgs = (service: string, flag: '--dsn' | '--version'): string[] => ['postgres:info', service, flag]
-export const exportArgs = (service: string): string[] => ['postgres:export', service]
-const pgDumpArgs = ({ name, database }: Service, ...format: string[]): string[] => [
-  ...['postgres:enter', name, 'pg_dump', ...format],
-  ...['--no-acl', '--no-owner', '-U', 'postgres', '-d', database],
-]
+export function infoArgs(service: string, flag: '--dsn' | '--version'): string[] {
+  return ['postgres:info', service, flag]
+}
+
+export function exportArgs(service: string): string[] {
+  return ['postgres:export', service]
+}
+
+function pgDumpArgs({ name, database }: Service, ...format: string[]): string[] {
+  return [
+    ...['postgres:enter', name, 'pg_dump', ...format],
+    ...['--no-acl', '--no-owner', '-U', 'postgres', '-d', database],
+  ]
+}
+
 /** A custom-format dump like `postgres:export`'s but uncompressed, so that Borg finds what did not change. */
-export const dumpArgs = (service: Service): string[] => pgDumpArgs(service, '-Fc', '-Z0')
+export function dumpArgs(service: Service): string[] {
+  return pgDumpArgs(service, '-Fc', '-Z0')
+}
+
 /** The database as plain SQL, for `psql` inside a transaction of ours. */
-export const plainDumpArgs = (service: Service): string[] => pgDumpArgs(service, '-Fp')
-export const importArgs = (service: string): string[] => ['postgres:import', service]
-export const connectArgs = (service: string): string[] => ['postgres:connect', service]
+export function plainDumpArgs(service: Service): string[] {
+  return pgDumpArgs(service, '-Fp')
+}
+
+export function importArgs(service: string): string[] {
+  return ['postgres:import', service]
+}
+
+export function connectArgs(service: string): string[] {
+  return ['postgres:connect', service]
+}
+
 /** @param image `IMAGE:TAG`, as `postgres:info --version` prints it: the default image has no PostGIS */
-export const createServiceArgs = (service: string, image: string): string[] => {
+export function createServiceArgs(service: string, image: string): string[] {
   const colon = image.lastIndexOf(':')
   return ['postgres:create', service, '--image', image.slice(0, colon), '--image-version', image.slice(colon + 1)]
 }
-export const destroyServiceArgs = (service: string): string[] => ['postgres:destroy', service, '--force']
-export const restartArgs = (app: string): string[] => ['ps:restart', app]
-export const gitShaArgs = (app: string): string[] => ['git:report', app, '--git-sha']
+
+export function destroyServiceArgs(service: string): string[] {
+  return ['postgres:destroy', service, '--force']
+}
+
+export function restartArgs(app: string): string[] {
+  return ['ps:restart', app]
+}
+
+export function gitShaArgs(app: string): string[] {
+  return ['git:report', app, '--git-sha']
+}
 
 /** The last part of a DSN, without what a `?` adds. The DSN holds the password: only this part may leave here. */
-export const parseDatabase = (dsn: string): string | undefined => /\/([^/?\s]+)(\?\S*)?\s*$/.exec(dsn)?.[1]
+export function parseDatabase(dsn: string): string | undefined {
+  return /\/([^/?\s]+)(\?\S*)?\s*$/.exec(dsn)?.[1]
+}
 
-export const parseSha = (stdout: string): string | undefined => /^[0-9a-f]{7,40}$/m.exec(stdout.trim())?.[0]
+export function parseSha(stdout: string): string | undefined {
+  return /^[0-9a-f]{7,40}$/m.exec(stdout.trim())?.[0]
+}
 
 /** Dokku on this machine, called the way `DOKKU_COMMAND` says. */
 export interface Dokku {
@@ -50,7 +84,7 @@ export interface Dokku {
 }
 
 // Without --quiet postgres:enter prints a header on stdout, and the dump would begin with it; also without a terminal.
-export const createDokku = (shell: Shell, dokkuCommand: readonly string[]): Dokku => {
+export function createDokku(shell: Shell, dokkuCommand: readonly string[]): Dokku {
   // A sudo that would ask for a password must fail instead: at night nobody answers.
   const [program = 'dokku', ...rest] = dokkuCommand
   const prefix = program === 'sudo' && !rest.includes('-n') ? ['sudo', '-n', ...rest] : [program, ...rest]
@@ -89,7 +123,7 @@ export const createDokku = (shell: Shell, dokkuCommand: readonly string[]): Dokk
 export class NotRunning extends Failure {}
 
 /** The failure behind a Dokku command that did not end well. */
-export const explainDokku = (output: Output, what: string): Failure => {
+export function explainDokku(output: Output, what: string): Failure {
   // ps:restart and postgres:create say even their errors on stdout.
   const speaksOnStdout = /^(ps:|postgres:(create|destroy))/.test(what)
   const said = tail(output.stderr) || (speaksOnStdout ? tail(output.stdout) : '')
@@ -121,11 +155,12 @@ export const explainDokku = (output: Output, what: string): Failure => {
 }
 
 /** The last lines of what a program said, on one line. */
-export const tail = (text: string, lines = 3): string =>
-  text
+export function tail(text: string, lines = 3): string {
+  return text
     .trim()
     .split('\n')
     .slice(-lines)
     .map((line) => line.replace(/^\s*!\s+/, '').trim())
     .filter(Boolean)
     .join(' · ')
+}

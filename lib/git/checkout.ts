@@ -21,13 +21,15 @@ export interface Commit {
 }
 
 /** A SHA as people read it. */
-export const short = (sha: string): string => sha.slice(0, 8)
+export function short(sha: string): string {
+  return sha.slice(0, 8)
+}
 
 /**
  * @param dir a folder in the checkout
  * @throws Failure (exit status 2) when it is none
  */
-export const openCheckout = async (shell: Shell, dir: string): Promise<Checkout> => {
+export async function openCheckout(shell: Shell, dir: string): Promise<Checkout> {
   const checkoutAt = (cwd: string): Checkout => {
     const git: Checkout['git'] = (args, options = {}) =>
       shell.run(['git', ...args], {
@@ -59,7 +61,7 @@ export const openCheckout = async (shell: Shell, dir: string): Promise<Checkout>
  * The full SHA of a commit, tag, branch or short SHA.
  * @throws Failure (exit status 2) when there is none
  */
-export const resolveCommit = async (checkout: Checkout, ref: string): Promise<string> => {
+export async function resolveCommit(checkout: Checkout, ref: string): Promise<string> {
   const output = await checkout.git(['rev-parse', '--verify', '--quiet', '--end-of-options', `${ref}^{commit}`])
   if (output.exitCode === 0) return output.stdout.trim()
   throw new Failure(
@@ -69,35 +71,43 @@ export const resolveCommit = async (checkout: Checkout, ref: string): Promise<st
   )
 }
 
-export const hasCommit = async (checkout: Checkout, sha: string): Promise<boolean> =>
-  (await checkout.git(['cat-file', '-e', `${sha}^{commit}`])).exitCode === 0
+export async function hasCommit(checkout: Checkout, sha: string): Promise<boolean> {
+  return (await checkout.git(['cat-file', '-e', `${sha}^{commit}`])).exitCode === 0
+}
 
-export const isShallow = async (checkout: Checkout): Promise<boolean> =>
-  (await checkout.ask(['rev-parse', '--is-shallow-repository'])) === 'true'
+export async function isShallow(checkout: Checkout): Promise<boolean> {
+  return (await checkout.ask(['rev-parse', '--is-shallow-repository'])) === 'true'
+}
 
 /** Paths of the working tree that differ from HEAD, untracked ones included. */
-export const dirtyPaths = async (checkout: Checkout, untracked: 'normal' | 'no' = 'normal'): Promise<string[]> =>
-  (await checkout.ask(['status', '--porcelain', '-z', `--untracked-files=${untracked}`])).split('\0').filter(Boolean)
+export async function dirtyPaths(checkout: Checkout, untracked: 'normal' | 'no' = 'normal'): Promise<string[]> {
+  return (await checkout.ask(['status', '--porcelain', '-z', `--untracked-files=${untracked}`]))
+    .split('\0')
+    .filter(Boolean)
+}
 
 /** Whether `ancestor` is in the history of `sha`, or is it. */
-export const isAncestor = async (checkout: Checkout, ancestor: string, sha: string): Promise<boolean> =>
-  (await checkout.git(['merge-base', '--is-ancestor', ancestor, sha])).exitCode === 0
+export async function isAncestor(checkout: Checkout, ancestor: string, sha: string): Promise<boolean> {
+  return (await checkout.git(['merge-base', '--is-ancestor', ancestor, sha])).exitCode === 0
+}
 
 /** A file of a commit, or undefined when it has none of that name. */
-export const fileOf = async (checkout: Checkout, sha: string, path: string): Promise<string | undefined> => {
+export async function fileOf(checkout: Checkout, sha: string, path: string): Promise<string | undefined> {
   const output = await checkout.git(['show', `${sha}:${path}`])
   return output.exitCode === 0 ? output.stdout : undefined
 }
 
 /** Pure: whether a path is that of a Django migration. */
-export const isMigration = (path: string): boolean => /(^|\/)migrations\/(?!__init__\.py$)[^/]+\.py$/.test(path)
+export function isMigration(path: string): boolean {
+  return /(^|\/)migrations\/(?!__init__\.py$)[^/]+\.py$/.test(path)
+}
 
 // %x1e separates the commits: a subject can hold anything but control characters, a name of a file anything but NUL.
 const LOG_FORMAT = '--format=%x1e%H%x1f%an%x1f%aI%x1f%s'
 
 /** Pure: what `git log` in LOG_FORMAT with `--name-status` printed. */
-export const parseLog = (stdout: string): Commit[] =>
-  stdout
+export function parseLog(stdout: string): Commit[] {
+  return stdout
     .split('\u001e')
     .slice(1)
     .map((block) => {
@@ -106,17 +116,18 @@ export const parseLog = (stdout: string): Commit[] =>
       const added = paths.flatMap((line) => (line.startsWith('A\t') ? [line.slice(2)] : []))
       return { sha, author, at: new Date(at), subject, migrations: added.filter(isMigration) }
     })
+}
 
 /**
  * The commits that `to` has and `from` has not, newest first, each with the migrations it adds; without `from`, all.
  * @param most no more than this many
  */
-export const commitsBetween = async (
+export async function commitsBetween(
   checkout: Checkout,
   from: string | undefined,
   to: string,
   most = 200,
-): Promise<Commit[]> => {
+): Promise<Commit[]> {
   const range = from === undefined ? [to] : [to, `^${from}`]
   // Not --diff-filter=A: it leaves out the commits that add no file.
   const options = ['--name-status', '--no-renames', '-m', '--first-parent', `--max-count=${most}`]
@@ -124,14 +135,14 @@ export const commitsBetween = async (
 }
 
 /** One commit. */
-export const describeCommit = async (checkout: Checkout, sha: string): Promise<Commit> => {
+export async function describeCommit(checkout: Checkout, sha: string): Promise<Commit> {
   const [commit] = await commitsBetween(checkout, undefined, sha, 1)
   if (commit?.sha !== sha) throw new Failure(`git shows no commit ${sha}.`)
   return commit
 }
 
 /** Who deploys: CI's actor, else git's user. */
-export const whoDeploys = async (checkout: Checkout, environment: Env): Promise<string> => {
+export async function whoDeploys(checkout: Checkout, environment: Env): Promise<string> {
   if (environment.GITHUB_ACTOR) return `${environment.GITHUB_ACTOR} (CI)`
   const { exitCode, stdout } = await checkout.git(['config', 'user.name'])
   return (exitCode === 0 && stdout.trim()) || environment.USER || 'unknown'

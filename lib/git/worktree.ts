@@ -14,13 +14,13 @@ const FOLDER = /^bc-revert-(\d+)-/
  * Works in a working tree of its own, on no branch, and takes it away again: whatever happens, the checkout's own is not touched.
  * @param cleanup takes it away after an interruption as well
  */
-export const inOwnTree = async <T>(
+export async function inOwnTree<T>(
   checkout: Checkout,
   shell: Shell,
   cleanup: Shell,
   sha: string,
   work: (tree: Checkout) => Promise<T>,
-): Promise<T> => {
+): Promise<T> {
   await removeLeftovers(checkout, cleanup)
   const dir = await mkdtemp(join(tmpdir(), `bc-revert-${process.pid}-`))
   try {
@@ -32,13 +32,13 @@ export const inOwnTree = async <T>(
 }
 
 /** Without its folder git gives a working tree up, even one that it was still making: the second --force is for that lock. */
-const removeTree = async (checkout: Checkout, cleanup: Shell, dir: string): Promise<void> => {
+async function removeTree(checkout: Checkout, cleanup: Shell, dir: string): Promise<void> {
   await rm(dir, { recursive: true, force: true })
   await cleanup.run(['git', '-C', checkout.dir, 'worktree', 'remove', '--force', '--force', dir])
 }
 
 /** What a run that was killed outright left behind. */
-const removeLeftovers = async (checkout: Checkout, cleanup: Shell): Promise<void> => {
+async function removeLeftovers(checkout: Checkout, cleanup: Shell): Promise<void> {
   for (const line of (await checkout.ask(['worktree', 'list', '--porcelain'])).split('\n')) {
     const dir = line.replace(/^worktree /, '')
     const pid = FOLDER.exec(basename(dir))?.[1]
@@ -46,7 +46,7 @@ const removeLeftovers = async (checkout: Checkout, cleanup: Shell): Promise<void
   }
 }
 
-const isAlive = (pid: number): boolean => {
+function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
     return true

@@ -26,9 +26,13 @@ export interface MediaPlan {
 }
 
 /** The files a plan extracts. */
-export const wanted = (plan: MediaPlan): MediaFile[] => [...plan.missing, ...plan.different]
+export function wanted(plan: MediaPlan): MediaFile[] {
+  return [...plan.missing, ...plan.different]
+}
 
-export const sum = (files: readonly MediaFile[]): number => files.reduce((total, { sizeBytes }) => total + sizeBytes, 0)
+export function sum(files: readonly MediaFile[]): number {
+  return files.reduce((total, { sizeBytes }) => total + sizeBytes, 0)
+}
 
 /** The working folder of a restore, inside MEDIA_DIR: on the same file system, so that a rename is enough. */
 export const INBOX = '.restoring'
@@ -38,18 +42,24 @@ const SHOWN = 3
 const SAME_TIME_MS = 2
 // Borg 1.2 stores no time before 1970 or after this one (2^31 - 1 s, less two days): it takes the nearest.
 const LATEST_MS = Date.UTC(2038, 0, 17, 3, 14, 7)
-const storedTime = (mtimeMs: number): number => Math.min(Math.max(mtimeMs, 0), LATEST_MS)
+
+function storedTime(mtimeMs: number): number {
+  return Math.min(Math.max(mtimeMs, 0), LATEST_MS)
+}
 
 /** Whether the file on the disk is the archive's, by size and time; a hard link's size is not listed, so only its presence counts. */
-export const isSame = (
+export function isSame(
   item: { sizeBytes: number; mtimeMs: number; type: string },
   disk: { size: number; mtimeMs: number },
-): boolean =>
-  item.type === 'h' ||
-  (item.sizeBytes === disk.size && Math.abs(item.mtimeMs - storedTime(disk.mtimeMs)) <= SAME_TIME_MS)
+): boolean {
+  return (
+    item.type === 'h' ||
+    (item.sizeBytes === disk.size && Math.abs(item.mtimeMs - storedTime(disk.mtimeMs)) <= SAME_TIME_MS)
+  )
+}
 
 /** Compares an archive's items with the disk. Feed it every item, then ask for the plan. */
-export const createMediaComparison = (mediaDir: string) => {
+export function createMediaComparison(mediaDir: string) {
   const prefix = mediaDir.replace(/^\//, '')
   const files: MediaFile[] = []
   const links: { path: string; target: string }[] = []
@@ -114,7 +124,7 @@ export const createMediaComparison = (mediaDir: string) => {
 const OUTSIDE = 'leads outside'
 
 /** Why a path can't be restored because of what the disk has in its place or on the way to it; undefined when it can. */
-const createGuard = (root: string): ((path: string, isFile: boolean) => Promise<string | undefined>) => {
+function createGuard(root: string): (path: string, isFile: boolean) => Promise<string | undefined> {
   const folders = new Map<string, Promise<string | undefined>>()
   const look = (path: string): Promise<Stats | undefined> => lstat(join(root, path)).catch(() => undefined)
   const onTheWay = async (folder: string): Promise<string | undefined> => {
@@ -139,7 +149,7 @@ const createGuard = (root: string): ((path: string, isFile: boolean) => Promise<
 }
 
 /** Regular files and links below a folder, by their relative path; the restore's own working folder left out. */
-export const filesOf = async (root: string): Promise<Map<string, { size: number; mtimeMs: number }>> => {
+export async function filesOf(root: string): Promise<Map<string, { size: number; mtimeMs: number }>> {
   const found = new Map<string, { size: number; mtimeMs: number }>()
   const folders = ['']
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
@@ -163,7 +173,7 @@ export const filesOf = async (root: string): Promise<Map<string, { size: number;
 }
 
 /** What has been extracted already by a run that was cut short: whole, since Borg sets a file's time after its content. */
-export const alreadyStaged = async (staging: string, wanted: readonly MediaFile[]): Promise<Set<string>> => {
+export async function alreadyStaged(staging: string, wanted: readonly MediaFile[]): Promise<Set<string>> {
   const staged = await filesOf(staging).catch(() => new Map<string, { size: number; mtimeMs: number }>())
   return new Set(
     wanted

@@ -14,7 +14,7 @@ import type { Placing } from './place.ts'
  * Extracts what a plan names and moves it to its place. Run again after it was cut short it goes on where it stopped.
  * @returns the number of files placed, and what is not restored, each with the reason
  */
-export const restoreMedia = async (
+export async function restoreMedia(
   borg: Borg,
   shell: Shell,
   archive: string,
@@ -22,7 +22,7 @@ export const restoreMedia = async (
   plan: MediaPlan,
   placing: Placing,
   log: Log,
-): Promise<{ placed: number; failed: string[] }> => {
+): Promise<{ placed: number; failed: string[] }> {
   const files = wanted(plan)
   const { staging } = placing
   if (files.length === 0) {
@@ -51,12 +51,12 @@ export const restoreMedia = async (
 }
 
 /** Leaves in the staging folder only what may be placed: not what Borg extracted otherwise than listed, nor what somebody uploaded since. */
-const sift = async (
+async function sift(
   files: readonly MediaFile[],
   missing: readonly MediaFile[],
   staging: string,
   mediaDir: string,
-): Promise<{ fit: number; failed: string[] }> => {
+): Promise<{ fit: number; failed: string[] }> {
   const staged = await filesOf(staging)
   const wasMissing = new Set(missing)
   const fit = new Set<string>()
@@ -76,7 +76,7 @@ const sift = async (
 }
 
 /** The extracted files of another archive are of no use any more. */
-const openStaging = async (staging: string, archive: string, log: Log): Promise<void> => {
+async function openStaging(staging: string, archive: string, log: Log): Promise<void> {
   const label = `${staging}.archive`
   const found = await readFile(label, 'utf8').catch(() => undefined)
   if (found !== archive) {
@@ -87,18 +87,21 @@ const openStaging = async (staging: string, archive: string, log: Log): Promise<
   await writeFile(label, archive, { mode: 0o600 })
 }
 
-const closeStaging = async (staging: string): Promise<void> => {
+async function closeStaging(staging: string): Promise<void> {
   for (const path of [staging, `${staging}.archive`, `${staging}.patterns`])
     await rm(path, { recursive: true, force: true })
   if (dirname(staging).endsWith(`/${INBOX}`)) await rm(dirname(staging), { recursive: true, force: true })
 }
 
 // Borg reads patterns a line each, and strips each line.
-const fitsALine = ({ path }: MediaFile): boolean => !/[\n\r]|\s$/.test(path)
+function fitsALine({ path }: MediaFile): boolean {
+  return !/[\n\r]|\s$/.test(path)
+}
+
 /** Paths in one call, well below the kernel's limit for arguments. */
 const PATHS_A_CALL = 200
 
-const extract = async (
+async function extract(
   borg: Borg,
   archive: string,
   mediaDir: string,
@@ -106,7 +109,7 @@ const extract = async (
   whole: boolean,
   staging: string,
   log: Log,
-): Promise<void> => {
+): Promise<void> {
   if (files.length === 0) return
   const prefix = mediaDir.replace(/^\//, '')
   const strip = prefix.split('/').length

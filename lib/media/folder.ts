@@ -15,7 +15,7 @@ export interface MediaSize {
  * Whether the media folder can be backed up at all.
  * @throws Failure when it is missing, unreadable, or not itself a directory
  */
-export const requireMediaDir = async (mediaDir: string): Promise<void> => {
+export async function requireMediaDir(mediaDir: string): Promise<void> {
   try {
     const info = await lstat(mediaDir)
     if (info.isSymbolicLink())
@@ -43,7 +43,7 @@ export const requireMediaDir = async (mediaDir: string): Promise<void> => {
 }
 
 /** Counts what is in the folder, without following links, and without what a killed restore has left there. */
-export const measureMedia = async (mediaDir: string): Promise<MediaSize> => {
+export async function measureMedia(mediaDir: string): Promise<MediaSize> {
   const size: MediaSize = { files: 0, bytes: 0, unreadable: [] }
   const folders = ['']
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {

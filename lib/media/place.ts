@@ -31,13 +31,13 @@ export interface User {
  * Finds out how files can be placed, before anything is asked or done.
  * @throws Failure when it takes root and nobody is there to type a password: with the exact sudoers line
  */
-export const planPlacing = async (
+export async function planPlacing(
   shell: Shell,
   { MEDIA_DIR: mediaDir, MEDIA_OWNER: owner }: Settings<'MEDIA_DIR' | 'MEDIA_OWNER'>,
   files: readonly MediaFile[],
   interactive: boolean,
   user: User,
-): Promise<Placing> => {
+): Promise<Placing> {
   const [uid = '', gid = ''] = owner.split(':')
   const script = await placeScript()
   const command = (staging: string): string[] => ['/bin/sh', script, staging, mediaDir, uid, gid]
@@ -66,7 +66,7 @@ export const planPlacing = async (
 }
 
 /** The very command, with nothing to move: whether sudo lets it through can't be asked in any other way. */
-const probe = async (shell: Shell, command: readonly string[], staging: string): Promise<Output> => {
+async function probe(shell: Shell, command: readonly string[], staging: string): Promise<Output> {
   const aside = `${staging}.aside`
   const kept = await rename(staging, aside).then(
     () => true,
@@ -82,22 +82,24 @@ const probe = async (shell: Shell, command: readonly string[], staging: string):
 }
 
 /** A word of a command in a sudoers file. */
-export const sudoersWord = (word: string): string => word.replace(/[\\,:= \t!"'()*?[\]]/g, '\\$&')
+export function sudoersWord(word: string): string {
+  return word.replace(/[\\,:= \t!"'()*?[\]]/g, '\\$&')
+}
 
 /** Of a released copy the path through `current`, which stays the same from release to release. */
-const placeScript = async (): Promise<string> => {
+async function placeScript(): Promise<string> {
   const own = fileURLToPath(new URL('../place-media.sh', import.meta.url))
   const current = own.replace(/\/releases\/[^/]+\/lib\//, '/current/lib/')
   return current !== own && (await realpath(current).catch(() => '')) === own ? current : own
 }
 
 /** Why placing the files takes root, in the rest of a sentence; undefined when it does not. */
-export const whyRoot = async (
+export async function whyRoot(
   mediaDir: string,
   owner: string,
   files: readonly MediaFile[],
   user: User,
-): Promise<string | undefined> => {
+): Promise<string | undefined> {
   if (user.uid === 0) return
   if (owner !== `${user.uid}:${user.gid}`) return `the files belong to ${owner} (MEDIA_OWNER), not to ${user.name}.`
   for (const folder of new Set(['.', ...files.map(({ path }) => dirname(path))])) {
@@ -117,21 +119,21 @@ export const whyRoot = async (
  * Whether the disk of the media folder has room for the files.
  * @param needsRoot through sudo they are copied once more, perhaps on the same disk
  */
-export const mediaSpace = async (
+export async function mediaSpace(
   mediaDir: string,
   files: readonly MediaFile[],
   needsRoot: boolean,
-): Promise<{ needed: number; free: number }> => {
+): Promise<{ needed: number; free: number }> {
   const { bavail, bsize } = await statfs(mediaDir)
   return { needed: sum(files) * (needsRoot ? 2 : 1), free: bavail * bsize }
 }
 
 /** @throws Failure when it has not */
-export const requireSpace = async (
+export async function requireSpace(
   mediaDir: string,
   files: readonly MediaFile[],
   { needsRoot }: Placing,
-): Promise<void> => {
+): Promise<void> {
   const { needed, free } = await mediaSpace(mediaDir, files, needsRoot !== undefined)
   if (needed > free)
     throw new Failure(

@@ -38,7 +38,7 @@ class EnterUnusable extends Failure {}
 
 // What `docker exec` has started goes on when its client is gone (moby/moby#9098). A pg_dump that waits for a lock would
 // wait on, night after night one more, and each holds the locks it already has.
-const endInContainer = async (lasting: Dokku, service: Service, startedMs: number): Promise<void> => {
+async function endInContainer(lasting: Dokku, service: Service, startedMs: number): Promise<void> {
   const terminate = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = 'pg_dump' AND datname = current_database() AND backend_start >= to_timestamp(${startedMs / 1000});`
   // Best effort: the reason why the dump was stopped is the one to tell.
@@ -46,6 +46,7 @@ const endInContainer = async (lasting: Dokku, service: Service, startedMs: numbe
     .run(connectArgs(service.name), { input: [...BARE, terminate, ''].join('\n'), timeoutMs: END_MS })
     .catch(() => {})
 }
+
 const END_MS = 10_000
 
 /**
@@ -55,14 +56,14 @@ const END_MS = 10_000
  * @param lasting ends the dump after an interruption
  * @throws Failure when there is no dump
  */
-export const openDump = async (
+export async function openDump(
   dokku: Dokku,
   lasting: Dokku,
   service: Service,
   mode: DumpMode,
   stallMs: number,
   log: Log,
-): Promise<Dump> => {
+): Promise<Dump> {
   try {
     return await open(dokku, lasting, service, mode, stallMs)
   } catch (error) {
@@ -72,7 +73,7 @@ export const openDump = async (
   }
 }
 
-const open = async (dokku: Dokku, lasting: Dokku, service: Service, mode: DumpMode, stallMs: number): Promise<Dump> => {
+async function open(dokku: Dokku, lasting: Dokku, service: Service, mode: DumpMode, stallMs: number): Promise<Dump> {
   const args = mode === 'dedup' ? dumpArgs(service) : exportArgs(service.name)
   const what = args.slice(0, 2).join(' ')
   // All of it: without a command postgres:enter opens a shell.

@@ -7,7 +7,7 @@ import { BARE, compareCounts, countRows, identifier, literal, rows, sql } from '
 import { restoringName } from './swap.ts'
 
 /** Removes the copy that an earlier run left half-way, and whatever still writes to it. */
-export const clearRestoring = async (dokku: Dokku, { name, database }: Service, log: Log): Promise<void> => {
+export async function clearRestoring(dokku: Dokku, { name, database }: Service, log: Log): Promise<void> {
   const restoring = restoringName(database)
   const [found] = await rows<number>(dokku, name, `SELECT 1 FROM pg_database WHERE datname = ${literal(restoring)};`)
   if (!found) return
@@ -32,7 +32,7 @@ export interface DatabaseProperties {
 }
 
 /** `CREATE DATABASE` for one with the same encoding, locale and owner. Pure. */
-export const createDatabaseSql = (name: string, properties: DatabaseProperties): string => {
+export function createDatabaseSql(name: string, properties: DatabaseProperties): string {
   const { datlocprovider: provider, daticurules } = properties
   const locale = properties.datlocale ?? properties.daticulocale
   return [
@@ -50,7 +50,8 @@ export const createDatabaseSql = (name: string, properties: DatabaseProperties):
 }
 
 // `ALTER DATABASE … SET` of the one for the other. A setting that is a list is stored quoted already (PostgreSQL's GUC_LIST_QUOTE).
-const copySettings = (from: string, to: string): string => `
+function copySettings(from: string, to: string): string {
+  return `
 SELECT format('ALTER %s SET %I TO %s',
   CASE WHEN setrole = 0 THEN format('DATABASE %I', ${literal(to)}) ELSE format('ROLE %s IN DATABASE %I', setrole::regrole, ${literal(to)}) END,
   split_part(setting, '=', 1),
@@ -59,6 +60,7 @@ SELECT format('ALTER %s SET %I TO %s',
 FROM pg_db_role_setting, unnest(setconfig) AS setting
 WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)})
 \\gexec`
+}
 
 /**
  * Copies the proved database beside production, on its server, while the app goes on. The copy is one transaction,
@@ -66,14 +68,14 @@ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)
  *
  * @param lasting makes the empty database: the server would go on with that after an interruption, and nobody would clear it
  */
-export const copyAside = async (
+export async function copyAside(
   dokku: Dokku,
   lasting: Dokku,
   proved: Service,
   production: Service,
   stallMs: number,
   log: Log,
-): Promise<void> => {
+): Promise<void> {
   const restoring = restoringName(production.database)
   const [properties] = await rows<DatabaseProperties>(
     dokku,

@@ -6,11 +6,11 @@ import type { Restore } from '../restore/restore.ts'
 import { rows } from './sql.ts'
 
 /** Whether production's server has room for the two copies that a restore makes beside it. */
-export const databaseSpace = async (
+export async function databaseSpace(
   { dokku }: Restore,
   service: Service,
   dump: Item,
-): Promise<{ needed: number; free: number | undefined }> => {
+): Promise<{ needed: number; free: number | undefined }> {
   const [production] = await rows<{ bytes: number; folder: string }>(
     dokku,
     service.name,
@@ -27,7 +27,7 @@ export const databaseSpace = async (
   return { needed, free: output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined }
 }
 
-export const requireDatabaseSpace = async (restore: Restore, service: Service, dump: Item): Promise<void> => {
+export async function requireDatabaseSpace(restore: Restore, service: Service, dump: Item): Promise<void> {
   const { needed, free } = await databaseSpace(restore, service, dump)
   if (free === undefined)
     restore.context.log.warn(`How much room the disk of ${service.name} has could not be found out.`)

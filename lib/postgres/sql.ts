@@ -2,10 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connectArgs, type Dokku, explainDokku, type Service } from '../dokku/dokku.ts'
 
 /** A quoted SQL identifier. */
-export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
+export function identifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
 
 /** A quoted SQL string. */
-export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
+export function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
 
 /**
  * psql's own defaults print frames and notices: a script for `postgres:connect` begins with this to print bare rows.
@@ -29,7 +33,7 @@ const JUST_RENAMED = /just been dropped or renamed/
  * @returns what the statements printed, a row a line
  * @throws Failure with what PostgreSQL said
  */
-export const sql = async (dokku: Dokku, service: string, text: string, database?: string): Promise<string> => {
+export async function sql(dokku: Dokku, service: string, text: string, database?: string): Promise<string> {
   const connect = database === undefined ? [] : [`\\c ${identifier(database)}`]
   const input = [...BARE.slice(0, 4), ...connect, ...BARE.slice(4), text, ''].join('\n')
   for (let attempt = 1; ; attempt++) {
@@ -41,15 +45,17 @@ export const sql = async (dokku: Dokku, service: string, text: string, database?
 }
 
 /** The same for a query whose rows are one JSON value each: text can hold any sign. */
-export const rows = async <T>(dokku: Dokku, service: string, query: string, database?: string): Promise<T[]> =>
-  (await sql(dokku, service, query, database))
+export async function rows<T>(dokku: Dokku, service: string, query: string, database?: string): Promise<T[]> {
+  return (await sql(dokku, service, query, database))
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as T)
+}
 
 /** What the database takes on its server's disk, in bytes, indexes included. */
-export const databaseBytes = async (dokku: Dokku, { name }: Service): Promise<number> =>
-  Number(await sql(dokku, name, 'SELECT pg_database_size(current_database());'))
+export async function databaseBytes(dokku: Dokku, { name }: Service): Promise<number> {
+  return Number(await sql(dokku, name, 'SELECT pg_database_size(current_database());'))
+}
 
 /** Rows of each table, by `schema.table`. */
 export type Counts = Map<string, number>
@@ -64,8 +70,9 @@ FROM pg_tables WHERE ${LASTING_TABLES} ORDER BY schemaname, tablename
 \\gexec`
 
 /** Counts the rows of every table, exactly; no temporary ones, which only their own session can read. */
-export const countRows = async (dokku: Dokku, service: string, database?: string): Promise<Counts> =>
-  new Map(await rows<[string, number]>(dokku, service, COUNT_ALL, database))
+export async function countRows(dokku: Dokku, service: string, database?: string): Promise<Counts> {
+  return new Map(await rows<[string, number]>(dokku, service, COUNT_ALL, database))
+}
 
 /** A table in production and in the restored database; undefined where it does not exist. */
 export interface TableDifference {
@@ -75,7 +82,8 @@ export interface TableDifference {
 }
 
 /** Every table of either side, in the order of their names. */
-export const compareCounts = (production: Counts, restored: Counts): TableDifference[] =>
-  [...new Set([...production.keys(), ...restored.keys()])]
+export function compareCounts(production: Counts, restored: Counts): TableDifference[] {
+  return [...new Set([...production.keys(), ...restored.keys()])]
     .sort()
     .map((table) => ({ table, production: production.get(table), restored: restored.get(table) }))
+}

@@ -9,17 +9,23 @@ import { identifier, literal, rows, sql } from './sql.ts'
 const LONGEST_NAME = 63
 const STAMP_LENGTH = 'YYYYMMDDTHHMMSS'.length
 
-const fitted = (database: string, suffix: string, more = 0): string =>
-  database.slice(0, LONGEST_NAME - suffix.length - more) + suffix
+function fitted(database: string, suffix: string, more = 0): string {
+  return database.slice(0, LONGEST_NAME - suffix.length - more) + suffix
+}
 
 /** The copy that will become production, on production's server. */
-export const restoringName = (database: string): string => fitted(database, '_restoring')
+export function restoringName(database: string): string {
+  return fitted(database, '_restoring')
+}
 
-const keptPrefix = (database: string): string => fitted(database, '_before_', STAMP_LENGTH)
+function keptPrefix(database: string): string {
+  return fitted(database, '_before_', STAMP_LENGTH)
+}
 
 /** `<database>_before_20260228T030000`: what a swap keeps. */
-export const keptName = (database: string, date: Date): string =>
-  keptPrefix(database) + localTimestamp(date).replace(/[-:]/g, '')
+export function keptName(database: string, date: Date): string {
+  return keptPrefix(database) + localTimestamp(date).replace(/[-:]/g, '')
+}
 
 /** A database that a swap kept. */
 export interface Kept {
@@ -28,7 +34,7 @@ export interface Kept {
 }
 
 /** The databases that earlier swaps kept, newest first. */
-export const listKept = async (dokku: Dokku, { name, database }: Service): Promise<Kept[]> => {
+export async function listKept(dokku: Dokku, { name, database }: Service): Promise<Kept[]> {
   const all = await rows<Kept>(
     dokku,
     name,
@@ -45,7 +51,7 @@ const SWAP_SESSION = 'book-corners-ops swap'
  * Ends the swap that a killed run was at: its psql goes on without it for as long as the app is in the way, and must
  * not rename anything under this run. Nobody else's can be there, since the lock is ours. Returns when it has ended.
  */
-export const endStraySwap = async (dokku: Dokku, { name }: Service, log: Log): Promise<void> => {
+export async function endStraySwap(dokku: Dokku, { name }: Service, log: Log): Promise<void> {
   const found = await sql(
     dokku,
     name,
@@ -69,7 +75,7 @@ const ATTEMPTS = 20
  * The script of a swap: ends every connection to both databases and renames them in one transaction, in one message to
  * the server, so that hardly anybody comes back in between. Somebody who does makes the whole transaction fail, and it is tried again.
  */
-export const swapSql = (database: string, incoming: string, kept: string): string => {
+export function swapSql(database: string, incoming: string, kept: string): string {
   const attempt = [
     `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN (${literal(database)}, ${literal(incoming)}) AND pid <> pg_backend_pid() \\;`,
     'BEGIN \\;',
@@ -99,7 +105,7 @@ export const swapSql = (database: string, incoming: string, kept: string): strin
  * Makes `incoming` production; what was production stays under a new name, which is returned.
  * @throws Failure when nothing was renamed
  */
-export const swap = async (dokku: Dokku, service: Service, incoming: string): Promise<string> => {
+export async function swap(dokku: Dokku, service: Service, incoming: string): Promise<string> {
   const isThere = async (name: string): Promise<boolean> =>
     (await listKept(dokku, service)).some((kept) => kept.name === name)
   let kept = keptName(service.database, new Date())

@@ -17,7 +17,9 @@ import {
 import { identifier, LASTING_TABLES, literal, rows, sql } from './sql.ts'
 
 /** The disposable service in which a dump is proved. */
-export const testServiceName = (service: string): string => `${service}-test`
+export function testServiceName(service: string): string {
+  return `${service}-test`
+}
 
 // How the next run knows a service that a killed run left from one that somebody keeps under this name.
 const MARK = 'book-corners-ops: disposable, made to prove a restore'
@@ -27,7 +29,7 @@ const MARK = 'book-corners-ops: disposable, made to prove a restore'
  * @param begun whether a run of ours began to make one and was cut short: then it may be unfinished, and not answer
  * @throws Failure when it holds tables and no run of ours made it, or can't be asked
  */
-export const clearTestService = async (dokku: Dokku, service: string, begun: boolean, log: Log): Promise<void> => {
+export async function clearTestService(dokku: Dokku, service: string, begun: boolean, log: Log): Promise<void> {
   const name = testServiceName(service)
   if (!(await dokku.exists(name))) return
   const destroy = `If nobody needs it: sudo dokku postgres:destroy ${name} --force`
@@ -66,13 +68,13 @@ const MOST_ATTEMPTS = 10
  * @param lasting makes it: behind sudo Dokku goes on after an interruption, and what is half-made can't be removed
  * @param begun a run of ours that was killed may still be making one: Dokku goes on without it
  */
-export const createTestService = async (
+export async function createTestService(
   dokku: Dokku,
   lasting: Dokku,
   service: string,
   begun: boolean,
   log: Log,
-): Promise<Service> => {
+): Promise<Service> {
   const name = testServiceName(service)
   const image = (await dokku.must(infoArgs(service, '--version'))).stdout.trim()
   if (!image.includes(':'))
@@ -96,7 +98,7 @@ export const createTestService = async (
 }
 
 /** `postgres:create` starts the server a second time, for SSL, and does not wait until it answers (dokku-postgres 1.48). */
-const markWhenReady = async (dokku: Dokku, { name, database }: Service): Promise<void> => {
+async function markWhenReady(dokku: Dokku, { name, database }: Service): Promise<void> {
   for (const deadline = Date.now() + 60_000; ; ) {
     try {
       return void (await sql(dokku, name, `COMMENT ON DATABASE ${identifier(database)} IS ${literal(MARK)};`))
@@ -113,7 +115,7 @@ const markWhenReady = async (dokku: Dokku, { name, database }: Service): Promise
  * @param path the dump's path in the archive
  * @throws Failure when it is not a custom-format dump, or does not come
  */
-export const readDump = async (borg: Borg, archive: Archive, path: string, stallMs: number): Promise<BorgStream> => {
+export async function readDump(borg: Borg, archive: Archive, path: string, stallMs: number): Promise<BorgStream> {
   const source = borg.stream(extractToStdoutArgs(archive.name, [path]))
   source.stdin.end()
   const head = await peek(source, 5, stallMs)
@@ -137,7 +139,7 @@ export const readDump = async (borg: Borg, archive: Archive, path: string, stall
  * @param sizeBytes the dump's size, for the progress
  * @throws Failure when the dump is not whole: a fresh database has no excuse for any error
  */
-export const importDump = async (
+export async function importDump(
   source: BorgStream,
   dokku: Dokku,
   archive: Archive,
@@ -145,7 +147,7 @@ export const importDump = async (
   test: Service,
   stallMs: number,
   log: Log,
-): Promise<void> => {
+): Promise<void> {
   log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${test.name}`)
   const target = dokku.start(importArgs(test.name))
   target.stdout.resume()

@@ -23,7 +23,7 @@ const SAMPLE = 20
  * The unattended test restore, for cron: the newest archive is young enough, imports cleanly, has no table empty that
  * has rows in production, and a sample of its media is what the disk has. The test service is always removed.
  */
-export const drill = async (restore: Restore): Promise<number> => {
+export async function drill(restore: Restore): Promise<number> {
   const { context, settings, borg, dokku } = restore
   const monitor = createMonitor(settings.DRILL_HEALTHCHECK_URL, `book-corners-ops/${VERSION}`, context.log)
   const startedMs = Date.now()
@@ -82,11 +82,11 @@ export const drill = async (restore: Restore): Promise<number> => {
  * @returns how many were compared
  * @throws Failure that names the first that differs
  */
-const compareSample = async (
+async function compareSample(
   { settings, borg }: Restore,
   archive: Archive,
   same: readonly MediaFile[],
-): Promise<number> => {
+): Promise<number> {
   const candidates = same.filter(({ type, sizeBytes }) => type === '-' && sizeBytes > 0)
   const chosen = new Set<number>()
   while (chosen.size < Math.min(SAMPLE, candidates.length)) chosen.add(Math.floor(Math.random() * candidates.length))
@@ -128,7 +128,7 @@ const compareSample = async (
 }
 
 /** Takes so many bytes off a stream, or what is left of it. */
-const createTaker = (stream: Readable): ((length: number, onChunk: (chunk: Buffer) => void) => Promise<void>) => {
+function createTaker(stream: Readable): (length: number, onChunk: (chunk: Buffer) => void) => Promise<void> {
   const chunks: AsyncIterator<Buffer> = stream[Symbol.asyncIterator]()
   let rest: Buffer = Buffer.alloc(0)
   return async (length, onChunk) => {
@@ -147,7 +147,7 @@ const createTaker = (stream: Readable): ((length: number, onChunk: (chunk: Buffe
 }
 
 /** SHA-256 of a file; undefined when it can't be read. */
-const hashOf = async (path: string): Promise<string | undefined> => {
+async function hashOf(path: string): Promise<string | undefined> {
   const hash = createHash('sha256')
   try {
     for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) hash.update(chunk)

@@ -6,7 +6,7 @@ import type { Kept } from '../postgres/swap.ts'
 import type { Restore } from './restore.ts'
 
 /** What to know when the archive was taken at another release than the deployed one; undefined when it was not. */
-export const releaseAdvice = async ({ dokku, settings }: Restore, archive: Archive): Promise<string | undefined> => {
+export async function releaseAdvice({ dokku, settings }: Restore, archive: Archive): Promise<string | undefined> {
   const { sha } = parseComment(archive.comment)
   const deployed = await dokku.gitSha(settings.DOKKU_APP)
   if (sha && deployed && sha === deployed) return
@@ -16,7 +16,7 @@ export const releaseAdvice = async ({ dokku, settings }: Restore, archive: Archi
 }
 
 /** The lines on the media, for a preview. */
-export const describeMedia = (plan: MediaPlan): string[] => {
+export function describeMedia(plan: MediaPlan): string[] {
   const part = (what: string, files: readonly { path: string; sizeBytes: number }[]): string =>
     `  ${what.padEnd(13)} ${plural(files.length, 'file')}, ${bytes(files.reduce((total, { sizeBytes }) => total + sizeBytes, 0))}${first(files.map(({ path }) => path))}`
   return [
@@ -31,25 +31,28 @@ export const describeMedia = (plan: MediaPlan): string[] => {
 }
 
 /** Names from an archive, one a line; of many the first. */
-export const lines = (names: readonly string[]): string =>
-  [...names.slice(0, 10).map((name) => `  ${printable(name)}`), ...(names.length > 10 ? ['  …'] : [])].join('\n')
+export function lines(names: readonly string[]): string {
+  return [...names.slice(0, 10).map((name) => `  ${printable(name)}`), ...(names.length > 10 ? ['  …'] : [])].join('\n')
+}
 
-const first = (names: readonly string[], count = names.length): string =>
-  count === 0
+function first(names: readonly string[], count = names.length): string {
+  return count === 0
     ? ''
     : `: ${names
         .slice(0, 3)
         .map((name) => JSON.stringify(name))
         .join(', ')}${count > 3 ? ', …' : ''}`
+}
 
 /** The closing lines on databases that swaps kept. */
-export const describeKept = (service: string, kept: readonly Kept[]): string =>
-  kept
+export function describeKept(service: string, kept: readonly Kept[]): string {
+  return kept
     .map(
       ({ name, bytes: size }) =>
         `  ${name}, ${bytes(size)}. To drop it:\n    echo 'DROP DATABASE "${name}";' | sudo dokku postgres:connect ${service}`,
     )
     .join('\n')
+}
 
 /** What the operator agrees to. */
 export function question({ settings, database, media }: Restore, archive: Archive, files: number): string {

@@ -87,5 +87,6 @@ export async function preview(restore: Restore): Promise<number> {
   return EXIT.done
 }
 
-const room = ({ needed, free }: { needed: number; free: number | undefined }, forWhat = ''): string =>
-  `  needs ${bytes(needed)}${forWhat}, ${free === undefined ? 'free is unknown' : `${bytes(free)} are free`}${free !== undefined && free < needed ? ': NOT ENOUGH' : ''}`
+function room({ needed, free }: { needed: number; free: number | undefined }, forWhat = ''): string {
+  return `  needs ${bytes(needed)}${forWhat}, ${free === undefined ? 'free is unknown' : `${bytes(free)} are free`}${free !== undefined && free < needed ? ': NOT ENOUGH' : ''}`
+}

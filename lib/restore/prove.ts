@@ -13,13 +13,13 @@ import type { Restore } from './restore.ts'
  * @param begun what `clearLeftovers` returned
  * @returns the test service, and the tables that have rows in production and none in it
  */
-export const prove = async (
+export async function prove(
   { context, settings, borg, dokku, lasting, stallMs }: Restore,
   archive: Archive,
   dump: Item,
   production: Service,
   begun: boolean,
-): Promise<{ test: Service; emptied: string[] }> => {
+): Promise<{ test: Service; emptied: string[] }> {
   const { log } = context
   // Borg takes its time to open the repository, Dokku to make the service; the service can't be removed before it is made.
   const [made, read, counted] = await Promise.allSettled([
@@ -64,8 +64,8 @@ export const prove = async (
 type Answer = string | Failure
 
 /** Asks both databases at the same time. */
-const ask = (dokku: Dokku, question: string, services: readonly [production: Service, restored: Service]) =>
-  Promise.all(
+function ask(dokku: Dokku, question: string, services: readonly [production: Service, restored: Service]) {
+  return Promise.all(
     services.map(async ({ name }): Promise<Answer> => {
       try {
         return (await sql(dokku, name, `${question.replace(/;\s*$/, '')};`)).trim()
@@ -75,9 +75,10 @@ const ask = (dokku: Dokku, question: string, services: readonly [production: Ser
       }
     }),
   )
+}
 
 /** @throws Failure when production can answer the question, but not the restored database */
-const judgeAnswers = (question: string, [now = '', then = '']: readonly Answer[], { log }: Context): void => {
+function judgeAnswers(question: string, [now = '', then = '']: readonly Answer[], { log }: Context): void {
   const shown = (answer: Answer): string => (answer instanceof Failure ? `fails: ${answer.message}` : answer)
   log.info(`${question}\n  production: ${shown(now)}\n  restored:   ${shown(then)}`)
   if (!(then instanceof Failure)) return

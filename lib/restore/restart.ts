@@ -3,7 +3,7 @@ import { restartArgs, tail } from '../dokku/dokku.ts'
 import type { Restore } from './restore.ts'
 
 /** Restarts the app and asks the site, if one is set, whether it is well. */
-export const restartApp = async ({ lasting, context, settings }: Restore): Promise<void> => {
+export async function restartApp({ lasting, context, settings }: Restore): Promise<void> {
   const { environment, envFile, log } = context
   log.info(`Restarting ${settings.DOKKU_APP}`)
   const output = await lasting.run(restartArgs(settings.DOKKU_APP))

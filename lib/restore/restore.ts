@@ -47,7 +47,7 @@ export interface Restore {
 }
 
 /** @throws Failure (exit status 2) with everything that is wrong with the settings */
-export const prepareRestore = (context: Context): Restore => {
+export function prepareRestore(context: Context): Restore {
   const { environment, envFile, shell, cleanup, flags } = context
   const settings = readSettings(RESTORE_SETTINGS, environment, envFile)
   const { uid, gid, username } = userInfo()
@@ -66,17 +66,18 @@ export const prepareRestore = (context: Context): Restore => {
 }
 
 /** The archive to restore. See `chooseArchive`. */
-export const choose = async ({ context, settings, borg }: Restore, latestWithoutAsking: boolean): Promise<Archive> =>
-  chooseArchive(context, await listArchives(borg, settings.ARCHIVE_PREFIX), latestWithoutAsking)
+export async function choose({ context, settings, borg }: Restore, latestWithoutAsking: boolean): Promise<Archive> {
+  return chooseArchive(context, await listArchives(borg, settings.ARCHIVE_PREFIX), latestWithoutAsking)
+}
 
 /**
  * An archive, and what it holds. A named one is whatever Borg knows by that name, also one that was renamed to be kept.
  * The list of all is asked for as well where the release matters, with the database; and to find the nearest for a wrong name.
  */
-export const chooseAndSurvey = async (
+export async function chooseAndSurvey(
   restore: Restore,
   latestWithoutAsking: boolean,
-): Promise<Survey & { archive: Archive }> => {
+): Promise<Survey & { archive: Archive }> {
   const { context, borg, settings } = restore
   if (context.argument === undefined) {
     const archive = await choose(restore, latestWithoutAsking)
@@ -95,7 +96,7 @@ export const chooseAndSurvey = async (
 }
 
 /** When an archive was begun, by its name. */
-const startOf = (name: string): Date | undefined => {
+function startOf(name: string): Date | undefined {
   const time = /\d{4}-\d\d-\d\dT[\d:]{8}$/.exec(name)?.[0]
   return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time)
 }
@@ -110,7 +111,7 @@ export interface Survey {
  * Reads an archive's list once, for the dump and for the media.
  * @throws Failure when the archive lacks the part that is to be restored
  */
-export const survey = async ({ settings, borg, database, media }: Restore, archive: string): Promise<Survey> => {
+export async function survey({ settings, borg, database, media }: Restore, archive: string): Promise<Survey> {
   if (media) await requireMediaDir(settings.MEDIA_DIR)
   const mediaPath = settings.MEDIA_DIR.replace(/^\//, '')
   const comparison = createMediaComparison(settings.MEDIA_DIR)
@@ -140,7 +141,7 @@ export const survey = async ({ settings, borg, database, media }: Restore, archi
  * Clears what a killed run left, of either kind, and notes that from now on the test service is ours.
  * @returns whether a run was killed that may have been making one
  */
-export const clearLeftovers = async (restore: Restore, service: Service): Promise<boolean> => {
+export async function clearLeftovers(restore: Restore, service: Service): Promise<boolean> {
   const { context, dokku, settings } = restore
   const begun = (await readState(restore.statePath)).testService === true
   await endStraySwap(dokku, service, context.log)
@@ -151,7 +152,7 @@ export const clearLeftovers = async (restore: Restore, service: Service): Promis
 }
 
 /** Notes for the next run whether a test service of ours may be there. */
-export const noteTestService = async ({ statePath, context }: Restore, testService: boolean): Promise<void> => {
+export async function noteTestService({ statePath, context }: Restore, testService: boolean): Promise<void> {
   try {
     await writeState(statePath, { ...(await readState(statePath)), testService })
   } catch (error) {
@@ -160,7 +161,7 @@ export const noteTestService = async ({ statePath, context }: Restore, testServi
 }
 
 /** Removes the test service; if it can't be removed, that is left to the next run. */
-export const discardTest = (restore: Restore): Promise<void> => {
+export function discardTest(restore: Restore): Promise<void> {
   const { lasting, context, settings } = restore
   const name = testServiceName(settings.DB_SERVICE)
   return orLater(context, `The test service ${name}`, async () => {
@@ -170,12 +171,13 @@ export const discardTest = (restore: Restore): Promise<void> => {
 }
 
 /** Removes the copy beside production, the same way. */
-export const discardCopy = ({ lasting, context }: Restore, production: Service): Promise<void> =>
-  orLater(context, `The database ${restoringName(production.database)}`, () =>
+export function discardCopy({ lasting, context }: Restore, production: Service): Promise<void> {
+  return orLater(context, `The database ${restoringName(production.database)}`, () =>
     clearRestoring(lasting, production, { ...context.log, info: () => {} }),
   )
+}
 
-const orLater = async ({ log }: Context, what: string, remove: () => Promise<void>): Promise<void> => {
+async function orLater({ log }: Context, what: string, remove: () => Promise<void>): Promise<void> {
   try {
     await remove()
   } catch (error) {

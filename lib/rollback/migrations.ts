@@ -13,7 +13,7 @@ export interface Crossed {
 const HOW: Record<string, Crossed['how']> = { A: 'added', M: 'changed', T: 'changed', D: 'deleted' }
 
 /** Pure: what `git diff --name-status -z` from the target to what runs printed. */
-export const parseCrossed = (stdout: string): Crossed[] => {
+export function parseCrossed(stdout: string): Crossed[] {
   const words = stdout.split('\0')
   return words.flatMap((path, i) => {
     const how = i % 2 === 1 ? HOW[words[i - 1] ?? ''] : undefined
@@ -26,11 +26,11 @@ export const parseCrossed = (stdout: string): Crossed[] => {
  * that only the target has count when it is the older of the two; a newer target brings them, as any deploy does.
  * @returns undefined when one of the commits is not in this checkout
  */
-export const migrationsAcross = async (
+export async function migrationsAcross(
   checkout: Checkout,
   target: string,
   current: string,
-): Promise<Crossed[] | undefined> => {
+): Promise<Crossed[] | undefined> {
   if (!(await hasCommit(checkout, target)) || !(await hasCommit(checkout, current))) return
   const crossed = parseCrossed(
     await checkout.ask(['diff', '--name-status', '--no-renames', '-z', target, current, '--']),
@@ -39,10 +39,17 @@ export const migrationsAcross = async (
   return crossed.filter(({ how }) => how !== 'deleted')
 }
 
-const folderOf = (path: string): string => path.slice(0, path.lastIndexOf('/'))
-const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1).replace(/\.py$/, '')
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'))
+}
 
-const numberOf = (name: string): number => Number.parseInt(name, 10)
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1).replace(/\.py$/, '')
+}
+
+function numberOf(name: string): number {
+  return Number.parseInt(name, 10)
+}
 
 /**
  * Pure: per app, the command that takes its migrations back while the newer code, which knows how, still runs.
@@ -50,13 +57,13 @@ const numberOf = (name: string): number => Number.parseInt(name, 10)
  * @param known those of the code that runs
  * @param labels of the apps by their migrations' folder, where it is not the name of the app's own folder
  */
-export const undoCommands = (
+export function undoCommands(
   app: string,
   crossed: readonly Crossed[],
   left: readonly string[],
   known: ReadonlySet<string>,
   labels: ReadonlyMap<string, string> = new Map(),
-): string[] => {
+): string[] {
   const folders = [...new Set(crossed.map(({ path }) => folderOf(path)))].sort()
   return folders.map((folder) => {
     const namesOf = (paths: readonly string[]): string[] =>
@@ -84,11 +91,11 @@ export const undoCommands = (
 }
 
 /** The label that an app gives itself in its apps.py. */
-const labelsOf = async (
+async function labelsOf(
   checkout: Checkout,
   sha: string,
   crossed: readonly Crossed[],
-): Promise<ReadonlyMap<string, string>> => {
+): Promise<ReadonlyMap<string, string>> {
   const labels = new Map<string, string>()
   for (const folder of new Set(crossed.map(({ path }) => folderOf(path)))) {
     const apps = await fileOf(checkout, sha, folder.replace(/(^|\/)migrations$/, '$1apps.py'))
@@ -98,15 +105,16 @@ const labelsOf = async (
   return labels
 }
 
-const migrationsOf = async (checkout: Checkout, sha: string): Promise<string[]> =>
-  (await checkout.ask(['ls-tree', '-r', '--name-only', '-z', sha])).split('\0').filter(isMigration)
+async function migrationsOf(checkout: Checkout, sha: string): Promise<string[]> {
+  return (await checkout.ask(['ls-tree', '-r', '--name-only', '-z', sha])).split('\0').filter(isMigration)
+}
 
 /**
  * Dokku's predeploy only migrates forward: the older code would meet the newer schema.
  * @param newestBackup asked only when it is needed
  * @returns what stands between, in lines; none when the way is free
  */
-export const describeCrossing = async (
+export async function describeCrossing(
   checkout: Checkout,
   {
     app,
@@ -114,7 +122,7 @@ export const describeCrossing = async (
     current,
     newestBackup,
   }: { app: string; target: string; current: string; newestBackup(): Promise<string> },
-): Promise<string[]> => {
+): Promise<string[]> {
   if (target === current) return []
   const crossed = await migrationsAcross(checkout, target, current)
   if (crossed === undefined)
@@ -131,8 +139,9 @@ export const describeCrossing = async (
   ]
 }
 
-export const crossingFailure = (lines: readonly string[]): Failure =>
-  new Failure(
+export function crossingFailure(lines: readonly string[]): Failure {
+  return new Failure(
     `${lines.join('\n')}\nNothing was pushed.`,
     'When they are undone, or if the older code gets on with the newer schema, type the same with --allow-migrations.',
   )
+}

@@ -12,7 +12,7 @@ import { type Remote, SshFailure } from '../server/ssh.ts'
  * @returns a warning, if the server does not say GIT_REV
  * @throws Failure when the server's ideas of the deployed revision differ
  */
-export const checkRevision = async (remote: Remote, app: string, deployed: string): Promise<string | undefined> => {
+export async function checkRevision(remote: Remote, app: string, deployed: string): Promise<string | undefined> {
   const head = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs: 60_000 })
   if (head.exitCode !== 0) throw explainRemote(head, 'git:report', app, remote.host)
   // Not config:show, which prints every secret. It exits 1 for a key that is not set.
@@ -31,7 +31,7 @@ export const checkRevision = async (remote: Remote, app: string, deployed: strin
 }
 
 /** Builds what is deployed once more, and starts it; Dokku's words are those of a push. */
-export const rebuildApp = async (remote: Remote, app: string, onLine: (line: string) => void): Promise<Pushed> => {
+export async function rebuildApp(remote: Remote, app: string, onLine: (line: string) => void): Promise<Pushed> {
   const lines: string[] = []
   try {
     const output = await remote.dokku(['ps:rebuild', app], {

@@ -32,16 +32,20 @@ interface Sighting {
 const MOST = 20
 
 /** What went live and stayed until the next: neither failed deploys, nor reverts that only CI was to deploy. */
-export const wentLive = ({ outcome }: Entry): boolean => outcome === 'deployed' || outcome === 'unchanged'
+export function wentLive({ outcome }: Entry): boolean {
+  return outcome === 'deployed' || outcome === 'unchanged'
+}
 
 /** What lost its connection, or was interrupted: Dokku may have gone on, and finished. */
-export const wasCutOff = ({ outcome }: Entry): boolean => outcome === 'lost' || outcome === 'interrupted'
+export function wasCutOff({ outcome }: Entry): boolean {
+  return outcome === 'lost' || outcome === 'interrupted'
+}
 
 /**
  * Pure: what the ledger saw running, newest first, each commit once, at its last time. What a deploy came `from` ran as well: it is
  * how the release before the first entry is known, and one whose deploy lost its connection.
  */
-export const sightings = (entries: readonly Entry[]): Sighting[] => {
+export function sightings(entries: readonly Entry[]): Sighting[] {
   const seen = entries
     .filter(wentLive)
     .flatMap((entry): Sighting[] => [
@@ -61,12 +65,12 @@ export const sightings = (entries: readonly Entry[]): Sighting[] => {
  * What runs and what ran before it: from the ledger, or, where that knows nothing but what runs, from git's history.
  * @param current what runs
  */
-export const listReleases = async (
+export async function listReleases(
   checkout: Checkout,
   entries: readonly Entry[],
   current: string,
   branch: string,
-): Promise<Releases> => {
+): Promise<Releases> {
   const ran = sightings(entries).filter(({ sha }) => sha !== current)
   const now = { sha: current, ...(sightings(entries).find(({ sha }) => sha === current) ?? {}) }
   const fromLedger = ran.length > 0
@@ -85,13 +89,13 @@ export const listReleases = async (
   }
 }
 
-const deployHistory = async (checkout: Checkout, current: string, branch: string): Promise<Commit[]> => {
+async function deployHistory(checkout: Checkout, current: string, branch: string): Promise<Commit[]> {
   for (const tip of [current, `refs/remotes/origin/${branch}`])
     if (await hasCommit(checkout, tip)) return commitsBetween(checkout, undefined, tip, MOST)
   return []
 }
 
-const describe = async (checkout: Checkout, { sha, entry }: Sighting, current: string): Promise<Release> => {
+async function describe(checkout: Checkout, { sha, entry }: Sighting, current: string): Promise<Release> {
   const known = await hasCommit(checkout, sha)
   const commit = known ? await describeCommit(checkout, sha) : undefined
   return {
@@ -105,15 +109,15 @@ const describe = async (checkout: Checkout, { sha, entry }: Sighting, current: s
   }
 }
 
-const migrationsText = ({ current, migrations }: Release): string => {
+function migrationsText({ current, migrations }: Release): string {
   if (current) return 'runs now'
   if (migrations === undefined) return 'migrations unknown'
   return migrations === 0 ? 'no migration' : migrations === 1 ? '1 MIGRATION' : `${migrations} MIGRATIONS`
 }
 
 /** One line each, in columns. */
-export const releaseLines = (releases: readonly Release[], now = new Date()): string[] =>
-  table(
+export function releaseLines(releases: readonly Release[], now = new Date()): string[] {
+  return table(
     releases.map((release) => [
       release.current ? '*' : ' ',
       short(release.sha),
@@ -124,3 +128,4 @@ export const releaseLines = (releases: readonly Release[], now = new Date()): st
       printable(release.subject),
     ]),
   ).split('\n')
+}

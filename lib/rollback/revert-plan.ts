@@ -21,11 +21,11 @@ export interface Revert {
  * @param cleanup takes its working tree away
  * @throws Failure
  */
-export const makeRevert = async (
+export async function makeRevert(
   checkout: Checkout,
   { shell, cleanup, log }: { shell: Shell; cleanup: Shell; log: Log },
   { branch, running, entries }: { branch: string; running: string; entries: readonly Entry[] },
-): Promise<Revert> => {
+): Promise<Revert> {
   const head = await fetchOrigin(checkout, branch)
   const range = rangeToRevert(entries, running, head)
   const commits = await commitsToRevert(checkout, range, head, branch)

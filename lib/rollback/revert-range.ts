@@ -23,7 +23,7 @@ export interface Reverted extends Commit {
  * @param deployed what runs
  * @param head the deploy branch on origin: reverted alone when the ledger does not know how `deployed` came to run
  */
-export const rangeToRevert = (entries: readonly Entry[], deployed: string, head: string): Range => {
+export function rangeToRevert(entries: readonly Entry[], deployed: string, head: string): Range {
   // A run that was cut off went live all the same if what it was to deploy is what runs.
   const live = (entry: Entry): boolean => wentLive(entry) || (wasCutOff(entry) && entry.to === deployed)
   const moves = entries.filter((entry) => live(entry) && entry.from !== entry.to)
@@ -41,7 +41,7 @@ export const rangeToRevert = (entries: readonly Entry[], deployed: string, head:
 }
 
 /** Commits with their parents, newest first. */
-const historyOf = async (checkout: Checkout, ...range: string[]): Promise<Map<string, string[]>> => {
+async function historyOf(checkout: Checkout, ...range: string[]): Promise<Map<string, string[]>> {
   const lines = (await checkout.ask(['rev-list', '--parents', ...range, '--'])).split('\n').filter(Boolean)
   return new Map(lines.map((line) => line.split(' ')).map(([sha = '', ...parents]) => [sha, parents]))
 }
@@ -51,12 +51,12 @@ const historyOf = async (checkout: Checkout, ...range: string[]): Promise<Map<st
  * way. It leads along first parents but where `from` is behind another one: after a `git pull`, what ran before is the second.
  * @throws Failure when they can't be told, or there is nothing on origin to revert
  */
-export const commitsToRevert = async (
+export async function commitsToRevert(
   checkout: Checkout,
   { from, to }: Range,
   head: string,
   branch: string,
-): Promise<Reverted[]> => {
+): Promise<Reverted[]> {
   const other = `Back to a release without a revert: rollback --list, then rollback --to SHA`
   for (const sha of [to, ...(from ? [from] : [])])
     if (!(await hasCommit(checkout, sha)))

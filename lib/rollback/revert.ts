@@ -7,10 +7,12 @@ import { type Checkout, dirtyPaths, openCheckout, resolveCommit, short } from '.
 import { inOwnTree, QUIET } from '../git/worktree.ts'
 import type { Reverted } from './revert-range.ts'
 
-const trackedRef = (branch: string): string => `refs/remotes/origin/${branch}`
+function trackedRef(branch: string): string {
+  return `refs/remotes/origin/${branch}`
+}
 
 /** @throws Failure (exit status 2) when the checkout has no remote of that name */
-export const requireOrigin = async (checkout: Checkout): Promise<void> => {
+export async function requireOrigin(checkout: Checkout): Promise<void> {
   if ((await checkout.git(['remote', 'get-url', 'origin'])).exitCode !== 0)
     throw new Failure(
       `${checkout.dir} has no remote origin.`,
@@ -20,7 +22,7 @@ export const requireOrigin = async (checkout: Checkout): Promise<void> => {
 }
 
 /** @throws Failure (exit status 2) when git would not know whose the revert is */
-export const requireIdentity = async (checkout: Checkout): Promise<void> => {
+export async function requireIdentity(checkout: Checkout): Promise<void> {
   const { exitCode, stderr } = await checkout.git(['var', 'GIT_COMMITTER_IDENT'])
   if (exitCode !== 0)
     throw new Failure(
@@ -34,7 +36,7 @@ export const requireIdentity = async (checkout: Checkout): Promise<void> => {
  * @param untracked whether files that git does not know count: a revert would mix with them when the branch is brought up to date
  * @throws Failure that names the first changes: what is seen here is not what is pushed
  */
-export const requireClean = async (checkout: Checkout, untracked: 'normal' | 'no' = 'normal'): Promise<void> => {
+export async function requireClean(checkout: Checkout, untracked: 'normal' | 'no' = 'normal'): Promise<void> {
   const dirty = await dirtyPaths(checkout, untracked)
   if (dirty.length === 0) return
   throw new Failure(
@@ -47,7 +49,7 @@ export const requireClean = async (checkout: Checkout, untracked: 'normal' | 'no
  * The deploy branch as origin has it now.
  * @throws Failure with git's words
  */
-export const fetchOrigin = async (checkout: Checkout, branch: string): Promise<string> => {
+export async function fetchOrigin(checkout: Checkout, branch: string): Promise<string> {
   const refspec = `+refs/heads/${branch}:${trackedRef(branch)}`
   const output = await checkout.git(['fetch', '--quiet', '--no-write-fetch-head', 'origin', refspec], {
     timeoutMs: 120_000,
@@ -68,14 +70,14 @@ export const fetchOrigin = async (checkout: Checkout, branch: string): Promise<s
  * @returns the last revert, or `head` when all of them are reverted there already
  * @throws Failure on a conflict, with its paths
  */
-export const revertOnto = async (
+export async function revertOnto(
   checkout: Checkout,
   shell: Shell,
   cleanup: Shell,
   head: string,
   commits: readonly Reverted[],
-): Promise<string> =>
-  inOwnTree(checkout, shell, cleanup, head, async (tree) => {
+): Promise<string> {
+  return inOwnTree(checkout, shell, cleanup, head, async (tree) => {
     for (const { sha, subject, mainline } of commits) {
       const options = mainline === undefined ? [] : ['-m', String(mainline)]
       // By its classic subject a revert is told from other commits.
@@ -96,16 +98,17 @@ export const revertOnto = async (
     }
     return tree.ask(['rev-parse', 'HEAD'])
   })
+}
 
 /**
  * @param head what origin must still have
  * @param later asks origin, after an interruption as well
  * @throws Failure, or Interrupted, after it is known whether origin has it
  */
-export const pushToOrigin = async (
+export async function pushToOrigin(
   checkout: Checkout,
   { sha, branch, head, later, log }: { sha: string; branch: string; head: string; later: Shell; log: Log },
-): Promise<void> => {
+): Promise<void> {
   const lines: string[] = []
   let failure: Failure
   try {
@@ -145,7 +148,7 @@ export const pushToOrigin = async (
 }
 
 /** @returns undefined when origin does not say */
-const originHas = async (checkout: Checkout, branch: string, sha: string): Promise<boolean | undefined> => {
+async function originHas(checkout: Checkout, branch: string, sha: string): Promise<boolean | undefined> {
   const options = { timeoutMs: 20_000 }
   const there = await checkout.git(['ls-remote', 'origin', `refs/heads/${branch}`], options).catch(() => undefined)
   return there?.exitCode === 0 ? there.stdout.startsWith(sha) : undefined
@@ -155,7 +158,7 @@ const originHas = async (checkout: Checkout, branch: string, sha: string): Promi
  * Brings the checkout up to date with what was pushed, if nothing but `head` of the branch is checked out.
  * @returns what became of it, or what to type
  */
-export const followOrigin = async (checkout: Checkout, branch: string, head: string, sha: string): Promise<string> => {
+export async function followOrigin(checkout: Checkout, branch: string, head: string, sha: string): Promise<string> {
   const ref = await checkout.git(['symbolic-ref', '--short', '-q', 'HEAD'])
   const at = await checkout.git(['rev-parse', '-q', '--verify', 'HEAD'])
   if (ref.stdout.trim() === branch && at.stdout.trim() === head) {

@@ -14,7 +14,7 @@ import { wasCutOff, wentLive } from './releases.ts'
  * The commit that a short SHA, tag or branch names; origin is asked for what this checkout does not have.
  * @throws Failure (exit status 2) when neither knows it
  */
-export const resolveTarget = async (checkout: Checkout, ref: string, log: Log): Promise<string> => {
+export async function resolveTarget(checkout: Checkout, ref: string, log: Log): Promise<string> {
   try {
     return await resolveCommit(checkout, ref)
   } catch (error) {
@@ -42,11 +42,11 @@ export interface Situation {
 }
 
 /** @throws Failure when there is nothing to go back to, or it can't be told */
-export const lookAround = async (
+export async function lookAround(
   checkout: Checkout,
   remote: Remote,
   { app, branch, opsDir, log }: { app: string; branch: string; opsDir: string; log: Log },
-): Promise<Situation> => {
+): Promise<Situation> {
   const deployed = await lookAtServer(checkout, remote, { app, branch, log })
   if (deployed === undefined) throw new Failure(`${app} was never deployed: there is nothing to go back to.`)
   await fetchDeployed(checkout, remote, { app, branch, deployed, log })
@@ -61,11 +61,11 @@ export const lookAround = async (
 }
 
 /** What runs may have been deployed from elsewhere: the server has it. Without it the way back can't be described. */
-const fetchDeployed = async (
+async function fetchDeployed(
   checkout: Checkout,
   remote: Remote,
   { app, branch, deployed, log }: { app: string; branch: string; deployed: string; log: Log },
-): Promise<void> => {
+): Promise<void> {
   if (await hasCommit(checkout, deployed)) return
   log.info(`${short(deployed)}, which runs, is not in this checkout: fetching it from the server.`)
   const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', remote.gitUrl(app), `refs/heads/${branch}`]
@@ -76,10 +76,10 @@ const fetchDeployed = async (
  * What runs, by the container's own word: Dokku switches before its deploy branch moves, and a deploy that is cut off in between
  * leaves the branch behind. Where the container does not say, it is what the branch has.
  */
-const askRunning = async (
+async function askRunning(
   remote: Remote,
   { app, deployed, entries, log }: { app: string; deployed: string; entries: readonly Entry[]; log: Log },
-): Promise<string> => {
+): Promise<string> {
   const running = await containerRevision(remote, app, 10_000).catch(() => {
     // A container that hangs does not answer; it must not keep anybody from going back for long.
     remote.signal.throwIfAborted()
@@ -96,14 +96,15 @@ const askRunning = async (
 }
 
 /** The way to a commit that is on the deploy branch there, but does not run: pushing it once more would do nothing. */
-export const notRunning = (remote: Remote, app: string, sha: string, running: string): Failure =>
-  new Failure(
+export function notRunning(remote: Remote, app: string, sha: string, running: string): Failure {
+  return new Failure(
     `${short(sha)} is on the deploy branch there already, so pushing it changes nothing; but ${short(running)} runs.`,
     `Build it there: ssh dokku@${remote.host} config:set --no-restart ${app} GIT_REV=${sha}, then rollback --rebuild`,
   )
+}
 
 /** The newest backup in words, or where to look for it: nothing here keeps the way back from being described. */
-export const tellNewestBackup = async (remote: Remote, opsDir: string): Promise<string> => {
+export async function tellNewestBackup(remote: Remote, opsDir: string): Promise<string> {
   const newest = await askNewestBackup(remote, opsDir, 30_000).catch((error: unknown) => {
     remote.signal.throwIfAborted()
     return `unknown: ${reason(error)}`
@@ -114,7 +115,7 @@ export const tellNewestBackup = async (remote: Remote, opsDir: string): Promise<
 }
 
 /** An older release may lack what a new one must have, and did run: here it is a warning. */
-export const warnOfCommit = async (checkout: Checkout, sha: string, log: Log): Promise<void> => {
+export async function warnOfCommit(checkout: Checkout, sha: string, log: Log): Promise<void> {
   try {
     await checkCommit(checkout, sha)
   } catch (error) {
@@ -126,7 +127,7 @@ export const warnOfCommit = async (checkout: Checkout, sha: string, log: Log): P
 }
 
 /** That origin brings back what is rolled back, unless it is reverted there. */
-export const warnOfOrigin = async (checkout: Checkout, branch: string, sha: string, log: Log): Promise<void> => {
+export async function warnOfOrigin(checkout: Checkout, branch: string, sha: string, log: Log): Promise<void> {
   const tracked = `refs/remotes/origin/${branch}`
   const newer = (await hasCommit(checkout, tracked)) ? await commitsBetween(checkout, sha, tracked) : undefined
   if (newer?.length === 0) return

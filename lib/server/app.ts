@@ -19,7 +19,7 @@ export interface RunningRelease {
 type PsReport = Record<string, string>
 
 /** @throws Failure when Dokku's answer is not a report */
-export const parsePs = (stdout: string): Pick<RunningRelease, 'processes' | 'running'> => {
+export function parsePs(stdout: string): Pick<RunningRelease, 'processes' | 'running'> {
   let report: PsReport
   try {
     report = JSON.parse(stdout)
@@ -38,19 +38,21 @@ export const parsePs = (stdout: string): Pick<RunningRelease, 'processes' | 'run
 }
 
 /** A full SHA on a line of its own. */
-export const parseSha = (stdout: string): string | undefined => /^[0-9a-f]{40}$/m.exec(stdout.trim())?.[0]
+export function parseSha(stdout: string): string | undefined {
+  return /^[0-9a-f]{40}$/m.exec(stdout.trim())?.[0]
+}
 
 /**
  * What runs now.
  * @throws SshFailure when the host can't be asked
  * @throws Failure when the app does not exist
  */
-export const runningRelease = async (remote: Remote, app: string): Promise<RunningRelease> => {
+export async function runningRelease(remote: Remote, app: string): Promise<RunningRelease> {
   const release = await reportedRelease(remote, app)
   return { ...release, sha: release.sha ?? (await containerRevision(remote, app)) }
 }
 
-const reportedRelease = async (remote: Remote, app: string, timeoutMs = 60_000): Promise<RunningRelease> => {
+async function reportedRelease(remote: Remote, app: string, timeoutMs = 60_000): Promise<RunningRelease> {
   const sha = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs })
   if (sha.exitCode !== 0) throw explainRemote(sha, 'git:report', app, remote.host)
   const ps = await remote.dokku(['ps:report', app, '--format', 'json'], { timeoutMs })
@@ -65,19 +67,19 @@ export interface LiveRelease extends RunningRelease {
 }
 
 /** @throws SshFailure, Failure as `runningRelease` does */
-export const liveRelease = async (remote: Remote, app: string, timeoutMs = 60_000): Promise<LiveRelease> => {
+export async function liveRelease(remote: Remote, app: string, timeoutMs = 60_000): Promise<LiveRelease> {
   const release = await reportedRelease(remote, app, timeoutMs)
   const revision = await containerRevision(remote, app, timeoutMs)
   return { ...release, sha: release.sha ?? revision, revision }
 }
 
 /** The failure behind a Dokku command about the app that did not end well. */
-export const explainRemote = (
+export function explainRemote(
   { exitCode, signal, stdout, stderr }: Output,
   command: string,
   app: string,
   host: string,
-): Failure => {
+): Failure {
   const said = `${stderr}\n${stdout}`
     .split('\n')
     .map((line) => line.replace(/^\s*!\s+/, '').trim())
@@ -98,7 +100,7 @@ export const explainRemote = (
  * Git would create an app of a mistyped name, so this is asked before git talks to the server.
  * @throws Failure when it does not exist
  */
-export const requireApp = async (remote: Remote, app: string): Promise<void> => {
+export async function requireApp(remote: Remote, app: string): Promise<void> {
   const output = await remote.dokku(['apps:exists', app], { timeoutMs: 60_000 })
   if (output.exitCode !== 0) throw explainRemote(output, 'apps:exists', app, remote.host)
 }
@@ -107,7 +109,7 @@ export const requireApp = async (remote: Remote, app: string): Promise<void> => 
  * The branch whose pushes Dokku deploys. It reports an empty one where nobody set it: then the default, master, counts (0.30),
  * which later versions report apart.
  */
-export const deployBranch = async (remote: Remote, app: string): Promise<string> => {
+export async function deployBranch(remote: Remote, app: string): Promise<string> {
   for (const flag of ['--git-deploy-branch', '--git-computed-deploy-branch']) {
     const { exitCode, stdout } = await remote.dokku(['git:report', app, flag], { timeoutMs: 60_000 })
     if (exitCode === 0 && stdout.trim() !== '') return stdout.trim()
@@ -116,18 +118,15 @@ export const deployBranch = async (remote: Remote, app: string): Promise<string>
 }
 
 /** Somebody deploys at this moment, or the lock's file was left behind: by a build that failed, a deploy that was killed, `apps:lock`. */
-export const isLocked = async (remote: Remote, app: string): Promise<boolean> =>
-  (await remote.dokku(['apps:locked', app], { timeoutMs: 60_000 })).exitCode === 0
+export async function isLocked(remote: Remote, app: string): Promise<boolean> {
+  return (await remote.dokku(['apps:locked', app], { timeoutMs: 60_000 })).exitCode === 0
+}
 
 /**
  * The revision that the running web container was made from. It is the container's own word: HEAD lags behind while a push ends,
  * and the GIT_REV of the app's configuration runs ahead of a failed one. Undefined when the container can't be asked.
  */
-export const containerRevision = async (
-  remote: Remote,
-  app: string,
-  timeoutMs = 60_000,
-): Promise<string | undefined> => {
+export async function containerRevision(remote: Remote, app: string, timeoutMs = 60_000): Promise<string | undefined> {
   const { exitCode, stdout } = await remote.dokku(['enter', app, 'web', 'printenv', 'GIT_REV'], { timeoutMs })
   return exitCode === 0 ? parseSha(stdout) : undefined
 }
@@ -139,20 +138,22 @@ export interface ServerState extends LiveRelease {
 }
 
 /** @throws SshFailure, Failure */
-export const serverState = async (remote: Remote, app: string): Promise<ServerState> => ({
-  locked: await isLocked(remote, app),
-  ...(await liveRelease(remote, app)),
-})
+export async function serverState(remote: Remote, app: string): Promise<ServerState> {
+  return {
+    locked: await isLocked(remote, app),
+    ...(await liveRelease(remote, app)),
+  }
+}
 
 /**
  * The state in a sentence or two, for whoever wanted `target` to go live.
  * @param names of the target and of anything else, where they are not the new and the old release
  */
-export const describeState = (
+export function describeState(
   state: ServerState,
   target: string,
   [wanted, other]: readonly [string, string] = ['the new release', 'the old release'],
-): string => {
+): string {
   const { locked, sha, revision, running, processes } = state
   const now = revision ?? sha
   const name = now ? `${now.slice(0, 8)}, ${now === target ? wanted : other},` : 'nothing'

@@ -20,20 +20,29 @@ export interface Entry {
   verified: boolean | null
 }
 
-export const ledgerPath = (opsDir: string): string => `${opsDir}/deploys.jsonl`
+export function ledgerPath(opsDir: string): string {
+  return `${opsDir}/deploys.jsonl`
+}
 
 /** One line; Dokku's and git's words can't break it, JSON escapes newlines. */
-export const entryLine = (entry: Entry): string => JSON.stringify(entry)
+export function entryLine(entry: Entry): string {
+  return JSON.stringify(entry)
+}
 
-const isSha = (value: unknown): boolean => typeof value === 'string' && /^[0-9a-f]{40}$/.test(value)
-const isText = (value: unknown): boolean => typeof value === 'string'
+function isSha(value: unknown): boolean {
+  return typeof value === 'string' && /^[0-9a-f]{40}$/.test(value)
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string'
+}
 
 /** What another version, or a hand, may have left out. */
 const UNTOLD = { who: 'unknown', from: null, subject: '', seconds: 0, verified: null }
 
 /** Entries, oldest first. A line that is none (a full disk cut it, a hand spoilt it) is passed over. */
-export const parseLedger = (text: string): Entry[] =>
-  text.split('\n').flatMap((line) => {
+export function parseLedger(text: string): Entry[] {
+  return text.split('\n').flatMap((line) => {
     try {
       const entry: Entry = { ...UNTOLD, ...JSON.parse(line) }
       const { at, kind, who, from, to, subject, outcome } = entry
@@ -43,12 +52,13 @@ export const parseLedger = (text: string): Entry[] =>
       return []
     }
   })
+}
 
 /**
  * Adds an entry. One short write to a file opened for appending: two writers don't mix.
  * @throws Failure when it can't be written
  */
-export const appendEntry = async (remote: Remote, opsDir: string, entry: Entry): Promise<void> => {
+export async function appendEntry(remote: Remote, opsDir: string, entry: Entry): Promise<void> {
   const file = quote(ledgerPath(opsDir))
   // A line that a full disk cut is ended first: else this one would be lost with it.
   const end = `[ -z "$(tail -c 1 ${file} 2>/dev/null)" ] || echo`
@@ -61,7 +71,7 @@ export const appendEntry = async (remote: Remote, opsDir: string, entry: Entry):
  * The newest entries, oldest of them first; none when nothing was ever deployed with these scripts.
  * @throws Failure when the ledger can't be read
  */
-export const readLedger = async (remote: Remote, opsDir: string, most = 200): Promise<Entry[]> => {
+export async function readLedger(remote: Remote, opsDir: string, most = 200): Promise<Entry[]> {
   const command = `[ ! -e "$1" ] || tail -n ${most} "$1"`
   const output = await remote.shell(['sh', '-c', command, 'ledger', ledgerPath(opsDir)], { timeoutMs: 30_000 })
   if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${tail(output.stderr)}`)

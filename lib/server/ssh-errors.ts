@@ -16,7 +16,7 @@ export class SshFailure extends Failure {
 }
 
 /** What ssh's exit status 255 means; undefined when the words are not ssh's own. Texts of OpenSSH 8 to 10. */
-export const explainSsh = (stderr: string, user: string, host: string): SshFailure | undefined => {
+export function explainSsh(stderr: string, user: string, host: string): SshFailure | undefined {
   const said = (pattern: RegExp): string | undefined =>
     stderr
       .split('\n')

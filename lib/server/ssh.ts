@@ -52,8 +52,8 @@ const CLOSE_TIMEOUT_MS = 5000
  * The options of every ssh and scp. A host key must be known already, and nothing asks: a question would hang in CI.
  * A dead connection is noticed within a minute; the sshd answers even while a build is silent.
  */
-export const sshOptions = (controlPath: string): string[] =>
-  [
+export function sshOptions(controlPath: string): string[] {
+  return [
     'BatchMode=yes',
     'StrictHostKeyChecking=yes',
     'ConnectTimeout=15',
@@ -63,13 +63,14 @@ export const sshOptions = (controlPath: string): string[] =>
     `ControlPath=${controlPath}`,
     `ControlPersist=${PERSIST}`,
   ].flatMap((option) => ['-o', option])
+}
 
 /**
  * The words of a Dokku command over SSH. Dokku 0.3x splits them with `xargs -n 1`, whose echo swallows -n and -e; quotes and
  * backslashes are read once more, blanks split, and nothing of that is reported.
  * @throws Error for a word that would not arrive
  */
-export const dokkuWords = (args: readonly string[]): string[] => {
+export function dokkuWords(args: readonly string[]): string[] {
   for (const arg of args)
     if (!/^[A-Za-z0-9_/.,:=@%+-]+$/.test(arg) || /^-[neE]+$/.test(arg) || arg === '--help')
       throw new Error(`Dokku would not get this argument over SSH as it is: ${JSON.stringify(arg)}`)
@@ -80,10 +81,10 @@ export const dokkuWords = (args: readonly string[]): string[] => {
  * Prepares connections to DOKKU_HOST; none is made yet. ssh, scp and the user's own configuration are found as at the prompt.
  * Whoever calls this closes it, in a `finally`.
  */
-export const connectRemote = async (
+export async function connectRemote(
   shell: Shell,
   { DOKKU_HOST: host, DEPLOY_USER: user }: Settings<'DOKKU_HOST' | 'DEPLOY_USER'>,
-): Promise<Remote> => {
+): Promise<Remote> {
   // A socket's path holds 104 bytes at most (macOS), of which ssh wants 17 for a suffix of its own.
   const base = tmpdir().length > 50 ? '/tmp' : tmpdir()
   const folder = await mkdtemp(join(base, 'bc-ssh-'))

@@ -7,8 +7,8 @@ export const LAUNCHERS = ['backup', 'restore'] as const
  * A launcher. It resolves `current` once, so that a run stays in the release it began in, and names tsx by its full path:
  * `--import tsx` would look for it from the working directory, which stays the caller's. POSIX sh: cron has nothing else.
  */
-export const launcher = (opsDir: string, name: string): string =>
-  [
+export function launcher(opsDir: string, name: string): string {
+  return [
     '#!/bin/sh',
     `# Runs ${name}.ts of the current release. deploy.ts writes this file: changes here are lost.`,
     `release=$(readlink -f ${quote(`${opsDir}/current`)}) && [ -x "$release/.node" ] || {`,
@@ -18,6 +18,7 @@ export const launcher = (opsDir: string, name: string): string =>
     // `--`: Node 20 would take an --env-file for its own, wherever it stands.
     `exec "$release/.node" --import "$release/node_modules/tsx/dist/loader.mjs" -- "$release/scripts/${name}.ts" "$@"`,
   ].join('\n')
+}
 
 /** Releases kept, the current one included. */
 const KEPT = 3
@@ -108,15 +109,17 @@ echo switched
 `
 
 /** The command line that runs the script there. */
-export const syncCommand = (opsDir: string, release: string, version: string): string[] => [
-  'timeout',
-  String(LONGEST_SECONDS),
-  'sh',
-  '-c',
-  SCRIPT,
-  'sync',
-  opsDir,
-  release,
-  version,
-  ...LAUNCHERS.map((name) => launcher(opsDir, name)),
-]
+export function syncCommand(opsDir: string, release: string, version: string): string[] {
+  return [
+    'timeout',
+    String(LONGEST_SECONDS),
+    'sh',
+    '-c',
+    SCRIPT,
+    'sync',
+    opsDir,
+    release,
+    version,
+    ...LAUNCHERS.map((name) => launcher(opsDir, name)),
+  ]
+}

@@ -18,7 +18,7 @@ export const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(
  * The name of the release that a project's content makes: 16 hex digits of a hash over every path and its bytes. Nothing of the
  * machine is in it, so that CI and a laptop agree.
  */
-export const releaseId = async (project: string): Promise<string> => {
+export async function releaseId(project: string): Promise<string> {
   const paths = (
     await Promise.all(
       CONTENT.map(async (name) => {
@@ -57,10 +57,10 @@ export interface Synced {
  *
  * @throws Failure with the reason
  */
-export const syncRelease = async (
+export async function syncRelease(
   remote: Remote,
   { opsDir, version, log, project = PROJECT }: { opsDir: string; version: string; log: Log; project?: string },
-): Promise<Synced> => {
+): Promise<Synced> {
   const release = await releaseId(project)
   const session = remote.start(syncCommand(opsDir, release, version))
   let answer = ''
@@ -95,12 +95,12 @@ export const syncRelease = async (
   )
 }
 
-const split = (line: string): [string, string] => {
+function split(line: string): [string, string] {
   const at = line.indexOf(' ')
   return at < 0 ? [line, ''] : [line.slice(0, at), line.slice(at + 1)]
 }
 
-const upload = async (remote: Remote, project: string, folder: string): Promise<unknown> => {
+async function upload(remote: Remote, project: string, folder: string): Promise<unknown> {
   try {
     const { exitCode, stderr } = await remote.upload(
       CONTENT.map((name) => join(project, name)),
@@ -114,7 +114,7 @@ const upload = async (remote: Remote, project: string, folder: string): Promise<
 }
 
 /** What a stderr says: the last plain lines, then npm's first errors, which name the cause. */
-const sayWhy = (stderr: string): string => {
+function sayWhy(stderr: string): string {
   const lines = stderr.split('\n').map((line) => line.trim())
   const plain = lines.filter((line) => line !== '' && !/^npm /i.test(line))
   const npm = lines.filter((line) => /^npm error \S/i.test(line) && !/complete log of this run/.test(line))

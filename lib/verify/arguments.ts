@@ -1,7 +1,7 @@
 import { EXIT, Failure } from '../core/failure.ts'
 import { shown } from './request.ts'
 
-const refuse = (message: string, hint = 'See: verify --help'): never => {
+function refuse(message: string, hint = 'See: verify --help'): never {
   throw new Failure(message, hint, EXIT.usage)
 }
 
@@ -10,7 +10,7 @@ const refuse = (message: string, hint = 'See: verify --help'): never => {
  * @param source where it was given, for the message
  * @throws Failure (exit status 2) when it is no such address
  */
-export const parseSite = (text: string, source = '--url'): string => {
+export function parseSite(text: string, source = '--url'): string {
   const example =
     /^[a-z0-9.-]+(:\d+)?(\/|$)/i.test(text) && !text.includes('://') ? ` Did you mean https://${shown(text)}?` : ''
   if (!URL.canParse(text) || !/^https?:\/\//i.test(text))
@@ -26,7 +26,7 @@ export const parseSite = (text: string, source = '--url'): string => {
 const MAX_SECONDS = 3600
 
 /** @throws Failure (exit status 2) */
-export const parseSeconds = (text: string): number => {
+export function parseSeconds(text: string): number {
   const seconds = Number(text)
   if (!/^\d+(\.\d+)?$/.test(text) || seconds <= 0 || seconds > MAX_SECONDS)
     return refuse(
@@ -36,7 +36,7 @@ export const parseSeconds = (text: string): number => {
 }
 
 /** @throws Failure (exit status 2) */
-export const parseSha = (text: string | undefined): string | undefined => {
+export function parseSha(text: string | undefined): string | undefined {
   if (text !== undefined && !/^[0-9a-f]{7,40}$/i.test(text))
     return refuse(
       `--expect-sha must be 7 to 40 hexadecimal digits, not ${shown(text, 50)}.`,

@@ -53,21 +53,13 @@ interface Seen {
   status: number | undefined
 }
 
-const judgeStyles = ({
-  sheets,
-  elements,
-  changed,
-}: Seen & Record<'sheets' | 'elements' | 'changed', number>): Looked => {
+function judgeStyles({ sheets, elements, changed }: Seen & Record<'sheets' | 'elements' | 'changed', number>): Looked {
   const seen = `the stylesheet is applied: it changes ${changed} of ${plural(elements, 'element')}`
   if (sheets === 0) return { seen, wrong: 'no stylesheet of the site is in force' }
   return changed > 0 ? { seen } : { seen, wrong: 'the stylesheet is loaded, but changes nothing that is seen' }
 }
 
-const judgeMarkers = ({
-  map,
-  markers,
-  found = 0,
-}: Seen & { map: boolean; markers: number; found?: number }): Looked => {
+function judgeMarkers({ map, markers, found = 0 }: Seen & { map: boolean; markers: number; found?: number }): Looked {
   const seen = `${plural(markers, 'marker')} drawn`
   if (!map) return { seen, wrong: 'there is no element #libraries-map' }
   return markers > 0 ? { seen } : { seen, wrong: `no marker is drawn${found > 0 ? ` (${found} out of sight)` : ''}` }
@@ -85,11 +77,11 @@ export interface LookOptions {
 }
 
 /** The checks of what a person would see. */
-export const browserChecks = (
+export function browserChecks(
   browser: Browser,
   site: string,
   { folder, settleMs = SETTLE_MS }: LookOptions = {},
-): Check[] => {
+): Check[] {
   const check = <T extends Seen>(
     name: string,
     path: string,
@@ -112,12 +104,12 @@ export const browserChecks = (
   return [check('home', '/', STYLES, judgeStyles), check('map', '/map/', MARKERS, judgeMarkers)]
 }
 
-const look = async <T extends Seen>(
+async function look<T extends Seen>(
   tab: Tab,
   expression: string,
   judge: (value: T) => Looked,
   { keep, settleMs, signal }: { keep: () => Promise<void>; settleMs: number; signal: AbortSignal },
-): Promise<Found> => {
+): Promise<Found> {
   let loadedMs: number | undefined
   let kept = false
   for (;;) {
@@ -145,7 +137,7 @@ const look = async <T extends Seen>(
  * Makes the folder if it is not there, and sees that it can be written.
  * @throws Failure (exit status 2)
  */
-export const prepareFolder = async (folder: string): Promise<void> => {
+export async function prepareFolder(folder: string): Promise<void> {
   try {
     await makeFolder(folder)
     await access(`${folder}/.`, constants.W_OK)
@@ -155,7 +147,7 @@ export const prepareFolder = async (folder: string): Promise<void> => {
 }
 
 // Node's own `recursive` tries for ever where a folder is there but takes none, as /proc (Node 20).
-const makeFolder = async (folder: string): Promise<void> => {
+async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder)
   } catch (error) {
@@ -167,7 +159,7 @@ const makeFolder = async (folder: string): Promise<void> => {
   }
 }
 
-const keepScreenshot = async (tab: Tab, path: string): Promise<void> => {
+async function keepScreenshot(tab: Tab, path: string): Promise<void> {
   try {
     await writeFile(path, await tab.screenshot())
   } catch (error) {

@@ -39,7 +39,7 @@ const VIEW = { width: 1280, height: 960, deviceScaleFactor: 1, mobile: false }
  * The browser that PATH leads to.
  * @throws Failure (exit status 2) when there is none
  */
-export const findBrowser = async (path: string, elsewhere: readonly string[] = ELSEWHERE): Promise<string> => {
+export async function findBrowser(path: string, elsewhere: readonly string[] = ELSEWHERE): Promise<string> {
   const folders = path.split(':').filter(Boolean)
   const candidates = [...NAMES.flatMap((name) => folders.map((folder) => join(folder, name))), ...elsewhere]
   for (const file of candidates) {
@@ -57,35 +57,37 @@ export const findBrowser = async (path: string, elsewhere: readonly string[] = E
 }
 
 /** @param anyCertificate for a site whose certificate this system does not know; that check has its own */
-export const browserArgs = (profile: string, root: boolean, anyCertificate: boolean): string[] => [
-  '--headless',
-  '--remote-debugging-pipe',
-  `--user-data-dir=${profile}`,
-  '--disable-gpu',
-  '--disable-quic',
-  '--disable-dev-shm-usage',
-  '--disable-extensions',
-  '--disable-sync',
-  '--disable-breakpad',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-default-apps',
-  '--no-first-run',
-  '--no-default-browser-check',
-  '--no-service-autorun',
-  '--password-store=basic',
-  '--use-mock-keychain',
-  '--hide-scrollbars',
-  '--mute-audio',
-  '--lang=en',
-  // Chromium's own sandbox refuses to run as root.
-  ...(root ? ['--no-sandbox'] : []),
-  ...(anyCertificate ? ['--ignore-certificate-errors'] : []),
-  'about:blank',
-]
+export function browserArgs(profile: string, root: boolean, anyCertificate: boolean): string[] {
+  return [
+    '--headless',
+    '--remote-debugging-pipe',
+    `--user-data-dir=${profile}`,
+    '--disable-gpu',
+    '--disable-quic',
+    '--disable-dev-shm-usage',
+    '--disable-extensions',
+    '--disable-sync',
+    '--disable-breakpad',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-default-apps',
+    '--no-first-run',
+    '--no-default-browser-check',
+    '--no-service-autorun',
+    '--password-store=basic',
+    '--use-mock-keychain',
+    '--hide-scrollbars',
+    '--mute-audio',
+    '--lang=en',
+    // Chromium's own sandbox refuses to run as root.
+    ...(root ? ['--no-sandbox'] : []),
+    ...(anyCertificate ? ['--ignore-certificate-errors'] : []),
+    'about:blank',
+  ]
+}
 
 /** @throws Failure (exit status 2) when it can't be started */
-export const startBrowser = async (shell: Shell, file: string, anyCertificate: boolean): Promise<Browser> => {
+export async function startBrowser(shell: Shell, file: string, anyCertificate: boolean): Promise<Browser> {
   const profile = await mkdtemp(join(tmpdir(), 'bc-browser-'))
   const removeProfile = (): Promise<void> =>
     rm(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
@@ -122,7 +124,7 @@ export const startBrowser = async (shell: Shell, file: string, anyCertificate: b
   }
 }
 
-const openTab = async (devTools: DevTools, url: string): Promise<Tab> => {
+async function openTab(devTools: DevTools, url: string): Promise<Tab> {
   const { targetId } = await devTools.send('Target.createTarget', { url: 'about:blank' })
   const { sessionId } = await devTools.send('Target.attachToTarget', { targetId, flatten: true })
   const session = sessionId as string

@@ -28,7 +28,7 @@ export interface VerifyOptions {
 const LONGEST_PATIENCE_MS = 10_000
 
 /** The checks in the order they are shown. */
-export const checksFor = ({ url, expectSha, release, more = [] }: VerifyOptions): Check[] => {
+export function checksFor({ url, expectSha, release, more = [] }: VerifyOptions): Check[] {
   const site = new URL(url)
   return [...siteChecks(site), tlsCheck(site), releaseCheck(expectSha, release), ...more]
 }
@@ -38,7 +38,7 @@ export const checksFor = ({ url, expectSha, release, more = [] }: VerifyOptions)
  * A failed check is a result, not an error.
  * @throws what `signal` carries when interrupted
  */
-export const verifySite = async (options: VerifyOptions): Promise<CheckResult[]> => {
+export async function verifySite(options: VerifyOptions): Promise<CheckResult[]> {
   const { timeoutMs, signal, onResult, onRetry } = options
   const budget = {
     deadlineMs: performance.now() + timeoutMs,
@@ -55,33 +55,37 @@ export const verifySite = async (options: VerifyOptions): Promise<CheckResult[]>
   )
 }
 
-const releaseCheck = (expectSha: string | undefined, ask: VerifyOptions['release']): Check => ({
-  name: 'release',
-  ...(expectSha === undefined ? { skip: 'not asked for: give --expect-sha' } : {}),
-  run: async () => {
-    if (!ask) throw new Error('expectSha needs release')
-    const { sha, revision, processes, running } = await ask().catch((error: unknown) => {
-      // A key that is not accepted now will not be accepted in a minute.
-      const final = error instanceof SshFailure && (error.trouble === 'host-key' || error.trouble === 'login')
-      throw final ? new Unexpected(error.message, true) : error
-    })
-    if (sha === undefined) throw new Unexpected('the server does not say which commit it runs')
-    const seen = `runs ${sha.slice(0, 12)}, ${processes}`
-    if (!sha.toLowerCase().startsWith((expectSha ?? '').toLowerCase()))
-      throw new Unexpected(`${seen}; expected ${expectSha?.slice(0, 12)}`)
-    // A commit that was taken and not started, or a container that was restarted after a failed deploy.
-    if (revision !== undefined && revision !== sha)
-      throw new Unexpected(
-        `Dokku deployed ${sha.slice(0, 12)}, but its container says it runs ${revision.slice(0, 12)}`,
-      )
-    if (!running) throw new Unexpected(seen)
-    return { verdict: 'pass', seen }
-  },
-})
+function releaseCheck(expectSha: string | undefined, ask: VerifyOptions['release']): Check {
+  return {
+    name: 'release',
+    ...(expectSha === undefined ? { skip: 'not asked for: give --expect-sha' } : {}),
+    run: async () => {
+      if (!ask) throw new Error('expectSha needs release')
+      const { sha, revision, processes, running } = await ask().catch((error: unknown) => {
+        // A key that is not accepted now will not be accepted in a minute.
+        const final = error instanceof SshFailure && (error.trouble === 'host-key' || error.trouble === 'login')
+        throw final ? new Unexpected(error.message, true) : error
+      })
+      if (sha === undefined) throw new Unexpected('the server does not say which commit it runs')
+      const seen = `runs ${sha.slice(0, 12)}, ${processes}`
+      if (!sha.toLowerCase().startsWith((expectSha ?? '').toLowerCase()))
+        throw new Unexpected(`${seen}; expected ${expectSha?.slice(0, 12)}`)
+      // A commit that was taken and not started, or a container that was restarted after a failed deploy.
+      if (revision !== undefined && revision !== sha)
+        throw new Unexpected(
+          `Dokku deployed ${sha.slice(0, 12)}, but its container says it runs ${revision.slice(0, 12)}`,
+        )
+      if (!running) throw new Unexpected(seen)
+      return { verdict: 'pass', seen }
+    },
+  }
+}
 
-export const failedChecks = (results: readonly CheckResult[]): CheckResult[] =>
-  results.filter(({ verdict }) => verdict === 'fail')
+export function failedChecks(results: readonly CheckResult[]): CheckResult[] {
+  return results.filter(({ verdict }) => verdict === 'fail')
+}
 
 /** Whether the site is verified: something was checked, and nothing failed. */
-export const isGreen = (results: readonly CheckResult[]): boolean =>
-  results.some(({ verdict }) => verdict !== 'skip') && failedChecks(results).length === 0
+export function isGreen(results: readonly CheckResult[]): boolean {
+  return results.some(({ verdict }) => verdict !== 'skip') && failedChecks(results).length === 0
+}

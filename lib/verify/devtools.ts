@@ -23,7 +23,7 @@ interface Message {
 }
 
 /** Messages are JSON, each ended by a zero byte. */
-export const createDevTools = ({ input, output }: { input: Writable; output: Readable }): DevTools => {
+export function createDevTools({ input, output }: { input: Writable; output: Readable }): DevTools {
   const waiting = new Map<number, { resolve(result: Params): void; reject(error: Error): void }>()
   const listeners = new Map<string, Set<(method: string, params: Params) => void>>()
   let count = 0

@@ -6,39 +6,48 @@ import type { Env } from '../core/shell.ts'
 import { type CheckResult, isGreen } from './checks.ts'
 
 // https://docs.github.com/actions/reference/workflow-commands-for-github-actions; the escapes are those of @actions/core.
-const escapeData = (text: string): string => text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
-const escapeProperty = (text: string): string => escapeData(text).replaceAll(':', '%3A').replaceAll(',', '%2C')
+function escapeData(text: string): string {
+  return text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
+}
+
+function escapeProperty(text: string): string {
+  return escapeData(text).replaceAll(':', '%3A').replaceAll(',', '%2C')
+}
 
 /** One annotation: a workflow command, to be printed at the start of a line. */
-export const annotation = (level: 'error' | 'warning', title: string, message: string): string =>
-  `::${level} title=${escapeProperty(title)}::${escapeData(message)}`
+export function annotation(level: 'error' | 'warning', title: string, message: string): string {
+  return `::${level} title=${escapeProperty(title)}::${escapeData(message)}`
+}
 
 /** The failures and warnings as annotations. */
-export const annotations = (results: readonly CheckResult[]): string[] => [
-  ...results.flatMap(({ name, verdict, seen }) =>
-    verdict === 'fail' || verdict === 'warn'
-      ? [annotation(verdict === 'fail' ? 'error' : 'warning', `verify: ${name}`, `${name}: ${seen}`)]
-      : [],
-  ),
-  ...(isGreen(results) || results.some(({ verdict }) => verdict === 'fail')
-    ? []
-    : [annotation('error', 'verify', 'no check ran')]),
-]
+export function annotations(results: readonly CheckResult[]): string[] {
+  return [
+    ...results.flatMap(({ name, verdict, seen }) =>
+      verdict === 'fail' || verdict === 'warn'
+        ? [annotation(verdict === 'fail' ? 'error' : 'warning', `verify: ${name}`, `${name}: ${seen}`)]
+        : [],
+    ),
+    ...(isGreen(results) || results.some(({ verdict }) => verdict === 'fail')
+      ? []
+      : [annotation('error', 'verify', 'no check ran')]),
+  ]
+}
 
 /** Text for a cell of a Markdown table: neither the table's marks nor anything that would be formatting, HTML or a mention. */
-const cell = (text: string): string =>
-  text
+function cell(text: string): string {
+  return text
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replace(/[\\`*_{}[\]()#+!|~]/g, '\\$&')
     .replaceAll('@', '&#64;')
     .replace(/[\r\n]+/g, ' ')
+}
 
 const ICON = { pass: '✅', warn: '⚠️', fail: '❌', skip: '➖' } as const
 
 /** The results as Markdown. */
-export const summaryMarkdown = (url: string, results: readonly CheckResult[]): string =>
-  [
+export function summaryMarkdown(url: string, results: readonly CheckResult[]): string {
+  return [
     `### ${cell(url)} is ${isGreen(results) ? 'verified' : 'NOT verified'}`,
     '',
     '| | check | seen | time | tries |',
@@ -50,10 +59,13 @@ export const summaryMarkdown = (url: string, results: readonly CheckResult[]): s
     '',
     '',
   ].join('\n')
+}
 
-const onActions = (environment: Env): boolean => environment.GITHUB_ACTIONS === 'true'
+function onActions(environment: Env): boolean {
+  return environment.GITHUB_ACTIONS === 'true'
+}
 
-const append = async (environment: Env, key: string, text: string): Promise<void> => {
+async function append(environment: Env, key: string, text: string): Promise<void> {
   const path = environment[key]
   if (!path) return
   try {
@@ -67,11 +79,11 @@ const append = async (environment: Env, key: string, text: string): Promise<void
  * On GitHub Actions: annotations, `verified=true|false` as the step's output, the table in the job's summary. Elsewhere nothing.
  * @throws Failure when the output can't be written: a later step would act on an answer that is not there
  */
-export const tellActions = async (
+export async function tellActions(
   { environment, print, log }: Pick<Context, 'environment' | 'print' | 'log'>,
   url: string,
   results: readonly CheckResult[],
-): Promise<void> => {
+): Promise<void> {
   if (!onActions(environment)) return
   for (const line of annotations(results)) print(line)
   // A table that nobody gets makes no site red.

@@ -18,7 +18,7 @@ const ATTRIBUTE = /([^\s"'<>/=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?
  * Reads HTML as tolerantly as these checks need it: any attribute order and quoting, upper case, entities, comments.
  * Never throws, and takes time in proportion to the text: what is never closed reaches to the end, as in a browser.
  */
-export const scan = (html: string): Token[] => {
+export function scan(html: string): Token[] {
   const tokens: Token[] = []
   const addText = (text: string): void => {
     if (text === '') return
@@ -59,7 +59,7 @@ export const scan = (html: string): Token[] => {
 }
 
 /** Where the `>` of a tag is, beyond quoted values; the end of the text when there is none. */
-const endOfTag = (html: string, from: number): number => {
+function endOfTag(html: string, from: number): number {
   let quote = ''
   for (let at = from; at < html.length; at++) {
     const char = html[at] as string
@@ -71,13 +71,13 @@ const endOfTag = (html: string, from: number): number => {
 }
 
 /** Where the end tag of an element starts; the end of the text when there is none. */
-const contentEnd = (html: string, name: string, from: number): number => {
+function contentEnd(html: string, name: string, from: number): number {
   const end = new RegExp(`</${name}[\\s/>]`, 'gi')
   end.lastIndex = from
   return end.exec(html)?.index ?? html.length
 }
 
-const parseAttributes = (text: string): Map<string, string> => {
+function parseAttributes(text: string): Map<string, string> {
   const attributes = new Map<string, string>()
   for (const [, name = '', double, single, bare] of text.matchAll(ATTRIBUTE)) {
     const key = name.toLowerCase()
@@ -87,20 +87,22 @@ const parseAttributes = (text: string): Map<string, string> => {
   return attributes
 }
 
-export const unescapeHtml = (text: string): string =>
-  text.replace(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]+));?/gi, (all, decimal, hex, name) => {
+export function unescapeHtml(text: string): string {
+  return text.replace(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]+));?/gi, (all, decimal, hex, name) => {
     if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? all
     const code = decimal === undefined ? Number.parseInt(hex, 16) : Number(decimal)
     return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : all
   })
+}
 
 type Open = Extract<Token, { kind: 'open' }>
 
-export const elements = (tokens: readonly Token[], name?: string): Open[] =>
-  tokens.filter((token): token is Open => token.kind === 'open' && (name === undefined || token.name === name))
+export function elements(tokens: readonly Token[], name?: string): Open[] {
+  return tokens.filter((token): token is Open => token.kind === 'open' && (name === undefined || token.name === name))
+}
 
 /** The texts of all elements of a name, blanks collapsed; of one that is not closed, what directly follows. */
-export const textsOf = (tokens: readonly Token[], name: string): string[] => {
+export function textsOf(tokens: readonly Token[], name: string): string[] {
   const texts: string[] = []
   let inside: Token[] | undefined
   for (const token of tokens) {
@@ -115,27 +117,29 @@ export const textsOf = (tokens: readonly Token[], name: string): string[] => {
 }
 
 /** What a visitor reads: all text but that of the head, scripts and styles. */
-export const visibleText = (tokens: readonly Token[]): string =>
-  joinText(
+export function visibleText(tokens: readonly Token[]): string {
+  return joinText(
     tokens.filter((_, i) => {
       const before = tokens[i - 1]
       return !(before?.kind === 'open' && ['script', 'style', 'title', 'iframe'].includes(before.name))
     }),
   )
+}
 
-const joinText = (tokens: readonly Token[]): string =>
-  tokens
+function joinText(tokens: readonly Token[]): string {
+  return tokens
     .map((token) => (token.kind === 'text' ? token.text : ' '))
     .join('')
     .replace(/\s+/g, ' ')
     .trim()
+}
 
 export interface Form {
   attributes: ReadonlyMap<string, string>
   inputs: ReadonlyMap<string, string>[]
 }
 
-export const forms = (tokens: readonly Token[]): Form[] => {
+export function forms(tokens: readonly Token[]): Form[] {
   const found: Form[] = []
   let inside: Form | undefined
   for (const token of tokens) {

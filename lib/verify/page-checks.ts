@@ -9,19 +9,23 @@ const CSS_PATH = '/static/css/app.css'
 const MAX_MAP_BYTES = 20_000_000
 const MAX_STYLESHEETS = 8
 
-const pass = (...seen: string[]): Found => ({ verdict: 'pass', seen: seen.join(', ') })
+function pass(...seen: string[]): Found {
+  return { verdict: 'pass', seen: seen.join(', ') }
+}
 
 /** The checks of what the site serves. `site` has no path. */
-export const siteChecks = (site: URL): Check[] => [
-  { name: 'homepage with styles', run: (signal) => homepage(site, signal) },
-  { name: 'static CSS', run: (signal) => staticCss(site, signal) },
-  { name: 'login page', run: (signal) => login(site, signal) },
-  { name: 'map with markers', run: (signal) => map(site, signal) },
-  { name: 'admin', run: (signal) => admin(site, signal) },
-  { name: 'health', run: (signal) => health(site, signal) },
-]
+export function siteChecks(site: URL): Check[] {
+  return [
+    { name: 'homepage with styles', run: (signal) => homepage(site, signal) },
+    { name: 'static CSS', run: (signal) => staticCss(site, signal) },
+    { name: 'login page', run: (signal) => login(site, signal) },
+    { name: 'map with markers', run: (signal) => map(site, signal) },
+    { name: 'admin', run: (signal) => admin(site, signal) },
+    { name: 'health', run: (signal) => health(site, signal) },
+  ]
+}
 
-const homepage = async (site: URL, signal: AbortSignal): Promise<Found> => {
+async function homepage(site: URL, signal: AbortSignal): Promise<Found> {
   const page = await getPage(new URL('/', site), { signal })
   if (page.text === '') throw new Unexpected(`${short(page.url)} shows no text`)
   const linked = stylesheets(page)
@@ -36,13 +40,13 @@ const homepage = async (site: URL, signal: AbortSignal): Promise<Found> => {
   )
 }
 
-const staticCss = async (site: URL, signal: AbortSignal): Promise<Found> => {
+async function staticCss(site: URL, signal: AbortSignal): Promise<Found> {
   const reply = await getStylesheet(new URL(CSS_PATH, site), { signal })
   return pass(`200, text/css ${bytes(reply.bytes)}`, cacheState(reply))
 }
 
 /** What Cloudflare's cache says of an answer. */
-const cacheState = ({ headers }: Reply): string => {
+function cacheState({ headers }: Reply): string {
   const [status, age] = [headers.get('cf-cache-status'), headers.get('age')]
   if (status === null && age === null) return 'not through a cache'
   return [status === null ? [] : `cf-cache-status ${shown(status, 20)}`, age === null ? [] : `age ${shown(age, 12)} s`]
@@ -50,7 +54,7 @@ const cacheState = ({ headers }: Reply): string => {
     .join(', ')
 }
 
-const login = async (site: URL, signal: AbortSignal): Promise<Found> => {
+async function login(site: URL, signal: AbortSignal): Promise<Found> {
   const page = await getPage(new URL('/login/', site), { signal })
   requireLoginPath(page)
   const candidates = passwordForms(page)
@@ -59,7 +63,7 @@ const login = async (site: URL, signal: AbortSignal): Promise<Found> => {
   return pass('200', 'password form with its CSRF token', ...movedTo('/login/', page))
 }
 
-const admin = async (site: URL, signal: AbortSignal): Promise<Found> => {
+async function admin(site: URL, signal: AbortSignal): Promise<Found> {
   const page = await getPage(new URL('/admin/', site), { signal })
   const [form] = passwordForms(page)
   const inside = elements(page.tokens).some(({ attributes }) =>
@@ -73,13 +77,15 @@ const admin = async (site: URL, signal: AbortSignal): Promise<Found> => {
 }
 
 /** A password field on some other page is not the login page. */
-const requireLoginPath = ({ url }: Page): void => {
+function requireLoginPath({ url }: Page): void {
   if (!/log-?in|sign-?in/i.test(url.pathname)) throw new Unexpected(`it leads to ${short(url)}, which is no login page`)
 }
 
-const movedTo = (path: string, { url }: Page): string[] => (url.pathname === path ? [] : [`at ${short(url)}`])
+function movedTo(path: string, { url }: Page): string[] {
+  return url.pathname === path ? [] : [`at ${short(url)}`]
+}
 
-const map = async (site: URL, signal: AbortSignal): Promise<Found> => {
+async function map(site: URL, signal: AbortSignal): Promise<Found> {
   const page = await getPage(new URL('/map/', site), { signal })
   const element = elements(page.tokens).find(({ attributes }) => attributes.get('id') === 'libraries-map')
   if (!element) throw new Unexpected(`${short(page.url)} has no element #libraries-map`)
@@ -105,7 +111,7 @@ const map = async (site: URL, signal: AbortSignal): Promise<Found> => {
   return pass('200', `${short(reply.url)} has ${plural(points, 'point')}, ${bytes(reply.bytes)}`)
 }
 
-const hasPoint = (feature: unknown): boolean => {
+function hasPoint(feature: unknown): boolean {
   const { type, geometry } = (feature ?? {}) as {
     type?: unknown
     geometry?: { type?: unknown; coordinates?: unknown } | null
@@ -116,7 +122,7 @@ const hasPoint = (feature: unknown): boolean => {
   return within(longitude, 180) && within(latitude, 90)
 }
 
-const health = async (site: URL, signal: AbortSignal): Promise<Found> => {
+async function health(site: URL, signal: AbortSignal): Promise<Found> {
   const reply = await get(new URL('/health/', site), { signal })
   const said = shown(reply.body, 80)
   if (reply.status !== 200)
@@ -129,7 +135,7 @@ const health = async (site: URL, signal: AbortSignal): Promise<Found> => {
 }
 
 /** @throws Unexpected when it is not a JSON object, or does not call itself JSON */
-const parseJson = ({ url, body, type }: Reply): object => {
+function parseJson({ url, body, type }: Reply): object {
   if (body.trim() === '') throw new Unexpected(`${short(url)} answered 200 with an empty body`)
   if (!/[/+]json$/.test(type)) throw new Unexpected(`${short(url)} is ${shown(type) || 'of no content type'}, not JSON`)
   try {

@@ -21,7 +21,7 @@ const SHORT_TEXT = 400
  * Gets a page of the site.
  * @throws Unexpected when it is not 200, not HTML, cut short, empty, or an error page that answers 200
  */
-export const getPage = async (address: URL, options: GetOptions): Promise<Page> => {
+export async function getPage(address: URL, options: GetOptions): Promise<Page> {
   const reply = await get(address, options)
   requireStatus(reply)
   if (reply.body.trim() === '') throw new Unexpected(`${short(reply.url)} answered 200 with an empty body`)
@@ -41,13 +41,13 @@ export const getPage = async (address: URL, options: GetOptions): Promise<Page> 
   return { url: reply.url, base, tokens, text, reply }
 }
 
-export const requireStatus = ({ url, status }: Reply): void => {
+export function requireStatus({ url, status }: Reply): void {
   if (status !== 200) throw new Unexpected(`${short(url)} answered ${status}`)
 }
 
 /** The addresses of the stylesheets that apply on a screen, in the page's order. */
-export const stylesheets = ({ base, tokens }: Page): URL[] =>
-  elements(tokens, 'link').flatMap(({ attributes }) => {
+export function stylesheets({ base, tokens }: Page): URL[] {
+  return elements(tokens, 'link').flatMap(({ attributes }) => {
     const rel = (attributes.get('rel') ?? '').toLowerCase().split(/\s+/)
     const media = attributes.get('media')?.trim().toLowerCase()
     const href = attributes.get('href')?.trim()
@@ -55,9 +55,10 @@ export const stylesheets = ({ base, tokens }: Page): URL[] =>
     if (media === 'print' || !href || !URL.canParse(href, base.href)) return []
     return [new URL(href, base)]
   })
+}
 
 /** @throws Unexpected when it is not a stylesheet that styles anything */
-export const getStylesheet = async (address: URL, options: GetOptions): Promise<Reply> => {
+export async function getStylesheet(address: URL, options: GetOptions): Promise<Reply> {
   const reply = await get(address, options)
   requireStatus(reply)
   const name = short(reply.url)
@@ -78,13 +79,15 @@ export const getStylesheet = async (address: URL, options: GetOptions): Promise<
 }
 
 /** The page's forms with a password field that are sent to the site itself. */
-export const passwordForms = ({ url, base, tokens }: Page): Form[] =>
-  forms(tokens).filter(({ attributes, inputs }) => {
+export function passwordForms({ url, base, tokens }: Page): Form[] {
+  return forms(tokens).filter(({ attributes, inputs }) => {
     const action = attributes.get('action')?.trim() || url.href
     const isOurs = URL.canParse(action, base.href) && new URL(action, base).origin === url.origin
     return isOurs && inputs.some((input) => input.get('type')?.toLowerCase() === 'password')
   })
+}
 
 /** Whether a form carries Django's CSRF token. */
-export const isProtected = ({ inputs }: Form): boolean =>
-  inputs.some((input) => input.get('name') === 'csrfmiddlewaretoken' && Boolean(input.get('value')?.trim()))
+export function isProtected({ inputs }: Form): boolean {
+  return inputs.some((input) => input.get('name') === 'csrfmiddlewaretoken' && Boolean(input.get('value')?.trim()))
+}

@@ -11,13 +11,13 @@ const PAINT: Record<Verdict, (text: string) => string> = {
 const NAME_WIDTH = 'homepage with styles'.length
 
 /** One check as one line: verdict, name, time, tries, what was seen. */
-export const resultLine = ({ name, verdict, seen, tookMs, tries }: CheckResult, colour = false): string => {
+export function resultLine({ name, verdict, seen, tookMs, tries }: CheckResult, colour = false): string {
   const cost = verdict === 'skip' ? '' : `${duration(tookMs)}${tries > 1 ? `, ${plural(tries, 'try', 'tries')}` : ''}`
   return `${colour ? PAINT[verdict](verdict) : verdict}  ${name.padEnd(NAME_WIDTH)}  ${cost.padEnd(15)}  ${seen}`.trimEnd()
 }
 
 /** The outcome as one sentence. */
-export const summaryLine = (url: string, results: readonly CheckResult[], tookMs: number): string => {
+export function summaryLine(url: string, results: readonly CheckResult[], tookMs: number): string {
   const count = (verdict: Verdict): number => results.filter((result) => result.verdict === verdict).length
   const counts = [
     `${count('pass')} passed`,
@@ -29,7 +29,7 @@ export const summaryLine = (url: string, results: readonly CheckResult[], tookMs
 }
 
 /** `verify --json`: one object, times in seconds. */
-export const resultsJson = (url: string, results: readonly CheckResult[], tookMs: number): string => {
+export function resultsJson(url: string, results: readonly CheckResult[], tookMs: number): string {
   const seconds = (ms: number): number => Math.round(ms) / 1000
   const checks = results.map(({ name, verdict, seen, tookMs: ms, tries }) => ({
     name,
@@ -42,15 +42,16 @@ export const resultsJson = (url: string, results: readonly CheckResult[], tookMs
 }
 
 /** What failed, as one line each. */
-export const failureList = (results: readonly CheckResult[]): string =>
-  results.length === 0
+export function failureList(results: readonly CheckResult[]): string {
+  return results.length === 0
     ? 'no check ran'
     : failedChecks(results)
         .map(({ name, seen }) => `  - ${name}: ${seen}`)
         .join('\n') || 'every check was skipped'
+}
 
 /** The commands to type after a red. `host`: DOKKU_HOST, if it is known here. */
-export const nextCommands = (app: string, host = '$DOKKU_HOST'): string => {
+export function nextCommands(app: string, host = '$DOKKU_HOST'): string {
   const dokku = (command: string): string => `  ssh dokku@${host} ${command}`
   return [
     'To look further:',
@@ -83,7 +84,7 @@ export interface LiveTable {
 const REDRAW_MS = 250
 
 /** The checks as a table that is drawn over itself until each has its verdict. */
-export const liveTable = (names: readonly string[], screen: Screen): LiveTable => {
+export function liveTable(names: readonly string[], screen: Screen): LiveTable {
   const settled = new Map<string, CheckResult>()
   const retried = new Map<string, CheckResult>()
   const startedMs = performance.now()
@@ -129,7 +130,7 @@ export const liveTable = (names: readonly string[], screen: Screen): LiveTable =
 }
 
 /** Cuts what is seen at a width; colour codes take none. */
-const cutTo = (line: string, width: number): string => {
+function cutTo(line: string, width: number): string {
   let seen = 0
   let cut = ''
   for (const part of line.split(/(\u001b\[[\d;]*m)/)) {

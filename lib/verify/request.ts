@@ -41,7 +41,7 @@ const HEADERS = { 'user-agent': USER_AGENT, 'accept-language': 'en' }
  * Gets an address, following redirects on the same host.
  * @throws Unexpected for anything that is not a whole answer; its status and content are the caller's to judge
  */
-export const get = async (address: URL, options: GetOptions): Promise<Reply> => {
+export async function get(address: URL, options: GetOptions): Promise<Reply> {
   const visited: string[] = []
   for (let url = address; ; ) {
     if (visited.includes(url.href))
@@ -58,7 +58,7 @@ export const get = async (address: URL, options: GetOptions): Promise<Reply> => 
 }
 
 /** Where a redirect leads. @throws Unexpected for one that leads nowhere */
-export const redirectTarget = ({ url, status, headers }: Reply): URL | undefined => {
+export function redirectTarget({ url, status, headers }: Reply): URL | undefined {
   if (![301, 302, 303, 307, 308].includes(status)) return
   const location = headers.get('location')
   if (!location || !URL.canParse(location, url.href))
@@ -69,16 +69,19 @@ export const redirectTarget = ({ url, status, headers }: Reply): URL | undefined
 }
 
 /** The same scheme, host and port, or the step from http:// to https:// at their usual ports. */
-const isSameSite = (next: URL, from: URL): boolean =>
-  next.origin === from.origin ||
-  (next.hostname === from.hostname &&
-    from.protocol === 'http:' &&
-    next.protocol === 'https:' &&
-    !from.port &&
-    !next.port)
+function isSameSite(next: URL, from: URL): boolean {
+  return (
+    next.origin === from.origin ||
+    (next.hostname === from.hostname &&
+      from.protocol === 'http:' &&
+      next.protocol === 'https:' &&
+      !from.port &&
+      !next.port)
+  )
+}
 
 /** One request without following a redirect. */
-export const getOnce = async (url: URL, { signal, maxBytes = MAX_BYTES }: GetOptions): Promise<Reply> => {
+export async function getOnce(url: URL, { signal, maxBytes = MAX_BYTES }: GetOptions): Promise<Reply> {
   const startedMs = performance.now()
   let response: Response | undefined
   let count = 0
@@ -121,7 +124,7 @@ const CAUSES: Record<string, string> = {
 }
 
 /** Why a connection could not be made or broke, in words. */
-export const trouble = ({ code = '', message }: NodeJS.ErrnoException): string => {
+export function trouble({ code = '', message }: NodeJS.ErrnoException): string {
   if (CERTIFICATE.test(code)) return `the certificate is not accepted (${code})`
   // OpenSSL's message is a line of its own source code.
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'the port does not speak TLS'
@@ -130,7 +133,7 @@ export const trouble = ({ code = '', message }: NodeJS.ErrnoException): string =
 }
 
 /** Why fetch gave up. It wraps the cause, and with several addresses of a host the cause holds one error for each. */
-const explain = (error: unknown, url: URL, response: Response | undefined, count: number): Unexpected => {
+function explain(error: unknown, url: URL, response: Response | undefined, count: number): Unexpected {
   const cause = (error instanceof Error && error.cause instanceof Error ? error.cause : error) as NodeJS.ErrnoException
   const length = response?.headers.get('content-length')
   if (response)
@@ -145,10 +148,12 @@ const explain = (error: unknown, url: URL, response: Response | undefined, count
 const CERTIFICATE = /^(?!ERR_SSL_).*(CERT|SIGNED|UNABLE_TO_)/
 
 /** An address as the table shows it: its path. */
-export const short = ({ pathname, search }: URL): string => shown(pathname + search)
+export function short({ pathname, search }: URL): string {
+  return shown(pathname + search)
+}
 
 /** Text from outside for one line: no control characters, not longer than a line can bear. */
-export const shown = (text: string, most = 120): string => {
+export function shown(text: string, most = 120): string {
   const clean = printable(text.replace(/\s+/g, ' ').trim())
   return clean.length > most ? `${clean.slice(0, most - 1)}…` : clean
 }

@@ -44,7 +44,7 @@ const SHORTEST_PAUSE_MS = 100
 const TRIES_AT_ONCE = 3
 
 /** The pause after a failed try: doubled each time, spread by a quarter, and never so long that the time runs out in it. */
-export const pauseMs = (tries: number, leftMs: number, random = Math.random()): number => {
+export function pauseMs(tries: number, leftMs: number, random = Math.random()): number {
   const backoff = Math.min(FIRST_PAUSE_MS * 2 ** (tries - 1), LONGEST_PAUSE_MS)
   return Math.min(backoff * (0.75 + random / 2), leftMs / 2)
 }
@@ -62,10 +62,10 @@ interface Try {
  *
  * @throws what the interruption's signal carries
  */
-export const runCheck = async (
+export async function runCheck(
   check: Check,
   { deadlineMs, signal, patienceMs, onRetry }: Budget,
-): Promise<CheckResult> => {
+): Promise<CheckResult> {
   if (check.skip !== undefined) return { name: check.name, verdict: 'skip', seen: check.skip, tookMs: 0, tries: 0 }
   signal.throwIfAborted()
   const running = new Set<Try>()
@@ -105,7 +105,7 @@ export const runCheck = async (
   }
 }
 
-const start = (check: Check, number: number): Try => {
+function start(check: Check, number: number): Try {
   const controller = new AbortController()
   const startedMs = performance.now()
   const result = (verdict: Verdict, seen: string): CheckResult => ({
@@ -142,11 +142,11 @@ const start = (check: Check, number: number): Try => {
 }
 
 /** The first of the tries to end; undefined when none did until then. */
-const first = async (
+async function first(
   running: ReadonlySet<Try>,
   untilMs: number,
   signal: AbortSignal,
-): Promise<Awaited<Try['ended']> | undefined> => {
+): Promise<Awaited<Try['ended']> | undefined> {
   let timer: NodeJS.Timeout | undefined
   let onAbort = (): void => {}
   const interrupted = new Promise<never>((_, reject) => {
@@ -164,10 +164,12 @@ const first = async (
   }
 }
 
-const nothing = ({ name }: Check, tries: number): CheckResult => ({
-  name,
-  verdict: 'fail',
-  seen: 'it did not come to a try',
-  tookMs: 0,
-  tries,
-})
+function nothing({ name }: Check, tries: number): CheckResult {
+  return {
+    name,
+    verdict: 'fail',
+    seen: 'it did not come to a try',
+    tookMs: 0,
+    tries,
+  }
+}

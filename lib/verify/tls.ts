@@ -8,7 +8,7 @@ import type { Check, Found } from './run-check.ts'
 const WARN_DAYS = 21
 const FAIL_DAYS = 3
 
-export const tlsCheck = (site: URL): Check => {
+export function tlsCheck(site: URL): Check {
   const name = 'TLS'
   if (site.protocol === 'http:')
     return {
@@ -40,8 +40,8 @@ export interface SeenCertificate {
 }
 
 /** Shakes hands and hangs up; an unacceptable certificate is read all the same, nothing is sent over it. */
-const readCertificate = (site: URL, signal: AbortSignal): Promise<SeenCertificate> =>
-  new Promise((resolve, reject) => {
+function readCertificate(site: URL, signal: AbortSignal): Promise<SeenCertificate> {
+  return new Promise((resolve, reject) => {
     const host = site.hostname.replace(/^\[|\]$/g, '')
     const socket = connect({
       host,
@@ -64,12 +64,13 @@ const readCertificate = (site: URL, signal: AbortSignal): Promise<SeenCertificat
       socket.destroy()
     })
   })
+}
 
 /**
  * Pure.
  * @throws Unexpected, final: a certificate does not mend itself while we wait
  */
-export const judgeCertificate = ({ certificate, refusal }: SeenCertificate, site: URL, now = new Date()): Found => {
+export function judgeCertificate({ certificate, refusal }: SeenCertificate, site: URL, now = new Date()): Found {
   const end = certificate ? new Date(certificate.validTo) : undefined
   const date = end?.toISOString().slice(0, 10) ?? 'unknown'
   if (refusal === 'CERT_HAS_EXPIRED') throw new Unexpected(`the certificate expired on ${date}`, true)
@@ -87,7 +88,7 @@ export const judgeCertificate = ({ certificate, refusal }: SeenCertificate, site
 }
 
 /** @throws Unexpected when plain HTTP does not send visitors to HTTPS on the same host */
-export const plainRedirect = async (plain: URL, site: URL, signal: AbortSignal): Promise<string> => {
+export async function plainRedirect(plain: URL, site: URL, signal: AbortSignal): Promise<string> {
   const reply = await getOnce(plain, { signal }).catch((error: unknown) => {
     throw error instanceof Unexpected ? new Unexpected(`plain HTTP: ${error.message}`) : error
   })

@@ -26,7 +26,7 @@ const PHOTO_BYTES = 133_000
 const DAY = { updated: 40, added: 350, photos: 3 }
 
 /** A few nights with small changes, the classic way and with backup.ts in turn, each in a repository of its own. */
-export const benchBackup = async (sandbox: Sandbox, options: BackupBench): Promise<Target[]> => {
+export async function benchBackup(sandbox: Sandbox, options: BackupBench): Promise<Target[]> {
   const { databaseBytes, mediaBytes, nights } = options
   const classicRepository = join(sandbox.dir, 'classic-repo')
   const temporary = join(sandbox.dir, 'tmp')
@@ -109,13 +109,13 @@ export const benchBackup = async (sandbox: Sandbox, options: BackupBench): Promi
 const SAME = 1.15
 
 /** What the day has left to write is written before a night begins. */
-const settle = async (sandbox: Sandbox): Promise<void> => {
+async function settle(sandbox: Sandbox): Promise<void> {
   await sandbox.sql('CHECKPOINT;')
   await succeed(sandbox.launch('sync', []).ended)
   await sleep(1000)
 }
 
-const nightTable = (night: number, a: Night, b: Night): string => {
+function nightTable(night: number, a: Night, b: Night): string {
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
   const row = (name: string, pick: (night: Night) => number, show: (value: number) => string): string[] => [
     name,
@@ -134,13 +134,16 @@ const nightTable = (night: number, a: Night, b: Night): string => {
   return `\n${table(rows, [1, 2, 3])}`
 }
 
-const changesInWords = (): string =>
-  `${plural(DAY.updated, 'row')} updated, ${DAY.added} added, ${plural(DAY.photos, 'photo')} added`
+function changesInWords(): string {
+  return `${plural(DAY.updated, 'row')} updated, ${DAY.added} added, ${plural(DAY.photos, 'photo')} added`
+}
 
-const succeed = async (running: Output | Promise<Output>): Promise<Output> => {
+async function succeed(running: Output | Promise<Output>): Promise<Output> {
   const output = await running
   if (output.exitCode !== 0) throw new Error(`It failed (${output.signal ?? output.exitCode}): ${output.stderr}`)
   return output
 }
 
-const count = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0
+function count(text: string, pattern: RegExp): number {
+  return text.match(pattern)?.length ?? 0
+}

@@ -14,7 +14,7 @@ interface Sizes {
   nights: number
 }
 
-const sync = async (): Promise<Target[]> => {
+async function sync(): Promise<Target[]> {
   const { syncMs, baselineMs, ratio } = await benchSync()
   console.log(
     `Sync, nothing changed: ${syncMs.toFixed(0)} ms; scp of two files and one ssh call: ${baselineMs.toFixed(0)} ms`,
@@ -22,7 +22,7 @@ const sync = async (): Promise<Target[]> => {
   return [atMost('sync with nothing changed, against scp + ssh', ratio, 1)]
 }
 
-const verify = async (): Promise<Target[]> => {
+async function verify(): Promise<Target[]> {
   const { totalMs, slowestMs } = await measureHealthy(400)
   console.log(`Verify, a healthy site: ${totalMs.toFixed(0)} ms; its slowest check: ${slowestMs.toFixed(0)} ms`)
   return [atMost('verify, all checks against the slowest', totalMs / slowestMs, 1.3)]
@@ -45,7 +45,7 @@ run count; seconds are this machine's. Without a name all benchmarks run: ${Obje
 Exit status: 0 all targets are met, 1 one is missed, 2 usage error.
 `
 
-const readArguments = (): { names: string[]; sizes: Sizes } => {
+function readArguments(): { names: string[]; sizes: Sizes } {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -77,7 +77,7 @@ const readArguments = (): { names: string[]; sizes: Sizes } => {
   }
 }
 
-const readOrRefuse = (): ReturnType<typeof readArguments> => {
+function readOrRefuse(): ReturnType<typeof readArguments> {
   try {
     return readArguments()
   } catch (error) {

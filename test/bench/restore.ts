@@ -17,10 +17,7 @@ const PHOTOS = 3000
 const LOST = 10
 
 /** Ten lost photos against extracting everything; a database restore against a bare pipe; how long a client can't query. */
-export const benchRestore = async (
-  sandbox: Sandbox,
-  { databaseBytes, mediaBytes }: RestoreBench,
-): Promise<Target[]> => {
+export async function benchRestore(sandbox: Sandbox, { databaseBytes, mediaBytes }: RestoreBench): Promise<Target[]> {
   await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
   console.log('Generating the database and the photos')
   // A quarter first, for the time away at a quarter of the data.
@@ -51,27 +48,32 @@ export const benchRestore = async (
   ]
 }
 
-const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(2)} s`
+}
 
-const succeed = async (running: Promise<Output>): Promise<Output> => {
+async function succeed(running: Promise<Output>): Promise<Output> {
   const output = await running
   if (output.exitCode !== 0) throw new Error(output.stderr)
   return output
 }
 
-const timed = async (step: () => Promise<unknown>): Promise<number> => {
+async function timed(step: () => Promise<unknown>): Promise<number> {
   const startedMs = performance.now()
   await step()
   return performance.now() - startedMs
 }
 
 /** Lets the disk write what is left of the step before: it is no part of the next one. */
-const settle = (sandbox: Sandbox): Promise<Output> => succeed(sandbox.launch('sync', []).ended)
+function settle(sandbox: Sandbox): Promise<Output> {
+  return succeed(sandbox.launch('sync', []).ended)
+}
 
-const backup = async (sandbox: Sandbox): Promise<string> =>
-  JSON.parse((await succeed(sandbox.script('backup.ts', ['--json']))).stdout).archive
+async function backup(sandbox: Sandbox): Promise<string> {
+  return JSON.parse((await succeed(sandbox.script('backup.ts', ['--json']))).stdout).archive
+}
 
-const lostPhotos = async (sandbox: Sandbox, archive: string): Promise<{ oursMs: number; wholeMs: number }> => {
+async function lostPhotos(sandbox: Sandbox, archive: string): Promise<{ oursMs: number; wholeMs: number }> {
   const photos = (await readdir(sandbox.mediaDir, { recursive: true })).filter((path) => path.endsWith('.jpg'))
   const lose = async (): Promise<void> => {
     for (let i = 0; i < LOST; i++) await rm(join(sandbox.mediaDir, photos[i * 290] ?? ''))
@@ -109,13 +111,13 @@ const lostPhotos = async (sandbox: Sandbox, archive: string): Promise<{ oursMs: 
 }
 
 /** What an operator without scripts would do at best: a fresh database, and one pipe. */
-const bareRestore = async (sandbox: Sandbox, archive: string): Promise<void> => {
+async function bareRestore(sandbox: Sandbox, archive: string): Promise<void> {
   await succeed(sandbox.dokku(['postgres:create', 'bare']))
   const pipe = `borg extract --stdout ::${archive} db.dump | ${join(sandbox.dir, 'bin/dokku')} postgres:import bare`
   await succeed(sandbox.borgShell(pipe))
 }
 
-const restoreDatabase = async (sandbox: Sandbox, archive: string): Promise<number> => {
+async function restoreDatabase(sandbox: Sandbox, archive: string): Promise<number> {
   const wallMs = await timed(() => succeed(sandbox.script('restore.ts', [archive, '--db-only', '--yes'])))
   await sandbox.sql(
     `DROP DATABASE "${await sandbox.sql("SELECT datname FROM pg_database WHERE datname LIKE '%_before_%';")}";`,
@@ -124,14 +126,14 @@ const restoreDatabase = async (sandbox: Sandbox, archive: string): Promise<numbe
 }
 
 /** How long a client can't query while a restore goes on; measured apart, since it takes a core for itself. */
-const timeAway = async (sandbox: Sandbox, archive: string): Promise<number> => {
+async function timeAway(sandbox: Sandbox, archive: string): Promise<number> {
   const client = startClient(sandbox)
   await restoreDatabase(sandbox, archive)
   return client.stop()
 }
 
 /** A client that asks again and again; reports the longest time between two answers. */
-const startClient = (sandbox: Sandbox): { stop: () => Promise<number> } => {
+function startClient(sandbox: Sandbox): { stop: () => Promise<number> } {
   const ask = 'SELECT count(*) FROM (SELECT 1 FROM libraries_library LIMIT 1) found;'
   const loop = `while :; do psql -qAtX -h "$1" -U postgres -d "$2" -c "$3" 2>/dev/null; done`
   const child = spawn('sh', ['-c', loop, 'sh', join(sandbox.dir, 'services', sandbox.service), sandbox.database, ask], {

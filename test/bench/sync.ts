@@ -16,17 +16,18 @@ export interface SyncBench {
   ratio: number
 }
 
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+}
 
-const timed = async (work: () => Promise<unknown>): Promise<number> => {
+async function timed(work: () => Promise<unknown>): Promise<number> {
   const startedMs = performance.now()
   await work()
   return performance.now() - startedMs
 }
 
 /** Both over a real sshd on loopback, where a connection costs least: the network only adds to the baseline's second one. */
-export const benchSync = async (rounds = 9): Promise<SyncBench> => {
+export async function benchSync(rounds = 9): Promise<SyncBench> {
   const server = await startServer()
   const signal = new AbortController().signal
   const shell = createShell(server.env, signal)

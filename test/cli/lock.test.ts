@@ -8,11 +8,13 @@ import { Failure } from '../../lib/core/failure.ts'
 
 const test = suite('lock')
 const media = `/tmp/media-${process.pid}`
-const refusal = (): Promise<Failure> =>
-  takeLock('restore.ts', 'db', media).then(
+
+function refusal(): Promise<Failure> {
+  return takeLock('restore.ts', 'db', media).then(
     () => assert.unreachable('the lock was free') as never,
     (error: Failure) => error,
   )
+}
 
 test('the second is told who holds it since when; what is given back is free', async () => {
   const unlock = await takeLock('backup.ts', 'db', media)

@@ -8,7 +8,11 @@ import { Failure } from '../../lib/core/failure.ts'
 
 const test = suite('config')
 const ALL = Object.keys(SETTINGS) as SettingName[]
-const file = (values: Record<string, string> = {}): EnvFile => ({ path: '/x/.env', exists: true, values, problems: [] })
+
+function file(values: Record<string, string> = {}): EnvFile {
+  return { path: '/x/.env', exists: true, values, problems: [] }
+}
+
 const REQUIRED = { BORG_REPO: '/repo', BORG_PASSPHRASE: 'p', DOKKU_HOST: 'vps.example.org' }
 
 test('the environment comes before the env file, the file before the default, and empty is unset', () => {

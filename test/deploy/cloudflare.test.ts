@@ -11,12 +11,20 @@ const test = suite('cache purge')
 let api: Cloudflare
 const said: string[] = []
 const log = { info: (text: string) => said.push(text) } as unknown as Log
-const purge = (token: string | undefined = TOKEN, signal = new AbortController().signal): Promise<boolean> =>
-  purgeCache({ CLOUDFLARE_ZONE_ID: 'zone1', CLOUDFLARE_API_TOKEN: token, CLOUDFLARE_API_URL: api.url }, log, signal, {
-    firstWaitMs: 10,
-    timeoutMs: 1500,
-  })
-const failing = async (): Promise<Failure> => {
+
+function purge(token: string | undefined = TOKEN, signal = new AbortController().signal): Promise<boolean> {
+  return purgeCache(
+    { CLOUDFLARE_ZONE_ID: 'zone1', CLOUDFLARE_API_TOKEN: token, CLOUDFLARE_API_URL: api.url },
+    log,
+    signal,
+    {
+      firstWaitMs: 10,
+      timeoutMs: 1500,
+    },
+  )
+}
+
+async function failing(): Promise<Failure> {
   try {
     await purge()
   } catch (error) {

@@ -28,13 +28,16 @@ const shell = createShell(
   { PATH: process.env.PATH ?? '', HOME: '/nonexistent', GIT_CONFIG_NOSYSTEM: '1' },
   new AbortController().signal,
 )
-const git = (...args: string[]): string =>
-  execFileSync('git', ['-C', dir, '-c', 'user.name=Engineer', '-c', 'user.email=a@b', ...args], {
+
+function git(...args: string[]): string {
+  return execFileSync('git', ['-C', dir, '-c', 'user.name=Engineer', '-c', 'user.email=a@b', ...args], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
     .toString()
     .trim()
-const commit = async (subject: string, files: Record<string, string>): Promise<string> => {
+}
+
+async function commit(subject: string, files: Record<string, string>): Promise<string> {
   for (const [path, text] of Object.entries(files)) {
     await mkdir(dirname(join(dir, path)), { recursive: true })
     await writeFile(join(dir, path), text)
@@ -43,6 +46,7 @@ const commit = async (subject: string, files: Record<string, string>): Promise<s
   git('commit', '-q', '--allow-empty', '-m', subject)
   return git('rev-parse', 'HEAD')
 }
+
 const shas: Record<string, string> = {}
 
 test.before(async () => {

@@ -13,11 +13,16 @@ const test = suite('swap')
 let sandbox: Sandbox
 
 const RESTORE = ['--db-only', '--yes']
-const libraries = (): Promise<string> => sandbox.sql('SELECT count(*) FROM libraries_library;')
-const besides = async (): Promise<string[]> =>
-  (await sandbox.sql("SELECT datname FROM pg_database WHERE datname LIKE 'book_corners_db_%';"))
+
+function libraries(): Promise<string> {
+  return sandbox.sql('SELECT count(*) FROM libraries_library;')
+}
+
+async function besides(): Promise<string[]> {
+  return (await sandbox.sql("SELECT datname FROM pg_database WHERE datname LIKE 'book_corners_db_%';"))
     .split('\n')
     .filter(Boolean)
+}
 
 test.before(async () => {
   sandbox = await startSandbox()
@@ -33,7 +38,7 @@ test.before.each(async () => {
 })
 
 /** Somebody who holds a lock that keeps the databases' names as they are. */
-const holdNames = async (): Promise<{ letGo: () => void }> => {
+async function holdNames(): Promise<{ letGo: () => void }> {
   const client = spawn(join(sandbox.dir, 'bin/dokku'), ['postgres:connect', sandbox.service])
   client.stdin.write(
     '\\set QUIET on\n\\c postgres\nBEGIN;\nCOMMENT ON DATABASE book_corners_db IS NULL;\n\\echo held\n',

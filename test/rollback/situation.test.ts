@@ -8,8 +8,8 @@ import { type Entry, parseLedger } from '../../lib/server/ledger.ts'
 const test = suite('what the ledger and the migrations say about the way back')
 
 /** `deploy A B`, or `deploy A B build-failed`. */
-const ledger = (...lines: string[]): Entry[] =>
-  lines.map((line, i) => {
+function ledger(...lines: string[]): Entry[] {
+  return lines.map((line, i) => {
     const [kind = '', from = '', to = '', outcome = 'deployed'] = line.split(' ')
     return {
       at: new Date(Date.UTC(2026, 1, i + 1)).toISOString(),
@@ -23,6 +23,7 @@ const ledger = (...lines: string[]): Entry[] =>
       verified: null,
     }
   })
+}
 
 test('a line of the ledger that is no entry is passed over, and what an entry leaves out is filled in', () => {
   const [at, to] = ['2026-02-28T03:00:00Z', 'a'.repeat(40)]
@@ -99,8 +100,11 @@ test('migrations are told from other files, with what became of them', () => {
 })
 
 const UNDO = 'sudo dokku run app python manage.py migrate'
-const undo = (crossed: readonly string[], left: readonly string[], known = left): string[] =>
-  undoCommands('app', parseCrossed(crossed.join('\0').replaceAll(' ', '\0')), left, new Set(known))
+
+function undo(crossed: readonly string[], left: readonly string[], known = left): string[] {
+  return undoCommands('app', parseCrossed(crossed.join('\0').replaceAll(' ', '\0')), left, new Set(known))
+}
+
 for (const [what, crossed, left, commands] of [
   ['one', ['A a/migrations/0002_x.py'], ['a/migrations/0001_initial.py'], [`${UNDO} a 0001_initial`]],
   [

@@ -16,13 +16,23 @@ let sandbox: Sandbox
 let monitor: Awaited<ReturnType<typeof startMonitor>>
 
 const ENTER_AND_EXPORT = ['postgres:enter', 'postgres:export']
-const breakDump = async (snippet?: string): Promise<void> => {
+
+async function breakDump(snippet?: string): Promise<void> {
   for (const command of ENTER_AND_EXPORT) await sandbox.fault(command, snippet)
 }
-const mediaFile = (name: string): string => join(sandbox.mediaDir, name)
-const paths = (): string[] => monitor.pings.map(({ path }) => path.replace('/check-uuid', ''))
+
+function mediaFile(name: string): string {
+  return join(sandbox.mediaDir, name)
+}
+
+function paths(): string[] {
+  return monitor.pings.map(({ path }) => path.replace('/check-uuid', ''))
+}
+
 /** A name one second per archive would clash without this. */
-const nextSecond = (): Promise<void> => sleep(1000 - (Date.now() % 1000) + 20)
+function nextSecond(): Promise<void> {
+  return sleep(1000 - (Date.now() % 1000) + 20)
+}
 
 test.before(async () => {
   sandbox = await startSandbox()

@@ -8,11 +8,22 @@ import { endsWith, readJsonLines, type Server, startServer } from '../support/se
 const test = suite('what becomes of a push')
 let server: Server
 
-const push = (...args: string[]): Promise<Output> => server.script('deploy.ts', ['--no-verify', ...args])
-const ledger = () => readJsonLines(join(server.opsDir, 'deploys.jsonl'))
-const ends = (output: Output, exitCode: number): void => endsWith(server, output, exitCode)
+function push(...args: string[]): Promise<Output> {
+  return server.script('deploy.ts', ['--no-verify', ...args])
+}
+
+function ledger() {
+  return readJsonLines(join(server.opsDir, 'deploys.jsonl'))
+}
+
+function ends(output: Output, exitCode: number): void {
+  endsWith(server, output, exitCode)
+}
+
 /** The next deployment stops at a step until `server.go()`. */
-const waitsAt = (step: string): Promise<void> => server.fault('git-hook', `deploy_waits=${step}`)
+function waitsAt(step: string): Promise<void> {
+  return server.fault('git-hook', `deploy_waits=${step}`)
+}
 
 test.before(async () => {
   server = await startServer()

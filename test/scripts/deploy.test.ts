@@ -14,8 +14,8 @@ let server: Server
 let site: Site
 let cloudflare: Cloudflare
 
-const deploy = (args: readonly string[] = [], env: Record<string, string> = {}): Promise<Output> =>
-  server.script('deploy.ts', args, {
+function deploy(args: readonly string[] = [], env: Record<string, string> = {}): Promise<Output> {
+  return server.script('deploy.ts', args, {
     env: {
       SITE_URL: site.url,
       CLOUDFLARE_ZONE_ID: 'zone1',
@@ -24,10 +24,20 @@ const deploy = (args: readonly string[] = [], env: Record<string, string> = {}):
       ...env,
     },
   })
+}
+
 /** Most promises are about the push: these leave out what follows it. */
-const push = (...args: string[]): Promise<Output> => deploy(['--no-verify', ...args])
-const ledger = () => readJsonLines(join(server.opsDir, 'deploys.jsonl'))
-const ends = (output: Output, exitCode: number): void => endsWith(server, output, exitCode)
+function push(...args: string[]): Promise<Output> {
+  return deploy(['--no-verify', ...args])
+}
+
+function ledger() {
+  return readJsonLines(join(server.opsDir, 'deploys.jsonl'))
+}
+
+function ends(output: Output, exitCode: number): void {
+  endsWith(server, output, exitCode)
+}
 
 test.before(async () => {
   ;[server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])

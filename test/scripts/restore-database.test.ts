@@ -12,7 +12,8 @@ let sandbox: Sandbox
 let archive: string
 
 const RESTORE = ['--db-only', '--yes']
-const counts = async (): Promise<string> => {
+
+async function counts(): Promise<string> {
   for (;;) {
     try {
       return await sandbox.sql(
@@ -24,26 +25,33 @@ const counts = async (): Promise<string> => {
     }
   }
 }
-const databases = async (): Promise<string[]> =>
-  (
+
+async function databases(): Promise<string[]> {
+  return (
     await sandbox.sql(
       "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1') ORDER BY 1;",
     )
   ).split('\n')
-const services = async (): Promise<string> => (await sandbox.dokku(['postgres:list'])).stdout.trim()
+}
+
+async function services(): Promise<string> {
+  return (await sandbox.dokku(['postgres:list'])).stdout.trim()
+}
+
 const OLD = '300|10'
 const DAMAGED = '120|0'
 
 /** What the operator wants undone: rows gone, and a newer table that references an old one. */
-const damage = async (): Promise<void> => {
+async function damage(): Promise<void> {
   await sandbox.sql(`
     DROP TABLE IF EXISTS newer;
     DELETE FROM libraries_photo; DELETE FROM libraries_library WHERE id > 120;
     CREATE TABLE newer (id serial PRIMARY KEY, library_id int NOT NULL REFERENCES libraries_library);
     INSERT INTO newer (library_id) SELECT id FROM libraries_library;`)
 }
+
 /** Back to the damaged state, whatever a test has left. */
-const reset = async (): Promise<void> => {
+async function reset(): Promise<void> {
   for (const database of await databases())
     if (database !== sandbox.database) await sandbox.sql(`DROP DATABASE "${database}" WITH (FORCE);`)
   await sandbox.sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public;')
@@ -115,12 +123,13 @@ test('without a terminal and without --yes nothing begins', async () => {
 })
 
 /** Types at a terminal: `script` gives the program one. */
-const atTerminal = (args: string[], answer: (output: string) => string | undefined) =>
-  runAtTerminal('restore.ts', args, {
+function atTerminal(args: string[], answer: (output: string) => string | undefined) {
+  return runAtTerminal('restore.ts', args, {
     env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
     prompt: /to go on: |archive\? \[1\] /,
     answer,
   })
+}
 
 test('at a terminal an archive is picked, and only the name of the app changes production', async () => {
   const wrong = await atTerminal(['--db-only'], (output) => (output.endsWith('[1] ') ? '1\r' : 'yes\r'))

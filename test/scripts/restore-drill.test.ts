@@ -9,8 +9,14 @@ import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 const test = suite('drill')
 let sandbox: Sandbox
 let monitor: Awaited<ReturnType<typeof startMonitor>>
-const paths = (): string[] => monitor.pings.map(({ path }) => path.replace('/check-uuid', ''))
-const services = async (): Promise<string> => (await sandbox.dokku(['postgres:list'])).stdout.trim()
+
+function paths(): string[] {
+  return monitor.pings.map(({ path }) => path.replace('/check-uuid', ''))
+}
+
+async function services(): Promise<string> {
+  return (await sandbox.dokku(['postgres:list'])).stdout.trim()
+}
 
 test.before(async () => {
   sandbox = await startSandbox()

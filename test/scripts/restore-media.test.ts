@@ -32,14 +32,19 @@ const NAMES = [
   'photos/folder with a newline\n/in it.jpg',
 ]
 const MEDIA = ['--media-only', '--yes']
-const at = (path: string): string => join(sandbox.mediaDir, path)
-const content = (path: string): string =>
-  createHash('sha256')
+
+function at(path: string): string {
+  return join(sandbox.mediaDir, path)
+}
+
+function content(path: string): string {
+  return createHash('sha256')
     .update(readFileSync(at(path)))
     .digest('hex')
+}
 
 /** Stores the media folder as it is under this day's name, for one test. */
-const store = async (day: string): Promise<string> => {
+async function store(day: string): Promise<string> {
   const name = `book-corners-${day}T03:00:00`
   const { exitCode, stderr } = await sandbox.borg([
     ...['create', '--timestamp', `${day}T03:00:00`, `::${name}`],

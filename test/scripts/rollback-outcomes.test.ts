@@ -17,13 +17,22 @@ let good: string
 let bad: string
 let entries: string
 
-const start = (...args: string[]): Running =>
-  server.start('rollback.ts', [...args, '--yes'], { env: { SITE_URL: site.url } })
-const rollback = (...args: string[]): Promise<Output> => start(...args).ended
-const waitsAt = (step: string): Promise<void> => server.fault('git-hook', `deploy_waits=${step}`)
+function start(...args: string[]): Running {
+  return server.start('rollback.ts', [...args, '--yes'], { env: { SITE_URL: site.url } })
+}
+
+function rollback(...args: string[]): Promise<Output> {
+  return start(...args).ended
+}
+
+function waitsAt(step: string): Promise<void> {
+  return server.fault('git-hook', `deploy_waits=${step}`)
+}
+
 const originHook = join('origin.git', 'hooks', 'pre-receive')
+
 /** What origin's hook does before it takes a push; nothing takes the hook away. */
-const onPushToOrigin = async (script?: string): Promise<void> => {
+async function onPushToOrigin(script?: string): Promise<void> {
   const file = join(server.dir, originHook)
   if (script === undefined) return rm(file, { force: true })
   await writeFile(file, `#!/bin/sh\n${script}\n`)
@@ -212,7 +221,7 @@ test('--revert --now that fails at Dokku says that origin has it, and the same a
 })
 
 /** A commit of somebody else's, on a branch of origin. */
-const theirs = async (subject: string, files?: Record<string, string>): Promise<string> => {
+async function theirs(subject: string, files?: Record<string, string>): Promise<string> {
   const sha = await server.commit(subject, files)
   server.git('push', '-q', 'origin', `HEAD:refs/heads/${sha}`)
   server.git('reset', '-q', '--hard', bad)

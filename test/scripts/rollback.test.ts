@@ -13,12 +13,20 @@ let server: Server
 let site: Site
 let at: ReturnType<typeof withReleases>
 
-const rollback = (...args: string[]): Promise<Output> =>
-  server.script('rollback.ts', args, { env: { SITE_URL: site.url } })
-const short = (sha: string): string => sha.slice(0, 8)
-const pushes = (): number => server.calls().filter((call) => call.includes('git-receive-pack')).length
+function rollback(...args: string[]): Promise<Output> {
+  return server.script('rollback.ts', args, { env: { SITE_URL: site.url } })
+}
+
+function short(sha: string): string {
+  return sha.slice(0, 8)
+}
+
+function pushes(): number {
+  return server.calls().filter((call) => call.includes('git-receive-pack')).length
+}
+
 /** A release of these commits, each with a note of its own. */
-const release = async (...subjects: string[]): Promise<string> => {
+async function release(...subjects: string[]): Promise<string> {
   for (const subject of subjects) await server.commit(subject)
   return at.deploy()
 }

@@ -13,16 +13,19 @@ import { liveTable, resultLine, resultsJson, summaryLine } from '../../lib/verif
 import { html, json, type Site, startSite } from '../support/site.ts'
 import { measureHealthy, verify } from '../support/verify.ts'
 
-const line = (verdict: CheckResult['verdict'], name = 'health', seen = 'x'): CheckResult => ({
-  name,
-  verdict,
-  seen,
-  tookMs: verdict === 'skip' ? 0 : 120,
-  tries: verdict === 'skip' ? 0 : 1,
-})
+function line(verdict: CheckResult['verdict'], name = 'health', seen = 'x'): CheckResult {
+  return {
+    name,
+    verdict,
+    seen,
+    tookMs: verdict === 'skip' ? 0 : 120,
+    tries: verdict === 'skip' ? 0 : 1,
+  }
+}
 
 const args = suite('arguments')
-const refused = (run: () => unknown): string => {
+
+function refused(run: () => unknown): string {
   try {
     run()
   } catch (error) {
@@ -32,6 +35,7 @@ const refused = (run: () => unknown): string => {
   }
   throw new Error('it was taken')
 }
+
 args('an address is taken without its trailing slash', () => {
   assert.is(parseSite('http://127.0.0.1:8000/'), 'http://127.0.0.1:8000')
   assert.is(parseSite('HTTPS://Book.Example:443'), 'https://book.example')
@@ -117,8 +121,9 @@ report('the live table is drawn over itself, cut to the width, and whole at the 
   assert.is(screen.split('\u001b[2A').length, 4)
   assert.match(screen.slice(-400), /z{100}.*z{100}\n$/s)
 })
+
 /** What a terminal shows in the end of what was written to it: it wraps, and knows the codes of the live table. */
-const shownAt = (columns: number, written: string): string => {
+function shownAt(columns: number, written: string): string {
   const rows: string[] = ['']
   let [at, column] = [0, 0]
   const row = (): string => (rows[at] ??= '')
@@ -136,6 +141,7 @@ const shownAt = (columns: number, written: string): string => {
   }
   return rows.join('\n').trimEnd()
 }
+
 report('rows that are longer than the terminal is wide are whole in the end, and nothing else is left', () => {
   let screen = ''
   const table = liveTable(['health', 'admin'], { write: (text) => (screen += text), columns: 60, rows: 24 })

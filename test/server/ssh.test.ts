@@ -58,9 +58,14 @@ words.run()
 const real = suite('one connection to a real sshd')
 let server: Server
 let remote: Remote
-const connect = (signal = new AbortController().signal): Promise<Remote> =>
-  connectRemote(createShell(server.env, signal), { DOKKU_HOST: server.host, DEPLOY_USER: 'deploy' })
-const sockets = async (): Promise<string[]> => (await readdir(tmpdir())).filter((name) => name.startsWith('bc-ssh-'))
+
+function connect(signal = new AbortController().signal): Promise<Remote> {
+  return connectRemote(createShell(server.env, signal), { DOKKU_HOST: server.host, DEPLOY_USER: 'deploy' })
+}
+
+async function sockets(): Promise<string[]> {
+  return (await readdir(tmpdir())).filter((name) => name.startsWith('bc-ssh-'))
+}
 
 real.before(async () => {
   server = await startServer()
@@ -160,7 +165,7 @@ real('a connection that breaks is told from a program that fails, and the next s
   await other.close()
 })
 
-const refuses = async (known: string, trouble: string, message: RegExp): Promise<void> => {
+async function refuses(known: string, trouble: string, message: RegExp): Promise<void> {
   const file = join(server.dir, 'known_hosts')
   const pinned = await readFile(file, 'utf8')
   await writeFile(file, known)
@@ -180,6 +185,7 @@ const refuses = async (known: string, trouble: string, message: RegExp): Promise
     await writeFile(file, pinned)
   }
 }
+
 real('an unknown host key is refused, with the fix', () => refuses('', 'host-key', /is not known here/))
 real('a changed host key is refused, with the fix', async () => {
   const [, type, key] = (await readFile(join(server.dir, 'key_dokku.pub'), 'utf8')).match(/^(\S+) (\S+)/) ?? []

@@ -8,17 +8,27 @@ import { endsWith, type Server, startServer } from '../support/server.ts'
 const test = suite('sync interrupted')
 let server: Server
 
-const near = (): string => join(server.dir, 'near/scp')
-const marker = (): string => join(server.dir, 'reached')
+function near(): string {
+  return join(server.dir, 'near/scp')
+}
+
+function marker(): string {
+  return join(server.dir, 'reached')
+}
+
 /** Makes the step's program say that it was reached, and take its time. */
-const slow = (program: string, when = '*'): string =>
-  `#!/bin/sh\ncase "$*" in ${when}) touch '${marker()}'; sleep 2 ;; esac\nexec /usr/bin/${program} "$@"\n`
+function slow(program: string, when = '*'): string {
+  return `#!/bin/sh\ncase "$*" in ${when}) touch '${marker()}'; sleep 2 ;; esac\nexec /usr/bin/${program} "$@"\n`
+}
+
 let scp = ''
+
 /** A new file: bash goes on reading the one that it runs. */
-const nearScp = async (text: string): Promise<void> => {
+async function nearScp(text: string): Promise<void> {
   await rm(near())
   await writeFile(near(), text, { mode: 0o755 })
 }
+
 const STEPS: [step: string, hold: () => Promise<void>, release: () => Promise<void>][] = [
   ['the upload', () => nearScp(scp.replace('exec ', `touch '${marker()}'; sleep 2; exec `)), () => nearScp(scp)],
   ...(
@@ -45,7 +55,7 @@ test.before(async () => {
 test.after(() => server?.stop())
 
 /** Nothing is synced, and no step was reached. */
-const emptied = async (): Promise<void> => {
+async function emptied(): Promise<void> {
   await rm(join(server.opsDir, 'current'))
   await rm(join(server.opsDir, 'releases'), { recursive: true })
   await rm(join(server.home, 'backup'))
@@ -95,7 +105,8 @@ test('an scp that outlives its killed deploy reaches no release of another', asy
 })
 
 /** A SIGKILL leaves the shared connection behind for a while: nobody is there to end it. */
-const endsWithout = ({ exitCode, stderr }: { exitCode: number | null; stderr: string }): void =>
+function endsWithout({ exitCode, stderr }: { exitCode: number | null; stderr: string }): void {
   assert.is(exitCode, 0, stderr)
+}
 
 test.run()

@@ -29,24 +29,39 @@ let remote: Remote
 let project: string
 const log = createLog(process.stderr)
 
-const sync = (project_ = project): Promise<Synced> =>
-  syncRelease(remote, { opsDir: server.opsDir, version: VERSION, log, project: project_ })
-const failing = (): Promise<Failure> =>
-  sync().then(
+function sync(project_ = project): Promise<Synced> {
+  return syncRelease(remote, { opsDir: server.opsDir, version: VERSION, log, project: project_ })
+}
+
+function failing(): Promise<Failure> {
+  return sync().then(
     () => assert.unreachable('it went well') as never,
     (error: Failure) => error,
   )
+}
+
 /** A change of the scripts, which makes a release of its own. */
-const change = async (): Promise<void> => writeFile(join(project, 'lib/change.ts'), `// ${Math.random()}\n`)
-const current = (): Promise<string> => readlink(join(server.opsDir, 'current'))
-const releases = async (): Promise<string[]> => (await readdir(join(server.opsDir, 'releases'))).sort()
+async function change(): Promise<void> {
+  return writeFile(join(project, 'lib/change.ts'), `// ${Math.random()}\n`)
+}
+
+function current(): Promise<string> {
+  return readlink(join(server.opsDir, 'current'))
+}
+
+async function releases(): Promise<string[]> {
+  return (await readdir(join(server.opsDir, 'releases'))).sort()
+}
+
 /** As cron does it. */
-const cron = (name: string, args: readonly string[]) =>
-  server.launch('env', ['-i', `HOME=${server.home}`, 'PATH=/usr/bin:/bin', `${server.home}/${name}`, ...args], {
+function cron(name: string, args: readonly string[]) {
+  return server.launch('env', ['-i', `HOME=${server.home}`, 'PATH=/usr/bin:/bin', `${server.home}/${name}`, ...args], {
     cwd: '/',
   }).ended
+}
+
 /** What is there is whole: cron's backup runs, and nothing unfinished lies about. */
-const consistent = async (): Promise<void> => {
+async function consistent(): Promise<void> {
   assert.is((await cron('backup', ['--version'])).stdout.trim(), VERSION)
   assert.equal(
     (await releases()).filter((name) => !/^[0-9a-f]{16}$/.test(name)),
@@ -58,6 +73,7 @@ const consistent = async (): Promise<void> => {
     [],
   )
 }
+
 const children: ChildProcess[] = []
 
 test.before(async () => {
@@ -118,7 +134,7 @@ test('a release whose packages are damaged is installed anew', async () => {
   await consistent()
 })
 
-const staysOld = (what: string, hurt: () => Promise<void>, mend: () => Promise<void>, says: RegExp): void =>
+function staysOld(what: string, hurt: () => Promise<void>, mend: () => Promise<void>, says: RegExp): void {
   test(`${what}: the reason is told, the old release stays, the next sync works`, async () => {
     const old = await current()
     await change()
@@ -132,8 +148,12 @@ const staysOld = (what: string, hurt: () => Promise<void>, mend: () => Promise<v
     assert.is.not(await current(), old)
     await consistent()
   })
+}
 
-const near = (name: string): string => join(server.dir, 'near', name)
+function near(name: string): string {
+  return join(server.dir, 'near', name)
+}
+
 let scp = ''
 staysOld(
   'scp fails',
@@ -150,14 +170,22 @@ staysOld(
   () => writeFile(near('scp'), scp),
   /scp can upload nothing, though the connection stands/,
 )
-const npm = (script?: string) => (): Promise<void> => server.farProgram('npm', script)
+
+function npm(script?: string) {
+  return (): Promise<void> => server.farProgram('npm', script)
+}
+
 staysOld(
   'npm fails',
   npm('#!/bin/sh\necho "npm error code ENOTFOUND" >&2\nexit 1\n'),
   npm(),
   /packages can.t be installed.*code ENOTFOUND/,
 )
-const node = (script?: string) => (): Promise<void> => server.farProgram('node', script)
+
+function node(script?: string) {
+  return (): Promise<void> => server.farProgram('node', script)
+}
+
 staysOld(
   'Node is too old',
   node('#!/bin/sh\n[ "$1" = --version ] && echo v18.2.0\nexit 1\n'),

@@ -41,14 +41,22 @@ const PHRASES = [
 ]
 const CITIES = ['Bologna', 'Lyon', 'Graz', 'Utrecht', 'Porto', 'Aarhus', 'Leeds', 'Brno']
 
-const sqlArray = (texts: readonly string[]): string => `(ARRAY[${texts.map((text) => `'${text}'`).join(',')}])`
-const pick = (texts: readonly string[], row: string, salt: string): string =>
-  `${sqlArray(texts)}[1 + (hashint4extended(${row}, ${salt}) & ${texts.length - 1})::int]`
+function sqlArray(texts: readonly string[]): string {
+  return `(ARRAY[${texts.map((text) => `'${text}'`).join(',')}])`
+}
+
+function pick(texts: readonly string[], row: string, salt: string): string {
+  return `${sqlArray(texts)}[1 + (hashint4extended(${row}, ${salt}) & ${texts.length - 1})::int]`
+}
+
 /** A text of so many sentences, about 115 bytes each, that is this row's own. */
-const prose = (row: string, sentences: string): string =>
-  `(SELECT string_agg(${pick(PHRASES, row, 'k')} || ' ' || md5(${row} || '-' || k) || md5(${row} || '+' || k), ' ') FROM generate_series(1, ${sentences}) k)`
-const someId = (table: string, salt: number): string =>
-  `1 + (hashint4extended(n::int, ${salt}) & 2147483647) % (SELECT max(id) FROM ${table})`
+function prose(row: string, sentences: string): string {
+  return `(SELECT string_agg(${pick(PHRASES, row, 'k')} || ' ' || md5(${row} || '-' || k) || md5(${row} || '+' || k), ' ') FROM generate_series(1, ${sentences}) k)`
+}
+
+function someId(table: string, salt: number): string {
+  return `1 + (hashint4extended(n::int, ${salt}) & 2147483647) % (SELECT max(id) FROM ${table})`
+}
 
 const SCHEMA = `
   CREATE TABLE users_user (id serial PRIMARY KEY, username text NOT NULL UNIQUE, email text NOT NULL,
@@ -67,10 +75,13 @@ interface Rows {
   libraries: number
   reviews: number
 }
-const rows = (table: string, count: number): string =>
-  `generate_series((SELECT coalesce(max(id), 0) + 1 FROM ${table}), (SELECT coalesce(max(id), 0) + ${count} FROM ${table})) n`
 
-const insert = ({ users, libraries, reviews }: Rows): string => `
+function rows(table: string, count: number): string {
+  return `generate_series((SELECT coalesce(max(id), 0) + 1 FROM ${table}), (SELECT coalesce(max(id), 0) + ${count} FROM ${table})) n`
+}
+
+function insert({ users, libraries, reviews }: Rows): string {
+  return `
   INSERT INTO users_user (username, email, password, date_joined)
     SELECT 'reader' || n, 'reader' || n || '@example.org', 'pbkdf2_sha256$' || md5(n || 'salt') || md5(n || 'key'),
       timestamptz '2024-01-01 00:00Z' + n * interval '7 minutes' FROM ${rows('users_user', users)};
@@ -81,18 +92,22 @@ const insert = ({ users, libraries, reviews }: Rows): string => `
   INSERT INTO libraries_review (library_id, user_id, rating, body)
     SELECT ${someId('libraries_library', 3)}, ${someId('users_user', 4)}, 1 + n % 5, ${prose('n', '1 + n % 4')}
       FROM ${rows('libraries_review', reviews)};`
+}
 
 /** Rows for so many bytes of an uncompressed dump: three quarters of them in the big table. */
-const rowsFor = (bytes: number): Rows => ({
-  users: Math.ceil((bytes * 0.07) / 135),
-  libraries: Math.ceil((bytes * 0.76) / 985),
-  reviews: Math.ceil((bytes * 0.17) / 325),
-})
+function rowsFor(bytes: number): Rows {
+  return {
+    users: Math.ceil((bytes * 0.07) / 135),
+    libraries: Math.ceil((bytes * 0.76) / 985),
+    reviews: Math.ceil((bytes * 0.17) / 325),
+  }
+}
 
-export const addRows = (sandbox: Sandbox, databaseBytes: number): Promise<string> =>
-  sandbox.sql(`${insert(rowsFor(databaseBytes))}\nVACUUM ANALYZE;`)
+export function addRows(sandbox: Sandbox, databaseBytes: number): Promise<string> {
+  return sandbox.sql(`${insert(rowsFor(databaseBytes))}\nVACUUM ANALYZE;`)
+}
 
-const addPhotos = async (sandbox: Sandbox, count: number, photoBytes: number): Promise<string[]> => {
+async function addPhotos(sandbox: Sandbox, count: number, photoBytes: number): Promise<string[]> {
   const first = Number(await sandbox.sql('SELECT coalesce(max(id), 0) + 1 FROM libraries_photo;'))
   const paths: string[] = []
   for (let i = first; i < first + count; i++) {
@@ -111,18 +126,18 @@ const addPhotos = async (sandbox: Sandbox, count: number, photoBytes: number): P
 }
 
 /** Fills an empty sandbox. */
-export const populate = async (sandbox: Sandbox, { databaseBytes, mediaBytes, photos }: Size): Promise<void> => {
+export async function populate(sandbox: Sandbox, { databaseBytes, mediaBytes, photos }: Size): Promise<void> {
   await sandbox.sql(SCHEMA)
   await addRows(sandbox, databaseBytes)
   await addPhotos(sandbox, photos, mediaBytes / photos)
 }
 
 /** A day in the life of the site. Returns the new photos' paths. */
-export const aDayPasses = async (
+export async function aDayPasses(
   sandbox: Sandbox,
   { updated, added, photos }: Changes,
   photoBytes: number,
-): Promise<string[]> => {
+): Promise<string[]> {
   const [users, libraries] = [Math.round(added * 0.1), Math.round(added * 0.2)]
   await sandbox.sql(`
     UPDATE libraries_library SET description = description || ' Seen again: ' || md5(id::text || updated_at), updated_at = now()

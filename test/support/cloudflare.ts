@@ -21,7 +21,7 @@ export interface Cloudflare {
 
 export const TOKEN = 'cf-token-that-nobody-may-see'
 
-export const startCloudflare = async (): Promise<Cloudflare> => {
+export async function startCloudflare(): Promise<Cloudflare> {
   const answers: Cloudflare['answers'] = []
   const requests: Cloudflare['requests'] = []
   const server = createServer(async (request, response) => {

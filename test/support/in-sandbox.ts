@@ -6,7 +6,7 @@ import { type Sandbox, startSandbox } from './sandbox.ts'
  * Runs the demo or a benchmark in a sandbox of its own that is gone afterwards, whichever way it ends; then ends the
  * process with the status that `body` returns, with 1 when it throws, and with the shell's status for a signal.
  */
-export const inSandbox = async (body: (sandbox: Sandbox) => Promise<number>): Promise<void> => {
+export async function inSandbox(body: (sandbox: Sandbox) => Promise<number>): Promise<void> {
   ensurePackages()
   let sandbox: Sandbox | undefined
   let interrupted = false

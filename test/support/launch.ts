@@ -29,12 +29,12 @@ export interface Running {
  * Starts a program with this environment and nothing else, and without a terminal.
  * @param running where it is listed until it has ended, so that nothing outlives its sandbox
  */
-export const launchIn = (
+export function launchIn(
   running: Set<ChildProcess>,
   file: string,
   args: readonly string[],
   options: RunOptions,
-): Running => {
+): Running {
   const child = spawn(file, args, {
     cwd: options.cwd,
     env: options.env,

@@ -24,7 +24,7 @@ export interface Watch {
 const SAMPLE_MS = 50
 
 /** Runs a program to its end, looking at it every 50 ms. */
-export const measure = async (start: () => Running, watch: Watch): Promise<Measured> => {
+export async function measure(start: () => Running, watch: Watch): Promise<Measured> {
   const before = diskBytes(watch, [])
   const startedMs = performance.now()
   const { child, ended } = start()
@@ -40,7 +40,7 @@ export const measure = async (start: () => Running, watch: Watch): Promise<Measu
   return { output, wallMs: performance.now() - startedMs, ...peak }
 }
 
-const attempt = <T>(read: () => T, otherwise: T): T => {
+function attempt<T>(read: () => T, otherwise: T): T {
   try {
     return read()
   } catch {
@@ -49,13 +49,13 @@ const attempt = <T>(read: () => T, otherwise: T): T => {
   }
 }
 
-const memoryBytes = (pid: number): number => {
+function memoryBytes(pid: number): number {
   const status = attempt(() => readFileSync(`/proc/${pid}/status`, 'utf8'), '')
   return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
 }
 
 /** A process and everything it started that still has a parent among them. */
-const family = (pid: number): number[] => {
+function family(pid: number): number[] {
   const children = new Map<number, number[]>()
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue
@@ -73,7 +73,7 @@ const family = (pid: number): number[] => {
 }
 
 /** Files are counted once, by inode: one may be in a watched folder and open. */
-const diskBytes = ({ folders, ignored, ignoredFiles }: Watch, pids: readonly number[]): number => {
+function diskBytes({ folders, ignored, ignoredFiles }: Watch, pids: readonly number[]): number {
   const sizes = new Map<string, number>()
   const isIgnored = (path: string): boolean =>
     ignoredFiles.test(path) || ignored.some((folder) => path === folder || path.startsWith(`${folder}/`))

@@ -7,7 +7,7 @@ export interface Ping {
 }
 
 /** A monitor of the healthchecks.io kind that keeps what it was told. */
-export const startMonitor = async (): Promise<{ url: string; pings: Ping[]; stop: () => void }> => {
+export async function startMonitor(): Promise<{ url: string; pings: Ping[]; stop: () => void }> {
   const pings: Ping[] = []
   const server = createServer((request, response) => {
     let body = ''

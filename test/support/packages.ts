@@ -2,10 +2,13 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 
 // What the tests, the demo and the benchmark run for real: the Debian package, and how to see that it is there.
-const onPath = (program: string) => (): boolean =>
-  ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].some((folder) =>
-    existsSync(`${folder}/${program}`),
-  )
+function onPath(program: string) {
+  return (): boolean =>
+    ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].some((folder) =>
+      existsSync(`${folder}/${program}`),
+    )
+}
+
 const BROWSERS = ['google-chrome-stable', 'google-chrome', 'chromium', 'chromium-browser']
 const PACKAGES: Record<string, () => boolean> = {
   borgbackup: onPath('borg'),
@@ -20,7 +23,7 @@ const PACKAGES: Record<string, () => boolean> = {
 }
 
 /** Installs the system packages that are missing, as root or through `sudo -n`; otherwise ends with the one command to type. */
-export const ensurePackages = (): void => {
+export function ensurePackages(): void {
   const missing = Object.keys(PACKAGES).filter((name) => !PACKAGES[name]?.())
   if (missing.length > 0 && !install(missing)) {
     console.error(`Missing system packages. Type: sudo apt-get install -y ${missing.join(' ')}`)
@@ -31,7 +34,7 @@ export const ensurePackages = (): void => {
   if (process.env.CI === 'true' && root && !BROWSERS.some((name) => onPath(name)())) install(['chromium'])
 }
 
-const install = (packages: readonly string[]): boolean => {
+function install(packages: readonly string[]): boolean {
   const root = process.getuid?.() === 0
   if (!onPath('apt-get')() || (!root && spawnSync('sudo', ['-n', 'true']).status !== 0)) return false
   console.log(`Installing ${packages.join(', ')}`)

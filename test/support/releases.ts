@@ -4,7 +4,7 @@ import type { Output } from './launch.ts'
 import { endsWith, readJsonLines, type Server } from './server.ts'
 
 /** The words of the tests of a rollback, on a server that runs a first release. */
-export const withReleases = (server: Server) => {
+export function withReleases(server: Server) {
   const ledger = () => readJsonLines(join(server.opsDir, 'deploys.jsonl'))
   return {
     ledger,

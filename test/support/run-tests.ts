@@ -21,13 +21,14 @@ const FOLDER = fileURLToPath(new URL('..', import.meta.url))
 const AT_ONCE = 2
 
 /** Suites that a file makes but never runs. */
-export const forgottenSuites = (source: string): string[] =>
-  [...source.matchAll(/(?:const|let)\s+(\w+)\s*=\s*suite\b/g)]
+export function forgottenSuites(source: string): string[] {
+  return [...source.matchAll(/(?:const|let)\s+(\w+)\s*=\s*suite\b/g)]
     .map(([, name = '']) => name)
     .filter((name) => !new RegExp(`\\b${name}\\.run\\(\\)`).test(source))
+}
 
 /** uvu's closing lines; undefined when it printed none. */
-export const parseTotals = (output: string): { total: number; passed: number; skipped: number } | undefined => {
+export function parseTotals(output: string): { total: number; passed: number; skipped: number } | undefined {
   const plain = output.replace(/\u001b\[\d+m/g, '')
   const [total, passed, skipped] = ['Total', 'Passed', 'Skipped'].map(
     (name) => new RegExp(`^ {2}${name}: +(\\d+)$`, 'm').exec(plain)?.[1],
@@ -36,8 +37,8 @@ export const parseTotals = (output: string): { total: number; passed: number; sk
   return { total: Number(total), passed: Number(passed), skipped: Number(skipped ?? 0) }
 }
 
-const runFile = (file: string): Promise<Result> =>
-  new Promise((resolve) => {
+function runFile(file: string): Promise<Result> {
+  return new Promise((resolve) => {
     const child = spawn(process.execPath, ['--import', 'tsx', join(FOLDER, file)], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, FORCE_COLOR: process.stdout.isTTY ? '1' : '0' },
@@ -70,8 +71,9 @@ const runFile = (file: string): Promise<Result> =>
       })
     })
   })
+}
 
-const main = async (): Promise<void> => {
+async function main(): Promise<void> {
   ensurePackages()
   const wanted = process.argv.slice(2)
   const files = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' })

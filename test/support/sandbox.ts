@@ -46,7 +46,7 @@ const TSX = import.meta.resolve('tsx')
 const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
 export const PASSPHRASE = 'a long passphrase #with $igns'
 
-export const startSandbox = async (): Promise<Sandbox> => {
+export async function startSandbox(): Promise<Sandbox> {
   const dir = await mkdtemp(join(tmpdir(), 'bc-'))
   await chmod(dir, 0o755)
   const [home, mediaDir, repository] = [join(dir, 'home'), join(dir, 'media'), join(dir, 'repo')]
@@ -191,7 +191,7 @@ export const startSandbox = async (): Promise<Sandbox> => {
 }
 
 /** The newest PostgreSQL server of this machine. */
-const findPostgres = (): string => {
+function findPostgres(): string {
   const base = '/usr/lib/postgresql'
   const [newest] = (existsSync(base) ? readdirSync(base) : [])
     .filter((version) => existsSync(join(base, version, 'bin/initdb')))
@@ -201,10 +201,10 @@ const findPostgres = (): string => {
 }
 
 /** A small Book Corners: libraries, photos that reference them, reviews. */
-export const seed = async (
+export async function seed(
   sandbox: Sandbox,
   { libraries = 200, photos = 20, photoBytes = 20_000 } = {},
-): Promise<void> => {
+): Promise<void> {
   await sandbox.sql(`
     CREATE TABLE libraries_library (id serial PRIMARY KEY, name text NOT NULL, description text);
     CREATE TABLE libraries_photo (id serial PRIMARY KEY, library_id int NOT NULL REFERENCES libraries_library, path text NOT NULL);

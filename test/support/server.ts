@@ -76,17 +76,20 @@ export const APP_FILES: Record<string, string> = {
   'libraries/migrations/0001_initial.py': 'operations = []\n',
 }
 
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
     const probe = createServer().listen(0, '127.0.0.1', () => {
       const { port } = probe.address() as { port: number }
       probe.close(() => resolve(port))
     })
   })
+}
 
-const executable = (path: string, text: string): Promise<void> => writeFile(path, text, { mode: 0o755 })
+function executable(path: string, text: string): Promise<void> {
+  return writeFile(path, text, { mode: 0o755 })
+}
 
-export const startServer = async (): Promise<Server> => {
+export async function startServer(): Promise<Server> {
   const dir = await mkdtemp(join(tmpdir(), 'bc-vps-'))
   await chmod(dir, 0o755)
   const at = (...parts: string[]): string => join(dir, ...parts)
@@ -311,14 +314,15 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
   }
 }
 
-export const readJsonLines = async (path: string): Promise<Record<string, unknown>[]> =>
-  (await readFile(path, 'utf8').catch(() => ''))
+export async function readJsonLines(path: string): Promise<Record<string, unknown>[]> {
+  return (await readFile(path, 'utf8').catch(() => ''))
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line))
+}
 
 /** How a script ended, and that it left nothing behind: no stack trace or warning of Node's, and no process once the far side has noticed. */
-export const endsWith = (server: Server, output: Output, exitCode: number): void => {
+export function endsWith(server: Server, output: Output, exitCode: number): void {
   const said = output.stderr + output.stdout
   assert.is(output.exitCode, exitCode, said)
   assert.not.match(said, TOKEN)

@@ -33,13 +33,17 @@ export interface Site {
 }
 
 /** An answer with a status, a type and a body; whatever the path. */
-export const answer =
-  (status: number, type: string, body: string | Buffer, headers: Record<string, string> = {}): Handler =>
-  (_, response) =>
-    void response.writeHead(status, { 'content-type': type, ...headers }).end(body)
+export function answer(
+  status: number,
+  type: string,
+  body: string | Buffer,
+  headers: Record<string, string> = {},
+): Handler {
+  return (_, response) => void response.writeHead(status, { 'content-type': type, ...headers }).end(body)
+}
 
-export const html = (body: string, { title = 'Book Corners', head = '', status = 200 } = {}): Handler =>
-  answer(
+export function html(body: string, { title = 'Book Corners', head = '', status = 200 } = {}): Handler {
+  return answer(
     status,
     'text/html; charset=utf-8',
     `<!doctype html>
@@ -61,13 +65,15 @@ export const html = (body: string, { title = 'Book Corners', head = '', status =
 </html>
 `,
   )
+}
 
-export const json = (value: unknown, status = 200): Handler => answer(status, 'application/json', JSON.stringify(value))
+export function json(value: unknown, status = 200): Handler {
+  return answer(status, 'application/json', JSON.stringify(value))
+}
 
-export const redirect =
-  (location: string, status = 302): Handler =>
-  (_, response) =>
-    void response.writeHead(status, { location }).end()
+export function redirect(location: string, status = 302): Handler {
+  return (_, response) => void response.writeHead(status, { location }).end()
+}
 
 export const LOGIN_FORM = `<h1>Log in</h1>
 <form method="post" novalidate>
@@ -77,11 +83,13 @@ export const LOGIN_FORM = `<h1>Log in</h1>
   <button>Log in</button>
 </form>`
 
-export const feature = (longitude: number, latitude: number, name = 'A library'): object => ({
-  type: 'Feature',
-  geometry: { type: 'Point', coordinates: [longitude, latitude] },
-  properties: { name },
-})
+export function feature(longitude: number, latitude: number, name = 'A library'): object {
+  return {
+    type: 'Feature',
+    geometry: { type: 'Point', coordinates: [longitude, latitude] },
+    properties: { name },
+  }
+}
 
 export const FEATURES = [
   feature(8.68, 50.11, 'Frankfurt'),
@@ -121,8 +129,8 @@ footer { padding: 24px }
 `
 
 /** The site as it should be. */
-export const healthyRoutes = (): Map<string, Handler> =>
-  new Map([
+export function healthyRoutes(): Map<string, Handler> {
+  return new Map([
     [
       '/',
       html(
@@ -137,8 +145,9 @@ export const healthyRoutes = (): Map<string, Handler> =>
     ['/admin/login/', html(LOGIN_FORM, { title: 'Log in | Django site admin' })],
     ['/health/', json({ status: 'ok' })],
   ])
+}
 
-export const startSite = async (options: SiteOptions = {}): Promise<Site> => {
+export async function startSite(options: SiteOptions = {}): Promise<Site> {
   const { host = '127.0.0.1', port = 0, delayMs = 0, tls } = options
   let routes = healthyRoutes()
   const requests: Site['requests'] = []
@@ -187,7 +196,7 @@ export interface Authority {
 }
 
 /** A certificate authority of our own, made with openssl. */
-export const createAuthority = (): Authority => {
+export function createAuthority(): Authority {
   const dir = mkdtempSync(join(tmpdir(), 'bc-ca-'))
   const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: dir, stdio: 'pipe' })
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']

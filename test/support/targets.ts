@@ -9,18 +9,21 @@ export interface Target {
   show: (value: number) => string
 }
 
-export const atMost = (
+export function atMost(
   name: string,
   value: number,
   limit: number,
   show: (value: number) => string = (value) => value.toFixed(3),
-): Target => ({ name, value, limit, met: value <= limit, show })
+): Target {
+  return { name, value, limit, met: value <= limit, show }
+}
 
-export const targetTable = (targets: readonly Target[]): string =>
-  table(
+export function targetTable(targets: readonly Target[]): string {
+  return table(
     [
       ['target', 'measured', 'at most', ''],
       ...targets.map(({ name, value, limit, met, show }) => [name, show(value), show(limit), met ? 'met' : 'MISSED']),
     ],
     [1, 2],
   )
+}

@@ -11,11 +11,11 @@ export interface Terminal {
 }
 
 /** Runs a script at a terminal, as util-linux's `script` makes one. */
-export const atTerminal = async (
+export async function atTerminal(
   name: string,
   args: readonly string[],
   { env, cwd, prompt, answer }: Terminal,
-): Promise<{ status: number | null; output: string }> => {
+): Promise<{ status: number | null; output: string }> {
   const file = fileURLToPath(new URL(`../../scripts/${name}`, import.meta.url))
   const command = [process.execPath, '--import', import.meta.resolve('tsx'), '--', file, ...args]
   const child = spawn('script', ['-qefc', command.map((word) => `'${word}'`).join(' '), '/dev/null'], {

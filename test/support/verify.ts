@@ -12,11 +12,11 @@ export interface VerifyRun {
 }
 
 /** Runs the real script, with next to no environment, no env file and no terminal; `signal` is sent when its checks run. */
-export const verify = (
+export function verify(
   args: readonly string[],
   { env = {}, signal }: { env?: Record<string, string>; signal?: NodeJS.Signals } = {},
-): Promise<VerifyRun> =>
-  new Promise((resolve, reject) => {
+): Promise<VerifyRun> {
+  return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ['--import', TSX, '--', SCRIPT, ...args], {
       cwd: '/',
       env: { PATH: '/usr/bin:/bin', HOME: '/nonexistent', ...env },
@@ -32,11 +32,12 @@ export const verify = (
     child.on('error', reject)
     child.on('close', (exitCode) => resolve({ ...run, exitCode }))
   })
+}
 
 /** How long verifying a healthy site takes in all, and its slowest check, when every answer of the site waits `delayMs`. */
-export const measureHealthy = async (
+export async function measureHealthy(
   delayMs: number,
-): Promise<{ totalMs: number; slowestMs: number; processMs: number }> => {
+): Promise<{ totalMs: number; slowestMs: number; processMs: number }> {
   const site = await startSite({ delayMs })
   try {
     const started = performance.now()

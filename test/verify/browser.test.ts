@@ -67,8 +67,9 @@ const browser = suite('verify --browser')
 const run = installed ? browser : browser.skip
 let site: Site
 let dir = ''
+
 /** Runs the script; nothing of the browser may be left when it has ended. */
-const look = async (args: string[] = [], options: Parameters<typeof verify>[1] = {}): ReturnType<typeof verify> => {
+async function look(args: string[] = [], options: Parameters<typeof verify>[1] = {}): ReturnType<typeof verify> {
   const result = await verify(['--url', site.url, '--browser', ...args], {
     ...options,
     env: { TMPDIR: dir, ...options.env },
@@ -81,6 +82,7 @@ const look = async (args: string[] = [], options: Parameters<typeof verify>[1] =
   assert.not.match(execFileSync('ps', ['-eo', 'args=', '--cols', '500']).toString(), new RegExp(dir))
   return result
 }
+
 browser.before(async () => {
   site = await startSite()
   dir = mkdtempSync(join(tmpdir(), 'bc-b-'))

@@ -25,7 +25,7 @@ const never = new AbortController().signal
 const SHA = '0123456789abcdef0123456789abcdef01234567'
 
 /** One try of one check; the text of what it saw, whatever its verdict. */
-const look = async (site: Site, name: string, waitMs = 5000): Promise<string> => {
+async function look(site: Site, name: string, waitMs = 5000): Promise<string> {
   const check = siteChecks(new URL(site.url)).find((one) => one.name === name)
   if (!check) throw new Error(`no check ${name}`)
   try {
@@ -36,39 +36,47 @@ const look = async (site: Site, name: string, waitMs = 5000): Promise<string> =>
   }
 }
 
-const page = (text: string): Handler => answer(200, 'text/html', text)
-const geojson = (...features: unknown[]): Handler => json({ type: 'FeatureCollection', features })
+function page(text: string): Handler {
+  return answer(200, 'text/html', text)
+}
+
+function geojson(...features: unknown[]): Handler {
+  return json({ type: 'FeatureCollection', features })
+}
+
 /** Promises more than it sends, and hangs up. */
-const cut =
-  (type: string, body: string): Handler =>
-  (_, response) => {
+function cut(type: string, body: string): Handler {
+  return (_, response) => {
     response.writeHead(200, { 'content-type': type, 'content-length': String(body.length * 2) })
     response.write(body, () => response.destroy())
   }
+}
+
 /** Chunks without the last one. */
-const cutChunks =
-  (type: string, body: string): Handler =>
-  (_, response) => {
+function cutChunks(type: string, body: string): Handler {
+  return (_, response) => {
     response.writeHead(200, { 'content-type': type })
     response.write(body, () => setTimeout(() => response.destroy(), 20))
   }
+}
+
 /** Ends a connection without saying how long the answer is, as HTTP/1.0 does. */
-const cutSilently =
-  (type: string, body: string): Handler =>
-  ({ socket }) =>
-    void socket.end(`HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\nconnection: close\r\n\r\n${body}`)
+function cutSilently(type: string, body: string): Handler {
+  return ({ socket }) => void socket.end(`HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\nconnection: close\r\n\r\n${body}`)
+}
+
 /** A byte now and then, for ever. */
-const drip =
-  (type: string): Handler =>
-  (_, response) => {
+function drip(type: string): Handler {
+  return (_, response) => {
     response.writeHead(200, { 'content-type': type })
     const timer = setInterval(() => response.write('.'), 50)
     response.on('close', () => clearInterval(timer))
   }
+}
+
 /** As fast as it goes, for ever. */
-const flood =
-  (type: string): Handler =>
-  (_, response) => {
+function flood(type: string): Handler {
+  return (_, response) => {
     response.writeHead(200, { 'content-type': type }).on('error', () => {})
     const more = (): void => {
       while (!response.destroyed && response.write('x'.repeat(65_536))) {
@@ -78,13 +86,21 @@ const flood =
     response.on('drain', more)
     more()
   }
+}
 
 type Case = [promise: string, broken: Record<string, Handler>, seen: RegExp]
 
 const HOME = 'homepage with styles'
-const styled = (head: string): Handler =>
-  page(`<!doctype html><html><head><title>Book Corners</title>${head}</head><body><h1>Libraries</h1></body></html>`)
-const map = (markup: string): Handler => html(`<h1>Explore</h1>${markup}`)
+
+function styled(head: string): Handler {
+  return page(
+    `<!doctype html><html><head><title>Book Corners</title>${head}</head><body><h1>Libraries</h1></body></html>`,
+  )
+}
+
+function map(markup: string): Handler {
+  return html(`<h1>Explore</h1>${markup}`)
+}
 
 const BROKEN: Record<string, Case[]> = {
   [HOME]: [
@@ -495,21 +511,26 @@ tolerance('requests name the tool and carry nothing secret', async () => {
 tolerance.run()
 
 const tries = suite('tries')
-const run = (check: Partial<Check>, timeoutMs: number, options = {}): Promise<CheckResult> =>
-  runCheck(
+
+function run(check: Partial<Check>, timeoutMs: number, options = {}): Promise<CheckResult> {
+  return runCheck(
     { name: 'x', run: async () => ({ verdict: 'pass', seen: 'ok' }), ...check },
     { deadlineMs: performance.now() + timeoutMs, patienceMs: timeoutMs / 4, signal: never, ...options },
   )
+}
+
 /** Fails with the words, then passes. */
-const flaky =
-  (...words: string[]): Check['run'] =>
-  async () => {
+function flaky(...words: string[]): Check['run'] {
+  return async () => {
     const word = words.shift()
     if (word !== undefined) throw new Unexpected(word)
     return { verdict: 'pass', seen: 'ok' }
   }
-const hang = (signal: AbortSignal): Promise<never> =>
-  new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Unexpected('no answer'))))
+}
+
+function hang(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Unexpected('no answer'))))
+}
 
 tries('a container that is still starting is not a red', async () => {
   const retried: string[] = []

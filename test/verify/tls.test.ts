@@ -7,7 +7,8 @@ import { verify } from '../support/verify.ts'
 
 const tls = suite('verify over HTTPS')
 const authority = createAuthority()
-const withSite = async (subject: string, days: number, check: (site: Site) => Promise<void>): Promise<void> => {
+
+async function withSite(subject: string, days: number, check: (site: Site) => Promise<void>): Promise<void> {
   const secure = await startSite({ tls: authority.issue(subject, days) })
   try {
     await check(secure)
@@ -15,6 +16,7 @@ const withSite = async (subject: string, days: number, check: (site: Site) => Pr
     await secure.stop()
   }
 }
+
 const env = { NODE_EXTRA_CA_CERTS: authority.caFile }
 tls('a good certificate on another port passes, and the redirect is said not to be checked', () =>
   withSite('IP:127.0.0.1', 90, async ({ url }) => {
@@ -91,7 +93,8 @@ for (const [promise, signal, code] of [
   })
 // At the usual ports, on an address of this machine that nobody else uses: only root may, and no server may listen on all of them.
 const host = `127.0.43.${1 + (process.pid % 250)}`
-const isFree = async (port: number): Promise<boolean> => {
+
+async function isFree(port: number): Promise<boolean> {
   const probe = createServer().listen(port, host)
   const free = await once(probe, 'listening').then(
     () => true,
@@ -100,6 +103,7 @@ const isFree = async (port: number): Promise<boolean> => {
   probe.close()
   return free
 }
+
 const free = (await isFree(80)) && (await isFree(443))
 if (!free) console.log('Skipped: the ports 80 and 443 are not free for this user.')
 const usual = free ? tls : tls.skip
