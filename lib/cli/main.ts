@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
@@ -7,11 +6,9 @@ import { EXIT, Failure, Interrupted, reason } from '../core/failure.ts'
 import { nearest } from '../core/format.ts'
 import { createLog, type Log } from '../core/log.ts'
 import { createShell, type Env, type Shell } from '../core/shell.ts'
+import { VERSION } from '../core/version.ts'
 import { DEFAULT_ENV_FILE, type EnvFile, readEnvFile } from './env-file.ts'
 import { childEnv, secretValues } from './settings.ts'
-
-/** The version of these scripts, from package.json: in `--version`, archive comments and the User-Agent. */
-export const VERSION: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
 
 /** What a script accepts: the words of its own, beside --help, --version and --env-file. */
 export interface Command {

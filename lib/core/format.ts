@@ -79,6 +79,23 @@ export function printable(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
 }
 
+/** Text from outside for one line: no control characters, not longer than a line can bear. */
+export function oneLine(text: string, most = 120): string {
+  const clean = printable(text.replace(/\s+/g, ' ').trim())
+  return clean.length > most ? `${clean.slice(0, most - 1)}…` : clean
+}
+
+/** The last lines of what a program said, on one line. */
+export function lastLines(text: string, lines = 3): string {
+  return text
+    .trim()
+    .split('\n')
+    .slice(-lines)
+    .map((line) => line.replace(/^\s*!\s+/, '').trim())
+    .filter(Boolean)
+    .join(' · ')
+}
+
 /** The candidates most like a mistyped word, best first, none of them further than half the word away. */
 export function nearest(word: string, candidates: readonly string[], most = 1): string[] {
   return candidates

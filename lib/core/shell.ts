@@ -3,7 +3,6 @@ import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { $ as zx } from 'zx/core'
 import { Failure, reason } from './failure.ts'
-import { quote } from './quote.ts'
 
 /** Environment variables for one child: it gets these and nothing else. */
 export type Env = Record<string, string>
@@ -240,4 +239,13 @@ function eachLine(stream: Readable | null | undefined, onLine: (line: string) =>
     lines.forEach(onLine)
   })
   stream?.on('end', () => rest && onLine(rest))
+}
+
+/** One word for a POSIX shell. Not zx's `$'…'`, which dash rejects. */
+export function quote(word: string): string {
+  return /^[A-Za-z0-9_/.,:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}
+
+export function quoteAll(words: readonly string[]): string {
+  return words.map(quote).join(' ')
 }

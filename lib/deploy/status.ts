@@ -1,7 +1,6 @@
 import { reason } from '../core/failure.ts'
-import { age, plural, printable } from '../core/format.ts'
+import { age, lastLines, plural, printable } from '../core/format.ts'
 import type { Output } from '../core/shell.ts'
-import { tail } from '../dokku/dokku.ts'
 import { short } from '../git/checkout.ts'
 import { isLocked, type RunningRelease, runningRelease } from '../server/app.ts'
 import { type Entry, readLedger } from '../server/ledger.ts'
@@ -39,7 +38,7 @@ export function newestBackup({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr
     )[0]
     return check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
   } catch {
-    const said = printable(tail(stderr))
+    const said = printable(lastLines(stderr))
     return said ? `unknown: ${said}` : 'unknown'
   }
 }

@@ -1,4 +1,5 @@
 import { Failure } from '../core/failure.ts'
+import { lastLines } from '../core/format.ts'
 import type { Child, Output, Shell } from '../core/shell.ts'
 
 /** How a service's database is reached and how a test service like it is made. */
@@ -126,7 +127,7 @@ export class NotRunning extends Failure {}
 export function explainDokku(output: Output, what: string): Failure {
   // ps:restart and postgres:create say even their errors on stdout.
   const speaksOnStdout = /^(ps:|postgres:(create|destroy))/.test(what)
-  const said = tail(output.stderr) || (speaksOnStdout ? tail(output.stdout) : '')
+  const said = lastLines(output.stderr) || (speaksOnStdout ? lastLines(output.stdout) : '')
   const how = output.signal ? `was ended by ${output.signal}` : `failed with exit status ${output.exitCode}`
   const next = `Try it by hand: sudo dokku ${what}`
   // Dokku calls sudo itself for some of its work: only a call that needs nothing more shows that it is ours.
@@ -152,15 +153,4 @@ export function explainDokku(output: Output, what: string): Failure {
       `If it was dropped, make an empty one, and restore into that: sudo dokku postgres:enter ${what.split(' ')[1]} createdb -U postgres -E utf8 ${lost}`,
     )
   return new Failure(`dokku ${what} ${how}${said ? `: ${said}` : ' and said nothing.'}`, next)
-}
-
-/** The last lines of what a program said, on one line. */
-export function tail(text: string, lines = 3): string {
-  return text
-    .trim()
-    .split('\n')
-    .slice(-lines)
-    .map((line) => line.replace(/^\s*!\s+/, '').trim())
-    .filter(Boolean)
-    .join(' · ')
 }

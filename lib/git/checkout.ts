@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { EXIT, Failure } from '../core/failure.ts'
+import { lastLines } from '../core/format.ts'
 import type { Env, Output, RunOptions, Shell } from '../core/shell.ts'
-import { tail } from '../dokku/dokku.ts'
 
 /** The app's checkout on this machine. */
 export interface Checkout {
@@ -40,7 +40,7 @@ export async function openCheckout(shell: Shell, dir: string): Promise<Checkout>
       })
     const ask: Checkout['ask'] = async (args, env = {}) => {
       const output = await git(args, { env })
-      if (output.exitCode !== 0) throw new Failure(`git ${args[0]} failed: ${tail(output.stderr)}`)
+      if (output.exitCode !== 0) throw new Failure(`git ${args[0]} failed: ${lastLines(output.stderr)}`)
       return output.stdout.trim()
     }
     return { dir: cwd, git, ask }
@@ -50,7 +50,7 @@ export async function openCheckout(shell: Shell, dir: string): Promise<Checkout>
     throw new Failure('Git is not installed.', 'Install it: sudo apt-get install git', EXIT.usage)
   if (found.exitCode !== 0)
     throw new Failure(
-      `${dir} is not a git checkout of the app: ${tail(found.stderr, 1).replace(/^fatal: /, '')}`,
+      `${dir} is not a git checkout of the app: ${lastLines(found.stderr, 1).replace(/^fatal: /, '')}`,
       'Change to the checkout, or name it: --repo DIR',
       EXIT.usage,
     )

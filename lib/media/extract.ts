@@ -3,10 +3,9 @@ import { dirname, join } from 'node:path'
 import type { Borg } from '../borg/borg.ts'
 import { extractArgs } from '../borg/commands.ts'
 import { Failure } from '../core/failure.ts'
-import { bar, bytes, plural } from '../core/format.ts'
+import { bar, bytes, lastLines, plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import type { Shell } from '../core/shell.ts'
-import { tail } from '../dokku/dokku.ts'
 import { alreadyStaged, filesOf, INBOX, isSame, type MediaFile, type MediaPlan, sum, wanted } from './compare.ts'
 import type { Placing } from './place.ts'
 
@@ -43,7 +42,7 @@ export async function restoreMedia(
   const { exitCode, stderr } = await shell.run(placing.command, { terminal: placing.asks })
   if (exitCode !== 0)
     throw new Failure(
-      `The files could not be placed${stderr ? `: ${tail(stderr)}` : ''}.`,
+      `The files could not be placed${stderr ? `: ${lastLines(stderr)}` : ''}.`,
       'They are kept; run the same command again to go on.',
     )
   await closeStaging(staging)

@@ -4,9 +4,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Settings } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
-import { bytes, plural } from '../core/format.ts'
+import { bytes, lastLines, plural } from '../core/format.ts'
 import type { Output, Shell } from '../core/shell.ts'
-import { tail } from '../dokku/dokku.ts'
 import { INBOX, type MediaFile, sum } from './compare.ts'
 
 /** How restored files get to their places. */
@@ -60,7 +59,7 @@ export async function planPlacing(
   if (interactive) return { ...placing, command: ['sudo', ...probed], asks: true }
   const line = `${user.name} ALL=(root) NOPASSWD: ${probed.map(sudoersWord).join(' ')}`
   throw new Failure(
-    `Restoring ${plural(files.length, 'media file')} needs root: ${why} (sudo: ${tail(stderr)})`,
+    `Restoring ${plural(files.length, 'media file')} needs root: ${why} (sudo: ${lastLines(stderr)})`,
     `Run it at a terminal, where sudo can ask for the password, or allow this one command:\n  echo '${line}' | sudo tee /etc/sudoers.d/${user.name}-media`,
   )
 }

@@ -1,5 +1,6 @@
 import { Failure, reason } from '../core/failure.ts'
-import { restartArgs, tail } from '../dokku/dokku.ts'
+import { lastLines } from '../core/format.ts'
+import { restartArgs } from '../dokku/dokku.ts'
 import type { Restore } from './restore.ts'
 
 /** Restarts the app and asks the site, if one is set, whether it is well. */
@@ -9,7 +10,7 @@ export async function restartApp({ lasting, context, settings }: Restore): Promi
   const output = await lasting.run(restartArgs(settings.DOKKU_APP))
   if (output.exitCode !== 0)
     throw new Failure(
-      `The data is restored, but ${settings.DOKKU_APP} did not restart: ${tail(output.stderr) || tail(output.stdout)}`,
+      `The data is restored, but ${settings.DOKKU_APP} did not restart: ${lastLines(output.stderr) || lastLines(output.stdout)}`,
       `Type: sudo dokku ps:restart ${settings.DOKKU_APP}. To go back: restore --undo`,
     )
   if (!environment.SITE_URL && !envFile.values.SITE_URL) return

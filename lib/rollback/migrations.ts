@@ -1,6 +1,6 @@
 import { Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
-import { quoteAll } from '../core/quote.ts'
+import { quoteAll } from '../core/shell.ts'
 import { type Checkout, fileOf, hasCommit, isAncestor, isMigration, short } from '../git/checkout.ts'
 
 /** A migration file in which two commits differ. */

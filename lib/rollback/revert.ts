@@ -1,8 +1,8 @@
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
+import { lastLines } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import type { Shell } from '../core/shell.ts'
 import { classifyPush, cleanLine, pushArgs } from '../deploy/push.ts'
-import { tail } from '../dokku/dokku.ts'
 import { type Checkout, dirtyPaths, openCheckout, resolveCommit, short } from '../git/checkout.ts'
 import { inOwnTree, QUIET } from '../git/worktree.ts'
 import type { Reverted } from './revert-range.ts'
@@ -26,7 +26,7 @@ export async function requireIdentity(checkout: Checkout): Promise<void> {
   const { exitCode, stderr } = await checkout.git(['var', 'GIT_COMMITTER_IDENT'])
   if (exitCode !== 0)
     throw new Failure(
-      `Git does not know who makes the revert: ${tail(stderr, 1).replace(/^fatal: /, '')}`,
+      `Git does not know who makes the revert: ${lastLines(stderr, 1).replace(/^fatal: /, '')}`,
       "Tell it: git config --global user.name 'Your Name', and: git config --global user.email you@example.org",
       EXIT.usage,
     )
@@ -56,7 +56,7 @@ export async function fetchOrigin(checkout: Checkout, branch: string): Promise<s
   })
   if (output.exitCode !== 0)
     throw new Failure(
-      `origin did not give its ${branch}: ${tail(output.stderr.replace(/^Please make sure[\s\S]*/m, ''))}`,
+      `origin did not give its ${branch}: ${lastLines(output.stderr.replace(/^Please make sure[\s\S]*/m, ''))}`,
       `Try: git fetch origin ${branch}`,
     )
   return resolveCommit(checkout, trackedRef(branch))
@@ -92,7 +92,7 @@ export async function revertOnto(
       throw new Failure(
         conflicts.length > 0
           ? `Reverting ${short(sha)} (${subject}) conflicts in ${conflicts.join(', ')}: nothing was pushed, and your checkout is as it was.`
-          : `Reverting ${short(sha)} (${subject}) failed: ${tail(output.stderr)}. Nothing was pushed.`,
+          : `Reverting ${short(sha)} (${subject}) failed: ${lastLines(output.stderr)}. Nothing was pushed.`,
         `At once, without a revert: rollback --list, then rollback --to SHA. By hand: git ${['revert', ...options, short(sha)].join(' ')}, then deploy.`,
       )
     }

@@ -1,6 +1,6 @@
 import { Failure } from '../core/failure.ts'
-import { quote } from '../core/quote.ts'
-import { tail } from '../dokku/dokku.ts'
+import { lastLines } from '../core/format.ts'
+import { quote } from '../core/shell.ts'
 import type { Remote } from './ssh.ts'
 
 /** One line of OPS_DIR/deploys.jsonl: what a deploy or rollback did to production. */
@@ -64,7 +64,7 @@ export async function appendEntry(remote: Remote, opsDir: string, entry: Entry):
   const end = `[ -z "$(tail -c 1 ${file} 2>/dev/null)" ] || echo`
   const command = `mkdir -p ${quote(opsDir)} && { ${end}; printf '%s\\n' "$1"; } >> ${file}`
   const output = await remote.shell(['sh', '-c', command, 'ledger', entryLine(entry)], { timeoutMs: 30_000 })
-  if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${tail(output.stderr)}`)
+  if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${lastLines(output.stderr)}`)
 }
 
 /**
@@ -74,6 +74,6 @@ export async function appendEntry(remote: Remote, opsDir: string, entry: Entry):
 export async function readLedger(remote: Remote, opsDir: string, most = 200): Promise<Entry[]> {
   const command = `[ ! -e "$1" ] || tail -n ${most} "$1"`
   const output = await remote.shell(['sh', '-c', command, 'ledger', ledgerPath(opsDir)], { timeoutMs: 30_000 })
-  if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${tail(output.stderr)}`)
+  if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${lastLines(output.stderr)}`)
   return parseLedger(output.stdout)
 }

@@ -1,4 +1,4 @@
-import { quote } from '../core/quote.ts'
+import { quote } from '../core/shell.ts'
 
 /** The commands that cron and operators type, beside OPS_DIR, and the scripts they start. */
 export const LAUNCHERS = ['backup', 'restore'] as const

@@ -1,5 +1,5 @@
 import { EXIT, Failure } from '../core/failure.ts'
-import { shown } from './request.ts'
+import { oneLine } from '../core/format.ts'
 
 function refuse(message: string, hint = 'See: verify --help'): never {
   throw new Failure(message, hint, EXIT.usage)
@@ -12,7 +12,7 @@ function refuse(message: string, hint = 'See: verify --help'): never {
  */
 export function parseSite(text: string, source = '--url'): string {
   const example =
-    /^[a-z0-9.-]+(:\d+)?(\/|$)/i.test(text) && !text.includes('://') ? ` Did you mean https://${shown(text)}?` : ''
+    /^[a-z0-9.-]+(:\d+)?(\/|$)/i.test(text) && !text.includes('://') ? ` Did you mean https://${oneLine(text)}?` : ''
   if (!URL.canParse(text) || !/^https?:\/\//i.test(text))
     return refuse(`${source} must be an address that starts with https:// or http://.${example}`)
   const url = new URL(text)
@@ -30,7 +30,7 @@ export function parseSeconds(text: string): number {
   const seconds = Number(text)
   if (!/^\d+(\.\d+)?$/.test(text) || seconds <= 0 || seconds > MAX_SECONDS)
     return refuse(
-      `--timeout must be a number of seconds, more than 0 and at most ${MAX_SECONDS}, not ${shown(text, 20)}.`,
+      `--timeout must be a number of seconds, more than 0 and at most ${MAX_SECONDS}, not ${oneLine(text, 20)}.`,
     )
   return seconds
 }
@@ -39,7 +39,7 @@ export function parseSeconds(text: string): number {
 export function parseSha(text: string | undefined): string | undefined {
   if (text !== undefined && !/^[0-9a-f]{7,40}$/i.test(text))
     return refuse(
-      `--expect-sha must be 7 to 40 hexadecimal digits, not ${shown(text, 50)}.`,
+      `--expect-sha must be 7 to 40 hexadecimal digits, not ${oneLine(text, 50)}.`,
       'For the commit at hand: git rev-parse HEAD',
     )
   return text?.toLowerCase()

@@ -2,10 +2,11 @@ import { access, constants, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { EXIT, Failure } from '../core/failure.ts'
+import { oneLine } from '../core/format.ts'
 import type { Shell } from '../core/shell.ts'
 import { settlesWithin } from '../core/transfer.ts'
 import { createDevTools, type DevTools } from './devtools.ts'
-import { shown, Unexpected, USER_AGENT } from './request.ts'
+import { Unexpected, USER_AGENT } from './request.ts'
 
 /** An installed Chrome or Chromium, headless, with an empty profile of its own. */
 export interface Browser {
@@ -114,7 +115,7 @@ export async function startBrowser(shell: Shell, file: string, anyCertificate: b
     shell.signal.throwIfAborted()
     const said = stderr.split('\n').filter((line) => /error|fatal|cannot|not found|sandbox/i.test(line))
     throw new Failure(
-      `${file} could not be started${said.length > 0 ? `: ${shown(said.at(-1) ?? '', 200)}` : '.'}`,
+      `${file} could not be started${said.length > 0 ? `: ${oneLine(said.at(-1) ?? '', 200)}` : '.'}`,
       'Try it by hand: chromium --headless --dump-dom about:blank. Or leave out --browser and --screenshots.',
       EXIT.usage,
     )
@@ -133,7 +134,7 @@ async function openTab(devTools: DevTools, url: string): Promise<Tab> {
     if (method === 'Page.loadEventFired') state.loaded = true
     if (method !== 'Runtime.exceptionThrown') return
     const { text, exception } = params.exceptionDetails as { text: string; exception?: { description?: string } }
-    state.scriptError ??= shown(exception?.description?.split('\n')[0] ?? text)
+    state.scriptError ??= oneLine(exception?.description?.split('\n')[0] ?? text)
   })
   const call = (method: string, params = {}): Promise<Record<string, unknown>> => devTools.send(method, params, session)
   const close = async (): Promise<void> => {
@@ -149,7 +150,7 @@ async function openTab(devTools: DevTools, url: string): Promise<Tab> {
       call('Emulation.setUserAgentOverride', { userAgent: `${userAgent} ${USER_AGENT}` }),
     ])
     const { errorText } = await call('Page.navigate', { url })
-    if (errorText) throw new Unexpected(`the browser can't open it: ${shown(String(errorText))}`)
+    if (errorText) throw new Unexpected(`the browser can't open it: ${oneLine(String(errorText))}`)
   } catch (error) {
     await close()
     throw error

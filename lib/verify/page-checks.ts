@@ -1,7 +1,7 @@
-import { bytes, plural } from '../core/format.ts'
+import { bytes, oneLine, plural } from '../core/format.ts'
 import { elements } from './html.ts'
 import { getPage, getStylesheet, isProtected, type Page, passwordForms, requireStatus, stylesheets } from './page.ts'
-import { get, type Reply, short, shown, Unexpected } from './request.ts'
+import { get, type Reply, short, Unexpected } from './request.ts'
 import type { Check, Found } from './run-check.ts'
 
 /** The path of the stylesheet that the app's build makes. */
@@ -32,11 +32,11 @@ async function homepage(site: URL, signal: AbortSignal): Promise<Found> {
   if (linked.length === 0) throw new Unexpected(`${short(page.url)} links no stylesheet`)
   const own = linked.filter(({ origin }) => origin === page.url.origin).slice(0, MAX_STYLESHEETS)
   if (own.length === 0)
-    throw new Unexpected(`${short(page.url)} links no stylesheet of the site, only ${shown(linked[0]?.href ?? '')}`)
+    throw new Unexpected(`${short(page.url)} links no stylesheet of the site, only ${oneLine(linked[0]?.href ?? '')}`)
   const sheets = await Promise.all(own.map((address) => getStylesheet(address, { signal })))
   return pass(
     `200, HTML ${bytes(page.reply.bytes)}`,
-    ...sheets.map(({ url, bytes: size }) => `stylesheet ${shown(url.pathname, 60)} ${bytes(size)}`),
+    ...sheets.map(({ url, bytes: size }) => `stylesheet ${oneLine(url.pathname, 60)} ${bytes(size)}`),
   )
 }
 
@@ -49,7 +49,10 @@ async function staticCss(site: URL, signal: AbortSignal): Promise<Found> {
 function cacheState({ headers }: Reply): string {
   const [status, age] = [headers.get('cf-cache-status'), headers.get('age')]
   if (status === null && age === null) return 'not through a cache'
-  return [status === null ? [] : `cf-cache-status ${shown(status, 20)}`, age === null ? [] : `age ${shown(age, 12)} s`]
+  return [
+    status === null ? [] : `cf-cache-status ${oneLine(status, 20)}`,
+    age === null ? [] : `age ${oneLine(age, 12)} s`,
+  ]
     .flat()
     .join(', ')
 }
@@ -91,10 +94,10 @@ async function map(site: URL, signal: AbortSignal): Promise<Found> {
   if (!element) throw new Unexpected(`${short(page.url)} has no element #libraries-map`)
   const named = element.attributes.get('data-map-data-url')?.trim()
   if (!named) throw new Unexpected(`#libraries-map of ${short(page.url)} names no data address`)
-  if (!URL.canParse(named, page.base.href)) throw new Unexpected(`the map's data address is none: ${shown(named)}`)
+  if (!URL.canParse(named, page.base.href)) throw new Unexpected(`the map's data address is none: ${oneLine(named)}`)
   const address = new URL(named, page.base)
   if (address.origin !== page.url.origin)
-    throw new Unexpected(`the map's data is off the site, at ${shown(address.href)}`)
+    throw new Unexpected(`the map's data is off the site, at ${oneLine(address.href)}`)
   // As the page's own script does it. Without a zoom the site sends every library there is, not clusters of them.
   const zoom = element.attributes.get('data-default-zoom')
   if (zoom && !address.searchParams.has('zoom')) address.searchParams.set('zoom', zoom)
@@ -124,7 +127,7 @@ function hasPoint(feature: unknown): boolean {
 
 async function health(site: URL, signal: AbortSignal): Promise<Found> {
   const reply = await get(new URL('/health/', site), { signal })
-  const said = shown(reply.body, 80)
+  const said = oneLine(reply.body, 80)
   if (reply.status !== 200)
     throw new Unexpected(
       `${short(reply.url)} answered ${reply.status}${said && reply.type.includes('json') ? `: ${said}` : ''}`,
@@ -137,12 +140,13 @@ async function health(site: URL, signal: AbortSignal): Promise<Found> {
 /** @throws Unexpected when it is not a JSON object, or does not call itself JSON */
 function parseJson({ url, body, type }: Reply): object {
   if (body.trim() === '') throw new Unexpected(`${short(url)} answered 200 with an empty body`)
-  if (!/[/+]json$/.test(type)) throw new Unexpected(`${short(url)} is ${shown(type) || 'of no content type'}, not JSON`)
+  if (!/[/+]json$/.test(type))
+    throw new Unexpected(`${short(url)} is ${oneLine(type) || 'of no content type'}, not JSON`)
   try {
     const value: unknown = JSON.parse(body)
     if (typeof value === 'object' && value !== null) return value
   } catch {
     // Said below, as for JSON that is no object.
   }
-  throw new Unexpected(`${short(url)} is no JSON object: ${shown(body, 60)}`)
+  throw new Unexpected(`${short(url)} is no JSON object: ${oneLine(body, 60)}`)
 }

@@ -1,5 +1,6 @@
+import { oneLine } from '../core/format.ts'
 import { elements, type Form, forms, scan, type Token, textsOf, visibleText } from './html.ts'
-import { type GetOptions, get, type Reply, short, shown, Unexpected } from './request.ts'
+import { type GetOptions, get, type Reply, short, Unexpected } from './request.ts'
 
 /** A whole HTML page that shows what it should, not an error that answers 200. */
 export interface Page {
@@ -26,13 +27,13 @@ export async function getPage(address: URL, options: GetOptions): Promise<Page> 
   requireStatus(reply)
   if (reply.body.trim() === '') throw new Unexpected(`${short(reply.url)} answered 200 with an empty body`)
   if (!/^(text\/html|application\/xhtml\+xml)$/.test(reply.type))
-    throw new Unexpected(`${short(reply.url)} is ${shown(reply.type) || 'of no content type'}, not HTML`)
+    throw new Unexpected(`${short(reply.url)} is ${oneLine(reply.type) || 'of no content type'}, not HTML`)
   const tokens = scan(reply.body)
   const text = visibleText(tokens)
   const headlines = [...textsOf(tokens, 'title'), ...textsOf(tokens, 'h1')].map((line) => line.slice(0, SHORT_TEXT))
   if (text.length <= SHORT_TEXT) headlines.push(text)
   const bad = headlines.find((line) => NOT_THE_SITE.test(line))
-  if (bad) throw new Unexpected(`${short(reply.url)} answered 200 with an error page: “${shown(bad, 60)}”`)
+  if (bad) throw new Unexpected(`${short(reply.url)} answered 200 with an error page: “${oneLine(bad, 60)}”`)
   // Without a Content-Length nothing else tells that a page was cut.
   if (elements(tokens, 'html').length > 0 && !tokens.some((token) => token.kind === 'close' && token.name === 'html'))
     throw new Unexpected(`${short(reply.url)} is cut short: its <html> is not closed`)
@@ -64,7 +65,7 @@ export async function getStylesheet(address: URL, options: GetOptions): Promise<
   const name = short(reply.url)
   if (reply.body.trim() === '') throw new Unexpected(`${name} is empty`)
   if (reply.type !== 'text/css')
-    throw new Unexpected(`${name} is ${shown(reply.type) || 'of no content type'}, not text/css`)
+    throw new Unexpected(`${name} is ${oneLine(reply.type) || 'of no content type'}, not text/css`)
   // What can hold a brace that is not one: comments, strings, addresses. Each alternative matches even if it is not
   // closed, so that no text makes this try again and again.
   const bare = reply.body.replace(

@@ -1,5 +1,5 @@
-import { VERSION } from '../cli/main.ts'
-import { bytes, duration, printable } from '../core/format.ts'
+import { bytes, duration, oneLine } from '../core/format.ts'
+import { VERSION } from '../core/version.ts'
 
 /** What a check saw that it should not have seen, as the rest of its line. Nothing else that a check throws is expected. */
 export class Unexpected extends Error {
@@ -52,7 +52,7 @@ export async function get(address: URL, options: GetOptions): Promise<Reply> {
     const reply = await getOnce(url, options)
     const next = redirectTarget(reply)
     if (!next) return reply
-    if (!isSameSite(next, url)) throw new Unexpected(`${short(url)} redirects off the site, to ${shown(next.href)}`)
+    if (!isSameSite(next, url)) throw new Unexpected(`${short(url)} redirects off the site, to ${oneLine(next.href)}`)
     url = next
   }
 }
@@ -63,7 +63,7 @@ export function redirectTarget({ url, status, headers }: Reply): URL | undefined
   const location = headers.get('location')
   if (!location || !URL.canParse(location, url.href))
     throw new Unexpected(
-      `${short(url)} answered ${status} ${location ? `to ${shown(location)}` : 'without a Location'}`,
+      `${short(url)} answered ${status} ${location ? `to ${oneLine(location)}` : 'without a Location'}`,
     )
   return new URL(location, url)
 }
@@ -129,7 +129,7 @@ export function trouble({ code = '', message }: NodeJS.ErrnoException): string {
   // OpenSSL's message is a line of its own source code.
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'the port does not speak TLS'
   if (code.startsWith('ERR_SSL_')) return `TLS failed (${code})`
-  return CAUSES[code] ?? (shown(message) || code)
+  return CAUSES[code] ?? (oneLine(message) || code)
 }
 
 /** Why fetch gave up. It wraps the cause, and with several addresses of a host the cause holds one error for each. */
@@ -149,11 +149,5 @@ const CERTIFICATE = /^(?!ERR_SSL_).*(CERT|SIGNED|UNABLE_TO_)/
 
 /** An address as the table shows it: its path. */
 export function short({ pathname, search }: URL): string {
-  return shown(pathname + search)
-}
-
-/** Text from outside for one line: no control characters, not longer than a line can bear. */
-export function shown(text: string, most = 120): string {
-  const clean = printable(text.replace(/\s+/g, ' ').trim())
-  return clean.length > most ? `${clean.slice(0, most - 1)}…` : clean
+  return oneLine(pathname + search)
 }

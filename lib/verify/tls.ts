@@ -1,8 +1,8 @@
 import type { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { connect } from 'node:tls'
-import { plural } from '../core/format.ts'
-import { getOnce, redirectTarget, shown, trouble, Unexpected } from './request.ts'
+import { oneLine, plural } from '../core/format.ts'
+import { getOnce, redirectTarget, trouble, Unexpected } from './request.ts'
 import type { Check, Found } from './run-check.ts'
 
 const WARN_DAYS = 21
@@ -76,10 +76,10 @@ export function judgeCertificate({ certificate, refusal }: SeenCertificate, site
   if (refusal === 'CERT_HAS_EXPIRED') throw new Unexpected(`the certificate expired on ${date}`, true)
   if (refusal === 'ERR_TLS_CERT_ALTNAME_INVALID')
     throw new Unexpected(
-      `the certificate is not for ${site.hostname}, but for ${shown(certificate?.subjectAltName ?? 'no name')}`,
+      `the certificate is not for ${site.hostname}, but for ${oneLine(certificate?.subjectAltName ?? 'no name')}`,
       true,
     )
-  if (refusal !== undefined) throw new Unexpected(`the certificate is not trusted (${shown(refusal)})`, true)
+  if (refusal !== undefined) throw new Unexpected(`the certificate is not trusted (${oneLine(refusal)})`, true)
   if (!end) throw new Unexpected('the server shows no certificate')
   const days = Math.floor((end.getTime() - now.getTime()) / 86_400_000)
   const seen = `certificate valid for ${site.hostname}, ${plural(days, 'day')} left (until ${date})`
@@ -95,6 +95,6 @@ export async function plainRedirect(plain: URL, site: URL, signal: AbortSignal):
   const target = redirectTarget(reply)
   if (!target) throw new Unexpected(`plain HTTP answered ${reply.status} instead of redirecting to HTTPS`)
   if (target.protocol !== 'https:' || target.host !== site.host)
-    throw new Unexpected(`plain HTTP redirects to ${shown(target.href)} instead of ${site.origin}`)
+    throw new Unexpected(`plain HTTP redirects to ${oneLine(target.href)} instead of ${site.origin}`)
   return `plain HTTP redirects to HTTPS (${reply.status})`
 }

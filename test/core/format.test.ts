@@ -1,6 +1,18 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { age, bar, bytes, duration, isoLocal, nearest, plural, printable, table } from '../../lib/core/format.ts'
+import {
+  age,
+  bar,
+  bytes,
+  duration,
+  isoLocal,
+  lastLines,
+  nearest,
+  oneLine,
+  plural,
+  printable,
+  table,
+} from '../../lib/core/format.ts'
 
 const test = suite('format')
 
@@ -60,5 +72,17 @@ test('columns are aligned', () =>
     ),
     'a     1\nbcd  20',
   ))
+
+test('what a program said last, on one line, without the marks that Dokku puts before an error', () => {
+  assert.is(lastLines('one\ntwo\n !     three\nfour\n\n'), 'two · three · four')
+  assert.is(lastLines('one\ntwo\n', 1), 'two')
+  assert.is(lastLines(''), '')
+})
+
+test('text from outside fits on one line and holds no control characters', () => {
+  assert.is(oneLine(' a\n  b\u001b[31mc '), 'a b?[31mc')
+  assert.is(oneLine('x'.repeat(200)), `${'x'.repeat(119)}…`)
+  assert.is(oneLine('abcdef', 4), 'abc…')
+})
 
 test.run()

@@ -2,7 +2,7 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { VERSION } from '../../lib/cli/main.ts'
+import { VERSION } from '../../lib/core/version.ts'
 import { endsWith, type Server, startServer } from '../support/server.ts'
 
 const test = suite('sync interrupted')
