@@ -1,13 +1,14 @@
 import { type Command, type Context, main } from '../lib/cli/main.ts'
 import { readSettings } from '../lib/cli/settings.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
+import { shortSha } from '../lib/core/sha.ts'
 import { linesOf } from '../lib/core/shell.ts'
 import { finish } from '../lib/deploy/finish.ts'
 import { goLive, type Run } from '../lib/deploy/go-live.ts'
 import { describePlan, type Plan, preflight } from '../lib/deploy/plan.ts'
 import { describeStatus, readStatus } from '../lib/deploy/status.ts'
 import { purgeStep, type Steps, syncStep } from '../lib/deploy/steps.ts'
-import { openCheckout, resolveCommit, short, whoDeploys } from '../lib/git/checkout.ts'
+import { openCheckout, resolveCommit, whoDeploys } from '../lib/git/checkout.ts'
 import { explainRemote } from '../lib/server/app.ts'
 import { connectRemote, explainSsh, type Remote } from '../lib/server/ssh.ts'
 
@@ -98,7 +99,7 @@ async function deploy(context: Context): Promise<number> {
 
 async function confirm({ interactive, ask }: Context, { commit, deployed, app }: Plan): Promise<void> {
   if (!interactive) return
-  const what = deployed === commit.sha ? 'Sync, purge and verify.' : `This deploys ${short(commit.sha)} to ${app}.`
+  const what = deployed === commit.sha ? 'Sync, purge and verify.' : `This deploys ${shortSha(commit.sha)} to ${app}.`
   await ask.confirm(what, 'yes')
 }
 

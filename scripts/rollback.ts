@@ -2,13 +2,14 @@ import { type Command, type Context, main } from '../lib/cli/main.ts'
 import { readSettings } from '../lib/cli/settings.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
 import { duration, printable } from '../lib/core/format.ts'
+import { shortSha } from '../lib/core/sha.ts'
 import { quoteAll } from '../lib/core/shell.ts'
 import { finish, summary } from '../lib/deploy/finish.ts'
 import { bringLive, goLive, type Run, record } from '../lib/deploy/go-live.ts'
 import { describePlan, makePlan, type Plan, requireHistory } from '../lib/deploy/plan.ts'
 import { pushArgs } from '../lib/deploy/push.ts'
 import { createSteps, verifyStep } from '../lib/deploy/steps.ts'
-import { describeCommit, hasCommit, openCheckout, short, whoDeploys } from '../lib/git/checkout.ts'
+import { describeCommit, hasCommit, openCheckout, whoDeploys } from '../lib/git/checkout.ts'
 import { crossingFailure, describeCrossing } from '../lib/rollback/migrations.ts'
 import { checkRevision, rebuildApp } from '../lib/rollback/rebuild.ts'
 import { listReleases, releaseLines } from '../lib/rollback/releases.ts'
@@ -169,7 +170,7 @@ async function backTo(job: Job, sha: string): Promise<number> {
   if (sha === deployed && sha !== running) throw notRunning(run.remote, app, sha, running)
   if (sha === deployed)
     throw new Failure(
-      `${short(sha)} is live already: nothing was pushed.`,
+      `${shortSha(sha)} is live already: nothing was pushed.`,
       'If its container is broken: rollback --rebuild. Other releases: rollback --list',
     )
   const plan = await makePlan(run.checkout, { app, branch, deployed, sha })
@@ -200,7 +201,7 @@ async function revert(job: Job, now: boolean): Promise<number> {
   if (!(await agree(job, steps.join('\n'), sha))) return EXIT.done
   if (sha !== head) {
     await pushToOrigin(checkout, { sha, branch, head, later: context.cleanup, log })
-    log.info(`origin/${branch} holds the revert ${short(sha)}; ${await followOrigin(checkout, branch, head, sha)}.`)
+    log.info(`origin/${branch} holds the revert ${shortSha(sha)}; ${await followOrigin(checkout, branch, head, sha)}.`)
   }
   if (!now) return pushed(job, run, plan)
   const outcome = await goLive(run, plan).catch((error: unknown) => {
@@ -218,10 +219,10 @@ async function pushed({ context, settings, app, branch }: Job, run: Run, plan: P
   await steps.may('Until CI has deployed it', async () => {
     const state = await serverState(run.remote, app)
     run.log.info(describeState(state, sha, ['with the revert', 'without the revert']))
-    return `${short(state.sha ?? '')} runs until then: ${await verifyStep(context, run.remote, settings, state.sha ?? '')}`
+    return `${shortSha(state.sha ?? '')} runs until then: ${await verifyStep(context, run.remote, settings, state.sha ?? '')}`
   })
   const took = duration(Date.now() - run.startedMs)
-  context.print(summary(context, `${short(sha)} is on origin/${branch}: CI tests and deploys it (${took})`, steps))
+  context.print(summary(context, `${shortSha(sha)} is on origin/${branch}: CI tests and deploys it (${took})`, steps))
   return EXIT.done
 }
 
@@ -235,7 +236,7 @@ async function rebuild(job: Job): Promise<number> {
     ? await describeCommit(checkout, deployed)
     : { sha: deployed, author: '', at: new Date(0), subject: '(not in this checkout)', migrations: [] }
   const plan: Plan = { app, branch, deployed, commit, commits: [], dropped: [] }
-  const what = `${short(deployed)} ${printable(commit.subject)} is built and started once more: dokku ps:rebuild ${app}`
+  const what = `${shortSha(deployed)} ${printable(commit.subject)} is built and started once more: dokku ps:rebuild ${app}`
   if (!(await agree(job, what, deployed))) return EXIT.done
   const outcome = await bringLive(run, plan, (onLine) => rebuildApp(remote, app, onLine))
   return finish(context, run, plan, { outcome, runs: 'is rebuilt', settings })

@@ -1,6 +1,7 @@
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, isoLocal, nearest } from '../core/format.ts'
+import { shortSha } from '../core/sha.ts'
 import type { DumpMode } from '../postgres/dump.ts'
 import { type Archive, type Borg, parseList } from './borg.ts'
 import { itemsArgs, listArgs } from './commands.ts'
@@ -34,7 +35,7 @@ export function describe(archive: Archive): string[] {
     archive.name,
     age(archive.start),
     isoLocal(archive.start),
-    sha ? `release ${sha.slice(0, 10)}` : 'release unknown',
+    sha ? `release ${shortSha(sha)}` : 'release unknown',
   ]
 }
 

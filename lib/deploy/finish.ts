@@ -2,7 +2,7 @@ import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { duration } from '../core/format.ts'
-import { short } from '../git/checkout.ts'
+import { shortSha } from '../core/sha.ts'
 import type { CloudflareSettings } from './cloudflare.ts'
 import { type Run, record, recordLate } from './go-live.ts'
 import type { Plan } from './plan.ts'
@@ -40,7 +40,7 @@ export async function finish(
     await recordLate(run, plan, outcome)
     throw error
   }
-  const what = `${short(sha)} ${runs} (${plan.app}, ${duration(Date.now() - run.startedMs)})`
+  const what = `${shortSha(sha)} ${runs} (${plan.app}, ${duration(Date.now() - run.startedMs)})`
   if (steps.failed.length > 0)
     throw new Failure(`${what}, but this did not ${steps.failed.join(', and not ')}: the reasons are above.`)
   context.print(summary(context, what, steps))

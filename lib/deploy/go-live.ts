@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Settings } from '../cli/settings.ts'
 import { Failure, Interrupted, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
+import { shortSha } from '../core/sha.ts'
 import { createShell, type Shell } from '../core/shell.ts'
-import { type Checkout, short } from '../git/checkout.ts'
+import type { Checkout } from '../git/checkout.ts'
 import { describeState, liveRelease, runningRelease, type ServerState, serverState } from '../server/app.ts'
 import { appendEntry, type Entry } from '../server/ledger.ts'
 import { connectRemote, type Remote } from '../server/ssh.ts'
@@ -120,7 +121,7 @@ async function confirmUnchanged({ remote }: Run, { app, commit }: Plan): Promise
   const { running, processes } = await runningRelease(remote, app)
   if (running) return 'unchanged'
   throw new Failure(
-    `${short(commit.sha)} is deployed already, but not every process runs: ${processes}.`,
+    `${shortSha(commit.sha)} is deployed already, but not every process runs: ${processes}.`,
     `Look: deploy --logs. Start it: ssh dokku@${remote.host} ps:start ${app}, or anew: rollback --rebuild`,
   )
 }

@@ -1,6 +1,7 @@
 import { EXIT, Failure } from '../core/failure.ts'
 import { plural, printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { shortSha } from '../core/sha.ts'
 import {
   type Checkout,
   type Commit,
@@ -11,7 +12,6 @@ import {
   hasCommit,
   isAncestor,
   isShallow,
-  short,
 } from '../git/checkout.ts'
 import { deployBranch, isLocked, requireApp } from '../server/app.ts'
 import type { Remote } from '../server/ssh.ts'
@@ -47,7 +47,7 @@ export async function checkCommit(checkout: Checkout, sha: string): Promise<void
   ]
   if (problems.length === 0) return
   throw new Failure(
-    `${short(sha)} can't be deployed:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`,
+    `${shortSha(sha)} can't be deployed:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`,
     'Commit what is missing, then deploy that commit.',
   )
 }
@@ -88,7 +88,7 @@ export async function preflight(
   const dirty = await dirtyPaths(checkout)
   if (dirty.length > 0)
     log.warn(
-      `The working tree has ${plural(dirty.length, 'change')} that will not be deployed: only the commit ${short(sha)} is.`,
+      `The working tree has ${plural(dirty.length, 'change')} that will not be deployed: only the commit ${shortSha(sha)} is.`,
     )
   await checkOrigin(checkout, branch, sha, log)
   const plan = await makePlan(checkout, {
@@ -150,9 +150,9 @@ export async function makePlan(
 async function checkOrigin(checkout: Checkout, branch: string, sha: string, log: Log): Promise<void> {
   const tracked = `refs/remotes/origin/${branch}`
   if (!(await hasCommit(checkout, tracked)))
-    log.warn(`This checkout has no origin/${branch} to compare ${short(sha)} with.`)
+    log.warn(`This checkout has no origin/${branch} to compare ${shortSha(sha)} with.`)
   else if (!(await isAncestor(checkout, sha, tracked)))
-    log.warn(`${short(sha)} is not on origin/${branch} (as last fetched): the next deploy from there takes it back.`)
+    log.warn(`${shortSha(sha)} is not on origin/${branch} (as last fetched): the next deploy from there takes it back.`)
 }
 
 async function compare(
@@ -172,12 +172,12 @@ async function compare(
 function warnOfChanges({ commit: { sha }, deployed, commits, dropped }: Plan, log: Log): void {
   if (deployed !== undefined && commits === undefined)
     log.warn(
-      `${short(deployed)}, which is deployed, is not in this checkout: what changes can't be told. Try: git fetch`,
+      `${shortSha(deployed)}, which is deployed, is not in this checkout: what changes can't be told. Try: git fetch`,
     )
   const migrations = dropped.flatMap((commit) => commit.migrations)
   if (deployed !== undefined && dropped.length > 0)
     log.warn(
-      `This takes back ${plural(dropped.length, 'commit')} that ${dropped.length === 1 ? 'is' : 'are'} deployed: ${short(deployed)} is not an ancestor of ${short(sha)}.`,
+      `This takes back ${plural(dropped.length, 'commit')} that ${dropped.length === 1 ? 'is' : 'are'} deployed: ${shortSha(deployed)} is not an ancestor of ${shortSha(sha)}.`,
     )
   if (migrations.length > 0)
     log.warn(`Their migrations stay applied: ${migrations.join(', ')}. rollback.ts says how to undo them.`)
@@ -190,7 +190,7 @@ function commitLines(commits: readonly Commit[], sign: string): string[] {
     ...commits
       .slice(0, MOST_SHOWN)
       .flatMap(({ sha, author, subject, migrations }) => [
-        `  ${sign} ${short(sha)} ${printable(subject)} (${printable(author)})`,
+        `  ${sign} ${shortSha(sha)} ${printable(subject)} (${printable(author)})`,
         ...migrations.map((path) => `      migration ${path}`),
       ]),
     ...(commits.length > MOST_SHOWN ? [`  ${sign} … and ${commits.length - MOST_SHOWN} more`] : []),
@@ -199,14 +199,14 @@ function commitLines(commits: readonly Commit[], sign: string): string[] {
 
 /** What will go live, for the operator. */
 export function describePlan({ app, branch, commit, deployed, commits, dropped }: Plan): string {
-  const goal = `${short(commit.sha)} ${printable(commit.subject)} (${printable(commit.author)})`
+  const goal = `${shortSha(commit.sha)} ${printable(commit.subject)} (${printable(commit.author)})`
   if (deployed === commit.sha) return `${goal} is what ${app} runs already: nothing to push.`
   const count = (commits: readonly Commit[]): string => {
     const migrations = commits.reduce((sum, { migrations }) => sum + migrations.length, 0)
     return `${plural(commits.length, 'commit')}, ${migrations === 0 ? 'no migration' : plural(migrations, 'migration')}:`
   }
   return [
-    `${app} (${branch}): ${deployed ? short(deployed) : 'nothing deployed yet'} → ${goal}`,
+    `${app} (${branch}): ${deployed ? shortSha(deployed) : 'nothing deployed yet'} → ${goal}`,
     ...(commits?.length && deployed ? [count(commits), ...commitLines(commits, '+')] : []),
     ...(dropped.length > 0 ? [`takes back ${count(dropped)}`, ...commitLines(dropped, '-')] : []),
   ].join('\n')

@@ -1,5 +1,5 @@
 import { EXIT, Failure } from '../core/failure.ts'
-import { short } from '../git/checkout.ts'
+import { shortSha } from '../core/sha.ts'
 import type { ServerState } from '../server/app.ts'
 import type { Pushed } from './push.ts'
 
@@ -17,7 +17,7 @@ export function explainPush(
   const why = cause.length > 0 ? `\n${cause.map((line) => `  | ${line}`).join('\n')}` : ''
   const failure = (what: string, hint: string, exitCode: number = EXIT.failed): Failure =>
     new Failure(`${what}${why}\n${now}`, hint, exitCode)
-  const it = short(sha)
+  const it = shortSha(sha)
   const again = back ? 'type the same again' : 'deploy again'
   const mended = (what: string): string =>
     back ? 'Choose another release: rollback --list' : `Mend ${what} and deploy again`

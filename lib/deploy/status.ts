@@ -1,7 +1,7 @@
 import { reason } from '../core/failure.ts'
 import { age, lastLines, plural, printable } from '../core/format.ts'
+import { shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'
-import { short } from '../git/checkout.ts'
 import { isLocked, type RunningRelease, runningRelease } from '../server/app.ts'
 import { type Entry, readLedger } from '../server/ledger.ts'
 import type { Remote } from '../server/ssh.ts'
@@ -84,7 +84,7 @@ export function entryText({ at, who, from, to, subject, kind, outcome, seconds, 
   return [
     age(new Date(at)),
     printable(who),
-    `${kind} ${from ? short(from) : 'nothing'} → ${short(to)} ${printable(subject)}`,
+    `${kind} ${from ? shortSha(from) : 'nothing'} → ${shortSha(to)} ${printable(subject)}`,
     outcome + (verified === null ? '' : verified ? ', verified' : ', NOT verified'),
     `${seconds} s`,
   ].join(' · ')
@@ -96,7 +96,7 @@ export function describeStatus(status: Status, now = new Date()): string {
   // A run that was cut off may have gone live all the same.
   const since = deploys.findLast((entry) => reached(entry) && entry.outcome === 'deployed') ?? deploys.findLast(reached)
   const rows: [string, string][] = [
-    ['runs', sha ? `${short(sha)} ${printable(since?.subject ?? '')}`.trim() : 'nothing: it was never deployed'],
+    ['runs', sha ? `${shortSha(sha)} ${printable(since?.subject ?? '')}`.trim() : 'nothing: it was never deployed'],
     [
       'since',
       since

@@ -1,5 +1,6 @@
 import { Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
+import { parseSha } from '../core/sha.ts'
 import type { Child, Output, Shell } from '../core/shell.ts'
 
 /** How a service's database is reached and how a test service like it is made. */
@@ -63,10 +64,6 @@ export function gitShaArgs(app: string): string[] {
 /** The last part of a DSN, without what a `?` adds. The DSN holds the password: only this part may leave here. */
 export function parseDatabase(dsn: string): string | undefined {
   return /\/([^/?\s]+)(\?\S*)?\s*$/.exec(dsn)?.[1]
-}
-
-export function parseSha(stdout: string): string | undefined {
-  return /^[0-9a-f]{7,40}$/m.exec(stdout.trim())?.[0]
 }
 
 /** Dokku on this machine, called the way `DOKKU_COMMAND` says. */

@@ -20,11 +20,6 @@ export interface Commit {
   migrations: string[]
 }
 
-/** A SHA as people read it. */
-export function short(sha: string): string {
-  return sha.slice(0, 8)
-}
-
 /**
  * @param dir a folder in the checkout
  * @throws Failure (exit status 2) when it is none

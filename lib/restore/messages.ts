@@ -1,6 +1,7 @@
 import { parseComment } from '../borg/archives.ts'
 import type { Archive } from '../borg/borg.ts'
 import { bytes, isoLocal, plural, printable } from '../core/format.ts'
+import { shortSha } from '../core/sha.ts'
 import type { MediaPlan } from '../media/compare.ts'
 import type { Kept } from '../postgres/swap.ts'
 import type { Restore } from './restore.ts'
@@ -10,8 +11,8 @@ export async function releaseAdvice({ dokku, settings }: Restore, archive: Archi
   const { sha } = parseComment(archive.comment)
   const deployed = await dokku.gitSha(settings.DOKKU_APP)
   if (sha && deployed && sha === deployed) return
-  const was = sha ? `was taken at release ${sha.slice(0, 10)}` : 'does not say at which release it was taken'
-  const now = deployed ? `${deployed.slice(0, 10)} is deployed` : 'Dokku does not say which one is deployed'
+  const was = sha ? `was taken at release ${shortSha(sha)}` : 'does not say at which release it was taken'
+  const now = deployed ? `${shortSha(deployed)} is deployed` : 'Dokku does not say which one is deployed'
   return `${archive.name} ${was}; ${now}. If the schema differs, type after the restore: sudo dokku run ${settings.DOKKU_APP} python manage.py migrate`
 }
 

@@ -1,7 +1,8 @@
 import { Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
+import { shortSha } from '../core/sha.ts'
 import { quoteAll } from '../core/shell.ts'
-import { type Checkout, fileOf, hasCommit, isAncestor, isMigration, short } from '../git/checkout.ts'
+import { type Checkout, fileOf, hasCommit, isAncestor, isMigration } from '../git/checkout.ts'
 
 /** A migration file in which two commits differ. */
 export interface Crossed {
@@ -126,12 +127,12 @@ export async function describeCrossing(
   if (target === current) return []
   const crossed = await migrationsAcross(checkout, target, current)
   if (crossed === undefined)
-    return [`${short(current)}, which runs, could not be fetched: whether migrations are in the way can't be told.`]
+    return [`${shortSha(current)}, which runs, could not be fetched: whether migrations are in the way can't be told.`]
   if (crossed.length === 0) return []
   const [left, known] = [await migrationsOf(checkout, target), await migrationsOf(checkout, current)]
   const commands = undoCommands(app, crossed, left, new Set(known), await labelsOf(checkout, current, crossed))
   return [
-    `The way from ${short(current)} to ${short(target)} crosses ${plural(crossed.length, 'migration')}, which Dokku does not undo:`,
+    `The way from ${shortSha(current)} to ${shortSha(target)} crosses ${plural(crossed.length, 'migration')}, which Dokku does not undo:`,
     ...crossed.map(({ path, how }) => `  ${path} (${how})`),
     'Undone on the server, while the newer code still runs (what they added is lost with them):',
     ...commands.map((command) => `  ${command}`),

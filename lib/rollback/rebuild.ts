@@ -1,7 +1,7 @@
 import { EXIT, Failure } from '../core/failure.ts'
+import { parseSha, shortSha } from '../core/sha.ts'
 import { classifyPush, cleanLine, type Pushed } from '../deploy/push.ts'
-import { short } from '../git/checkout.ts'
-import { explainRemote, parseSha } from '../server/app.ts'
+import { explainRemote } from '../server/app.ts'
 import { type Remote, SshFailure } from '../server/ssh.ts'
 
 /**
@@ -18,13 +18,13 @@ export async function checkRevision(remote: Remote, app: string, deployed: strin
   // Not config:show, which prints every secret. It exits 1 for a key that is not set.
   const config = await remote.dokku(['config:get', app, 'GIT_REV'], { timeoutMs: 60_000 })
   const [sha, revision] = [parseSha(head.stdout), parseSha(config.stdout)]
-  if (revision === undefined && sha === deployed) return `${app} has no GIT_REV to compare ${short(deployed)} with.`
+  if (revision === undefined && sha === deployed) return `${app} has no GIT_REV to compare ${shortSha(deployed)} with.`
   if (revision === deployed && sha === deployed) return
-  const says = (name: string, value: string | undefined): string => `${name} is ${value ? short(value) : 'not set'}`
+  const says = (name: string, value: string | undefined): string => `${name} is ${value ? shortSha(value) : 'not set'}`
   throw new Failure(
-    `The server disagrees with itself about what is deployed: ${says('its deploy branch', deployed)}, ${says('HEAD', sha)}, ${says('GIT_REV', revision)}. A deploy of ${short(revision ?? sha ?? deployed)} failed or was cut off; a rebuild would run ${short(deployed)} under another name. Nothing was changed.`,
+    `The server disagrees with itself about what is deployed: ${says('its deploy branch', deployed)}, ${says('HEAD', sha)}, ${says('GIT_REV', revision)}. A deploy of ${shortSha(revision ?? sha ?? deployed)} failed or was cut off; a rebuild would run ${shortSha(deployed)} under another name. Nothing was changed.`,
     sha === deployed
-      ? `If ${short(deployed)} is right: ssh dokku@${remote.host} config:set --no-restart ${app} GIT_REV=${deployed}, then again. Else: deploy, or rollback --list`
+      ? `If ${shortSha(deployed)} is right: ssh dokku@${remote.host} config:set --no-restart ${app} GIT_REV=${deployed}, then again. Else: deploy, or rollback --list`
       : `See: ssh dokku@${remote.host} git:report ${app}. Then: deploy, or rollback --list`,
     EXIT.failed,
   )

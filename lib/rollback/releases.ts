@@ -1,5 +1,6 @@
 import { age, printable, table } from '../core/format.ts'
-import { type Checkout, type Commit, commitsBetween, describeCommit, hasCommit, short } from '../git/checkout.ts'
+import { shortSha } from '../core/sha.ts'
+import { type Checkout, type Commit, commitsBetween, describeCommit, hasCommit } from '../git/checkout.ts'
 import type { Entry } from '../server/ledger.ts'
 import { migrationsAcross } from './migrations.ts'
 
@@ -120,7 +121,7 @@ export function releaseLines(releases: readonly Release[], now = new Date()): st
   return table(
     releases.map((release) => [
       release.current ? '*' : ' ',
-      short(release.sha),
+      shortSha(release.sha),
       release.at ? age(release.at, now) : 'unknown',
       printable(release.author),
       release.verified === undefined ? 'not checked' : release.verified ? 'verified' : 'NOT verified',

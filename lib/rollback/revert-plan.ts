@@ -1,7 +1,8 @@
 import { printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { shortSha } from '../core/sha.ts'
 import type { Shell } from '../core/shell.ts'
-import { type Checkout, short } from '../git/checkout.ts'
+import type { Checkout } from '../git/checkout.ts'
 import type { Entry } from '../server/ledger.ts'
 import { fetchOrigin, revertOnto } from './revert.ts'
 import { commitsToRevert, rangeToRevert } from './revert-range.ts'
@@ -31,13 +32,15 @@ export async function makeRevert(
   const commits = await commitsToRevert(checkout, range, head, branch)
   const sha = await revertOnto(checkout, shell, cleanup, head, commits)
   if (range.from && range.to === head && (await checkout.git(['diff', '--quiet', range.from, sha])).exitCode !== 0)
-    log.warn(`The result is not what ${short(range.from)} was; see: git diff ${short(range.from)} ${short(sha)}`)
+    log.warn(
+      `The result is not what ${shortSha(range.from)} was; see: git diff ${shortSha(range.from)} ${shortSha(sha)}`,
+    )
   const lines = commits.map(
-    ({ sha, subject, author }) => `  ${short(sha)} ${printable(subject)} (${printable(author)})`,
+    ({ sha, subject, author }) => `  ${shortSha(sha)} ${printable(subject)} (${printable(author)})`,
   )
   return {
     head,
     sha,
-    text: [`${range.why}, reverted on top of origin/${branch} (${short(head)}):`, ...lines].join('\n'),
+    text: [`${range.why}, reverted on top of origin/${branch} (${shortSha(head)}):`, ...lines].join('\n'),
   }
 }

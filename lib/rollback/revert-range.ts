@@ -1,5 +1,6 @@
 import { Failure } from '../core/failure.ts'
-import { type Checkout, type Commit, describeCommit, hasCommit, isAncestor, short } from '../git/checkout.ts'
+import { shortSha } from '../core/sha.ts'
+import { type Checkout, type Commit, describeCommit, hasCommit, isAncestor } from '../git/checkout.ts'
 import type { Entry } from '../server/ledger.ts'
 import { wasCutOff, wentLive } from './releases.ts'
 
@@ -60,9 +61,9 @@ export async function commitsToRevert(
   const other = `Back to a release without a revert: rollback --list, then rollback --to SHA`
   for (const sha of [to, ...(from ? [from] : [])])
     if (!(await hasCommit(checkout, sha)))
-      throw new Failure(`${short(sha)} is in the ledger, but neither here nor on origin/${branch}.`, other)
+      throw new Failure(`${shortSha(sha)} is in the ledger, but neither here nor on origin/${branch}.`, other)
   if (!(await isAncestor(checkout, to, head)))
-    throw new Failure(`${short(to)} is not on origin/${branch}: there is nothing to revert there.`, other)
+    throw new Failure(`${shortSha(to)} is not on origin/${branch}: there is nothing to revert there.`, other)
   const lineage = from ? await historyOf(checkout, '--ancestry-path', to, `^${from}`) : new Map<string, string[]>()
   const range = from ? [to, `^${from}`] : ['--max-count=1', to]
   const history = lineage.size > 0 ? lineage : await historyOf(checkout, '--first-parent', ...range)
@@ -71,19 +72,19 @@ export async function commitsToRevert(
   for (let parents = history.get(sha); parents; parents = history.get(sha)) {
     const [first] = parents
     if (first === undefined)
-      throw new Failure(`${short(sha)} is the first commit: before it there is nothing to go back to.`)
+      throw new Failure(`${shortSha(sha)} is the first commit: before it there is nothing to go back to.`)
     const onWay = parents.findIndex((parent) => parent === from || lineage.has(parent))
     const onto = Math.max(0, onWay)
     commits.push({ ...(await describeCommit(checkout, sha)), mainline: parents.length > 1 ? onto + 1 : undefined })
     sha = parents[onto] ?? first
   }
   if (commits.length === 0)
-    throw new Failure(`The last deploy brought no commit that ${short(from ?? to)} does not have.`, other)
+    throw new Failure(`The last deploy brought no commit that ${shortSha(from ?? to)} does not have.`, other)
   // A second `--revert`, e.g. by an automation that tries again, must not bring the bug back.
   if (commits.every(({ subject }) => subject.startsWith('Revert "')))
     throw new Failure(
-      `What would be reverted is a revert itself (${commits.map(({ sha }) => short(sha)).join(', ')}): that would bring back what it took away.`,
-      `If that is what you want: git revert ${short(to)}, then deploy. ${other}`,
+      `What would be reverted is a revert itself (${commits.map(({ sha }) => shortSha(sha)).join(', ')}): that would bring back what it took away.`,
+      `If that is what you want: git revert ${shortSha(to)}, then deploy. ${other}`,
     )
   return commits
 }

@@ -1,9 +1,10 @@
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { shortSha } from '../core/sha.ts'
 import type { Shell } from '../core/shell.ts'
 import { classifyPush, cleanLine, pushArgs } from '../deploy/push.ts'
-import { type Checkout, dirtyPaths, openCheckout, resolveCommit, short } from '../git/checkout.ts'
+import { type Checkout, dirtyPaths, openCheckout, resolveCommit } from '../git/checkout.ts'
 import { inOwnTree, QUIET } from '../git/worktree.ts'
 import type { Reverted } from './revert-range.ts'
 
@@ -91,9 +92,9 @@ export async function revertOnto(
       }
       throw new Failure(
         conflicts.length > 0
-          ? `Reverting ${short(sha)} (${subject}) conflicts in ${conflicts.join(', ')}: nothing was pushed, and your checkout is as it was.`
-          : `Reverting ${short(sha)} (${subject}) failed: ${lastLines(output.stderr)}. Nothing was pushed.`,
-        `At once, without a revert: rollback --list, then rollback --to SHA. By hand: git ${['revert', ...options, short(sha)].join(' ')}, then deploy.`,
+          ? `Reverting ${shortSha(sha)} (${subject}) conflicts in ${conflicts.join(', ')}: nothing was pushed, and your checkout is as it was.`
+          : `Reverting ${shortSha(sha)} (${subject}) failed: ${lastLines(output.stderr)}. Nothing was pushed.`,
+        `At once, without a revert: rollback --list, then rollback --to SHA. By hand: git ${['revert', ...options, shortSha(sha)].join(' ')}, then deploy.`,
       )
     }
     return tree.ask(['rev-parse', 'HEAD'])
@@ -129,7 +130,7 @@ export async function pushToOrigin(
           )
         : new Failure(
             `origin did not take the revert: nothing was pushed.${why}`,
-            `If ${branch} is protected, open a pull request: git push origin ${short(sha)}:refs/heads/revert-${short(sha)}. At once: rollback --list, then rollback --to SHA`,
+            `If ${branch} is protected, open a pull request: git push origin ${shortSha(sha)}:refs/heads/revert-${shortSha(sha)}. At once: rollback --list, then rollback --to SHA`,
           )
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error
@@ -138,7 +139,7 @@ export async function pushToOrigin(
   const has = await originHas(await openCheckout(later, checkout.dir), branch, sha)
   if (failure instanceof Interrupted) {
     const known = has
-      ? `has the revert ${short(sha)}: CI deploys it`
+      ? `has the revert ${shortSha(sha)}: CI deploys it`
       : 'does not have the revert yet; look again before you go on: git fetch'
     log.info(has === undefined ? `origin did not say whether it has the revert: git fetch` : `origin ${known}.`)
     throw failure

@@ -2,9 +2,10 @@ import { dirname } from 'node:path'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { shortSha } from '../core/sha.ts'
 import { checkCommit, lookAtServer } from '../deploy/plan.ts'
 import { askNewestBackup } from '../deploy/status.ts'
-import { type Checkout, commitsBetween, hasCommit, resolveCommit, short } from '../git/checkout.ts'
+import { type Checkout, commitsBetween, hasCommit, resolveCommit } from '../git/checkout.ts'
 import { containerRevision } from '../server/app.ts'
 import { type Entry, readLedger } from '../server/ledger.ts'
 import type { Remote } from '../server/ssh.ts'
@@ -67,7 +68,7 @@ async function fetchDeployed(
   { app, branch, deployed, log }: { app: string; branch: string; deployed: string; log: Log },
 ): Promise<void> {
   if (await hasCommit(checkout, deployed)) return
-  log.info(`${short(deployed)}, which runs, is not in this checkout: fetching it from the server.`)
+  log.info(`${shortSha(deployed)}, which runs, is not in this checkout: fetching it from the server.`)
   const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', remote.gitUrl(app), `refs/heads/${branch}`]
   await checkout.git(args, { env: remote.gitEnv(), timeoutMs: 120_000 })
 }
@@ -90,7 +91,7 @@ async function askRunning(
   const known = entries.findLast(({ to }) => to === running)
   if (known && !wentLive(known) && !wasCutOff(known)) return deployed
   log.warn(
-    `The container says that it runs ${short(running)}, the deploy branch there is at ${short(deployed)}: a deploy of ${short(running)} is under way, failed, or was cut off.`,
+    `The container says that it runs ${shortSha(running)}, the deploy branch there is at ${shortSha(deployed)}: a deploy of ${shortSha(running)} is under way, failed, or was cut off.`,
   )
   return running
 }
@@ -98,7 +99,7 @@ async function askRunning(
 /** The way to a commit that is on the deploy branch there, but does not run: pushing it once more would do nothing. */
 export function notRunning(remote: Remote, app: string, sha: string, running: string): Failure {
   return new Failure(
-    `${short(sha)} is on the deploy branch there already, so pushing it changes nothing; but ${short(running)} runs.`,
+    `${shortSha(sha)} is on the deploy branch there already, so pushing it changes nothing; but ${shortSha(running)} runs.`,
     `Build it there: ssh dokku@${remote.host} config:set --no-restart ${app} GIT_REV=${sha}, then rollback --rebuild`,
   )
 }

@@ -1,4 +1,5 @@
 import { EXIT, Failure } from '../core/failure.ts'
+import { parseSha, shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'
 import type { Remote } from './ssh.ts'
 
@@ -35,11 +36,6 @@ export function parsePs(stdout: string): Pick<RunningRelease, 'processes' | 'run
     processes: processes.join(', ') || (report.deployed === 'true' ? 'no process' : 'never deployed'),
     running: report.running === 'true',
   }
-}
-
-/** A full SHA on a line of its own. */
-export function parseSha(stdout: string): string | undefined {
-  return /^[0-9a-f]{40}$/m.exec(stdout.trim())?.[0]
 }
 
 /**
@@ -156,10 +152,10 @@ export function describeState(
 ): string {
   const { locked, sha, revision, running, processes } = state
   const now = revision ?? sha
-  const name = now ? `${now.slice(0, 8)}, ${now === target ? wanted : other},` : 'nothing'
+  const name = now ? `${shortSha(now)}, ${now === target ? wanted : other},` : 'nothing'
   const runs = `The server runs ${name} (${processes}${running ? '' : ': NOT every process runs'}).`
   if (locked) return `${runs} Its deploy lock is there: the deploy goes on without us, or was cut off.`
   if (now === target && sha !== target)
-    return `${runs} Dokku did not get to record it (HEAD is ${sha?.slice(0, 8) ?? 'empty'}): deploy again to set that right.`
+    return `${runs} Dokku did not get to record it (HEAD is ${sha ? shortSha(sha) : 'empty'}): deploy again to set that right.`
   return runs
 }

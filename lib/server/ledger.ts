@@ -1,5 +1,6 @@
 import { Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
+import { isSha } from '../core/sha.ts'
 import { quote } from '../core/shell.ts'
 import type { Remote } from './ssh.ts'
 
@@ -27,10 +28,6 @@ export function ledgerPath(opsDir: string): string {
 /** One line; Dokku's and git's words can't break it, JSON escapes newlines. */
 export function entryLine(entry: Entry): string {
   return JSON.stringify(entry)
-}
-
-function isSha(value: unknown): boolean {
-  return typeof value === 'string' && /^[0-9a-f]{40}$/.test(value)
 }
 
 function isText(value: unknown): boolean {

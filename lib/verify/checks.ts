@@ -1,3 +1,4 @@
+import { shortSha } from '../core/sha.ts'
 import type { LiveRelease } from '../server/app.ts'
 import { SshFailure } from '../server/ssh.ts'
 import { siteChecks } from './page-checks.ts'
@@ -67,14 +68,12 @@ function releaseCheck(expectSha: string | undefined, ask: VerifyOptions['release
         throw final ? new Unexpected(error.message, true) : error
       })
       if (sha === undefined) throw new Unexpected('the server does not say which commit it runs')
-      const seen = `runs ${sha.slice(0, 12)}, ${processes}`
+      const seen = `runs ${shortSha(sha)}, ${processes}`
       if (!sha.toLowerCase().startsWith((expectSha ?? '').toLowerCase()))
-        throw new Unexpected(`${seen}; expected ${expectSha?.slice(0, 12)}`)
+        throw new Unexpected(`${seen}; expected ${shortSha(expectSha ?? '')}`)
       // A commit that was taken and not started, or a container that was restarted after a failed deploy.
       if (revision !== undefined && revision !== sha)
-        throw new Unexpected(
-          `Dokku deployed ${sha.slice(0, 12)}, but its container says it runs ${revision.slice(0, 12)}`,
-        )
+        throw new Unexpected(`Dokku deployed ${shortSha(sha)}, but its container says it runs ${shortSha(revision)}`)
       if (!running) throw new Unexpected(seen)
       return { verdict: 'pass', seen }
     },

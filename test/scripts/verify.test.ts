@@ -333,20 +333,17 @@ esac
   try {
     const good = await verify(['--url', server.url, '--expect-sha', SHA.slice(0, 8)], options)
     assert.is(good.exitCode, 0, good.stderr)
-    assert.match(good.stdout, /^pass {2}release .*runs 0123456789ab, web.1 running/m)
+    assert.match(good.stdout, /^pass {2}release .*runs 01234567, web.1 running/m)
     const log = readFileSync(join(bin, 'log'), 'utf8')
     assert.match(log, /dokku@vps.example -- git:report book-corners --git-sha/)
     assert.match(log, /dokku@vps.example -- ps:report book-corners --format json/)
     const other = await verify(['--url', server.url, '--expect-sha', 'fffffff', '--timeout', '3'], options)
     assert.is(other.exitCode, 1)
-    assert.match(other.stdout, /^fail {2}release .*runs 0123456789ab.*; expected fffffff/m)
+    assert.match(other.stdout, /^fail {2}release .*runs 01234567.*; expected fffffff/m)
     writeFileSync(join(bin, 'revision'), `${'b'.repeat(40)}\n`)
     const skipped = await verify(['--url', server.url, '--expect-sha', SHA, '--timeout', '3'], options)
     assert.is(skipped.exitCode, 1)
-    assert.match(
-      skipped.stdout,
-      /^fail {2}release .*deployed 0123456789ab, but its container says it runs bbbbbbbbbbbb/m,
-    )
+    assert.match(skipped.stdout, /^fail {2}release .*deployed 01234567, but its container says it runs bbbbbbbb/m)
     writeFileSync(join(bin, 'running'), 'false')
     const down = await verify(['--url', server.url, '--expect-sha', SHA, '--timeout', '3'], options)
     assert.is(down.exitCode, 1)

@@ -1,7 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { daysUntil, describeStatus, newestBackup } from '../../lib/deploy/status.ts'
-import { describeState, parsePs, parseSha } from '../../lib/server/app.ts'
+import { describeState, parsePs } from '../../lib/server/app.ts'
 import { type Entry, entryLine, parseLedger } from '../../lib/server/ledger.ts'
 
 const test = suite('what the server says')
@@ -38,10 +38,6 @@ for (const [what, json, expected] of [
   })
 test('an answer that is no report is said to be none', () =>
   assert.throws(() => parsePs(' !     Invalid flag'), /did not report/))
-test('a SHA is a full one', () => {
-  assert.is(parseSha(`${NEW}\n`), NEW)
-  assert.is(parseSha('HEAD\n'), undefined)
-})
 
 const state = { locked: false, sha: OLD, revision: undefined, running: true, processes: 'web.1 running' }
 for (const [what, change, says] of [
