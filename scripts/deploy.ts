@@ -2,7 +2,7 @@ import { type Command, type Context, main } from '../lib/cli/main.ts'
 import { readSettings } from '../lib/cli/settings.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
 import { shortSha } from '../lib/core/sha.ts'
-import { linesOf } from '../lib/core/shell.ts'
+import { lines } from '../lib/core/shell.ts'
 import { finish } from '../lib/deploy/finish.ts'
 import { goLive, type Run } from '../lib/deploy/go-live.ts'
 import { describePlan, type Plan, preflight } from '../lib/deploy/plan.ts'
@@ -142,7 +142,7 @@ async function logs({ print, shell }: Context, remote: Remote, { DOKKU_APP }: Se
     unread = true
     void log.stop()
   })
-  for await (const line of linesOf(log)) print(line)
+  for await (const line of lines(log)) print(line)
   const output = await log.ended
   shell.signal.throwIfAborted()
   if (unread) return EXIT.done

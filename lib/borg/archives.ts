@@ -2,6 +2,7 @@ import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, isoLocal, nearest } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
+import { lines } from '../core/shell.ts'
 import type { DumpMode } from '../postgres/dump.ts'
 import { type Archive, type Borg, parseList } from './borg.ts'
 import { itemsArgs, listArgs } from './commands.ts'
@@ -144,13 +145,7 @@ export async function eachItem(
 ): Promise<void> {
   const listing = borg.stream(itemsArgs(archive, paths), { env: { TZ: 'UTC' } })
   listing.stdin.end()
-  let rest = ''
-  listing.stdout.setEncoding('utf8')
-  for await (const text of listing.stdout as AsyncIterable<string>) {
-    const lines = (rest + text).split('\n')
-    rest = lines.pop() ?? ''
-    for (const line of lines) if (line) onItem(parseItem(line))
-  }
+  for await (const line of lines(listing)) if (line) onItem(parseItem(line))
   await listing.result()
 }
 

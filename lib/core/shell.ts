@@ -1,5 +1,4 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { $ as zx } from 'zx/core'
 import { Failure, reason } from './failure.ts'
@@ -70,124 +69,131 @@ kill -TERM "$1"
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do kill -0 "$1" || exit 0; sleep 0.5; done
 kill -KILL "$1"`
 
+/** What every child starts from. */
+type Base = Pick<Shell, 'env' | 'signal'>
+
 /**
  * The only place that starts processes. Children run in sessions of their own: a Ctrl-C at the terminal reaches this
  * process alone, which then ends them in order (Borg answers SIGINT by leaving a checkpoint archive, SIGTERM by leaving nothing).
  */
 export function createShell(env: Env, signal: AbortSignal): Shell {
-  const run = async (command: readonly string[], options: RunOptions = {}): Promise<Output> => {
-    signal.throwIfAborted()
-    // zx's default stdin is an open pipe on which a child can hang. `exec` makes the shell become the program: the
-    // secrets of its environment are in no other process, and a signal reaches the program itself. Not bash, zx's own: from
-    // Node's pipes it takes itself for a login over the network and reads the user's .bashrc, where it may be told anything.
-    const $ = zx({
-      env: { ...env, ...options.env },
-      shell: '/bin/sh',
-      quote,
-      prefix: 'exec ',
-      nothrow: true,
-      quiet: true,
-      detached: !options.terminal,
-      stdio: [
-        options.terminal ? 'inherit' : options.input === undefined ? 'ignore' : 'pipe',
-        'pipe',
-        options.terminal ? 'inherit' : 'pipe',
-      ],
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      ...(options.input === undefined ? {} : { input: options.input }),
-    })
-    const running = $`${command}`
-    // A program that ends before it has read its input says why itself.
-    running.child?.stdin?.on('error', () => {})
-    if (options.onLine) {
-      eachLine(running.stdout, options.onLine)
-      eachLine(running.stderr, options.onLine)
-    }
-    let timedOut = false
-    const group = options.terminal ? (running.pid ?? 0) : -(running.pid ?? 0)
-    const onAbort = (): void => void kill(group, running, running.child)
-    const timer = options.timeoutMs
-      ? setTimeout(() => {
-          timedOut = true
-          void kill(group, running, running.child)
-        }, options.timeoutMs)
-      : undefined
-    signal.addEventListener('abort', onAbort, { once: true })
-    try {
-      const { exitCode, signal: by, stdout, stderr, cause } = await running
-      signal.throwIfAborted()
-      // The shell itself could not be started (no process left, an argument too long): zx gives no exit status or a negative one.
-      if (by === null && (exitCode ?? -1) < 0)
-        return { exitCode: 126, signal: null, stdout, stderr: `${command[0]}: ${reason(cause)}` }
-      if (timedOut)
-        throw new Failure(`${command[0]} did not answer within ${(options.timeoutMs ?? 0) / 1000} s.`, stderr.trim())
-      return { exitCode, signal: by, stdout, stderr }
-    } finally {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
-    }
+  const base: Base = { env, signal }
+  return {
+    ...base,
+    run: (command, options = {}) => run(base, command, options),
+    start: (command, options = {}) => start(base, command, options),
   }
-
-  const start: Shell['start'] = ([file = '', ...args], options = {}) => {
-    signal.throwIfAborted()
-    const child = spawn(file, args, {
-      env: { ...env, ...options.env },
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      detached: true,
-      stdio: ['pipe', 'pipe', 'pipe', ...(options.channel ? (['pipe', 'pipe'] as const) : [])],
-    }) as ChildProcessWithoutNullStreams
-    const [, , , input, output] = child.stdio as (Writable | Readable | undefined)[]
-    const channel = options.channel ? { input: input as Writable, output: output as Readable } : undefined
-    const guard = options.guarded && child.pid ? startGuard(child, env) : undefined
-    // A child that ends early breaks the pipe: whoever writes sees it in `ended`, with the reason.
-    for (const stream of [child.stdin, input, output]) stream?.on('error', () => {})
-    let stderr = ''
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr = (stderr + text).slice(-KEPT_STDERR)
-    })
-    if (options.onLine) eachLine(child.stderr, options.onLine)
-
-    const ended = new Promise<Output>((resolve) => {
-      child.once('error', (error: NodeJS.ErrnoException) => {
-        const missing = error.code === 'ENOENT'
-        resolve({ exitCode: missing ? 127 : 126, signal: null, stdout: '', stderr: `${file}: ${error.message}` })
-      })
-      child.once('close', (exitCode, by) => {
-        guard?.stdin?.end('done\n')
-        resolve({ exitCode, signal: by, stdout: '', stderr })
-      })
-    })
-    const stop = async (): Promise<Output> => {
-      // What nobody reads to its end never closes, and `ended` would wait for ever.
-      const close = (): void => {
-        for (const stream of [child.stdout, output]) stream?.destroy()
-      }
-      if (child.exitCode !== null || child.signalCode !== null) close()
-      else child.once('exit', close)
-      if (child.pid) await kill(-child.pid, ended, child)
-      return ended
-    }
-    const onAbort = (): void => void stop()
-    signal.addEventListener('abort', onAbort, { once: true })
-    void ended.then(() => signal.removeEventListener('abort', onAbort))
-    return {
-      pid: child.pid ?? 0,
-      stdin: child.stdin,
-      stdout: child.stdout,
-      ended,
-      stop,
-      ...(channel ? { channel } : {}),
-    }
-  }
-
-  return { env, signal, run, start }
 }
 
-/** The lines of a program's stdout while it runs. A program that is stopped never ends its output: its own end does. */
-export function linesOf(child: Child): AsyncIterable<string> {
-  const lines = createInterface({ input: child.stdout })
-  void child.ended.then(() => lines.close())
-  return lines
+async function run({ env, signal }: Base, command: readonly string[], options: RunOptions): Promise<Output> {
+  signal.throwIfAborted()
+  const running = preset(env, options)`${command}`
+  // A program that ends before it has read its input says why itself.
+  running.child?.stdin?.on('error', () => {})
+  if (options.onLine) for (const stream of [running.stdout, running.stderr]) eachLine(stream, options.onLine)
+  const group = options.terminal ? (running.pid ?? 0) : -(running.pid ?? 0)
+  const end = (): void => void kill(group, running, running.child)
+  let timedOut = false
+  const onTimeout = (): void => {
+    timedOut = true
+    end()
+  }
+  const timer = options.timeoutMs ? setTimeout(onTimeout, options.timeoutMs) : undefined
+  signal.addEventListener('abort', end, { once: true })
+  try {
+    const { exitCode, signal: by, stdout, stderr, cause } = await running
+    signal.throwIfAborted()
+    // The shell itself could not be started (no process left, an argument too long): zx gives no exit status or a negative one.
+    if (by === null && (exitCode ?? -1) < 0)
+      return { exitCode: 126, signal: null, stdout, stderr: `${command[0]}: ${reason(cause)}` }
+    if (timedOut)
+      throw new Failure(`${command[0]} did not answer within ${(options.timeoutMs ?? 0) / 1000} s.`, stderr.trim())
+    return { exitCode, signal: by, stdout, stderr }
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', end)
+  }
+}
+
+/**
+ * zx's `$`, set up for one program. zx's default stdin is an open pipe on which a child can hang. `exec` makes the shell
+ * become the program: the secrets of its environment are in no other process, and a signal reaches the program itself.
+ * Not bash, which zx prefers: started with Node's pipes it takes itself for a login over the network, and reads the
+ * user's .bashrc, which may do anything.
+ */
+function preset(env: Env, { terminal, input, cwd, env: added }: RunOptions) {
+  return zx({
+    env: { ...env, ...added },
+    shell: '/bin/sh',
+    quote,
+    prefix: 'exec ',
+    nothrow: true,
+    quiet: true,
+    detached: !terminal,
+    stdio: [terminal ? 'inherit' : input === undefined ? 'ignore' : 'pipe', 'pipe', terminal ? 'inherit' : 'pipe'],
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(input === undefined ? {} : { input }),
+  })
+}
+
+function start({ env, signal }: Base, [file = '', ...args]: readonly string[], options: StartOptions): Child {
+  signal.throwIfAborted()
+  const child = spawn(file, args, {
+    env: { ...env, ...options.env },
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe', ...(options.channel ? (['pipe', 'pipe'] as const) : [])],
+  }) as ChildProcessWithoutNullStreams
+  const [, , , input, output] = child.stdio as (Writable | Readable | undefined)[]
+  const channel = options.channel ? { input: input as Writable, output: output as Readable } : undefined
+  const guard = options.guarded && child.pid ? startGuard(child, env) : undefined
+  // A child that ends early breaks the pipe: whoever writes sees it in `ended`, with the reason.
+  for (const stream of [child.stdin, input, output]) stream?.on('error', () => {})
+  const ended = endOf(child, file)
+  void ended.then(() => guard?.stdin?.end('done\n'))
+  if (options.onLine) eachLine(child.stderr, options.onLine)
+  const stop = (): Promise<Output> => stopChild(child, ended, output)
+  const onAbort = (): void => void stop()
+  signal.addEventListener('abort', onAbort, { once: true })
+  void ended.then(() => signal.removeEventListener('abort', onAbort))
+  return {
+    pid: child.pid ?? 0,
+    stdin: child.stdin,
+    stdout: child.stdout,
+    ended,
+    stop,
+    ...(channel ? { channel } : {}),
+  }
+}
+
+/** Resolves when a child has ended and its output is closed, or when it could not be started. */
+function endOf(child: ChildProcessWithoutNullStreams, file: string): Promise<Output> {
+  let stderr = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-KEPT_STDERR)
+  })
+  return new Promise((resolve) => {
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      const missing = error.code === 'ENOENT'
+      resolve({ exitCode: missing ? 127 : 126, signal: null, stdout: '', stderr: `${file}: ${error.message}` })
+    })
+    child.once('close', (exitCode, signal) => resolve({ exitCode, signal, stdout: '', stderr }))
+  })
+}
+
+async function stopChild(
+  child: ChildProcessWithoutNullStreams,
+  ended: Promise<Output>,
+  output: Writable | Readable | undefined,
+): Promise<Output> {
+  // What nobody reads to its end never closes, and `ended` would wait for ever.
+  const close = (): void => {
+    for (const stream of [child.stdout, output]) stream?.destroy()
+  }
+  if (child.exitCode !== null || child.signalCode !== null) close()
+  else child.once('exit', close)
+  if (child.pid) await kill(-child.pid, ended, child)
+  return ended
 }
 
 function startGuard(child: ChildProcess, env: Env): ChildProcess {
@@ -230,15 +236,44 @@ async function kill(target: number, ended: PromiseLike<unknown>, child: ChildPro
   timers.forEach(clearTimeout)
 }
 
-function eachLine(stream: Readable | null | undefined, onLine: (line: string) => void): void {
+/**
+ * The lines of a program's stdout as they come, without their newlines; memory does not grow with their number.
+ * They end with the output, or when the program was stopped: how it ended, `ended` says.
+ */
+export async function* lines(child: Child): AsyncGenerator<string> {
+  const ready: string[] = []
+  const cutter = createCutter((line) => ready.push(line))
+  try {
+    for await (const text of child.stdout.setEncoding('utf8') as AsyncIterable<string>) {
+      cutter.add(text)
+      yield* ready.splice(0)
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
+  }
+  cutter.end()
+  yield* ready
+}
+
+function eachLine(stream: Readable, onLine: (line: string) => void): void {
+  const cutter = createCutter(onLine)
+  stream.setEncoding('utf8').on('data', cutter.add).on('end', cutter.end)
+}
+
+/** Cuts a text that comes in pieces into its lines. */
+function createCutter(onLine: (line: string) => void): { add(text: string): void; end(): void } {
   let rest = ''
-  stream?.setEncoding('utf8')
-  stream?.on('data', (text: string) => {
-    const lines = (rest + text).split('\n')
-    rest = lines.pop() ?? ''
-    lines.forEach(onLine)
-  })
-  stream?.on('end', () => rest && onLine(rest))
+  return {
+    add: (text) => {
+      const complete = (rest + text).split('\n')
+      rest = complete.pop() ?? ''
+      complete.forEach(onLine)
+    },
+    end: () => {
+      if (rest) onLine(rest)
+      rest = ''
+    },
+  }
 }
 
 /** One word for a POSIX shell. Not zx's `$'…'`, which dash rejects. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Failure } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
-import { linesOf } from '../core/shell.ts'
+import { lines } from '../core/shell.ts'
 import { explainSsh, type Remote, SshFailure } from './ssh.ts'
 import { syncCommand } from './sync-script.ts'
 
@@ -65,7 +65,7 @@ export async function syncRelease(
   const session = remote.start(syncCommand(opsDir, release, version))
   let answer = ''
   let uploadFailure: unknown
-  for await (const line of linesOf(session)) {
+  for await (const line of lines(session)) {
     const [word = '', rest = ''] = split(line)
     if (word === 'unchanged' || word === 'switched') answer = word
     if (word === 'step') log.status(`Ops scripts: ${rest}`)

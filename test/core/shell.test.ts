@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
-import { createShell, linesOf } from '../../lib/core/shell.ts'
+import { createShell, lines } from '../../lib/core/shell.ts'
 import { peek, pump } from '../../lib/core/transfer.ts'
 
 const test = suite('run')
@@ -88,15 +88,22 @@ test('what lives on in another session, as behind sudo, keeps nobody waiting', a
 
 test('the lines of a program end with it, also when it is stopped and its output is still held open', async () => {
   const child = shell.start(['bash', '-c', `echo one; echo two; setsid sleep 21.${process.pid} & wait`])
-  const lines: string[] = []
+  const printed: string[] = []
   const deadline = setTimeout(() => assert.unreachable('the lines did not end'), 10_000)
-  for await (const line of linesOf(child)) {
-    lines.push(line)
+  for await (const line of lines(child)) {
+    printed.push(line)
     if (line === 'two') void child.stop()
   }
   clearTimeout(deadline)
-  assert.equal(lines, ['one', 'two'])
+  assert.equal(printed, ['one', 'two'])
   await shell.run(['pkill', '-f', `^sleep 21.${process.pid}$`])
+})
+
+test('lines come whole, however their bytes are cut, and the last one needs no newline', async () => {
+  const child = shell.start(['sh', '-c', "printf 'a\\n\\303'; sleep 0.2; printf '\\251\\n\\nlast'"])
+  const printed: string[] = []
+  for await (const line of lines(child)) printed.push(line)
+  assert.equal(printed, ['a', 'é', '', 'last'])
 })
 
 test("the set-up of the user's shell is not read", async () => {
