@@ -11,13 +11,14 @@ import {
   prune,
 } from '../lib/backup/steps.ts'
 import type { StoredArchive } from '../lib/backup/store.ts'
-import { createBorg, parseList } from '../lib/borg/borg.ts'
+import { openBorg } from '../lib/borg/borg.ts'
 import { initArgs, listArgs } from '../lib/borg/commands.ts'
+import { parseList } from '../lib/borg/output.ts'
 import { prunable } from '../lib/borg/retention.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Command, type Context, main } from '../lib/cli/main.ts'
 import { createMonitor } from '../lib/cli/monitor.ts'
-import { borgEnv, checkSettings } from '../lib/cli/settings.ts'
+import { checkSettings } from '../lib/cli/settings.ts'
 import { EXIT, Failure, reason } from '../lib/core/failure.ts'
 import { bytes, duration, isoLocal, localTimestamp, plural } from '../lib/core/format.ts'
 import { VERSION } from '../lib/core/version.ts'
@@ -198,7 +199,7 @@ async function checkEverything(context: Context): Promise<number> {
   const { environment, envFile, shell } = context
   const { settings, problems } = checkSettings(BACKUP_SETTINGS, environment, { ...envFile, problems: [] })
   const { BORG_REPO, ARCHIVE_PREFIX, DOKKU_COMMAND, DB_SERVICE, MEDIA_DIR } = settings
-  const borg = createBorg(shell, borgEnv(environment, envFile), BORG_REPO ?? '', envFile.path)
+  const borg = openBorg(context, BORG_REPO ?? '')
   const version = await check.borgCheck(borg)
   // What depends on a setting that is wrong is not asked: the settings line says what to mend first.
   const checks = (

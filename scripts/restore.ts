@@ -1,5 +1,5 @@
-import { archiveJson, describe, type Item, listArchives } from '../lib/borg/archives.ts'
-import type { Archive } from '../lib/borg/borg.ts'
+import { archiveJson, describe, listArchives } from '../lib/borg/archives.ts'
+import type { Archive, Item } from '../lib/borg/output.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Command, main } from '../lib/cli/main.ts'
 import { EXIT, Failure, reason } from '../lib/core/failure.ts'

@@ -1,5 +1,7 @@
-import { type Archive, type Borg, parseList } from '../borg/borg.ts'
+import { isStale } from '../borg/archives.ts'
+import type { Borg } from '../borg/borg.ts'
 import { listArgs } from '../borg/commands.ts'
+import { type Archive, parseList } from '../borg/output.ts'
 import type { EnvFile } from '../cli/env-file.ts'
 import { Failure } from '../core/failure.ts'
 import { age, bytes, plural } from '../core/format.ts'
@@ -16,9 +18,6 @@ export interface Check {
   /** What to do about it, when it did not pass. */
   fix?: string
 }
-
-/** An archive older than this means that a nightly run was missed. */
-export const STALE_HOURS = 26
 
 function pass(name: string, detail: string): Check {
   return { name, verdict: 'pass', detail }
@@ -90,15 +89,11 @@ export async function repositoryChecks(borg: Borg, prefix: string): Promise<Chec
   if (!newest)
     return [repository, { name, verdict: 'warn', detail: 'there is none yet', fix: 'Make the first one: backup' }]
   const detail = `${newest.name}, ${age(newest.start)}`
-  if (hoursOld(newest) <= STALE_HOURS) return [repository, pass(name, detail)]
+  if (!isStale(newest)) return [repository, pass(name, detail)]
   return [
     repository,
     { name, verdict: 'warn', detail, fix: 'A nightly run was missed: look at its log, then type: backup' },
   ]
-}
-
-export function hoursOld(archive: Archive, now = new Date()): number {
-  return (now.getTime() - archive.start.getTime()) / 3_600_000
 }
 
 export function dokkuCheck(dokku: Dokku, service: string): Promise<Check> {

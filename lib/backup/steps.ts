@@ -1,14 +1,17 @@
+import { join } from 'node:path'
 import type { ArchiveComment } from '../borg/archives.ts'
-import { type Borg, createBorg, parseDeletedBytes, parsePruned } from '../borg/borg.ts'
-import { checkArgs, compactArgs, pruneArgs, type Retention } from '../borg/commands.ts'
+import { type Borg, openBorg } from '../borg/borg.ts'
+import { checkArgs, compactArgs, pruneArgs } from '../borg/commands.ts'
+import { parseDeletedBytes, parsePruned } from '../borg/output.ts'
+import type { Retention } from '../borg/retention.ts'
 import type { Context } from '../cli/main.ts'
-import { borgEnv, readSettings, type Settings } from '../cli/settings.ts'
+import { readSettings, type Settings } from '../cli/settings.ts'
 import { readState, type State, statePath, writeState } from '../cli/state.ts'
 import { Failure, reason } from '../core/failure.ts'
 import { bytes, localTimestamp, plural } from '../core/format.ts'
 import { VERSION } from '../core/version.ts'
 import { createDokku, type Dokku, type Service } from '../dokku/dokku.ts'
-import { requireMediaDir } from '../media/folder.ts'
+import { INBOX, requireMediaDir } from '../media/folder.ts'
 import { type DumpMode, openDump } from '../postgres/dump.ts'
 import { type StoredArchive, storeArchive } from './store.ts'
 
@@ -52,7 +55,7 @@ export function prepareBackup(context: Context): Backup {
   return {
     context,
     settings,
-    borg: createBorg(shell, borgEnv(environment, envFile), settings.BORG_REPO, envFile.path),
+    borg: openBorg(context, settings.BORG_REPO),
     dokku: createDokku(shell, settings.DOKKU_COMMAND),
     lasting: createDokku(cleanup, settings.DOKKU_COMMAND),
     keep: { daily: settings.KEEP_DAILY, weekly: settings.KEEP_WEEKLY, monthly: settings.KEEP_MONTHLY },
@@ -96,6 +99,8 @@ export async function create(
     compression: settings.COMPRESSION,
     chunkerParams: settings.CHUNKER_PARAMS,
     mediaDir: settings.MEDIA_DIR,
+    // What a restore that was killed has left there.
+    without: [join(settings.MEDIA_DIR, INBOX)],
     progress: log.isTerminal,
   }
   log.info(`Storing the database ${service.database} as ${options.archive}`)

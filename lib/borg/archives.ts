@@ -1,11 +1,14 @@
+// The archives of a repository: which there are, how old, at which release they were taken, what they hold.
+
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, isoLocal, nearest } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { lines } from '../core/shell.ts'
 import type { DumpMode } from '../postgres/dump.ts'
-import { type Archive, type Borg, parseList } from './borg.ts'
+import type { Borg } from './borg.ts'
 import { itemsArgs, listArgs } from './commands.ts'
+import { type Archive, type Item, parseItem, parseList } from './output.ts'
 
 /** What an archive's comment says about it, as JSON. Archives of the bash scripts have none. */
 export interface ArchiveComment {
@@ -15,6 +18,7 @@ export interface ArchiveComment {
   version: string
 }
 
+/** What a comment says; nothing when it is not one of ours. */
 export function parseComment(comment: string): Partial<ArchiveComment> {
   try {
     const parsed: unknown = JSON.parse(comment)
@@ -27,6 +31,14 @@ export function parseComment(comment: string): Partial<ArchiveComment> {
 /** This prefix's archives, newest first. */
 export async function listArchives(borg: Borg, prefix: string): Promise<Archive[]> {
   return parseList((await borg.call(listArgs(prefix))).stdout).reverse()
+}
+
+// A night every day, and two hours for one that took long.
+const STALE_HOURS = 26
+
+/** Whether an archive is so old, as the newest one, that a nightly run was missed. */
+export function isStale({ start }: Archive): boolean {
+  return Date.now() - start.getTime() > STALE_HOURS * 3_600_000
 }
 
 /** A row for the eye: name, age, date, release. */
@@ -98,39 +110,6 @@ export async function chooseArchive(
     archives.map((archive) => describe(archive).join('  ')),
   )
   return archives[choice] ?? latest
-}
-
-/** A file, folder or link in an archive. */
-export interface Item {
-  /** `-` file, `d` directory, `l` symbolic link, `h` hard link to an earlier file of the archive. */
-  type: string
-  /** Without a leading `/`. */
-  path: string
-  sizeBytes: number
-  mtimeMs: number
-  /** Permission bits. */
-  mode: number
-  /** Where a link leads. */
-  target: string
-}
-
-/** A line of `borg list --json-lines` under TZ=UTC. */
-export function parseItem(line: string): Item {
-  const item = JSON.parse(line) as Record<string, string | number | undefined>
-  const mode = String(item.mode ?? '')
-  const bits = [...mode.slice(1)].reduce(
-    (sum, sign, i) => sum | (sign === '-' || sign === 'S' || sign === 'T' ? 0 : 0o400 >> i),
-    0,
-  )
-  return {
-    // Borg 1.2.4 says of a hard link `"type": "-", "mode": "hrw-r--r--", "size": 0`.
-    type: mode.startsWith('h') ? 'h' : String(item.type),
-    path: String(item.path),
-    sizeBytes: Number(item.size ?? 0),
-    mtimeMs: Date.parse(`${String(item.mtime).replace(/(\.\d{3})\d+$/, '$1')}Z`),
-    mode: bits,
-    target: String(item.linktarget ?? item.source ?? ''),
-  }
 }
 
 /**

@@ -1,95 +1,14 @@
+// Borg with its repository and passphrase: runs it, streams through it, and judges how it ended.
+
+import type { Context } from '../cli/main.ts'
+import { borgEnv } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import type { Child, Env, Output, Shell, StartOptions } from '../core/shell.ts'
 import { versionArgs } from './commands.ts'
 import { explain, isWarningOnly } from './errors.ts'
+import { type Message, parseMessages, parseVersion } from './output.ts'
 
-/** One line of `--log-json`; of another program's text only `message` is set. */
-export interface Message {
-  type?: string
-  levelname?: string
-  msgid?: string
-  /** The logger: `borg.output.list` for the lines of `--list`. */
-  name?: string
-  message: string
-}
-
-/** An archive as `borg list --json` gives it. */
-export interface Archive {
-  name: string
-  /** When it was begun. Borg prints local time without a zone. */
-  start: Date
-  comment: string
-}
-
-/** What `borg create --json` reports, in bytes. */
-export interface Created {
-  originalBytes: number
-  /** Deduplicated, compressed: what this archive added to the repository. */
-  newBytes: number
-  /** Deduplicated, compressed size of all archives of the repository. */
-  repositoryBytes: number
-  files: number
-}
-
-// A folder of unreadable files warns once for each.
-const MOST_MESSAGES = 10_000
-
-export function parseList(stdout: string): Archive[] {
-  return (JSON.parse(stdout) as { archives: { name: string; start: string; comment?: string }[] }).archives.map(
-    ({ name, start, comment = '' }) => ({ name, start: new Date(start), comment }),
-  )
-}
-
-export function parseCreated(stdout: string): Created {
-  const { archive, cache } = JSON.parse(stdout) as {
-    archive: { stats: { original_size: number; deduplicated_size: number; nfiles: number } }
-    cache: { stats: { unique_csize: number } }
-  }
-  return {
-    originalBytes: archive.stats.original_size,
-    newBytes: archive.stats.deduplicated_size,
-    repositoryBytes: cache.stats.unique_csize,
-    files: archive.stats.nfiles,
-  }
-}
-
-/** The names in the lines `Pruning archive (1/2): NAME …` of `borg prune --list`. */
-export function parsePruned(messages: readonly Message[]): string[] {
-  return messages.flatMap(({ message }) => {
-    const found = /^(?:Pruning archive|Would prune)[^:]*:\s+(\S+)/.exec(message)
-    return found?.[1] ? [found[1]] : []
-  })
-}
-
-/** Bytes that pruning took from the repository's deduplicated size: the last column of `Deleted data:` (`--stats`). */
-export function parseDeletedBytes(messages: readonly Message[]): number {
-  const line = messages.find(({ message }) => message.startsWith('Deleted data:'))?.message ?? ''
-  const [, amount = '0', unit = 'B'] = /-?([\d.]+) ([kMGT]?B)\s*$/.exec(line) ?? []
-  return Math.round(Number(amount) * 1000 ** ['B', 'kB', 'MB', 'GB', 'TB'].indexOf(unit))
-}
-
-/** The `--log-json` lines of a stderr; any other line becomes a message without a type. */
-export function parseMessages(stderr: string): Message[] {
-  return stderr.split('\n').flatMap((line) => {
-    if (line.trim() === '') return []
-    try {
-      const message = JSON.parse(line) as Message
-      return typeof message === 'object' && message
-        ? [{ ...message, message: String(message.message ?? '') }]
-        : [{ message: line }]
-    } catch {
-      return [{ message: line }]
-    }
-  })
-}
-
-/** `[1, 2, 4]` of `borg 1.2.4`. */
-export function parseVersion(stdout: string): number[] | undefined {
-  const found = /^borg (\d+)\.(\d+)\.(\d+)/m.exec(stdout)
-  return found ? found.slice(1).map(Number) : undefined
-}
-
-export interface BorgResult {
+interface BorgResult {
   stdout: string
   /** Everything Borg said, progress left out. */
   messages: Message[]
@@ -97,7 +16,7 @@ export interface BorgResult {
   warned: boolean
 }
 
-export interface StreamOptions extends Pick<StartOptions, 'env' | 'cwd' | 'guarded'> {
+interface StreamOptions extends Pick<StartOptions, 'env' | 'cwd' | 'guarded'> {
   /** Progress, and the lines of `--list`; they are not kept among the messages. */
   onProgress?: (message: Message) => void
 }
@@ -109,10 +28,6 @@ export interface BorgStream extends Child {
    * @throws Failure that says what is wrong and the next command to type
    */
   result(): Promise<BorgResult>
-}
-
-function isProgress({ type, name }: Message): boolean {
-  return type === 'archive_progress' || type === 'progress_percent' || name === 'borg.output.list'
 }
 
 /** Borg with its repository and passphrase, which no other program gets. */
@@ -129,8 +44,19 @@ export interface Borg {
   readonly repository: string
 }
 
+/** The Borg of the settings: whatever begins with BORG_ in the environment and the env file is for it alone. */
+export function openBorg({ shell, environment, envFile }: Context, repository: string): Borg {
+  return createBorg(shell, borgEnv(environment, envFile), repository, envFile.path)
+}
+
+// A folder of unreadable files warns once for each.
+const MOST_MESSAGES = 10_000
 const READING: ReadonlySet<string> = new Set(['list', 'extract'])
 
+/**
+ * @param env Borg's own variables, which no other program gets
+ * @param envFile what the commands for the operator read the settings from
+ */
 export function createBorg(shell: Shell, env: Env, repository: string, envFile: string): Borg {
   // Borg tests itself at every start (0.07 s). Before it writes, that is needed once a run; what it reads is authenticated.
   let tested = false
@@ -162,23 +88,29 @@ export function createBorg(shell: Shell, env: Env, repository: string, envFile: 
       const child = shell.start(['borg', ...args], { ...options, env: { ...withRepository(args), ...extra }, onLine })
       return { ...child, result: async () => judge(args, await child.ended, messages) }
     },
-    version: async () => {
-      const output = await shell.run(['borg', ...versionArgs()])
-      const version = parseVersion(output.stdout)
-      if (!version)
-        throw new Failure(
-          output.exitCode === 127
-            ? 'Borg is not installed.'
-            : `Borg does not run: ${output.stderr.trim() || output.stdout.trim()}`,
-          'Install it: sudo apt-get install borgbackup',
-        )
-      const [major, minor] = version
-      if (major !== 1 || (minor !== 2 && minor !== 4))
-        throw new Failure(
-          `Borg ${version.join('.')} is not supported: these scripts know 1.2 and 1.4.`,
-          'Install one of them: sudo apt-get install borgbackup',
-        )
-      return version.join('.')
-    },
+    version: () => readVersion(shell),
   }
+}
+
+function isProgress({ type, name }: Message): boolean {
+  return type === 'archive_progress' || type === 'progress_percent' || name === 'borg.output.list'
+}
+
+async function readVersion(shell: Shell): Promise<string> {
+  const output = await shell.run(['borg', ...versionArgs()])
+  const version = parseVersion(output.stdout)
+  if (!version)
+    throw new Failure(
+      output.exitCode === 127
+        ? 'Borg is not installed.'
+        : `Borg does not run: ${output.stderr.trim() || output.stdout.trim()}`,
+      'Install it: sudo apt-get install borgbackup',
+    )
+  const [major, minor] = version
+  if (major !== 1 || (minor !== 2 && minor !== 4))
+    throw new Failure(
+      `Borg ${version.join('.')} is not supported: these scripts know 1.2 and 1.4.`,
+      'Install one of them: sudo apt-get install borgbackup',
+    )
+  return version.join('.')
 }

@@ -1,13 +1,6 @@
-import { INBOX } from '../media/compare.ts'
+import type { Retention } from './retention.ts'
 
 // What Borg is called with: pure functions, each the arguments after `borg`.
-
-/** Archives kept per period, as `borg prune --keep-*` counts them. */
-export interface Retention {
-  daily: number
-  weekly: number
-  monthly: number
-}
 
 // The default of one second fails a nightly run when somebody lists the archives just then.
 const COMMON = ['--log-json', '--lock-wait', '10']
@@ -28,12 +21,17 @@ export function compactArgs(): string[] {
   return ['compact', ...COMMON]
 }
 
+/** The dump's path in an archive. It must be relative: an absolute one can't be extracted. */
+const DUMP_NAME = 'db.dump'
+
 export interface CreateOptions {
   archive: string
   comment: string
   compression: string
   chunkerParams: string
   mediaDir: string
+  /** Absolute paths below it that are left out. */
+  without: readonly string[]
   progress: boolean
 }
 
@@ -55,18 +53,14 @@ export function createArgs(options: CreateOptions): string[] {
     DUMP_NAME,
     '--stdin-mode',
     '0600',
-    // What a restore that was killed has left there.
-    '--exclude',
-    `pp:${options.mediaDir}/${INBOX}`,
+    ...options.without.flatMap((path) => ['--exclude', `pp:${path}`]),
     `::${options.archive}`,
     '-',
     options.mediaDir,
   ]
 }
 
-/** The dump's path in an archive. It must be relative: an absolute one can't be extracted. */
-export const DUMP_NAME = 'db.dump'
-
+/** Prunes the prefix's archives, and says which, and how much that took. */
 export function pruneArgs(prefix: string, keep: Retention): string[] {
   return [
     'prune',
@@ -100,6 +94,7 @@ export function itemsArgs(archive: string, paths: readonly string[] = []): strin
   return ['list', ...COMMON, '--json-lines', `::${archive}`, ...paths]
 }
 
+/** The paths' contents, one after the other in the archive's order. */
 export function extractToStdoutArgs(archive: string, paths: readonly string[]): string[] {
   return ['extract', ...COMMON, '--stdout', `::${archive}`, ...paths]
 }
@@ -123,6 +118,6 @@ export function extractArgs(
 }
 
 /** Exactly the names this tool gives: `PREFIX-staging-…` is another project's. */
-export function archiveGlob(prefix: string): string {
+function archiveGlob(prefix: string): string {
   return `${prefix}-????-??-??T??:??:??`
 }

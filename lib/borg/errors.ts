@@ -1,6 +1,6 @@
 import { Failure } from '../core/failure.ts'
 import type { Output } from '../core/shell.ts'
-import type { Message } from './borg.ts'
+import type { Message } from './output.ts'
 
 /**
  * Whether Borg's exit 1 really is a warning. A refused pattern also ends with 1, after a traceback, and so does a

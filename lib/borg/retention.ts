@@ -1,6 +1,12 @@
 import { localTimestamp } from '../core/format.ts'
-import type { Archive } from './borg.ts'
-import type { Retention } from './commands.ts'
+import type { Archive } from './output.ts'
+
+/** Archives kept per period, as `borg prune --keep-*` counts them. */
+export interface Retention {
+  daily: number
+  weekly: number
+  monthly: number
+}
 
 /**
  * The archives that `borg prune --keep-daily … --keep-weekly … --keep-monthly …` would remove, for a preview that

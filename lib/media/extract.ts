@@ -1,3 +1,5 @@
+// A restore of media: extracts what a plan names into a staging folder, and has it moved to its place.
+
 import { lstat, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Borg } from '../borg/borg.ts'
@@ -6,7 +8,8 @@ import { Failure } from '../core/failure.ts'
 import { bar, bytes, lastLines, plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import type { Shell } from '../core/shell.ts'
-import { alreadyStaged, filesOf, INBOX, isSame, type MediaFile, type MediaPlan, sum, wanted } from './compare.ts'
+import { isSame, type MediaFile, type MediaPlan, sum, wanted } from './compare.ts'
+import { type FileInfo, filesOf, INBOX } from './folder.ts'
 import type { Placing } from './place.ts'
 
 /**
@@ -47,6 +50,19 @@ export async function restoreMedia(
     )
   await closeStaging(staging)
   return { placed: fit, failed }
+}
+
+/** What has been extracted already by a run that was cut short: whole, since Borg sets a file's time after its content. */
+async function alreadyStaged(staging: string, files: readonly MediaFile[]): Promise<Set<string>> {
+  const staged = await filesOf(staging).catch(() => new Map<string, FileInfo>())
+  return new Set(
+    files
+      .filter((file) => {
+        const found = staged.get(file.path)
+        return file.type === '-' && found !== undefined && isSame(file, found)
+      })
+      .map(({ path }) => path),
+  )
 }
 
 /** Leaves in the staging folder only what may be placed: not what Borg extracted otherwise than listed, nor what somebody uploaded since. */

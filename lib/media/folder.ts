@@ -1,15 +1,12 @@
-import { constants } from 'node:fs'
+// The media folder on the disk: whether it can be read, what is in it, how large it is.
+
+import { constants, type Dirent, type Stats } from 'node:fs'
 import { access, lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Failure } from '../core/failure.ts'
-import { INBOX } from './compare.ts'
 
-export interface MediaSize {
-  files: number
-  bytes: number
-  /** Paths this user can't read, relative to the folder. */
-  unreadable: string[]
-}
+/** The working folder of a restore, inside MEDIA_DIR: on the same file system, so that a rename is enough. */
+export const INBOX = '.restoring'
 
 /**
  * Whether the media folder can be backed up at all.
@@ -42,37 +39,76 @@ export async function requireMediaDir(mediaDir: string): Promise<void> {
   }
 }
 
-/** Counts what is in the folder, without following links, and without what a killed restore has left there. */
+interface MediaSize {
+  files: number
+  bytes: number
+  /** Paths this user can't read, relative to the folder. */
+  unreadable: string[]
+}
+
+/** Counts the files in the folder, and finds what this user can't read. */
 export async function measureMedia(mediaDir: string): Promise<MediaSize> {
   const size: MediaSize = { files: 0, bytes: 0, unreadable: [] }
+  const measure = async (path: string, entry: Dirent): Promise<void> => {
+    if (!entry.isFile()) return
+    try {
+      const file = join(mediaDir, path)
+      const [info] = await Promise.all([lstat(file), access(file, constants.R_OK)])
+      size.files++
+      size.bytes += info.size
+    } catch (error) {
+      // Deleted since it was listed: not a file we can't read.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') size.unreadable.push(path)
+    }
+  }
+  await walk(mediaDir, measure, (folder) => size.unreadable.push(folder))
+  return size
+}
+
+/** What the disk says of a file, in the words of Node's `lstat`: `size` is in bytes. */
+export type FileInfo = Pick<Stats, 'size' | 'mtimeMs'>
+
+/**
+ * Regular files and links below a folder, by their relative path.
+ * @throws the error of the first folder that can't be read
+ */
+export async function filesOf(root: string): Promise<Map<string, FileInfo>> {
+  const found = new Map<string, FileInfo>()
+  const note = async (path: string, entry: Dirent): Promise<void> => {
+    if (!entry.isFile() && !entry.isSymbolicLink()) return
+    const info = await lstat(join(root, path)).catch(() => undefined)
+    if (info) found.set(path, { size: info.size, mtimeMs: info.mtimeMs })
+  }
+  const refuse = (_: string, error: unknown): never => {
+    throw error
+  }
+  await walk(root, note, refuse)
+  return found
+}
+
+/**
+ * Goes through everything below a folder that is not a folder, without following links, and without what a killed
+ * restore has left there. Paths are relative; the files of one folder are visited at the same time.
+ */
+async function walk(
+  root: string,
+  visit: (path: string, entry: Dirent) => Promise<void>,
+  onUnreadableFolder: (path: string, error: unknown) => void,
+): Promise<void> {
   const folders = ['']
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
     const here = folder
-    const entries = await readdir(join(mediaDir, here), { withFileTypes: true }).catch(() => undefined)
-    if (!entries) {
-      size.unreadable.push(here)
-      continue
+    const entries = await readdir(join(root, here), { withFileTypes: true }).catch((error: unknown) => {
+      onUnreadableFolder(here, error)
+      return []
+    })
+    const files: Promise<void>[] = []
+    for (const entry of entries) {
+      const path = join(here, entry.name)
+      if (path === INBOX) continue
+      if (entry.isDirectory()) folders.push(path)
+      else files.push(visit(path, entry))
     }
-    folders.push(
-      ...entries
-        .filter((entry) => entry.isDirectory())
-        .map((entry) => join(here, entry.name))
-        .filter((path) => path !== INBOX),
-    )
-    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(here, entry.name))
-    await Promise.all(
-      files.map(async (file) => {
-        try {
-          const path = join(mediaDir, file)
-          const [info] = await Promise.all([lstat(path), access(path, constants.R_OK)])
-          size.files++
-          size.bytes += info.size
-        } catch (error) {
-          // Deleted since it was listed: not a file we can't read.
-          if ((error as NodeJS.ErrnoException).code !== 'ENOENT') size.unreadable.push(file)
-        }
-      }),
-    )
+    await Promise.all(files)
   }
-  return size
 }

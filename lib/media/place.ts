@@ -6,7 +6,8 @@ import type { Settings } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { bytes, lastLines, plural } from '../core/format.ts'
 import type { Output, Shell } from '../core/shell.ts'
-import { INBOX, type MediaFile, sum } from './compare.ts'
+import { type MediaFile, sum } from './compare.ts'
+import { INBOX } from './folder.ts'
 
 /** How restored files get to their places. */
 export interface Placing {

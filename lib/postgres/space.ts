@@ -1,4 +1,4 @@
-import type { Item } from '../borg/archives.ts'
+import type { Item } from '../borg/output.ts'
 import { Failure } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Archive, Borg, BorgStream } from '../borg/borg.ts'
+import type { Borg, BorgStream } from '../borg/borg.ts'
 import { extractToStdoutArgs } from '../borg/commands.ts'
+import type { Archive } from '../borg/output.ts'
 import { Failure, reason } from '../core/failure.ts'
 import { bar, bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'

@@ -3,10 +3,9 @@ import { createReadStream } from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { hoursOld, STALE_HOURS } from '../backup/check.ts'
-import { listArchives } from '../borg/archives.ts'
-import type { Archive } from '../borg/borg.ts'
+import { isStale, listArchives } from '../borg/archives.ts'
 import { extractToStdoutArgs } from '../borg/commands.ts'
+import type { Archive } from '../borg/output.ts'
 import { createMonitor } from '../cli/monitor.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { age, duration, plural, printable } from '../core/format.ts'
@@ -31,7 +30,7 @@ export async function drill(restore: Restore): Promise<number> {
   try {
     const [archive] = await listArchives(borg, settings.ARCHIVE_PREFIX)
     if (!archive) throw new Failure('There is no archive to restore.', 'Make the first one: backup')
-    if (hoursOld(archive) > STALE_HOURS)
+    if (isStale(archive))
       throw new Failure(
         `The newest archive, ${archive.name}, is from ${age(archive.start)}.`,
         'A nightly run was missed: look at its log, then type: backup',

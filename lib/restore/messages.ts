@@ -1,5 +1,5 @@
 import { parseComment } from '../borg/archives.ts'
-import type { Archive } from '../borg/borg.ts'
+import type { Archive } from '../borg/output.ts'
 import { bytes, isoLocal, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { MediaPlan } from '../media/compare.ts'

@@ -1,5 +1,4 @@
-import type { Item } from '../borg/archives.ts'
-import type { Archive } from '../borg/borg.ts'
+import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { Failure } from '../core/failure.ts'
 import { table } from '../core/format.ts'

@@ -1,8 +1,9 @@
 import { userInfo } from 'node:os'
-import { bareName, chooseArchive, eachItem, type Item, isDump, listArchives } from '../borg/archives.ts'
-import { type Archive, type Borg, createBorg } from '../borg/borg.ts'
+import { bareName, chooseArchive, eachItem, isDump, listArchives } from '../borg/archives.ts'
+import { type Borg, openBorg } from '../borg/borg.ts'
+import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
-import { borgEnv, readSettings, type Settings } from '../cli/settings.ts'
+import { readSettings, type Settings } from '../cli/settings.ts'
 import { readState, statePath, writeState } from '../cli/state.ts'
 import { Failure, reason } from '../core/failure.ts'
 import { createDokku, type Dokku, destroyServiceArgs, type Service } from '../dokku/dokku.ts'
@@ -54,7 +55,7 @@ export function prepareRestore(context: Context): Restore {
   return {
     context,
     settings,
-    borg: createBorg(shell, borgEnv(environment, envFile), settings.BORG_REPO, envFile.path),
+    borg: openBorg(context, settings.BORG_REPO),
     dokku: createDokku(shell, settings.DOKKU_COMMAND),
     lasting: createDokku(cleanup, settings.DOKKU_COMMAND),
     stallMs: settings.DUMP_STALL_SECONDS * 1000,

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parseCreated } from '../../lib/borg/borg.ts'
+import { parseCreated } from '../../lib/borg/output.ts'
 import { bytes, plural, table } from '../../lib/core/format.ts'
 import { aDayPasses, addRows, populate } from '../support/book-corners.ts'
 import type { Output } from '../support/launch.ts'

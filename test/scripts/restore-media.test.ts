@@ -6,7 +6,6 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { parseItem } from '../../lib/borg/archives.ts'
 import { sudoersWord, whyRoot } from '../../lib/media/place.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 import { atTerminal } from '../support/terminal.ts'
@@ -344,21 +343,6 @@ test('where this user cannot write the folder, that is found before', async () =
 
 test('a word in a sudoers line is escaped', () => {
   assert.is(sudoersWord('/srv/a b:c,d=e'), '/srv/a\\ b\\:c\\,d\\=e')
-})
-
-test("an item of Borg's list", () => {
-  const line = JSON.stringify({
-    type: '-',
-    mode: '-rw-r-s--T',
-    path: 'srv/a.jpg',
-    size: 5,
-    mtime: '2026-02-28T03:00:00.123456',
-    linktarget: '',
-  })
-  const item = parseItem(line)
-  assert.is(item.mtimeMs, Date.UTC(2026, 1, 28, 3, 0, 0, 123))
-  assert.is(item.mode, 0o650)
-  assert.is(item.sizeBytes, 5)
 })
 
 test('a file of the same size and another time is different', async () => {

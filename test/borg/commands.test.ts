@@ -1,0 +1,37 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { createArgs, listArgs, pruneArgs } from '../../lib/borg/commands.ts'
+
+const test = suite('borg commands')
+
+test('create reads the dump from stdin under a relative name, beside the media folder', () => {
+  assert.equal(
+    createArgs({
+      archive: 'book-corners-2026-02-28T03:00:00',
+      comment: '{"sha":"abc"}',
+      compression: 'zstd,3',
+      chunkerParams: 'buzhash,10,23,16,4095',
+      mediaDir: '/srv/media',
+      without: ['/srv/media/.restoring'],
+      progress: false,
+    }),
+    [
+      ...['create', '--log-json', '--lock-wait', '10', '--json', '--comment', '{{"sha":"abc"}}'],
+      ...['--compression', 'zstd,3', '--chunker-params', 'buzhash,10,23,16,4095'],
+      ...['--stdin-name', 'db.dump', '--stdin-mode', '0600', '--exclude', 'pp:/srv/media/.restoring'],
+      ...['::book-corners-2026-02-28T03:00:00', '-', '/srv/media'],
+    ],
+  )
+})
+
+test('prune and list keep to the names this tool gives', () => {
+  const glob = 'book-corners-????-??-??T??:??:??'
+  assert.ok(
+    pruneArgs('book-corners', { daily: 7, weekly: 4, monthly: 6 })
+      .join(' ')
+      .endsWith(`--keep-daily=7 --keep-weekly=4 --keep-monthly=6 --glob-archives ${glob}`),
+  )
+  assert.ok(listArgs('book-corners', 1).includes(glob))
+})
+
+test.run()

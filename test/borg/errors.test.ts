@@ -1,0 +1,70 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { explain, isWarningOnly, sortWarnings } from '../../lib/borg/errors.ts'
+import { type Message, parseMessages } from '../../lib/borg/output.ts'
+
+const test = suite('borg errors')
+const output = { exitCode: 2, signal: null, stdout: '', stderr: '' }
+
+const CAUSES: [msgid: string, message: string, says: RegExp, next: RegExp][] = [
+  ['Repository.DoesNotExist', 'Repository /r does not exist.', /does not exist/, /backup --init/],
+  ['DoesNotExist', 'Repository /r does not exist.', /repository does not exist/i, /backup --init/],
+  ['Archive.DoesNotExist', 'Archive x does not exist', /Archive x/, /restore --list/],
+  ['PassphraseWrong', 'passphrase supplied in … is incorrect.', /passphrase .* wrong/, /BORG_PASSPHRASE/],
+  ['ConnectionClosedWithHint', 'Connection closed by remote host.', /can't be reached/, /borg info/],
+  ['LockTimeout', 'Failed to create/acquire the lock /r/lock (timeout).', /locked/, /borg break-lock/],
+  ['StorageQuotaExceeded', 'The storage quota (1 MB) has been exceeded.', /quota/, /borg compact/],
+  ['Repository.StorageQuotaExceeded', 'The storage quota …', /quota/, /Raise the quota/],
+  ['Repository.InsufficientFreeSpaceError', 'Insufficient free space', /disk is full/, /df -h/],
+  ['Exception', 'Local Exception\nOSError: [Errno 28] No space left on device', /disk is full/, /df -h/],
+  ['Cache.RepositoryAccessAborted', 'Repository access aborted', /moved/, /BORG_RELOCATED_REPO_ACCESS_IS_OK=yes/],
+  ['PasscommandFailure', 'passcommand supplied in BORG_PASSCOMMAND failed', /BORG_PASSCOMMAND failed/, /by hand/],
+  ['Repository.AlreadyExists', 'A repository already exists at /r.', /already exists/, /--check/],
+  ['IntegrityError', 'Data integrity error: …', /damaged/, /borg check/],
+  ['Something.New', 'What nobody has seen', /exit status 2: What nobody has seen/, /borg info/],
+]
+for (const [msgid, message, says, next] of CAUSES)
+  test(`explained: ${msgid}`, () => {
+    const failure = explain(
+      output,
+      [{ type: 'log_message', levelname: 'ERROR', msgid, message }],
+      '/r',
+      '/home/deploy/.env.backup',
+    )
+    assert.match(failure.message, says)
+    assert.match(failure.hint, next)
+  })
+
+test('a file that changed is harmless, one that cannot be read is a hole, and one that was deleted is not', () => {
+  const warning = (message: string, msgid?: string): Message => ({
+    levelname: 'WARNING',
+    message,
+    ...(msgid ? { msgid } : {}),
+  })
+  assert.equal(
+    sortWarnings([
+      warning('/m/a.jpg: file changed while we backed it up'),
+      warning("/m/b.jpg: open: [Errno 13] Permission denied: 'b.jpg'"),
+      warning("/m/c.jpg: stat: [Errno 2] No such file or directory: 'c.jpg'"),
+      warning('/m/d.jpg: read: [Errno 5] Input/output error', 'BackupIOError'),
+      warning('Remote: Warning: Permanently added …'),
+    ]),
+    {
+      unreadable: [
+        "/m/b.jpg: open: [Errno 13] Permission denied: 'b.jpg'",
+        '/m/d.jpg: read: [Errno 5] Input/output error',
+      ],
+      harmless: [
+        '/m/a.jpg: file changed while we backed it up',
+        "/m/c.jpg: stat: [Errno 2] No such file or directory: 'c.jpg'",
+      ],
+    },
+  )
+})
+
+test("Borg's exit 1 after a traceback is no warning", () => {
+  assert.is(isWarningOnly(parseMessages('Traceback (most recent call last):\n  …\nValueError: x')), false)
+  assert.is(isWarningOnly(parseMessages('{"type":"log_message","levelname":"WARNING","message":"x"}')), true)
+})
+
+test.run()
