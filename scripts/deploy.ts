@@ -10,7 +10,8 @@ import { describeStatus, readStatus } from '../lib/deploy/status.ts'
 import { purgeStep, type Steps, syncStep } from '../lib/deploy/steps.ts'
 import { openCheckout, resolveCommit, whoDeploys } from '../lib/git/checkout.ts'
 import { explainRemote } from '../lib/server/app.ts'
-import { connectRemote, explainSsh, type Remote } from '../lib/server/ssh.ts'
+import { connectRemote, type Remote } from '../lib/server/ssh.ts'
+import { explainSsh } from '../lib/server/ssh-errors.ts'
 
 const ALONE = ['dry-run', 'sync-only', 'purge-only', 'status', 'logs']
 

@@ -1,7 +1,8 @@
 import type { Output } from '../core/shell.ts'
 import type { Checkout } from '../git/checkout.ts'
 import { explainRemote } from '../server/app.ts'
-import { explainSsh, type Remote, type SshTrouble } from '../server/ssh.ts'
+import type { Remote } from '../server/ssh.ts'
+import { explainSsh, type SshTrouble } from '../server/ssh-errors.ts'
 
 /** What became of a push. `elsewhere`: it went to a branch that Dokku does not deploy. `refused`: for a reason not known here. */
 export type Outcome =

@@ -2,7 +2,8 @@ import { EXIT, Failure } from '../core/failure.ts'
 import { parseSha, shortSha } from '../core/sha.ts'
 import { classifyPush, cleanLine, type Pushed } from '../deploy/push.ts'
 import { explainRemote } from '../server/app.ts'
-import { type Remote, SshFailure } from '../server/ssh.ts'
+import type { Remote } from '../server/ssh.ts'
+import { SshFailure } from '../server/ssh-errors.ts'
 
 /**
  * Dokku rebuilds the head of its deploy branch, and tells the container that it is GIT_REV. Dokku writes GIT_REV before a build,

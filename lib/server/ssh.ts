@@ -1,14 +1,15 @@
+// The Dokku host over SSH, as its two users see it.
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Settings } from '../cli/settings.ts'
+import type { Context } from '../cli/main.ts'
+import { readSettings, type SettingName, type Settings } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { type Child, createShell, type Env, type Output, quoteAll, type RunOptions, type Shell } from '../core/shell.ts'
 import { explainSsh, SshFailure } from './ssh-errors.ts'
 
-export { explainSsh, SshFailure, type SshTrouble } from './ssh-errors.ts'
-
-/** The Dokku host as its two users see it. Every step of a run shares one connection per user, opened by the first that needs it. */
+/** The Dokku host. Every step of a run shares one connection per user, opened by the first that needs it. */
 export interface Remote {
   readonly host: string
   /** The ops user, e.g. `deploy`. */
@@ -51,7 +52,7 @@ const CLOSE_TIMEOUT_MS = 5000
  * The options of every ssh and scp. A host key must be known already, and nothing asks: a question would hang in CI.
  * A dead connection is noticed within a minute; the sshd answers even while a build is silent.
  */
-export function sshOptions(controlPath: string): string[] {
+function sshOptions(controlPath: string): string[] {
   return [
     'BatchMode=yes',
     'StrictHostKeyChecking=yes',
@@ -65,8 +66,8 @@ export function sshOptions(controlPath: string): string[] {
 }
 
 /**
- * The words of a Dokku command over SSH. Dokku 0.3x splits them with `xargs -n 1`, whose echo swallows -n and -e; quotes and
- * backslashes are read once more, blanks split, and nothing of that is reported.
+ * The words of a Dokku command over SSH. Dokku 0.3x splits them with `xargs -n 1`, whose echo swallows -n and -e. Quotes and
+ * backslashes are read once more, and blanks split. Nothing of that is reported.
  * @throws Error for a word that would not arrive
  */
 export function dokkuWords(args: readonly string[]): string[] {
@@ -74,6 +75,65 @@ export function dokkuWords(args: readonly string[]): string[] {
     if (!/^[A-Za-z0-9_/.,:=@%+-]+$/.test(arg) || /^-[neE]+$/.test(arg) || arg === '--help')
       throw new Error(`Dokku would not get this argument over SSH as it is: ${JSON.stringify(arg)}`)
   return [...args]
+}
+
+/** One user's shared connection. */
+interface Login {
+  /** `user@host`. */
+  readonly destination: string
+  /** The options of an ssh or scp that uses this connection. Whoever asks for them uses it: the others need not be ended. */
+  options(): string[]
+  /** The command line that runs `words` there. */
+  ssh(words: string): string[]
+  /** @throws SshFailure */
+  run(command: readonly string[], options?: RunOptions): Promise<Output>
+  hangUp(): Promise<void>
+}
+
+function createLogin(shell: Shell, user: string, host: string, socket: string): Login {
+  const destination = `${user}@${host}`
+  const settings = sshOptions(socket)
+  let used = false
+  const options = (): string[] => {
+    used = true
+    return settings
+  }
+  // The run's own signal may have been aborted: its connection is ended all the same.
+  const closing = createShell(shell.env, new AbortController().signal)
+  const hangUp = async (): Promise<void> => {
+    const command = ['ssh', ...settings, '-O', 'exit', destination]
+    if (used) await closing.run(command, { timeoutMs: CLOSE_TIMEOUT_MS }).catch(() => {})
+  }
+  return {
+    destination,
+    options,
+    hangUp,
+    // The second `--` ends ssh's options once more: it goes on reading them after the destination.
+    ssh: (words) => ['ssh', '-T', ...options(), destination, '--', words],
+    run: async (command, options) => {
+      // The shared connection's process holds the pipes of each command that runs over it until the far side ends. To kill the
+      // command's own ssh is not enough to be rid of it.
+      const timer = options?.timeoutMs ? setTimeout(() => void hangUp(), options.timeoutMs + 500) : undefined
+      try {
+        return requireConnection(await shell.run(command, options), command[0], user, host)
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+  }
+}
+
+/** @throws SshFailure when ssh or scp failed, not the command that it ran */
+function requireConnection(output: Output, program: string | undefined, user: string, host: string): Output {
+  if (output.exitCode === 127 && /\b(ssh|scp): (command )?not found|spawn (ssh|scp) ENOENT/.test(output.stderr))
+    throw new Failure('OpenSSH is not installed.', 'Install it: sudo apt-get install openssh-client', EXIT.usage)
+  // scp passes ssh's troubles on with an exit status of its own.
+  const failed = output.exitCode === 255 || (program === 'scp' && output.exitCode !== 0)
+  const trouble = failed ? explainSsh(output.stderr, user, host) : undefined
+  if (trouble) throw trouble
+  if (output.exitCode === 255 && output.stderr.trim() === '')
+    throw new SshFailure('lost', `The connection to ${host} was lost.`, 'Look: deploy --status')
+  return output
 }
 
 /**
@@ -85,79 +145,47 @@ export async function connectRemote(
   { DOKKU_HOST: host, DEPLOY_USER: user }: Settings<'DOKKU_HOST' | 'DEPLOY_USER'>,
 ): Promise<Remote> {
   // A socket's path holds 104 bytes at most (macOS), of which ssh wants 17 for a suffix of its own.
-  const base = tmpdir().length > 50 ? '/tmp' : tmpdir()
-  const folder = await mkdtemp(join(base, 'bc-ssh-'))
-  const optionsFor = (login: string): string[] => sshOptions(join(folder, login === 'dokku' ? 'd' : 's'))
-  const used = new Set<string>()
-
-  // The run's own signal may have been aborted: its connections are ended all the same.
-  const closing = createShell(shell.env, new AbortController().signal)
-  const hangUp = async (logins: Iterable<string> = used): Promise<void> => {
-    for (const login of logins)
-      await closing
-        .run(['ssh', ...optionsFor(login), '-O', 'exit', `${login}@${host}`], { timeoutMs: CLOSE_TIMEOUT_MS })
-        .catch(() => {})
-  }
-  // The shared connection's process holds the pipes of each command that runs over it until the far side ends: to kill the command's
-  // own ssh is not enough to be rid of it, whether it was interrupted or took too long.
+  const folder = await mkdtemp(join(tmpdir().length > 50 ? '/tmp' : tmpdir(), 'bc-ssh-'))
+  const ops = createLogin(shell, user, host, join(folder, 's'))
+  const dokku = createLogin(shell, 'dokku', host, join(folder, 'd'))
+  const hangUp = async (): Promise<void> => void (await Promise.all([ops.hangUp(), dokku.hangUp()]))
   const onAbort = (): void => void hangUp()
   shell.signal.addEventListener('abort', onAbort, { once: true })
-
-  const judge = (login: string, program: string | undefined, output: Output): Output => {
-    if (output.exitCode === 127 && /\b(ssh|scp): (command )?not found|spawn (ssh|scp) ENOENT/.test(output.stderr))
-      throw new Failure('OpenSSH is not installed.', 'Install it: sudo apt-get install openssh-client', EXIT.usage)
-    // scp passes ssh's troubles on with an exit status of its own.
-    const failed = output.exitCode === 255 || (program === 'scp' && output.exitCode !== 0)
-    const trouble = failed ? explainSsh(output.stderr, login, host) : undefined
-    if (trouble) throw trouble
-    if (output.exitCode === 255 && output.stderr.trim() === '')
-      throw new SshFailure('lost', `The connection to ${host} was lost.`, 'Look: deploy --status')
-    return output
-  }
-  const call = async (login: string, command: readonly string[], options?: RunOptions): Promise<Output> => {
-    used.add(login)
-    const timer = options?.timeoutMs ? setTimeout(() => void hangUp([login]), options.timeoutMs + 500) : undefined
-    try {
-      return judge(login, command[0], await shell.run(command, options))
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-  // The second `--` ends ssh's options once more: it goes on reading them after the destination.
-  const sshCommand = (login: string, words: string): string[] => [
-    'ssh',
-    '-T',
-    ...optionsFor(login),
-    `${login}@${host}`,
-    '--',
-    words,
-  ]
-
-  const start = (login: string, words: string): Child => {
-    used.add(login)
-    return shell.start(sshCommand(login, words))
-  }
-
   return {
     host,
     user,
     signal: shell.signal,
-    shell: (command, options) => call(user, sshCommand(user, quoteAll(command)), options),
-    dokku: (args, options) => call('dokku', sshCommand('dokku', dokkuWords(args).join(' ')), options),
-    start: (command) => start(user, quoteAll(command)),
-    startDokku: (args) => start('dokku', dokkuWords(args).join(' ')),
+    shell: (command, options) => ops.run(ops.ssh(quoteAll(command)), options),
+    dokku: async (args, options) => dokku.run(dokku.ssh(dokkuWords(args).join(' ')), options),
+    start: (command) => shell.start(ops.ssh(quoteAll(command))),
+    startDokku: (args) => shell.start(dokku.ssh(dokkuWords(args).join(' '))),
     upload: (paths, target, options) =>
-      call(user, ['scp', '-q', '-r', ...optionsFor(user), ...paths, `${user}@${host}:${target}`], options),
-    gitUrl: (app) => `dokku@${host}:${app}`,
-    gitEnv: () => {
-      used.add('dokku')
-      return { GIT_SSH_COMMAND: quoteAll(['ssh', ...optionsFor('dokku')]), GIT_SSH_VARIANT: 'ssh' }
-    },
+      ops.run(['scp', '-q', '-r', ...ops.options(), ...paths, `${ops.destination}:${target}`], options),
+    gitUrl: (app) => `${dokku.destination}:${app}`,
+    gitEnv: () => ({ GIT_SSH_COMMAND: quoteAll(['ssh', ...dokku.options()]), GIT_SSH_VARIANT: 'ssh' }),
     close: async () => {
       shell.signal.removeEventListener('abort', onAbort)
       await hangUp()
-      used.clear()
       await rm(folder, { recursive: true, force: true })
     },
+  }
+}
+
+/**
+ * Reads the settings and works with the server. Its connections are ended, whatever happens.
+ * @param names settings beside the host and its user
+ * @throws Failure (exit status 2) that lists what is wrong with the settings, and what `work` throws
+ */
+export async function withRemote<K extends SettingName, T>(
+  { shell, environment, envFile }: Pick<Context, 'shell' | 'environment' | 'envFile'>,
+  names: readonly K[],
+  work: (remote: Remote, settings: Settings<K>) => Promise<T>,
+): Promise<T> {
+  const settings = readSettings(['DOKKU_HOST', 'DEPLOY_USER', ...names], environment, envFile)
+  const remote = await connectRemote(shell, settings)
+  try {
+    return await work(remote, settings)
+  } finally {
+    await remote.close()
   }
 }

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { Failure } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import { lines } from '../core/shell.ts'
-import { explainSsh, type Remote, SshFailure } from './ssh.ts'
+import type { Remote } from './ssh.ts'
+import { explainSsh, SshFailure } from './ssh-errors.ts'
 import { syncCommand } from './sync-script.ts'
 
 /** What a release of the ops scripts is made of. */

@@ -1,6 +1,6 @@
 import { shortSha } from '../core/sha.ts'
 import type { LiveRelease } from '../server/app.ts'
-import { SshFailure } from '../server/ssh.ts'
+import { SshFailure } from '../server/ssh-errors.ts'
 import { siteChecks } from './page-checks.ts'
 import { Unexpected } from './request.ts'
 import { type Check, type CheckResult, runCheck } from './run-check.ts'

@@ -1,7 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { classifyPush, cleanLine, type Outcome, pushArgs } from '../../lib/deploy/push.ts'
-import type { SshTrouble } from '../../lib/server/ssh.ts'
+import type { SshTrouble } from '../../lib/server/ssh-errors.ts'
 
 const test = suite('what became of a push')
 

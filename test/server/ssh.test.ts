@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createShell, quote } from '../../lib/core/shell.ts'
-import { connectRemote, dokkuWords, explainSsh, type Remote, SshFailure } from '../../lib/server/ssh.ts'
+import { connectRemote, dokkuWords, type Remote } from '../../lib/server/ssh.ts'
+import { explainSsh, SshFailure } from '../../lib/server/ssh-errors.ts'
 import { type Server, startServer } from '../support/server.ts'
 
 const words = suite('the words of a remote command')

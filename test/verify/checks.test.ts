@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { SshFailure } from '../../lib/server/ssh.ts'
+import { SshFailure } from '../../lib/server/ssh-errors.ts'
 import { type CheckResult, checksFor, failedChecks, isGreen, verifySite } from '../../lib/verify/checks.ts'
 import { siteChecks } from '../../lib/verify/page-checks.ts'
 import { Unexpected } from '../../lib/verify/request.ts'
