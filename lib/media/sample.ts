@@ -1,0 +1,97 @@
+// A sample of an archive's media against the disk, byte by byte.
+
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { lstat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import type { Borg } from '../borg/borg.ts'
+import { extractToStdoutArgs } from '../borg/commands.ts'
+import { Failure } from '../core/failure.ts'
+import { printable } from '../core/format.ts'
+import { isSame, type MediaFile } from './compare.ts'
+
+/** Files that are read out of the archive. */
+const SAMPLE = 20
+
+/**
+ * Reads some files that are the same by size and time out of an archive, and compares their bytes with the disk's.
+ * @param same in the archive's order
+ * @returns how many were compared
+ * @throws Failure that names the first that differs
+ */
+export async function compareSample(
+  borg: Borg,
+  archive: string,
+  mediaDir: string,
+  same: readonly MediaFile[],
+): Promise<number> {
+  const sample = chooseSome(same.filter(({ type, sizeBytes }) => type === '-' && sizeBytes > 0))
+  if (sample.length === 0) return 0
+  const prefix = mediaDir.replace(/^\//, '')
+  const paths = sample.map(({ path }) => `${prefix}/${path}`)
+  const source = borg.stream(extractToStdoutArgs(archive, paths))
+  source.stdin.end()
+  let compared = 0
+  try {
+    // Borg prints the files one after the other, in the archive's order.
+    const take = createTaker(source.stdout)
+    for (const file of sample) {
+      const stored = createHash('sha256')
+      await take(file.sizeBytes, (chunk) => stored.update(chunk))
+      const path = join(mediaDir, file.path)
+      const disk = await hashOf(path)
+      // Replaced or deleted since it was listed: nothing to compare.
+      const now = await lstat(path).catch(() => undefined)
+      if (!now || !isSame(file, now)) continue
+      if (disk !== stored.digest('hex'))
+        throw new Failure(
+          `${printable(file.path)} is not on the disk as ${archive} has it, although size and time are the same.`,
+          'One of the two is damaged. Look: borg check --verify-data, and the disk: dmesg',
+        )
+      compared++
+    }
+    await source.result()
+  } catch (error) {
+    await source.stop()
+    throw error
+  }
+  return compared
+}
+
+/** At random, in their order. */
+function chooseSome(files: readonly MediaFile[]): MediaFile[] {
+  const chosen = new Set<number>()
+  while (chosen.size < Math.min(SAMPLE, files.length)) chosen.add(Math.floor(Math.random() * files.length))
+  return files.filter((_, i) => chosen.has(i))
+}
+
+/** Takes so many bytes off a stream, or what is left of it. */
+function createTaker(stream: Readable): (length: number, onChunk: (chunk: Buffer) => void) => Promise<void> {
+  const chunks: AsyncIterator<Buffer> = stream[Symbol.asyncIterator]()
+  let rest: Buffer = Buffer.alloc(0)
+  return async (length, onChunk) => {
+    for (let left = length; left > 0; ) {
+      if (rest.length === 0) {
+        const { done, value } = await chunks.next()
+        if (done) return
+        rest = value
+      }
+      const chunk = rest.subarray(0, left)
+      onChunk(chunk)
+      left -= chunk.length
+      rest = rest.subarray(chunk.length)
+    }
+  }
+}
+
+/** SHA-256 of a file; undefined when it can't be read. */
+async function hashOf(path: string): Promise<string | undefined> {
+  const hash = createHash('sha256')
+  try {
+    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) hash.update(chunk)
+  } catch {
+    return
+  }
+  return hash.digest('hex')
+}
