@@ -7,7 +7,7 @@ import { bytes, plural, table } from '../lib/core/format.ts'
 import type { Service } from '../lib/dokku/dokku.ts'
 import { wanted } from '../lib/media/compare.ts'
 import { restoreMedia } from '../lib/media/extract.ts'
-import { planPlacing, requireSpace } from '../lib/media/place.ts'
+import { planPlacement, requireSpace } from '../lib/media/place.ts'
 import { copyAside } from '../lib/postgres/scratch.ts'
 import { requireDatabaseSpace } from '../lib/postgres/space.ts'
 import { endStraySwap, listKept, restoringName, swap } from '../lib/postgres/swap.ts'
@@ -96,22 +96,21 @@ await main(COMMAND, async (context) => {
 })
 
 async function bringBack(restore: Restore): Promise<number> {
-  const { context, settings, borg, dokku } = restore
+  const { context, settings, dokku } = restore
   const { log, ask } = context
   const { archive, dump, media } = await chooseAndSurvey(restore, false)
   const files = media ? wanted(media) : []
-  const placing = await planPlacing(context.shell, settings, files, context.interactive, restore.user)
+  const placement = await planPlacement(context, settings, files, restore.user)
   if (media) {
     log.info([`Media of ${archive.name} against ${settings.MEDIA_DIR}:`, ...describeMedia(media)].join('\n'))
-    await requireSpace(settings.MEDIA_DIR, files, placing)
-    if (placing.asks) log.info(`Later sudo will ask for your password, to place the files: ${placing.needsRoot}`)
+    await requireSpace(settings.MEDIA_DIR, files, placement)
+    if (placement.asks) log.info(`Later sudo will ask for your password, to place the files: ${placement.needsRoot}`)
   }
   const agree = (): Promise<void> => ask.confirm(question(restore, archive, files.length), settings.DOKKU_APP)
   const notRestored = [...(media?.refused ?? [])]
   const placeMedia = async (): Promise<void> => {
     if (!media) return
-    const { MEDIA_DIR } = settings
-    const { placed, failed } = await restoreMedia(borg, context.shell, archive.name, MEDIA_DIR, media, placing, log)
+    const { placed, failed } = await restoreMedia(restore, archive.name, media, placement)
     notRestored.push(...failed)
     context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${settings.MEDIA_DIR}.`)
   }

@@ -128,6 +128,11 @@ export async function eachItem(
   await listing.result()
 }
 
+/** A path as an archive has it: without the leading `/`. */
+export function storedPath(path: string): string {
+  return path.replace(/^\//, '')
+}
+
 /** Where the dump is in an archive: `db.dump`, or under the folder the bash scripts used. */
 export function isDump({ type, path }: Item, mediaPath: string): boolean {
   return type === '-' && /(^|\/)db\.dump$/.test(path) && !path.startsWith(`${mediaPath}/`)

@@ -1,6 +1,6 @@
-import type { Retention } from './retention.ts'
-
 // What Borg is called with: pure functions, each the arguments after `borg`.
+
+import type { Retention } from './retention.ts'
 
 // The default of one second fails a nightly run when somebody lists the archives just then.
 const COMMON = ['--log-json', '--lock-wait', '10']
@@ -99,12 +99,11 @@ export function extractToStdoutArgs(archive: string, paths: readonly string[]): 
   return ['extract', ...COMMON, '--stdout', `::${archive}`, ...paths]
 }
 
+/** What of an archive is extracted: the paths, or what the patterns in a file let through. */
+export type Selection = { patternsFrom: string } | { paths: readonly string[] }
+
 /** Into the current directory, without the first `strip` folders of each path; prints each path as it begins with it. */
-export function extractArgs(
-  archive: string,
-  strip: number,
-  what: { patternsFrom: string } | { paths: readonly string[] },
-): string[] {
+export function extractArgs(archive: string, strip: number, what: Selection): string[] {
   return [
     'extract',
     ...COMMON,

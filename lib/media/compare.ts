@@ -3,6 +3,7 @@
 import type { Stats } from 'node:fs'
 import { lstat, readlink } from 'node:fs/promises'
 import { dirname, join, normalize } from 'node:path'
+import { storedPath } from '../borg/archives.ts'
 import type { Item } from '../borg/output.ts'
 import { type FileInfo, filesOf, INBOX } from './folder.ts'
 
@@ -51,7 +52,7 @@ export function isSame(file: MediaFile, disk: FileInfo): boolean {
 
 /** Compares an archive's items with the disk. Feed it every item, then ask for the plan. */
 export function createMediaComparison(mediaDir: string) {
-  const prefix = `${mediaDir.replace(/^\//, '')}/`
+  const prefix = `${storedPath(mediaDir)}/`
   const files: MediaFile[] = []
   // Looked at while Borg lists.
   const scan = filesOf(mediaDir)

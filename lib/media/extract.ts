@@ -2,33 +2,39 @@
 
 import { lstat, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { storedPath } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
-import { extractArgs } from '../borg/commands.ts'
+import { extractArgs, type Selection } from '../borg/commands.ts'
+import type { Context } from '../cli/main.ts'
+import type { Settings } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { bar, bytes, lastLines, plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import type { Shell } from '../core/shell.ts'
 import { isSame, type MediaFile, type MediaPlan, sum, wanted } from './compare.ts'
 import { type FileInfo, filesOf, INBOX } from './folder.ts'
-import type { Placing } from './place.ts'
+import type { MediaPlacement } from './place.ts'
+
+/** What of a command's carrier a restore of media works with. */
+interface MediaRestore {
+  context: Pick<Context, 'shell' | 'log'>
+  settings: Settings<'MEDIA_DIR'>
+  borg: Borg
+}
 
 /**
- * Extracts what a plan names and moves it to its place. Run again after it was cut short it goes on where it stopped.
+ * Extracts what a plan names and moves it to its place. Run again after it was cut short, it goes on where it stopped.
  * @returns the number of files placed, and what is not restored, each with the reason
  */
 export async function restoreMedia(
-  borg: Borg,
-  shell: Shell,
+  { context: { shell, log }, settings: { MEDIA_DIR: mediaDir }, borg }: MediaRestore,
   archive: string,
-  mediaDir: string,
   plan: MediaPlan,
-  placing: Placing,
-  log: Log,
+  placement: MediaPlacement,
 ): Promise<{ placed: number; failed: string[] }> {
   const files = wanted(plan)
-  const { staging } = placing
+  const { staging } = placement
   if (files.length === 0) {
-    // A run that was killed after the last file was in its place; what root has left there is in nobody's way.
+    // A run that was killed after the last file was in its place. What root has left there is in nobody's way.
     await closeStaging(staging).catch(() => {})
     return { placed: 0, failed: [] }
   }
@@ -37,12 +43,12 @@ export async function restoreMedia(
   const left = files.filter(({ path }) => !staged.has(path))
   if (staged.size > 0) log.info(`${plural(staged.size, 'file')} were extracted before the last run was cut short`)
   log.info(`Extracting ${plural(left.length, 'media file')}, ${bytes(sum(left))}`)
-  const whole = plan.same.length === 0 && plan.refused.length === 0 && staged.size === 0
-  await extract(borg, archive, mediaDir, left, whole, staging, log)
+  const everything = plan.same.length === 0 && plan.refused.length === 0 && staged.size === 0
+  await extract({ borg, log, archive, mediaDir, staging }, left, everything)
 
   const { fit, failed } = await sift(files, plan.missing, staging, mediaDir)
-  if (placing.asks) log.info(`sudo asks for your password, to place the files: ${placing.needsRoot}`)
-  const { exitCode, stderr } = await shell.run(placing.command, { terminal: placing.asks })
+  if (placement.asks) log.info(`sudo asks for your password, to place the files: ${placement.needsRoot}`)
+  const { exitCode, stderr } = await shell.run(placement.command, { terminal: placement.asks })
   if (exitCode !== 0)
     throw new Failure(
       `The files could not be placed${stderr ? `: ${lastLines(stderr)}` : ''}.`,
@@ -65,7 +71,10 @@ async function alreadyStaged(staging: string, files: readonly MediaFile[]): Prom
   )
 }
 
-/** Leaves in the staging folder only what may be placed: not what Borg extracted otherwise than listed, nor what somebody uploaded since. */
+/**
+ * Leaves in the staging folder only what may be placed: neither what Borg did not extract as it was listed, nor what
+ * the app has stored under the same name since.
+ */
 async function sift(
   files: readonly MediaFile[],
   missing: readonly MediaFile[],
@@ -108,47 +117,33 @@ async function closeStaging(staging: string): Promise<void> {
   if (dirname(staging).endsWith(`/${INBOX}`)) await rm(dirname(staging), { recursive: true, force: true })
 }
 
-// Borg reads patterns a line each, and strips each line.
-function fitsALine({ path }: MediaFile): boolean {
-  return !/[\n\r]|\s$/.test(path)
+/** Where an extraction reads from and writes to. */
+interface Extraction {
+  borg: Borg
+  log: Log
+  archive: string
+  mediaDir: string
+  staging: string
 }
 
 /** Paths in one call, well below the kernel's limit for arguments. */
 const PATHS_A_CALL = 200
 
-async function extract(
-  borg: Borg,
-  archive: string,
-  mediaDir: string,
-  files: readonly MediaFile[],
-  whole: boolean,
-  staging: string,
-  log: Log,
-): Promise<void> {
+/** @param everything the files are all that the archive has of the folder */
+async function extract(extraction: Extraction, files: readonly MediaFile[], everything: boolean): Promise<void> {
   if (files.length === 0) return
-  const prefix = mediaDir.replace(/^\//, '')
-  const strip = prefix.split('/').length
+  const { log, mediaDir, staging } = extraction
+  const prefix = storedPath(mediaDir)
   let count = 0
-  const call = async (what: Parameters<typeof extractArgs>[2]): Promise<void> => {
-    const child = borg.stream(extractArgs(archive, strip, what), {
-      cwd: staging,
-      // After our death it would go on writing where the next run works.
-      guarded: true,
-      onProgress: () => {
-        // It lists folders, too.
-        count = Math.min(count + 1, files.length)
-        log.status(
-          `Extracting ${bar(count, files.length)}  ${count.toLocaleString('en')} of ${plural(files.length, 'file')}`,
-        )
-      },
+  const call = (selection: Selection): Promise<void> =>
+    callBorg(extraction, selection, () => {
+      // It lists folders, too.
+      count = Math.min(count + 1, files.length)
+      log.status(
+        `Extracting ${bar(count, files.length)}  ${count.toLocaleString('en')} of ${plural(files.length, 'file')}`,
+      )
     })
-    child.stdin.end()
-    child.stdout.resume()
-    const { messages } = await child.result()
-    // Borg 1.2.4 says that a pf: pattern never matched even when it did. What is missing is found by looking.
-    for (const { message } of messages) if (!/never matched/.test(message)) log.warn(message)
-  }
-  if (whole) return call({ paths: [prefix] })
+  if (everything) return call({ paths: [prefix] })
 
   const lines = files.filter(fitsALine)
   if (lines.length > 0) {
@@ -160,4 +155,27 @@ async function extract(
   }
   const others = files.filter((file) => !fitsALine(file)).map(({ path }) => `${prefix}/${path}`)
   for (let i = 0; i < others.length; i += PATHS_A_CALL) await call({ paths: others.slice(i, i + PATHS_A_CALL) })
+}
+
+// Borg reads one pattern per line, without the spaces at the line's end.
+function fitsALine({ path }: MediaFile): boolean {
+  return !/[\n\r]|\s$/.test(path)
+}
+
+async function callBorg(
+  { borg, log, archive, mediaDir, staging }: Extraction,
+  selection: Selection,
+  onProgress: () => void,
+): Promise<void> {
+  const child = borg.stream(extractArgs(archive, storedPath(mediaDir).split('/').length, selection), {
+    cwd: staging,
+    // After our death it would go on writing where the next run works.
+    guarded: true,
+    onProgress,
+  })
+  child.stdin.end()
+  child.stdout.resume()
+  const { messages } = await child.result()
+  // Borg 1.2.4 says that a pf: pattern never matched even when it did. What is missing is found by looking.
+  for (const { message } of messages) if (!/never matched/.test(message)) log.warn(message)
 }

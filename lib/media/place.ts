@@ -1,7 +1,10 @@
+// How restored files get to their places: who may write there, whether there is room, which command moves them.
+
 import { constants } from 'node:fs'
 import { access, lstat, mkdir, realpath, rename, rm, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { bytes, lastLines, plural } from '../core/format.ts'
@@ -10,7 +13,7 @@ import { type MediaFile, sum } from './compare.ts'
 import { INBOX } from './folder.ts'
 
 /** How restored files get to their places. */
-export interface Placing {
+export interface MediaPlacement {
   /** Where they are extracted to. */
   staging: string
   /** The command that moves them; see place-media.sh. */
@@ -21,6 +24,7 @@ export interface Placing {
   asks: boolean
 }
 
+/** Who runs this. */
 export interface User {
   uid: number
   gid: number
@@ -31,13 +35,12 @@ export interface User {
  * Finds out how files can be placed, before anything is asked or done.
  * @throws Failure when it takes root and nobody is there to type a password: with the exact sudoers line
  */
-export async function planPlacing(
-  shell: Shell,
+export async function planPlacement(
+  { shell, interactive }: Pick<Context, 'shell' | 'interactive'>,
   { MEDIA_DIR: mediaDir, MEDIA_OWNER: owner }: Settings<'MEDIA_DIR' | 'MEDIA_OWNER'>,
   files: readonly MediaFile[],
-  interactive: boolean,
   user: User,
-): Promise<Placing> {
+): Promise<MediaPlacement> {
   const [uid = '', gid = ''] = owner.split(':')
   const script = await placeScript()
   const command = (staging: string): string[] => ['/bin/sh', script, staging, mediaDir, uid, gid]
@@ -53,11 +56,11 @@ export async function planPlacing(
     return { staging, command: command(staging), asks: false }
   }
   const staging = join(shell.env.XDG_CACHE_HOME || join(shell.env.HOME ?? '/', '.cache'), 'book-corners-ops/media')
-  const placing = { staging, command: ['sudo', '-n', ...command(staging)], needsRoot: why, asks: false }
+  const placement = { staging, command: ['sudo', '-n', ...command(staging)], needsRoot: why, asks: false }
   const probed = command(staging)
   const { exitCode, stderr } = await probe(shell, probed, staging)
-  if (exitCode === 0) return placing
-  if (interactive) return { ...placing, command: ['sudo', ...probed], asks: true }
+  if (exitCode === 0) return placement
+  if (interactive) return { ...placement, command: ['sudo', ...probed], asks: true }
   const line = `${user.name} ALL=(root) NOPASSWD: ${probed.map(sudoersWord).join(' ')}`
   throw new Failure(
     `Restoring ${plural(files.length, 'media file')} needs root: ${why} (sudo: ${lastLines(stderr)})`,
@@ -128,11 +131,11 @@ export async function mediaSpace(
   return { needed: sum(files) * (needsRoot ? 2 : 1), free: bavail * bsize }
 }
 
-/** @throws Failure when it has not */
+/** Stops where the disk has too little room. */
 export async function requireSpace(
   mediaDir: string,
   files: readonly MediaFile[],
-  { needsRoot }: Placing,
+  { needsRoot }: MediaPlacement,
 ): Promise<void> {
   const { needed, free } = await mediaSpace(mediaDir, files, needsRoot !== undefined)
   if (needed > free)

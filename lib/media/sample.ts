@@ -5,6 +5,7 @@ import { createReadStream } from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { storedPath } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
 import { extractToStdoutArgs } from '../borg/commands.ts'
 import { Failure } from '../core/failure.ts'
@@ -28,8 +29,7 @@ export async function compareSample(
 ): Promise<number> {
   const sample = chooseSome(same.filter(({ type, sizeBytes }) => type === '-' && sizeBytes > 0))
   if (sample.length === 0) return 0
-  const prefix = mediaDir.replace(/^\//, '')
-  const paths = sample.map(({ path }) => `${prefix}/${path}`)
+  const paths = sample.map(({ path }) => storedPath(join(mediaDir, path)))
   const source = borg.stream(extractToStdoutArgs(archive, paths))
   source.stdin.end()
   let compared = 0

@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os'
-import { bareName, chooseArchive, eachItem, isDump, listArchives } from '../borg/archives.ts'
+import { bareName, chooseArchive, eachItem, isDump, listArchives, storedPath } from '../borg/archives.ts'
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
@@ -114,7 +114,7 @@ export interface Survey {
  */
 export async function survey({ settings, borg, database, media }: Restore, archive: string): Promise<Survey> {
   if (media) await requireMediaDir(settings.MEDIA_DIR)
-  const mediaPath = settings.MEDIA_DIR.replace(/^\//, '')
+  const mediaPath = storedPath(settings.MEDIA_DIR)
   const comparison = createMediaComparison(settings.MEDIA_DIR)
   const dumps: Item[] = []
   let mediaItems = 0
