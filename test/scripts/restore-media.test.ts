@@ -1,12 +1,11 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { appendFile, chmod, link, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { appendFile, link, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sudoersWord, whyRoot } from '../../lib/media/place.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 import { atTerminal } from '../support/terminal.ts'
 
@@ -327,22 +326,6 @@ test('an archive without media says so before anything begins', async () => {
   assert.match(media.stderr, /holds nothing of/)
   assert.is(database.exitCode, 1)
   assert.match(database.stderr, /holds no db\.dump/)
-})
-
-test('where this user cannot write the folder, that is found before', async () => {
-  const folder = join(sandbox.dir, 'owned')
-  await mkdir(folder)
-  const [uid, gid] = [12345, 12345]
-  const user = { uid, gid, name: 'deploy' }
-  assert.match((await whyRoot(folder, '32767:32767', [], user)) ?? '', /belong to 32767:32767/)
-  assert.is(await whyRoot(folder, '32767:32767', [], { uid: 0, gid: 0, name: 'root' }), undefined)
-  if (process.getuid?.() === 0) return
-  await chmod(folder, 0o555)
-  assert.match((await whyRoot(folder, `${uid}:${gid}`, [], user)) ?? '', /can't write to/)
-})
-
-test('a word in a sudoers line is escaped', () => {
-  assert.is(sudoersWord('/srv/a b:c,d=e'), '/srv/a\\ b\\:c\\,d\\=e')
 })
 
 test('a file of the same size and another time is different', async () => {

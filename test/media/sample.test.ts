@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, mkdtemp, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { eachItem } from '../../lib/borg/archives.ts'
+import { type Borg, createBorg } from '../../lib/borg/borg.ts'
+import { createArgs, initArgs } from '../../lib/borg/commands.ts'
+import { createShell } from '../../lib/core/shell.ts'
+import { createMediaComparison, type MediaFile } from '../../lib/media/compare.ts'
+import { compareSample } from '../../lib/media/sample.ts'
+
+const test = suite('media sample')
+const ARCHIVE = 'a-2026-01-02T03:00:00'
+const SIZES = [0, 1, 65_536, 70_000, 3_000_000, ...Array.from({ length: 20 }, (_, i) => 1000 + i)]
+let dir: string
+let media: string
+let borg: Borg
+
+function photo(i: number): string {
+  return join(media, `${String(i).padStart(2, '0')}.jpg`)
+}
+
+async function listed(): Promise<MediaFile[]> {
+  const comparison = createMediaComparison(media)
+  await eachItem(borg, ARCHIVE, [], comparison.add)
+  return (await comparison.plan()).same
+}
+
+test.before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'bc-sample-'))
+  media = join(dir, 'media')
+  await mkdir(media)
+  for (const [i, size] of SIZES.entries()) await writeFile(photo(i), randomBytes(size))
+  const shell = createShell({ PATH: '/usr/bin:/bin', HOME: dir }, new AbortController().signal)
+  borg = createBorg(shell, { BORG_PASSPHRASE: 'x' }, join(dir, 'repo'), '/x/.env')
+  await borg.call(initArgs())
+  const options = { compression: 'lz4', chunkerParams: 'default', mediaDir: media, without: [], progress: false }
+  const stored = borg.stream(createArgs({ archive: ARCHIVE, comment: '', ...options }))
+  stored.stdin.end('PGDMP')
+  stored.stdout.resume()
+  await stored.result()
+})
+test.after(() => rm(dir, { recursive: true }))
+
+test('twenty files are compared at most, empty ones are not; of one that was deleted since there is nothing to say', async () => {
+  const same = await listed()
+  assert.is(same.length, SIZES.length)
+  assert.is(await compareSample(borg, ARCHIVE, media, same), 20)
+  const few = same.filter(({ path }) => path <= '04.jpg')
+  assert.is(await compareSample(borg, ARCHIVE, media, few), 4)
+  await unlink(photo(1))
+  assert.is(await compareSample(borg, ARCHIVE, media, few), 3)
+  assert.is(await compareSample(borg, ARCHIVE, media, []), 0)
+})
+
+test('a byte that changed while size and time stayed is found, and the file named', async () => {
+  const same = (await listed()).filter(({ path }) => path === '04.jpg')
+  const { atime, mtime } = await stat(photo(4))
+  await writeFile(photo(4), randomBytes(SIZES[4] ?? 0))
+  await utimes(photo(4), atime, mtime)
+  await compareSample(borg, ARCHIVE, media, same).then(
+    () => assert.unreachable(),
+    (error) => assert.match(error.message, `04.jpg is not on the disk as ${ARCHIVE} has it`),
+  )
+})
+
+test.run()
