@@ -34,7 +34,7 @@ test.before(async () => {
   await mkdir(media)
   for (const [i, size] of SIZES.entries()) await writeFile(photo(i), randomBytes(size))
   const shell = createShell({ PATH: '/usr/bin:/bin', HOME: dir }, new AbortController().signal)
-  borg = createBorg(shell, { BORG_PASSPHRASE: 'x' }, join(dir, 'repo'), '/x/.env')
+  borg = createBorg(shell, { BORG_PASSPHRASE: 'x', BORG_SELFTEST: 'disabled' }, join(dir, 'repo'), '/x/.env')
   await borg.call(initArgs())
   const options = { compression: 'lz4', chunkerParams: 'default', mediaDir: media, without: [], progress: false }
   const stored = borg.stream(createArgs({ archive: ARCHIVE, comment: '', ...options }))
