@@ -1,5 +1,6 @@
 import { reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
+import { retry } from '../core/retry.ts'
 
 /**
  * Tells a monitor of the healthchecks.io kind: `/start`, success at the address itself, `/fail` with the reason.
@@ -19,24 +20,20 @@ export function createMonitor(address: string | undefined, userAgent: string, lo
     if (address === undefined) return
     const url = new URL(address)
     url.pathname = url.pathname.replace(/\/$/, '') + path
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const response = await fetch(url, {
-          method: 'POST',
-          body: log.redact(text),
-          headers: { 'user-agent': userAgent, 'content-type': 'text/plain; charset=utf-8' },
-          signal: AbortSignal.timeout(TIMEOUT_MS),
-        })
-        await response.arrayBuffer()
-        if (response.ok) return
-        throw new Error(`it answered ${response.status}`)
-      } catch (error) {
-        if (attempt < 2) continue
-        const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : reason(error)
-        log.warn(`The monitor could not be told (${path || 'success'}): ${cause}`)
-        return
-      }
+    const tell = async (): Promise<void> => {
+      const response = await fetch(url, {
+        method: 'POST',
+        body: log.redact(text),
+        headers: { 'user-agent': userAgent, 'content-type': 'text/plain; charset=utf-8' },
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      })
+      await response.arrayBuffer()
+      if (!response.ok) throw new Error(`it answered ${response.status}`)
     }
+    await retry(tell, { attempts: 2, waitMs: 0 }).catch((error: unknown) => {
+      const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : reason(error)
+      log.warn(`The monitor could not be told (${path || 'success'}): ${cause}`)
+    })
   }
   return { start: () => ping('/start', ''), success: (text) => ping('', text), fail: (text) => ping('/fail', text) }
 }

@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Settings } from '../cli/settings.ts'
 import { Failure, reason } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { retry } from '../core/retry.ts'
 
 export type CloudflareSettings = Settings<'CLOUDFLARE_ZONE_ID' | 'CLOUDFLARE_API_TOKEN' | 'CLOUDFLARE_API_URL'>
 
@@ -50,28 +50,43 @@ export async function purgeCache(
 ): Promise<boolean> {
   if (!zone || !token) return false
   const url = `${api}/zones/${zone}/purge_cache`
-  for (let attempt = 1; ; attempt++) {
-    const { done, problem, again, retryAfter } = await purgeOnce(url, token, signal, timeoutMs)
-    if (done) return true
-    const wait = waitMs(retryAfter, attempt, firstWaitMs)
-    if (!again || attempt === TRIES || wait > LONGEST_WAIT_MS)
-      throw new Failure(
-        `Cloudflare did not purge the cache: ${problem}${attempt > 1 ? ` (${attempt} tries)` : ''}`,
-        'Visitors may see old pages. Check CLOUDFLARE_ZONE_ID and the token (it needs Zone / Cache Purge), then: deploy --purge-only',
-      )
-    log.info(`Cloudflare: ${problem}. Trying again in ${Math.ceil(wait / 1000)} s.`)
-    await sleep(wait, undefined, { signal }).catch(() => signal.throwIfAborted())
+  let tries = 0
+  const purge = (attempt: number): Promise<void> => {
+    tries = attempt
+    return purgeOnce(url, token, signal, timeoutMs)
+  }
+  const next = (error: unknown, attempt: number): number | undefined => {
+    if (!(error instanceof NotPurged) || !error.again) return
+    const wait = waitMs(error.retryAfter, attempt, firstWaitMs)
+    if (wait > LONGEST_WAIT_MS) return
+    log.info(`Cloudflare: ${error.message}. Trying again in ${Math.ceil(wait / 1000)} s.`)
+    return wait
+  }
+  try {
+    await retry(purge, { attempts: TRIES, waitMs: next, signal })
+    return true
+  } catch (error) {
+    if (!(error instanceof NotPurged)) throw error
+    throw new Failure(
+      `Cloudflare did not purge the cache: ${error.message}${tries > 1 ? ` (${tries} tries)` : ''}`,
+      'Visitors may see old pages. Check CLOUDFLARE_ZONE_ID and the token (it needs Zone / Cache Purge), then: deploy --purge-only',
+    )
   }
 }
 
-interface Attempt {
-  done: boolean
-  problem: string
-  again: boolean
-  retryAfter: string | null
+class NotPurged extends Error {
+  constructor(
+    problem: string,
+    /** Whether another attempt may go better. */
+    readonly again: boolean,
+    readonly retryAfter: string | null = null,
+  ) {
+    super(problem)
+  }
 }
 
-async function purgeOnce(url: string, token: string, signal: AbortSignal, timeoutMs: number): Promise<Attempt> {
+/** @throws NotPurged */
+async function purgeOnce(url: string, token: string, signal: AbortSignal, timeoutMs: number): Promise<void> {
   // Not AbortSignal.timeout: under AbortSignal.any Node 20 lets it be collected as garbage, and it never fires.
   const over = new AbortController()
   const timer = setTimeout(() => over.abort(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs)
@@ -85,16 +100,16 @@ async function purgeOnce(url: string, token: string, signal: AbortSignal, timeou
       signal: AbortSignal.any([signal, over.signal]),
     })
     const answer = (await response.json().catch(() => undefined)) as Answer | undefined
-    return {
-      done: response.ok && answer?.success === true,
-      problem: apiErrors(answer, response.status),
-      again: response.status === 429 || response.status >= 500,
-      retryAfter: response.headers.get('retry-after'),
-    }
+    if (response.ok && answer?.success === true) return
+    const again = response.status === 429 || response.status >= 500
+    throw new NotPurged(apiErrors(answer, response.status), again, response.headers.get('retry-after'))
   } catch (error) {
     signal.throwIfAborted()
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : reason(error)
-    return { done: false, problem: cause, again: true, retryAfter: null }
+    if (error instanceof NotPurged) throw error
+    throw new NotPurged(
+      error instanceof Error && error.cause instanceof Error ? error.cause.message : reason(error),
+      true,
+    )
   } finally {
     clearTimeout(timer)
   }

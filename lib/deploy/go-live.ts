@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Settings } from '../cli/settings.ts'
 import { Failure, Interrupted, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
+import { retry } from '../core/retry.ts'
 import { shortSha } from '../core/sha.ts'
 import { createShell, type Shell } from '../core/shell.ts'
 import type { Checkout } from '../git/checkout.ts'
@@ -134,17 +134,19 @@ function tellState(state: ServerState, { commit, deployed }: Plan, kind: Entry['
 
 /** @returns a sentence when the server can't be asked */
 async function askServer(remote: Remote, app: string, patiently: boolean): Promise<ServerState | string> {
-  const startedMs = Date.now()
-  for (;;) {
-    try {
-      const state = await serverState(remote, app)
-      // A hook whose connection broke takes a moment to notice.
-      if (!patiently || !state.locked || Date.now() > startedMs + SETTLE_MS) return state
-    } catch (error) {
-      remote.signal.throwIfAborted()
-      if (!patiently || Date.now() > startedMs + ASK_MS) return `What runs now can't be asked: ${reason(error)}`
-    }
-    await sleep(ASK_EVERY_MS, undefined, { signal: remote.signal }).catch(() => remote.signal.throwIfAborted())
+  const settledMs = Date.now() + SETTLE_MS
+  const ask = async (): Promise<ServerState> => {
+    const state = await serverState(remote, app)
+    // A hook whose connection broke takes a moment to notice.
+    if (patiently && state.locked && Date.now() <= settledMs) throw new Error('A deploy still runs there.')
+    return state
+  }
+  const attempts = patiently ? Number.POSITIVE_INFINITY : 1
+  try {
+    return await retry(ask, { attempts, withinMs: ASK_MS, waitMs: ASK_EVERY_MS, signal: remote.signal })
+  } catch (error) {
+    remote.signal.throwIfAborted()
+    return `What runs now can't be asked: ${reason(error)}`
   }
 }
 

@@ -1,5 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { connectArgs, type Dokku, explainDokku, type Service } from '../dokku/dokku.ts'
+import { reason } from '../core/failure.ts'
+import { retry } from '../core/retry.ts'
+import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
 
 /** A quoted SQL identifier. */
 export function identifier(name: string): string {
@@ -36,12 +37,8 @@ const JUST_RENAMED = /just been dropped or renamed/
 export async function sql(dokku: Dokku, service: string, text: string, database?: string): Promise<string> {
   const connect = database === undefined ? [] : [`\\c ${identifier(database)}`]
   const input = [...BARE.slice(0, 4), ...connect, ...BARE.slice(4), text, ''].join('\n')
-  for (let attempt = 1; ; attempt++) {
-    const output = await dokku.run(connectArgs(service), { input })
-    if (output.exitCode === 0) return output.stdout
-    if (attempt === 3 || !JUST_RENAMED.test(output.stderr)) throw explainDokku(output, connectArgs(service).join(' '))
-    await sleep(200)
-  }
+  const run = async (): Promise<string> => (await dokku.must(connectArgs(service), { input })).stdout
+  return retry(run, { attempts: 3, waitMs: (error) => (JUST_RENAMED.test(reason(error)) ? 200 : undefined) })
 }
 
 /** The same for a query whose rows are one JSON value each: text can hold any sign. */

@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Borg, BorgStream } from '../borg/borg.ts'
 import { extractToStdoutArgs } from '../borg/commands.ts'
 import type { Archive } from '../borg/output.ts'
 import { Failure, reason } from '../core/failure.ts'
 import { bar, bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { retry } from '../core/retry.ts'
 import { peek, pump, settlesWithin } from '../core/transfer.ts'
 import {
   createServiceArgs,
@@ -54,15 +54,12 @@ export async function clearTestService(dokku: Dokku, service: string, begun: boo
     )
   log.info(`Removing the test service ${name} that an earlier run left`)
   // Dokku may still be making it: what it is at can't be removed yet.
-  for (let attempt = 1; begun && attempt < MOST_ATTEMPTS; attempt++) {
-    if ((await dokku.run(destroyServiceArgs(name))).exitCode === 0) return
-    await sleep(2000)
-  }
-  await dokku.must(destroyServiceArgs(name))
+  await retry(() => dokku.must(destroyServiceArgs(name)), { attempts: begun ? MOST_ATTEMPTS : 1, waitMs: WAIT_MS })
 }
 
-/** Two seconds apart: longer than Dokku takes to make or remove a service. */
+/** Together longer than Dokku takes to make or remove a service. */
 const MOST_ATTEMPTS = 10
+const WAIT_MS = 2000
 
 /**
  * Creates the test service from production's own image.
@@ -84,15 +81,18 @@ export async function createTestService(
       `Look: sudo dokku postgres:info ${service} --version`,
     )
   log.info(`Creating the test service ${name} from ${image}`)
-  for (let attempt = 1; ; attempt++) {
-    const output = await lasting.run(createServiceArgs(name, image))
-    if (output.exitCode === 0) break
-    const inTheWay = /already exists/.test(output.stderr)
-    if (!begun || !inTheWay || attempt === MOST_ATTEMPTS) throw explainDokku(output, `postgres:create ${name}`)
-    log.info(`A killed run was still making ${name}: waiting, to remove it`)
-    await sleep(2000)
-    await dokku.run(destroyServiceArgs(name))
+  const create = async (attempt: number): Promise<void> => {
+    if (attempt > 1) await dokku.run(destroyServiceArgs(name))
+    await lasting.must(createServiceArgs(name, image))
   }
+  await retry(create, {
+    attempts: begun ? MOST_ATTEMPTS : 1,
+    waitMs: (error) => {
+      if (!/already exists/.test(reason(error))) return
+      log.info(`A killed run was still making ${name}: waiting, to remove it`)
+      return WAIT_MS
+    },
+  })
   const test = await dokku.service(name)
   await markWhenReady(dokku, test)
   return test
@@ -100,15 +100,12 @@ export async function createTestService(
 
 /** `postgres:create` starts the server a second time, for SSL, and does not wait until it answers (dokku-postgres 1.48). */
 async function markWhenReady(dokku: Dokku, { name, database }: Service): Promise<void> {
-  for (const deadline = Date.now() + 60_000; ; ) {
-    try {
-      return void (await sql(dokku, name, `COMMENT ON DATABASE ${identifier(database)} IS ${literal(MARK)};`))
-    } catch (error) {
-      const starting = /connection to server|could not connect|starting up|is not running/.test(reason(error))
-      if (!starting || Date.now() > deadline) throw error
-      await sleep(500)
-    }
-  }
+  const isStarting = (error: unknown): boolean =>
+    /connection to server|could not connect|starting up|is not running/.test(reason(error))
+  await retry(() => sql(dokku, name, `COMMENT ON DATABASE ${identifier(database)} IS ${literal(MARK)};`), {
+    withinMs: 60_000,
+    waitMs: (error) => (isStarting(error) ? 500 : undefined),
+  })
 }
 
 /**

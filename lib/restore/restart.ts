@@ -1,5 +1,6 @@
 import { Failure, reason } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
+import { retry } from '../core/retry.ts'
 import { restartArgs } from '../dokku/dokku.ts'
 import type { Restore } from './restore.ts'
 
@@ -15,22 +16,22 @@ export async function restartApp({ lasting, context, settings }: Restore): Promi
     )
   if (!environment.SITE_URL && !envFile.values.SITE_URL) return
   const address = `${settings.SITE_URL}/health/`
-  const deadline = Date.now() + 60_000
-  for (;;) {
-    const seen = await fetch(address, { signal: AbortSignal.timeout(10_000), redirect: 'manual' }).then(
-      async (response) => {
-        const text = await response.text()
-        return response.status === 200 && /"status"\s*:\s*"ok"/.test(text) ? undefined : `it answers ${response.status}`
-      },
-      (error: unknown) => reason(error),
-    )
-    if (seen === undefined) return log.info(`${address} says ok`)
-    if (Date.now() > deadline)
-      throw new Failure(
-        `The data is restored, but ${address} is not well: ${seen}`,
-        `Look: sudo dokku logs ${settings.DOKKU_APP}. To go back: restore --undo`,
-      )
-    log.status(`${address}: ${seen}`)
-    await new Promise((resolve) => setTimeout(resolve, 1000))
+  const ask = async (): Promise<void> => {
+    const response = await fetch(address, { signal: AbortSignal.timeout(10_000), redirect: 'manual' })
+    const text = await response.text()
+    if (response.status !== 200 || !/"status"\s*:\s*"ok"/.test(text)) throw new Error(`it answers ${response.status}`)
   }
+  await retry(ask, {
+    withinMs: 60_000,
+    waitMs: (error) => {
+      log.status(`${address}: ${reason(error)}`)
+      return 1000
+    },
+  }).catch((error: unknown) => {
+    throw new Failure(
+      `The data is restored, but ${address} is not well: ${reason(error)}`,
+      `Look: sudo dokku logs ${settings.DOKKU_APP}. To go back: restore --undo`,
+    )
+  })
+  log.info(`${address} says ok`)
 }
