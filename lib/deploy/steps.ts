@@ -2,7 +2,6 @@ import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
-import { VERSION } from '../core/version.ts'
 import { liveRelease } from '../server/app.ts'
 import type { Remote } from '../server/ssh.ts'
 import { syncRelease } from '../server/sync.ts'
@@ -56,7 +55,7 @@ export function createSteps({ log, shell }: Pick<Context, 'log' | 'shell'>): Ste
 
 /** @throws Failure with the reason; the server keeps the ops scripts it has */
 export async function syncStep({ log }: Pick<Context, 'log'>, remote: Remote, opsDir: string): Promise<string> {
-  const { release, changed } = await syncRelease(remote, { opsDir, version: VERSION, log })
+  const { release, changed } = await syncRelease(remote, { opsDir, log })
   const said = `ops scripts ${changed ? 'synced' : 'unchanged'} (${release})`
   log.info(`Sync: ${said}.`)
   return said

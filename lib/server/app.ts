@@ -1,3 +1,5 @@
+// What the app on the server runs, asked of Dokku over SSH, and told in words.
+
 import { EXIT, Failure } from '../core/failure.ts'
 import { parseSha, shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'

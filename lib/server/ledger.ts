@@ -1,3 +1,5 @@
+// The ledger on the server: one line for each deploy and rollback.
+
 import { Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import { isSha } from '../core/sha.ts'
@@ -14,14 +16,24 @@ export interface Entry {
   from: string | null
   to: string
   subject: string
-  /** `deployed`, `unchanged`, or what kept it from going live (an outcome of push.ts); `pushed`: a revert that CI is to deploy. */
+  /** `deployed`, `unchanged`, or what kept it from going live (an outcome of a push); `pushed`: a revert that CI is to deploy. */
   outcome: string
   seconds: number
   /** The site passed its checks afterwards; null when they were not made. */
   verified: boolean | null
 }
 
-export function ledgerPath(opsDir: string): string {
+/** What went live and stayed until the next: neither failed deploys, nor reverts that only CI was to deploy. */
+export function wentLive({ outcome }: Entry): boolean {
+  return outcome === 'deployed' || outcome === 'unchanged'
+}
+
+/** What lost its connection, or was interrupted: Dokku may have gone on, and finished. */
+export function wasCutOff({ outcome }: Entry): boolean {
+  return outcome === 'lost' || outcome === 'interrupted'
+}
+
+function ledgerPath(opsDir: string): string {
   return `${opsDir}/deploys.jsonl`
 }
 
@@ -34,10 +46,10 @@ function isText(value: unknown): boolean {
   return typeof value === 'string'
 }
 
-/** What another version, or a hand, may have left out. */
+/** For what another version, or someone who edited the file, left out. */
 const UNTOLD = { who: 'unknown', from: null, subject: '', seconds: 0, verified: null }
 
-/** Entries, oldest first. A line that is none (a full disk cut it, a hand spoilt it) is passed over. */
+/** Entries, oldest first. A line that is none (a full disk cut it, someone edited it) is passed over. */
 export function parseLedger(text: string): Entry[] {
   return text.split('\n').flatMap((line) => {
     try {

@@ -1,3 +1,5 @@
+// What ssh's own complaints mean, with the way out.
+
 import { Failure } from '../core/failure.ts'
 
 /** Why there is no answer from the host. `lost`: the connection was there, and what it carried may still be going on. */

@@ -1,13 +1,15 @@
+// The shell script of a sync, which runs on the server, and the launchers that it writes there.
+
 import { quote } from '../core/shell.ts'
 
 /** The commands that cron and operators type, beside OPS_DIR, and the scripts they start. */
-export const LAUNCHERS = ['backup', 'restore'] as const
+const LAUNCHERS = ['backup', 'restore'] as const
 
 /**
  * A launcher. It resolves `current` once, so that a run stays in the release it began in, and names tsx by its full path:
  * `--import tsx` would look for it from the working directory, which stays the caller's. POSIX sh: cron has nothing else.
  */
-export function launcher(opsDir: string, name: string): string {
+function launcher(opsDir: string, name: string): string {
   return [
     '#!/bin/sh',
     `# Runs ${name}.ts of the current release. deploy.ts writes this file: changes here are lost.`,

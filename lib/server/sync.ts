@@ -1,3 +1,5 @@
+// Brings these scripts to the server: a sync makes a release of them there.
+
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -5,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { Failure } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import { lines } from '../core/shell.ts'
+import { VERSION } from '../core/version.ts'
 import type { Remote } from './ssh.ts'
 import { explainSsh, SshFailure } from './ssh-errors.ts'
 import { syncCommand } from './sync-script.ts'
@@ -20,24 +23,7 @@ export const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(
  * machine is in it, so that CI and a laptop agree.
  */
 export async function releaseId(project: string): Promise<string> {
-  const paths = (
-    await Promise.all(
-      CONTENT.map(async (name) => {
-        const entries = await readdir(join(project, name), { recursive: true, withFileTypes: true }).catch(
-          (error: NodeJS.ErrnoException) => {
-            if (error.code === 'ENOTDIR') return undefined
-            throw new Failure(`${join(project, name)} can't be read (${error.code}).`)
-          },
-        )
-        if (!entries) return [name]
-        return entries
-          .filter((entry) => entry.isFile())
-          .map((entry) => join(entry.parentPath, entry.name).slice(project.length + 1))
-      }),
-    )
-  )
-    .flat()
-    .sort()
+  const paths = (await Promise.all(CONTENT.map((name) => pathsOf(project, name)))).flat().sort()
   const hash = createHash('sha256')
   for (const path of paths) {
     const content = await readFile(join(project, path))
@@ -46,24 +32,36 @@ export async function releaseId(project: string): Promise<string> {
   return hash.digest('hex').slice(0, 16)
 }
 
-export interface Synced {
+/** The files of a folder of the project, or the one file of that name; from the project's folder. */
+async function pathsOf(project: string, name: string): Promise<string[]> {
+  try {
+    const entries = await readdir(join(project, name), { recursive: true, withFileTypes: true })
+    return entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(project.length + 1))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOTDIR') return [name]
+    throw new Failure(`${join(project, name)} can't be read (${code}).`)
+  }
+}
+
+export interface SyncResult {
   release: string
   /** False: that release was there already, and nothing was done. */
   changed: boolean
 }
 
 /**
- * Makes the server run these ops scripts: uploads them beside the current release, installs, proves, then switches.
+ * Makes the server run these ops scripts: uploads them next to the current release, installs, proves that they run, then switches.
  * Whatever goes wrong, the current release stays.
- *
- * @throws Failure with the reason
  */
 export async function syncRelease(
   remote: Remote,
-  { opsDir, version, log, project = PROJECT }: { opsDir: string; version: string; log: Log; project?: string },
-): Promise<Synced> {
+  { opsDir, log, project = PROJECT }: { opsDir: string; log: Log; project?: string },
+): Promise<SyncResult> {
   const release = await releaseId(project)
-  const session = remote.start(syncCommand(opsDir, release, version))
+  const session = remote.start(syncCommand(opsDir, release, VERSION))
   let answer = ''
   let uploadFailure: unknown
   for await (const line of lines(session)) {
@@ -92,7 +90,7 @@ export async function syncRelease(
   if (trouble) throw trouble
   throw new Failure(
     `${exitCode === 124 ? 'it took too long: ' : ''}${sayWhy(stderr) || `the server's shell ended with ${exitCode}`}`,
-    `Mend it, then: deploy --sync-only. By hand: ssh ${remote.user}@${remote.host}`,
+    `Fix it, then: deploy --sync-only. By hand: ssh ${remote.user}@${remote.host}`,
   )
 }
 
@@ -116,8 +114,8 @@ async function upload(remote: Remote, project: string, folder: string): Promise<
 
 /** What a stderr says: the last plain lines, then npm's first errors, which name the cause. */
 function sayWhy(stderr: string): string {
-  const lines = stderr.split('\n').map((line) => line.trim())
-  const plain = lines.filter((line) => line !== '' && !/^npm /i.test(line))
-  const npm = lines.filter((line) => /^npm error \S/i.test(line) && !/complete log of this run/.test(line))
+  const said = stderr.split('\n').map((line) => line.trim())
+  const plain = said.filter((line) => line !== '' && !/^npm /i.test(line))
+  const npm = said.filter((line) => /^npm error \S/i.test(line) && !/complete log of this run/.test(line))
   return [...plain.slice(-3), ...npm.slice(0, 3)].join(' · ')
 }

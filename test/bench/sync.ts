@@ -2,7 +2,6 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createLog } from '../../lib/core/log.ts'
 import { createShell } from '../../lib/core/shell.ts'
-import { VERSION } from '../../lib/core/version.ts'
 import { connectRemote } from '../../lib/server/ssh.ts'
 import { PROJECT, syncRelease } from '../../lib/server/sync.ts'
 import { startServer } from '../support/server.ts'
@@ -34,7 +33,7 @@ export async function benchSync(rounds = 9): Promise<SyncBench> {
   const log = createLog(process.stderr)
   const sync = async (): Promise<void> => {
     const remote = await connectRemote(shell, { DOKKU_HOST: server.host, DEPLOY_USER: 'deploy' })
-    await syncRelease(remote, { opsDir: server.opsDir, version: VERSION, log })
+    await syncRelease(remote, { opsDir: server.opsDir, log })
     await remote.close()
   }
   const target = `deploy@${server.host}`

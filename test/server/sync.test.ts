@@ -20,7 +20,7 @@ import { createLog } from '../../lib/core/log.ts'
 import { createShell } from '../../lib/core/shell.ts'
 import { VERSION } from '../../lib/core/version.ts'
 import { connectRemote, type Remote } from '../../lib/server/ssh.ts'
-import { CONTENT, PROJECT, releaseId, type Synced, syncRelease } from '../../lib/server/sync.ts'
+import { CONTENT, PROJECT, releaseId, type SyncResult, syncRelease } from '../../lib/server/sync.ts'
 import { type Server, startServer } from '../support/server.ts'
 
 const test = suite('sync of the ops scripts')
@@ -29,8 +29,8 @@ let remote: Remote
 let project: string
 const log = createLog(process.stderr)
 
-function sync(project_ = project): Promise<Synced> {
-  return syncRelease(remote, { opsDir: server.opsDir, version: VERSION, log, project: project_ })
+function sync(project_ = project): Promise<SyncResult> {
+  return syncRelease(remote, { opsDir: server.opsDir, log, project: project_ })
 }
 
 function failing(): Promise<Failure> {
@@ -112,6 +112,20 @@ test('the first sync makes a release that cron can run', async () => {
   const { exitCode, stderr } = await cron('backup', ['--bogus'])
   assert.is(exitCode, 2, 'arguments and exit status pass the launcher')
   assert.match(stderr, /Unknown flag --bogus/)
+})
+
+test('a release is all of the scripts with their folders, and three packages with what they need', async () => {
+  const release = join(server.opsDir, 'current')
+  for (const folder of ['lib', 'scripts'])
+    assert.equal(
+      (await readdir(join(release, folder), { recursive: true })).sort(),
+      (await readdir(join(project, folder), { recursive: true })).sort(),
+    )
+  // Says by its exit status whether a package is missing, or there without anything that needs it.
+  const { exitCode, stdout } = await server.launch('npm', ['ls', '--all', '--omit=dev', '--json'], { cwd: release })
+    .ended
+  assert.is(exitCode, 0, stdout)
+  assert.equal(Object.keys(JSON.parse(stdout).dependencies), ['dotenv', 'tsx', 'zx'])
 })
 
 test('with nothing changed one SSH call is made, and nothing else', async () => {
@@ -248,6 +262,23 @@ test('going back to a release that is still there uploads nothing', async () => 
   assert.is(await current(), `releases/${await releaseId(project)}`)
 })
 
+test('an older release runs again when `current` is pointed back at it by hand; the next sync goes forward', async () => {
+  const older = await current()
+  const script = join(project, 'scripts/backup.ts')
+  const text = await readFile(script, 'utf8')
+  await writeFile(script, text.replace('Usage: backup', 'Usage: newer backup'))
+  await sync()
+  assert.match((await cron('backup', ['--help'])).stdout, /^Usage: newer backup/)
+  await server.launch('ln', ['-sfn', older, join(server.opsDir, 'current')]).ended
+  const { exitCode, stdout } = await cron('backup', ['--help'])
+  assert.is(exitCode, 0)
+  assert.match(stdout, /^Usage: backup/)
+  await consistent()
+  assert.is((await sync()).changed, true)
+  assert.match((await cron('backup', ['--help'])).stdout, /^Usage: newer backup/)
+  await writeFile(script, text)
+})
+
 test('a backup that runs during the switch goes on in its own release', async () => {
   await writeFile(
     join(project, 'scripts/slow.ts'),
@@ -272,7 +303,7 @@ test('a backup that runs during the switch goes on in its own release', async ()
 
 test('OPS_DIR may hold any sign', async () => {
   const opsDir = join(server.dir, 'o\'p "s" $(id)', 'ops')
-  await syncRelease(remote, { opsDir, version: VERSION, log, project })
+  await syncRelease(remote, { opsDir, log, project })
   const backup = () => server.launch('env', ['-i', 'PATH=/usr/bin:/bin', join(opsDir, '../backup'), '--version']).ended
   assert.is((await backup()).stdout.trim(), VERSION)
   await rm(join(opsDir, 'current'))
