@@ -209,7 +209,7 @@ async function checkEverything(context: Context): Promise<number> {
       check.envFileCheck(envFile),
       check.settingsCheck(problems),
       BORG_REPO && version.verdict === 'pass' ? check.repositoryChecks(borg, ARCHIVE_PREFIX ?? '') : [],
-      DOKKU_COMMAND && DB_SERVICE ? check.dokkuCheck(createDokku(shell, DOKKU_COMMAND), DB_SERVICE) : [],
+      DOKKU_COMMAND && DB_SERVICE ? check.dokkuCheck(createDokku(context, DOKKU_COMMAND), DB_SERVICE) : [],
       MEDIA_DIR ? check.mediaCheck(MEDIA_DIR) : [],
       check.crontabCheck(shell),
     ])

@@ -8,8 +8,8 @@ import { goLive, type Run } from '../lib/deploy/go-live.ts'
 import { describePlan, type Plan, preflight } from '../lib/deploy/plan.ts'
 import { describeStatus, readStatus } from '../lib/deploy/status.ts'
 import { purgeStep, type Steps, syncStep } from '../lib/deploy/steps.ts'
+import { explainDokku } from '../lib/dokku/errors.ts'
 import { openCheckout, resolveCommit, whoDeploys } from '../lib/git/checkout.ts'
-import { explainRemote } from '../lib/server/app.ts'
 import { connectRemote, type Remote } from '../lib/server/ssh.ts'
 import { explainSsh } from '../lib/server/ssh-errors.ts'
 
@@ -148,6 +148,6 @@ async function logs({ print, shell }: Context, remote: Remote, { DOKKU_APP }: Se
   shell.signal.throwIfAborted()
   if (unread) return EXIT.done
   const trouble = output.exitCode === 255 ? explainSsh(output.stderr, 'dokku', remote.host) : undefined
-  if (output.exitCode !== 0) throw trouble ?? explainRemote(output, 'logs', DOKKU_APP, remote.host)
+  if (output.exitCode !== 0) throw trouble ?? explainDokku(output, `logs ${DOKKU_APP}`, remote.host)
   return EXIT.done
 }

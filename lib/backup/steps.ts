@@ -42,22 +42,19 @@ export interface Backup {
   settings: Settings<(typeof BACKUP_SETTINGS)[number]>
   borg: Borg
   dokku: Dokku
-  /** Dokku for what an interruption must not cut short. */
-  lasting: Dokku
   keep: Retention
   statePath: string
 }
 
 /** @throws Failure (exit status 2) with everything that is wrong with the settings */
 export function prepareBackup(context: Context): Backup {
-  const { environment, envFile, shell, cleanup } = context
+  const { environment, envFile, shell } = context
   const settings = readSettings(BACKUP_SETTINGS, environment, envFile)
   return {
     context,
     settings,
     borg: openBorg(context, settings.BORG_REPO),
-    dokku: createDokku(shell, settings.DOKKU_COMMAND),
-    lasting: createDokku(cleanup, settings.DOKKU_COMMAND),
+    dokku: createDokku(context, settings.DOKKU_COMMAND),
     keep: { daily: settings.KEEP_DAILY, weekly: settings.KEEP_WEEKLY, monthly: settings.KEEP_MONTHLY },
     statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
   }
@@ -86,12 +83,12 @@ export async function preflight({ settings, borg, dokku }: Backup): Promise<Read
  * @throws Failure; then there is no archive, and no older one was touched
  */
 export async function create(
-  { context, settings, borg, dokku, lasting }: Backup,
+  { context, settings, borg, dokku }: Backup,
   { service, sha }: Ready,
 ): Promise<StoredArchive & { dumpMode: DumpMode }> {
   const { log } = context
   const stallMs = settings.DUMP_STALL_SECONDS * 1000
-  const dump = await openDump(dokku, lasting, service, settings.DUMP_MODE, stallMs, log)
+  const dump = await openDump(dokku, service, { mode: settings.DUMP_MODE, stallMs }, log)
   const comment: ArchiveComment = { sha: sha ?? null, dumpMode: dump.mode, version: VERSION }
   const options = {
     archive: `${settings.ARCHIVE_PREFIX}-${localTimestamp(new Date())}`,

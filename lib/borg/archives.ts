@@ -1,8 +1,6 @@
 // The archives of a repository: which there are, how old, at which release they were taken, what they hold.
 
-import type { Context } from '../cli/main.ts'
-import { EXIT, Failure } from '../core/failure.ts'
-import { age, isoLocal, nearest } from '../core/format.ts'
+import { age, isoLocal } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { lines } from '../core/shell.ts'
 import type { DumpMode } from '../postgres/dump.ts'
@@ -61,55 +59,6 @@ export function archiveJson({ name, start, comment }: Archive) {
     sha: parseComment(comment).sha ?? null,
     dumpMode: parseComment(comment).dumpMode ?? null,
   }
-}
-
-const FIRST = 'Make the first one: backup'
-
-/** The name in `ARCHIVE` or, as Borg writes it, `REPOSITORY::ARCHIVE`. */
-export function bareName(argument: string): string {
-  return argument.replace(/^.*::/, '')
-}
-
-/**
- * The archive that was named; else, at a terminal, the one that is picked; else the latest.
- * @param latestWithoutAsking whether the latest may be taken where nobody can be asked
- * @throws Failure when there is none, with the nearest names for a mistyped one, or the newest
- */
-export async function chooseArchive(
-  { argument, interactive, ask, flags }: Context,
-  archives: readonly Archive[],
-  latestWithoutAsking: boolean,
-): Promise<Archive> {
-  const names = archives.map(({ name }) => name)
-  const [latest] = archives
-  if (argument !== undefined) {
-    const wanted = bareName(argument)
-    const found = archives.find(({ name }) => name === wanted)
-    if (found) return found
-    const near = nearest(wanted, names, 3)
-    if (names.length === 0) throw new Failure(`There is no archive ${wanted}, nor any other yet.`, FIRST)
-    throw new Failure(
-      `There is no archive ${wanted}.`,
-      [
-        near.length > 0 ? 'Did you mean one of these?' : 'The newest are:',
-        ...(near.length > 0 ? near : names.slice(0, 3)).map((name) => `  ${name}`),
-        'See them all: restore --list',
-      ].join('\n'),
-    )
-  }
-  if (!latest) throw new Failure('There is no archive yet.', FIRST)
-  if (latestWithoutAsking || flags.has('yes')) return latest
-  if (!interactive)
-    throw new Failure(
-      'No archive was named, and there is no terminal to ask at.',
-      'Name one, or add --yes for the latest.',
-      EXIT.usage,
-    )
-  const choice = await ask.pick(
-    'Which archive?',
-    archives.map((archive) => describe(archive).join('  ')),
-  )
-  return archives[choice] ?? latest
 }
 
 /**

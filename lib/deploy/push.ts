@@ -1,6 +1,6 @@
 import type { Output } from '../core/shell.ts'
+import { explainDokku } from '../dokku/errors.ts'
 import type { Checkout } from '../git/checkout.ts'
-import { explainRemote } from '../server/app.ts'
 import type { Remote } from '../server/ssh.ts'
 import { explainSsh, type SshTrouble } from '../server/ssh-errors.ts'
 
@@ -162,6 +162,6 @@ export async function deployedCommit(
     env: remote.gitEnv(),
   })
   if (output.exitCode !== 0)
-    throw explainSsh(output.stderr, 'dokku', remote.host) ?? explainRemote(output, 'git-upload-pack', app, remote.host)
+    throw explainSsh(output.stderr, 'dokku', remote.host) ?? explainDokku(output, `git-upload-pack ${app}`, remote.host)
   return /^[0-9a-f]{40}/.exec(output.stdout)?.[0]
 }

@@ -1,7 +1,9 @@
+// Dokku with its Postgres plugin on this machine: what is called, and how its answers are read.
+
 import { Failure } from '../core/failure.ts'
-import { lastLines } from '../core/format.ts'
 import { parseSha } from '../core/sha.ts'
-import type { Child, Output, Shell } from '../core/shell.ts'
+import type { Child, Output, RunOptions, Shell } from '../core/shell.ts'
+import { explainDokku } from './errors.ts'
 
 /** How a service's database is reached and how a test service like it is made. */
 export interface Service {
@@ -57,32 +59,51 @@ export function restartArgs(app: string): string[] {
   return ['ps:restart', app]
 }
 
-export function gitShaArgs(app: string): string[] {
+function gitShaArgs(app: string): string[] {
   return ['git:report', app, '--git-sha']
 }
 
 /** The last part of a DSN, without what a `?` adds. The DSN holds the password: only this part may leave here. */
-export function parseDatabase(dsn: string): string | undefined {
+function parseDatabase(dsn: string): string | undefined {
   return /\/([^/?\s]+)(\?\S*)?\s*$/.exec(dsn)?.[1]
 }
 
 /** Dokku on this machine, called the way `DOKKU_COMMAND` says. */
 export interface Dokku {
+  /** The same Dokku for what an interruption must not cut short: clearing up, and steps that would go on without us. */
+  readonly lasting: Dokku
   /** Starts a command for streaming. */
   start(args: readonly string[]): Child
-  run(args: readonly string[], options?: { input?: string; timeoutMs?: number }): Promise<Output>
+  run(args: readonly string[], options?: CallOptions): Promise<Output>
+  /** Runs a command that must succeed. @throws Failure when it does not */
+  must(args: readonly string[], options?: CallOptions): Promise<Output>
   /** @throws Failure when the service does not exist, or Dokku can't be called */
   service(name: string): Promise<Service>
   /** Whether a service of this name exists. @throws Failure when Dokku can't be called */
   exists(name: string): Promise<boolean>
-  /** Runs a command that must succeed. @throws Failure when it does not */
-  must(args: readonly string[], options?: { input?: string; timeoutMs?: number }): Promise<Output>
   /** The deployed commit, or undefined when it can't be known. */
   gitSha(app: string): Promise<string | undefined>
 }
 
+type CallOptions = Pick<RunOptions, 'input' | 'timeoutMs'>
+
+/** A question that Dokku answers at once. */
+const ANSWER_MS = 60_000
+
+/** @param shells one that an interruption ends, and one for what must be done all the same */
+export function createDokku(shells: { shell: Shell; cleanup: Shell }, dokkuCommand: readonly string[]): Dokku {
+  const open = (shell: Shell): Omit<Dokku, 'lasting'> => openDokku(shell, dokkuCommand)
+  const lasting: Dokku = {
+    ...open(shells.cleanup),
+    get lasting() {
+      return lasting
+    },
+  }
+  return { ...open(shells.shell), lasting }
+}
+
 // Without --quiet postgres:enter prints a header on stdout, and the dump would begin with it; also without a terminal.
-export function createDokku(shell: Shell, dokkuCommand: readonly string[]): Dokku {
+function openDokku(shell: Shell, dokkuCommand: readonly string[]): Omit<Dokku, 'lasting'> {
   // A sudo that would ask for a password must fail instead: at night nobody answers.
   const [program = 'dokku', ...rest] = dokkuCommand
   const prefix = program === 'sudo' && !rest.includes('-n') ? ['sudo', '-n', ...rest] : [program, ...rest]
@@ -94,60 +115,25 @@ export function createDokku(shell: Shell, dokkuCommand: readonly string[]): Dokk
     return output
   }
   return {
+    start: (args) => shell.start(command(args)),
+    run,
     must,
+    service: async (name) => {
+      const output = await must(infoArgs(name, '--dsn'), { timeoutMs: ANSWER_MS })
+      const database = parseDatabase(output.stdout)
+      if (!database)
+        throw new Failure(`Dokku does not name the database of ${name}.`, `Look: sudo dokku postgres:info ${name}`)
+      return { name, database }
+    },
     exists: async (name) => {
       const output = await run(['postgres:exists', name])
       if (output.exitCode === 0) return true
       if (/does not exist/.test(output.stderr + output.stdout)) return false
       throw explainDokku(output, `postgres:exists ${name}`)
     },
-    start: (args) => shell.start(command(args)),
-    run,
-    service: async (name) => {
-      const output = await must(infoArgs(name, '--dsn'), { timeoutMs: 60_000 })
-      const database = parseDatabase(output.stdout)
-      if (!database)
-        throw new Failure(`Dokku does not name the database of ${name}.`, `Look: sudo dokku postgres:info ${name}`)
-      return { name, database }
-    },
     gitSha: async (app) => {
-      const output = await run(gitShaArgs(app), { timeoutMs: 60_000 })
+      const output = await run(gitShaArgs(app), { timeoutMs: ANSWER_MS })
       return output.exitCode === 0 ? parseSha(output.stdout) : undefined
     },
   }
-}
-
-/** The service exists, but its container is stopped or gone. */
-export class NotRunning extends Failure {}
-
-/** The failure behind a Dokku command that did not end well. */
-export function explainDokku(output: Output, what: string): Failure {
-  // ps:restart and postgres:create say even their errors on stdout.
-  const speaksOnStdout = /^(ps:|postgres:(create|destroy))/.test(what)
-  const said = lastLines(output.stderr) || (speaksOnStdout ? lastLines(output.stdout) : '')
-  const how = output.signal ? `was ended by ${output.signal}` : `failed with exit status ${output.exitCode}`
-  const next = `Try it by hand: sudo dokku ${what}`
-  // Dokku calls sudo itself for some of its work: only a call that needs nothing more shows that it is ours.
-  if (/^postgres:(info|exists)/.test(what) && /^sudo:|may not run sudo/m.test(output.stderr))
-    return new Failure(
-      `This user may not call Dokku: ${said}`,
-      "Allow it: echo 'deploy ALL=(ALL) NOPASSWD: /usr/bin/dokku' | sudo tee /etc/sudoers.d/deploy-dokku",
-    )
-  if (/command not found|: not found|ENOENT/.test(output.stderr) && /dokku|sudo/.test(output.stderr))
-    return new Failure(`Dokku can't be called: ${said}`, 'Check DOKKU_COMMAND; it runs on the Dokku host itself.')
-  if (/Postgres service .* does not exist/.test(output.stderr))
-    return new Failure(`Dokku: ${said}`, 'Check DB_SERVICE against: sudo dokku postgres:list')
-  const [, service] = /^postgres:\S+ (\S+)/.exec(what) ?? []
-  if (service && /container does not exist|No such container|container (\S+ )?is not running/i.test(output.stderr))
-    return new NotRunning(
-      `The Postgres service ${service} is not running: ${said}`,
-      `Start it: sudo dokku postgres:start ${service}`,
-    )
-  const [, lost] = /FATAL: +database "([^"]+)" does not exist(?!\s+DETAIL)/.exec(output.stderr) ?? []
-  if (lost)
-    return new Failure(
-      `Dokku: ${said}`,
-      `If it was dropped, make an empty one, and restore into that: sudo dokku postgres:enter ${what.split(' ')[1]} createdb -U postgres -E utf8 ${lost}`,
-    )
-  return new Failure(`dokku ${what} ${how}${said ? `: ${said}` : ' and said nothing.'}`, next)
 }

@@ -3,19 +3,18 @@ import { printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import type { Child } from '../core/shell.ts'
 import { peek, settlesWithin } from '../core/transfer.ts'
-import {
-  connectArgs,
-  type Dokku,
-  dumpArgs,
-  explainDokku,
-  exportArgs,
-  NotRunning,
-  type Service,
-} from '../dokku/dokku.ts'
+import { connectArgs, type Dokku, dumpArgs, exportArgs, type Service } from '../dokku/dokku.ts'
+import { explainDokku, NotRunning } from '../dokku/errors.ts'
 import { BARE } from './sql.ts'
 
 /** `dedup`: uncompressed through `postgres:enter`; `export`: compressed, `postgres:export`. */
 export type DumpMode = 'dedup' | 'export'
+
+interface DumpOptions {
+  mode: DumpMode
+  /** No byte comes for this long: the dump has stalled. */
+  stallMs: number
+}
 
 /** A dump that has begun: its first bytes are those of pg_dump's custom format. */
 export interface Dump {
@@ -38,7 +37,7 @@ class EnterUnusable extends Failure {}
 
 // What `docker exec` has started goes on when its client is gone (moby/moby#9098). A pg_dump that waits for a lock would
 // wait on, night after night one more, and each holds the locks it already has.
-async function endInContainer(lasting: Dokku, service: Service, startedMs: number): Promise<void> {
+async function endInContainer({ lasting }: Dokku, service: Service, startedMs: number): Promise<void> {
   const terminate = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = 'pg_dump' AND datname = current_database() AND backend_start >= to_timestamp(${startedMs / 1000});`
   // Best effort: the reason why the dump was stopped is the one to tell.
@@ -52,28 +51,18 @@ const END_MS = 10_000
 /**
  * Starts the dump and looks at its first bytes, so that Borg is not even started for a dump that fails at once.
  * When `postgres:enter` can't be used, says so and takes `postgres:export`.
- *
- * @param lasting ends the dump after an interruption
- * @throws Failure when there is no dump
  */
-export async function openDump(
-  dokku: Dokku,
-  lasting: Dokku,
-  service: Service,
-  mode: DumpMode,
-  stallMs: number,
-  log: Log,
-): Promise<Dump> {
+export async function openDump(dokku: Dokku, service: Service, options: DumpOptions, log: Log): Promise<Dump> {
   try {
-    return await open(dokku, lasting, service, mode, stallMs)
+    return await open(dokku, service, options)
   } catch (error) {
     if (!(error instanceof EnterUnusable)) throw error
     log.warn(`${error.message} Falling back to postgres:export, which stores more.`)
-    return open(dokku, lasting, service, 'export', stallMs)
+    return open(dokku, service, { ...options, mode: 'export' })
   }
 }
 
-async function open(dokku: Dokku, lasting: Dokku, service: Service, mode: DumpMode, stallMs: number): Promise<Dump> {
+async function open(dokku: Dokku, service: Service, { mode, stallMs }: DumpOptions): Promise<Dump> {
   const args = mode === 'dedup' ? dumpArgs(service) : exportArgs(service.name)
   const what = args.slice(0, 2).join(' ')
   // All of it: without a command postgres:enter opens a shell.
@@ -85,7 +74,7 @@ async function open(dokku: Dokku, lasting: Dokku, service: Service, mode: DumpMo
   const stop = async (): Promise<void> => {
     const { exitCode } = await source.stop()
     const endedItself = exitCode !== null && exitCode < 128
-    if (!endedItself) await endInContainer(lasting, service, startedMs)
+    if (!endedItself) await endInContainer(dokku, service, startedMs)
   }
   const finish = async (): Promise<void> => {
     if (!(await settlesWithin(source.ended, stallMs))) throw stalled()

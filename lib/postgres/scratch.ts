@@ -2,7 +2,8 @@ import { Failure } from '../core/failure.ts'
 import { bytes, plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { pump } from '../core/transfer.ts'
-import { connectArgs, type Dokku, explainDokku, plainDumpArgs, type Service } from '../dokku/dokku.ts'
+import { connectArgs, type Dokku, plainDumpArgs, type Service } from '../dokku/dokku.ts'
+import { explainDokku } from '../dokku/errors.ts'
 import { BARE, compareCounts, countRows, identifier, literal, rows, sql } from './sql.ts'
 import { restoringName } from './swap.ts'
 
@@ -16,7 +17,7 @@ export async function clearRestoring(dokku: Dokku, { name, database }: Service, 
 }
 
 /** A row of pg_database as `to_jsonb` gives it; the columns differ between versions (PostgreSQL 13 to 18). */
-export interface DatabaseProperties {
+interface DatabaseProperties {
   encodingName: string
   owner: string
   tablespace: string
@@ -49,6 +50,39 @@ export function createDatabaseSql(name: string, properties: DatabaseProperties):
   ].join(' ')
 }
 
+/**
+ * Whether production's server has room for the two copies that a restore makes beside it.
+ * @param dumpBytes of the archive's dump
+ */
+export async function databaseSpace(
+  dokku: Dokku,
+  { name, database }: Service,
+  dumpBytes: number,
+): Promise<{ needed: number; free: number | undefined }> {
+  const [production] = await rows<{ bytes: number; folder: string }>(
+    dokku,
+    name,
+    "SELECT json_build_object('bytes', pg_database_size(current_database()), 'folder', current_setting('data_directory'));",
+  )
+  if (!production)
+    throw new Failure(`PostgreSQL does not say how large ${database} is.`, `Look: sudo dokku postgres:connect ${name}`)
+  const needed = 2 * Math.max(production.bytes, dumpBytes)
+  const output = await dokku.run(['postgres:enter', name, 'df', '-Pk', production.folder])
+  const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
+  return { needed, free: output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined }
+}
+
+/** @throws Failure when there is not enough */
+export async function requireDatabaseSpace(dokku: Dokku, service: Service, dumpBytes: number, log: Log): Promise<void> {
+  const { needed, free } = await databaseSpace(dokku, service, dumpBytes)
+  if (free === undefined) log.warn(`How much room the disk of ${service.name} has could not be found out.`)
+  else if (free < needed)
+    throw new Failure(
+      `The restore needs ${bytes(needed)} for two copies of the database, but only ${bytes(free)} are free.`,
+      'Make room: databases kept by earlier restores are listed by restore --undo, images by: sudo docker system df',
+    )
+}
+
 // `ALTER DATABASE … SET` of the one for the other. A setting that is a list is stored quoted already (PostgreSQL's GUC_LIST_QUOTE).
 function copySettings(from: string, to: string): string {
   return `
@@ -65,12 +99,9 @@ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)
 /**
  * Copies the proved database beside production, on its server, while the app goes on. The copy is one transaction,
  * committed only after the dump's program exited 0; then the rows of every table must be as many as in the proved one.
- *
- * @param lasting makes the empty database: the server would go on with that after an interruption, and nobody would clear it
  */
 export async function copyAside(
   dokku: Dokku,
-  lasting: Dokku,
   proved: Service,
   production: Service,
   stallMs: number,
@@ -86,7 +117,8 @@ export async function copyAside(
   )
   if (!properties) throw new Failure(`PostgreSQL does not describe the database ${production.database}.`)
   log.info(`Copying ${proved.database} of ${proved.name} to ${restoring} of ${production.name}; the app goes on`)
-  await sql(lasting, production.name, createDatabaseSql(restoring, properties), 'postgres')
+  // The server would go on with this after an interruption, and nobody would clear it.
+  await sql(dokku.lasting, production.name, createDatabaseSql(restoring, properties), 'postgres')
 
   const source = dokku.start(plainDumpArgs(proved))
   const target = dokku.start(connectArgs(production.name))

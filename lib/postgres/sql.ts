@@ -55,7 +55,7 @@ export async function databaseBytes(dokku: Dokku, { name }: Service): Promise<nu
 }
 
 /** Rows of each table, by `schema.table`. */
-export type Counts = Map<string, number>
+type RowCounts = Map<string, number>
 
 /** Which rows of pg_tables are the app's: names of PostgreSQL's own schemas, temporary ones among them, begin with `pg_`. */
 export const LASTING_TABLES = "schemaname !~ '^pg_' AND schemaname <> 'information_schema'"
@@ -67,7 +67,7 @@ FROM pg_tables WHERE ${LASTING_TABLES} ORDER BY schemaname, tablename
 \\gexec`
 
 /** Counts the rows of every table, exactly; no temporary ones, which only their own session can read. */
-export async function countRows(dokku: Dokku, service: string, database?: string): Promise<Counts> {
+export async function countRows(dokku: Dokku, service: string, database?: string): Promise<RowCounts> {
   return new Map(await rows<[string, number]>(dokku, service, COUNT_ALL, database))
 }
 
@@ -79,7 +79,7 @@ export interface TableDifference {
 }
 
 /** Every table of either side, in the order of their names. */
-export function compareCounts(production: Counts, restored: Counts): TableDifference[] {
+export function compareCounts(production: RowCounts, restored: RowCounts): TableDifference[] {
   return [...new Set([...production.keys(), ...restored.keys()])]
     .sort()
     .map((table) => ({ table, production: production.get(table), restored: restored.get(table) }))

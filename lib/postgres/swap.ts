@@ -28,14 +28,14 @@ export function keptName(database: string, date: Date): string {
 }
 
 /** A database that a swap kept. */
-export interface Kept {
+export interface KeptDatabase {
   name: string
   bytes: number
 }
 
 /** The databases that earlier swaps kept, newest first. */
-export async function listKept(dokku: Dokku, { name, database }: Service): Promise<Kept[]> {
-  const all = await rows<Kept>(
+export async function listKept(dokku: Dokku, { name, database }: Service): Promise<KeptDatabase[]> {
+  const all = await rows<KeptDatabase>(
     dokku,
     name,
     `SELECT json_build_object('name', datname, 'bytes', pg_database_size(oid)) FROM pg_database

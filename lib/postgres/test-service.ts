@@ -1,37 +1,64 @@
-import type { Borg, BorgStream } from '../borg/borg.ts'
-import { extractToStdoutArgs } from '../borg/commands.ts'
-import type { Archive } from '../borg/output.ts'
+import { readState, writeState } from '../cli/state.ts'
 import { Failure, reason } from '../core/failure.ts'
-import { bar, bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
-import { peek, pump, settlesWithin } from '../core/transfer.ts'
-import {
-  createServiceArgs,
-  type Dokku,
-  destroyServiceArgs,
-  explainDokku,
-  importArgs,
-  infoArgs,
-  type Service,
-} from '../dokku/dokku.ts'
+import { createServiceArgs, type Dokku, destroyServiceArgs, infoArgs, type Service } from '../dokku/dokku.ts'
 import { identifier, LASTING_TABLES, literal, rows, sql } from './sql.ts'
 
 /** The disposable service in which a dump is proved. */
-export function testServiceName(service: string): string {
-  return `${service}-test`
+export interface TestService {
+  readonly name: string
+  /** Creates it from production's own image. */
+  create(): Promise<Service>
+  /** Removes it, if it was made. */
+  remove(): Promise<void>
+  /** From now on it is the operator's; its mark tells the next run that it may go. */
+  leave(): Promise<void>
+}
+
+/** What a test service is made with: a part of a `Restore`. */
+interface Tools {
+  context: { log: Log }
+  dokku: Dokku
+  settings: { DB_SERVICE: string }
+  /** Where it is noted for the next run that whatever is under the name is ours. */
+  statePath: string
 }
 
 // How the next run knows a service that a killed run left from one that somebody keeps under this name.
 const MARK = 'book-corners-ops: disposable, made to prove a restore'
 
 /**
- * Removes the test service that an earlier run left.
- * @param begun whether a run of ours began to make one and was cut short: then it may be unfinished, and not answer
+ * Removes the test service that an earlier run left, and notes that from now on what is under its name is ours.
  * @throws Failure when it holds tables and no run of ours made it, or can't be asked
  */
-export async function clearTestService(dokku: Dokku, service: string, begun: boolean, log: Log): Promise<void> {
-  const name = testServiceName(service)
+export async function reserveTestService(tools: Tools): Promise<TestService> {
+  const { dokku, settings } = tools
+  const name = `${settings.DB_SERVICE}-test`
+  // A run that began to make one and was cut short: it may be unfinished, and not answer.
+  const wasBegun = (await readState(tools.statePath)).testService === true
+  await clear(tools, name, wasBegun)
+  await note(tools, true)
+  return {
+    name,
+    create: () => create(tools, name, wasBegun),
+    remove: async () => {
+      if (await dokku.lasting.exists(name)) await dokku.lasting.must(destroyServiceArgs(name))
+      await note(tools, false)
+    },
+    leave: () => note(tools, false),
+  }
+}
+
+async function note({ statePath, context }: Tools, testService: boolean): Promise<void> {
+  try {
+    await writeState(statePath, { ...(await readState(statePath)), testService })
+  } catch (error) {
+    context.log.warn(`What the next run should know could not be kept: ${reason(error)}`)
+  }
+}
+
+async function clear({ dokku, context }: Tools, name: string, wasBegun: boolean): Promise<void> {
   if (!(await dokku.exists(name))) return
   const destroy = `If nobody needs it: sudo dokku postgres:destroy ${name} --force`
   const [found] = await rows<{ mark: string | null; tables: number }>(
@@ -41,7 +68,7 @@ export async function clearTestService(dokku: Dokku, service: string, begun: boo
       'mark', (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()),
       'tables', (SELECT count(*) FROM pg_tables WHERE ${LASTING_TABLES}));`,
   ).catch((error: unknown) => {
-    if (begun) return []
+    if (wasBegun) return []
     throw new Failure(
       `The service ${name} exists, but can't be asked whose it is: ${reason(error)}`,
       `Start it: sudo dokku postgres:start ${name}. ${destroy}`,
@@ -52,44 +79,34 @@ export async function clearTestService(dokku: Dokku, service: string, begun: boo
       `The service ${name} exists, holds ${found.tables} tables, and was not made by these scripts.`,
       destroy,
     )
-  log.info(`Removing the test service ${name} that an earlier run left`)
+  context.log.info(`Removing the test service ${name} that an earlier run left`)
   // Dokku may still be making it: what it is at can't be removed yet.
-  await retry(() => dokku.must(destroyServiceArgs(name)), { attempts: begun ? MOST_ATTEMPTS : 1, waitMs: WAIT_MS })
+  await retry(() => dokku.must(destroyServiceArgs(name)), { attempts: wasBegun ? MOST_ATTEMPTS : 1, waitMs: WAIT_MS })
 }
 
 /** Together longer than Dokku takes to make or remove a service. */
 const MOST_ATTEMPTS = 10
 const WAIT_MS = 2000
 
-/**
- * Creates the test service from production's own image.
- * @param lasting makes it: behind sudo Dokku goes on after an interruption, and what is half-made can't be removed
- * @param begun a run of ours that was killed may still be making one: Dokku goes on without it
- */
-export async function createTestService(
-  dokku: Dokku,
-  lasting: Dokku,
-  service: string,
-  begun: boolean,
-  log: Log,
-): Promise<Service> {
-  const name = testServiceName(service)
-  const image = (await dokku.must(infoArgs(service, '--version'))).stdout.trim()
+async function create({ dokku, context, settings }: Tools, name: string, wasBegun: boolean): Promise<Service> {
+  const { DB_SERVICE: production } = settings
+  const image = (await dokku.must(infoArgs(production, '--version'))).stdout.trim()
   if (!image.includes(':'))
     throw new Failure(
-      `Dokku does not name the image of ${service}.`,
-      `Look: sudo dokku postgres:info ${service} --version`,
+      `Dokku does not name the image of ${production}.`,
+      `Look: sudo dokku postgres:info ${production} --version`,
     )
-  log.info(`Creating the test service ${name} from ${image}`)
-  const create = async (attempt: number): Promise<void> => {
+  context.log.info(`Creating the test service ${name} from ${image}`)
+  const make = async (attempt: number): Promise<void> => {
     if (attempt > 1) await dokku.run(destroyServiceArgs(name))
-    await lasting.must(createServiceArgs(name, image))
+    // Behind sudo Dokku goes on after an interruption, and what is half-made can't be removed.
+    await dokku.lasting.must(createServiceArgs(name, image))
   }
-  await retry(create, {
-    attempts: begun ? MOST_ATTEMPTS : 1,
+  await retry(make, {
+    attempts: wasBegun ? MOST_ATTEMPTS : 1,
     waitMs: (error) => {
       if (!/already exists/.test(reason(error))) return
-      log.info(`A killed run was still making ${name}: waiting, to remove it`)
+      context.log.info(`A killed run was still making ${name}: waiting, to remove it`)
       return WAIT_MS
     },
   })
@@ -106,76 +123,4 @@ async function markWhenReady(dokku: Dokku, { name, database }: Service): Promise
     withinMs: 60_000,
     waitMs: (error) => (isStarting(error) ? 500 : undefined),
   })
-}
-
-/**
- * Begins to read the dump of an archive, so far that it is known to be one; nothing of it is taken yet.
- * @param path the dump's path in the archive
- * @throws Failure when it is not a custom-format dump, or does not come
- */
-export async function readDump(borg: Borg, archive: Archive, path: string, stallMs: number): Promise<BorgStream> {
-  const source = borg.stream(extractToStdoutArgs(archive.name, [path]))
-  source.stdin.end()
-  const head = await peek(source, 5, stallMs)
-  if (head === 'stalled') {
-    await source.stop()
-    throw new Failure(
-      `Borg gave no data of ${path} for ${stallMs / 1000} s.`,
-      'If that is only slow, give it longer: DUMP_STALL_SECONDS',
-    )
-  }
-  if (head.toString('latin1').slice(0, 5) === 'PGDMP') return source
-  // An output that has ended so early has a reason, which Borg tells.
-  if (head.length < 5 && (await settlesWithin(source.ended, stallMs))) await source.result()
-  await source.stop()
-  throw new Failure(`${path} of ${archive.name} is not a custom-format dump.`, 'Try an older archive: restore --list')
-}
-
-/**
- * Streams the dump into the test service; nothing lands on disk.
- * @param source what `readDump` returned
- * @param sizeBytes the dump's size, for the progress
- * @throws Failure when the dump is not whole: a fresh database has no excuse for any error
- */
-export async function importDump(
-  source: BorgStream,
-  dokku: Dokku,
-  archive: Archive,
-  sizeBytes: number,
-  test: Service,
-  stallMs: number,
-  log: Log,
-): Promise<void> {
-  log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${test.name}`)
-  const target = dokku.start(importArgs(test.name))
-  target.stdout.resume()
-  try {
-    const feed = async (): Promise<void> => {
-      await pump(source, target, ['Borg', 'the import'], stallMs, (count) => {
-        log.status(`Importing ${bar(count, sizeBytes)}  ${bytes(count)} of ${bytes(sizeBytes)}`)
-      })
-      // pg_restore has ended: `imported` says how.
-      if (target.stdin.destroyed) return void (await source.stop())
-      // Only what Borg read whole is a dump; the end of input would let pg_restore take the rest for good.
-      const { warned } = await source.result()
-      if (warned)
-        throw new Failure(
-          `Borg could not read the dump of ${archive.name} without warnings.`,
-          'Try: borg check --verify-data',
-        )
-      target.stdin.end()
-    }
-    const imported = target.ended.then((output) => {
-      if (output.exitCode === 0) return
-      const failure = explainDokku(output, `postgres:import ${test.name}`)
-      throw new Failure(
-        `The dump of ${archive.name} does not import cleanly. ${failure.message}`,
-        'Production was not touched. Try an older archive: restore --list',
-      )
-    })
-    await Promise.all([feed(), imported])
-  } catch (error) {
-    await Promise.all([source.stop(), target.stop()])
-    throw error
-  }
 }

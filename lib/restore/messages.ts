@@ -1,9 +1,11 @@
+// What a restore says to the operator.
+
 import { parseComment } from '../borg/archives.ts'
 import type { Archive } from '../borg/output.ts'
 import { bytes, isoLocal, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { MediaPlan } from '../media/compare.ts'
-import type { Kept } from '../postgres/swap.ts'
+import type { KeptDatabase } from '../postgres/swap.ts'
 import type { Restore } from './restore.ts'
 
 /** What to know when the archive was taken at another release than the deployed one; undefined when it was not. */
@@ -46,7 +48,7 @@ function first(names: readonly string[], count = names.length): string {
 }
 
 /** The closing lines on databases that swaps kept. */
-export function describeKept(service: string, kept: readonly Kept[]): string {
+export function describeKept(service: string, kept: readonly KeptDatabase[]): string {
   return kept
     .map(
       ({ name, bytes: size }) =>

@@ -1,92 +1,137 @@
 import { EXIT } from '../core/failure.ts'
 import { bytes, isoLocal, table } from '../core/format.ts'
+import type { Service } from '../dokku/dokku.ts'
 import { wanted } from '../media/compare.ts'
 import { mediaSpace, whyRoot } from '../media/place.ts'
-import { databaseSpace } from '../postgres/space.ts'
+import { databaseSpace } from '../postgres/scratch.ts'
 import { countRows } from '../postgres/sql.ts'
+import { type Choice, choose } from './choose.ts'
 import { describeMedia, releaseAdvice } from './messages.ts'
-import { chooseAndSurvey, type Restore } from './restore.ts'
+import { type ArchivedDump, dumpOf } from './prove.ts'
+import type { Restore } from './restore.ts'
 
 /** `restore --dry-run`: what a restore would do now; changes nothing. */
 export async function preview(restore: Restore): Promise<number> {
   const { context, settings, dokku } = restore
-  const [{ archive, dump, media }, production] = await Promise.all([
-    chooseAndSurvey(restore, true),
+  const [choice, production] = await Promise.all([
+    choose(restore),
     restore.database ? dokku.service(settings.DB_SERVICE) : undefined,
   ])
-  const [tables, space, advice, needsRoot] = await Promise.all([
-    production ? countRows(dokku, production.name) : undefined,
-    production && dump ? databaseSpace(restore, production, dump) : undefined,
-    production ? releaseAdvice(restore, archive) : undefined,
-    media && wanted(media).length > 0
-      ? whyRoot(settings.MEDIA_DIR, settings.MEDIA_OWNER, wanted(media), restore.user)
-      : undefined,
+  const [database, media] = await Promise.all([
+    production && lookAtDatabase(restore, production, dumpOf(choice)),
+    choice.media && lookAtMedia(restore, choice.media),
   ])
-  const mediaRoom = media && (await mediaSpace(settings.MEDIA_DIR, wanted(media), needsRoot !== undefined))
-  if (context.flags.has('json')) {
-    const brief = (files: readonly { path: string; sizeBytes: number }[]) => ({
-      files: files.length,
-      bytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-      first: files.slice(0, 3).map(({ path }) => path),
-    })
-    context.print(
-      JSON.stringify({
-        archive: archive.name,
-        start: isoLocal(archive.start),
-        database:
-          production && dump
-            ? {
-                service: production.name,
-                name: production.database,
-                dumpBytes: dump.sizeBytes,
-                dumpedAt: new Date(dump.mtimeMs).toISOString(),
-                tables: Object.fromEntries(tables ?? []),
-                neededBytes: space?.needed ?? null,
-                freeBytes: space?.free ?? null,
-              }
-            : null,
-        media: media
-          ? {
-              missing: brief(media.missing),
-              different: brief(media.different),
-              same: media.same.length,
-              onlyOnDisk: { files: media.onDisk.count, bytes: media.onDisk.bytes, first: media.onDisk.first },
-              refused: media.refused,
-              neededBytes: mediaRoom?.needed ?? null,
-              freeBytes: mediaRoom?.free ?? null,
-              needsRoot: needsRoot ?? null,
-            }
-          : null,
-      }),
-    )
-    return EXIT.done
-  }
-  const lines = [`Nothing is changed. A restore of ${archive.name} (${isoLocal(archive.start)}) now would`]
-  if (production && dump && space) {
-    lines.push(
-      `replace the database ${production.database} of ${production.name} by a dump of ${bytes(dump.sizeBytes)} of ${isoLocal(new Date(dump.mtimeMs))}`,
-      room(space, ' for two copies'),
-      '  production has now',
-      ...table(
-        [...(tables ?? [])].map(([name, count]) => [`    ${name}`, count.toLocaleString('en')]),
-        [1],
-      ).split('\n'),
-      ...(advice ? [`  ${advice}`] : []),
-    )
-  }
-  if (media && mediaRoom)
-    lines.push(
-      `change ${settings.MEDIA_DIR}`,
-      ...describeMedia(media),
-      room(mediaRoom),
-      needsRoot
-        ? `  rights: takes root: ${needsRoot} At a terminal sudo asks for your password`
-        : '  rights: all there',
-    )
-  context.print(lines.join('\n'))
+  const looked: Preview = { choice, ...(database && { database }), ...(media && { media }) }
+  context.print(context.flags.has('json') ? JSON.stringify(asJson(looked)) : asText(restore, looked))
   return EXIT.done
 }
 
-function room({ needed, free }: { needed: number; free: number | undefined }, forWhat = ''): string {
+interface Space {
+  needed: number
+  /** Undefined where it can't be known. */
+  free: number | undefined
+}
+
+interface DatabasePreview extends Space {
+  production: Service
+  /** Rows of production's tables. */
+  rows: ReadonlyMap<string, number>
+  advice: string | undefined
+}
+
+interface MediaPreview extends Space {
+  plan: NonNullable<Choice['media']>
+  /** Why placing the files takes root. */
+  needsRoot: string | undefined
+}
+
+interface Preview {
+  choice: Choice
+  database?: DatabasePreview
+  media?: MediaPreview
+}
+
+async function lookAtDatabase(restore: Restore, production: Service, dump: ArchivedDump): Promise<DatabasePreview> {
+  const [rows, space, advice] = await Promise.all([
+    countRows(restore.dokku, production.name),
+    databaseSpace(restore.dokku, production, dump.sizeBytes),
+    releaseAdvice(restore, dump.archive),
+  ])
+  return { production, rows, advice, ...space }
+}
+
+async function lookAtMedia({ settings, user }: Restore, plan: MediaPreview['plan']): Promise<MediaPreview> {
+  const { MEDIA_DIR, MEDIA_OWNER } = settings
+  const files = wanted(plan)
+  const needsRoot = files.length > 0 ? await whyRoot(MEDIA_DIR, MEDIA_OWNER, files, user) : undefined
+  return { plan, needsRoot, ...(await mediaSpace(MEDIA_DIR, files, needsRoot !== undefined)) }
+}
+
+function asJson({ choice: { archive, dump }, database, media }: Preview): unknown {
+  const brief = (files: readonly { path: string; sizeBytes: number }[]): unknown => ({
+    files: files.length,
+    bytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    first: files.slice(0, 3).map(({ path }) => path),
+  })
+  return {
+    archive: archive.name,
+    start: isoLocal(archive.start),
+    database:
+      database && dump
+        ? {
+            service: database.production.name,
+            name: database.production.database,
+            dumpBytes: dump.sizeBytes,
+            dumpedAt: new Date(dump.mtimeMs).toISOString(),
+            tables: Object.fromEntries(database.rows),
+            neededBytes: database.needed,
+            freeBytes: database.free ?? null,
+          }
+        : null,
+    media: media
+      ? {
+          missing: brief(media.plan.missing),
+          different: brief(media.plan.different),
+          same: media.plan.same.length,
+          onlyOnDisk: {
+            files: media.plan.onDisk.count,
+            bytes: media.plan.onDisk.bytes,
+            first: media.plan.onDisk.first,
+          },
+          refused: media.plan.refused,
+          neededBytes: media.needed,
+          freeBytes: media.free ?? null,
+          needsRoot: media.needsRoot ?? null,
+        }
+      : null,
+  }
+}
+
+function asText({ settings }: Restore, { choice: { archive, dump }, database, media }: Preview): string {
+  const lines = [`Nothing is changed. A restore of ${archive.name} (${isoLocal(archive.start)}) now would`]
+  if (database && dump)
+    lines.push(
+      `replace the database ${database.production.database} of ${database.production.name} by a dump of ${bytes(dump.sizeBytes)} of ${isoLocal(new Date(dump.mtimeMs))}`,
+      room(database, ' for two copies'),
+      '  production has now',
+      ...table(
+        [...database.rows].map(([name, count]) => [`    ${name}`, count.toLocaleString('en')]),
+        [1],
+      ).split('\n'),
+      ...(database.advice ? [`  ${database.advice}`] : []),
+    )
+  if (media)
+    lines.push(
+      `change ${settings.MEDIA_DIR}`,
+      ...describeMedia(media.plan),
+      room(media),
+      media.needsRoot
+        ? `  rights: takes root: ${media.needsRoot} At a terminal sudo asks for your password`
+        : '  rights: all there',
+    )
+  return lines.join('\n')
+}
+
+function room({ needed, free }: Space, forWhat = ''): string {
   return `  needs ${bytes(needed)}${forWhat}, ${free === undefined ? 'free is unknown' : `${bytes(free)} are free`}${free !== undefined && free < needed ? ': NOT ENOUGH' : ''}`
 }

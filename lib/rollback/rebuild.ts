@@ -1,7 +1,7 @@
 import { EXIT, Failure } from '../core/failure.ts'
 import { parseSha, shortSha } from '../core/sha.ts'
 import { classifyPush, cleanLine, type Pushed } from '../deploy/push.ts'
-import { explainRemote } from '../server/app.ts'
+import { explainDokku } from '../dokku/errors.ts'
 import type { Remote } from '../server/ssh.ts'
 import { SshFailure } from '../server/ssh-errors.ts'
 
@@ -15,7 +15,7 @@ import { SshFailure } from '../server/ssh-errors.ts'
  */
 export async function checkRevision(remote: Remote, app: string, deployed: string): Promise<string | undefined> {
   const head = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs: 60_000 })
-  if (head.exitCode !== 0) throw explainRemote(head, 'git:report', app, remote.host)
+  if (head.exitCode !== 0) throw explainDokku(head, `git:report ${app}`, remote.host)
   // Not config:show, which prints every secret. It exits 1 for a key that is not set.
   const config = await remote.dokku(['config:get', app, 'GIT_REV'], { timeoutMs: 60_000 })
   const [sha, revision] = [parseSha(head.stdout), parseSha(config.stdout)]

@@ -1,8 +1,8 @@
 // What the app on the server runs, asked of Dokku over SSH, and told in words.
 
-import { EXIT, Failure } from '../core/failure.ts'
+import { Failure } from '../core/failure.ts'
 import { parseSha, shortSha } from '../core/sha.ts'
-import type { Output } from '../core/shell.ts'
+import { explainDokku } from '../dokku/errors.ts'
 import type { Remote } from './ssh.ts'
 
 /** What the server says it runs. */
@@ -52,9 +52,9 @@ export async function runningRelease(remote: Remote, app: string): Promise<Runni
 
 async function reportedRelease(remote: Remote, app: string, timeoutMs = 60_000): Promise<RunningRelease> {
   const sha = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs })
-  if (sha.exitCode !== 0) throw explainRemote(sha, 'git:report', app, remote.host)
+  if (sha.exitCode !== 0) throw explainDokku(sha, `git:report ${app}`, remote.host)
   const ps = await remote.dokku(['ps:report', app, '--format', 'json'], { timeoutMs })
-  if (ps.exitCode !== 0) throw explainRemote(ps, 'ps:report', app, remote.host)
+  if (ps.exitCode !== 0) throw explainDokku(ps, `ps:report ${app}`, remote.host)
   return { sha: parseSha(sha.stdout), ...parsePs(ps.stdout) }
 }
 
@@ -71,36 +71,13 @@ export async function liveRelease(remote: Remote, app: string, timeoutMs = 60_00
   return { ...release, sha: release.sha ?? revision, revision }
 }
 
-/** The failure behind a Dokku command about the app that did not end well. */
-export function explainRemote(
-  { exitCode, signal, stdout, stderr }: Output,
-  command: string,
-  app: string,
-  host: string,
-): Failure {
-  const said = `${stderr}\n${stdout}`
-    .split('\n')
-    .map((line) => line.replace(/^\s*!\s+/, '').trim())
-    .filter(Boolean)
-    .slice(-3)
-    .join(' · ')
-  if (exitCode === 20 || /App .* does not exist/.test(said))
-    return new Failure(
-      `Dokku has no app ${app}.`,
-      `Check DOKKU_APP against: ssh dokku@${host} apps:list. A new app is created first, on the server: dokku apps:create ${app}`,
-      EXIT.usage,
-    )
-  const how = signal ? `was ended by ${signal}` : `failed with exit status ${exitCode}`
-  return new Failure(`dokku ${command} ${how}${said ? `: ${said}` : ' and said nothing.'}`, 'Look: deploy --status')
-}
-
 /**
  * Git would create an app of a mistyped name, so this is asked before git talks to the server.
  * @throws Failure when it does not exist
  */
 export async function requireApp(remote: Remote, app: string): Promise<void> {
   const output = await remote.dokku(['apps:exists', app], { timeoutMs: 60_000 })
-  if (output.exitCode !== 0) throw explainRemote(output, 'apps:exists', app, remote.host)
+  if (output.exitCode !== 0) throw explainDokku(output, `apps:exists ${app}`, remote.host)
 }
 
 /**

@@ -1,0 +1,62 @@
+import { EXIT, Failure } from '../core/failure.ts'
+import { plural } from '../core/format.ts'
+import { type MediaPlan, wanted } from '../media/compare.ts'
+import { restoreMedia } from '../media/extract.ts'
+import { planPlacement, requireSpace } from '../media/place.ts'
+import { type Choice, choose } from './choose.ts'
+import { describeMedia, lines, question } from './messages.ts'
+import { dumpOf } from './prove.ts'
+import { replaceDatabase } from './replace-database.ts'
+import type { Restore } from './restore.ts'
+
+/** The restore itself: database, media, or both; the operator agrees before anything changes. */
+export async function bringBack(restore: Restore): Promise<number> {
+  const choice = await choose(restore)
+  const media = choice.media && (await planMedia(restore, choice, choice.media))
+  const agreeAndPlace = async (): Promise<void> => {
+    await restore.context.ask.confirm(question(restore, choice.archive, media?.files ?? 0), restore.settings.DOKKU_APP)
+    await media?.place()
+  }
+  if (choice.dump) await replaceDatabase(restore, dumpOf(choice), agreeAndPlace)
+  else await agreeAndPlace()
+  media?.requireAll()
+  return EXIT.done
+}
+
+/** What is known of the media before anything is asked. */
+interface PlannedMedia {
+  /** How many come back. */
+  files: number
+  /** Extracts them, and moves them to their places. */
+  place(): Promise<void>
+  /** @throws Failure that names what could not be restored */
+  requireAll(): void
+}
+
+/** @throws Failure when there is no room for the files, or no right to place them */
+async function planMedia(restore: Restore, { archive }: Choice, plan: MediaPlan): Promise<PlannedMedia> {
+  const { context, settings, user } = restore
+  const { log } = context
+  const { MEDIA_DIR } = settings
+  const files = wanted(plan)
+  const placement = await planPlacement(context, settings, files, user)
+  log.info([`Media of ${archive.name} against ${MEDIA_DIR}:`, ...describeMedia(plan)].join('\n'))
+  await requireSpace(MEDIA_DIR, files, placement)
+  if (placement.asks) log.info(`Later sudo will ask for your password, to place the files: ${placement.needsRoot}`)
+  const notRestored = [...plan.refused]
+  return {
+    files: files.length,
+    place: async () => {
+      const { placed, failed } = await restoreMedia(restore, archive.name, plan, placement)
+      notRestored.push(...failed)
+      context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${MEDIA_DIR}.`)
+    },
+    requireAll: () => {
+      if (notRestored.length > 0)
+        throw new Failure(
+          `${plural(notRestored.length, 'path')} of ${archive.name} not restored to ${MEDIA_DIR}:\n${lines(notRestored)}`,
+          'Everything else is restored. To get single ones by hand: borg extract, see the README.',
+        )
+    },
+  }
+}

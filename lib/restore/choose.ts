@@ -1,0 +1,116 @@
+// Which archive is restored, and what it holds.
+
+import { describe, eachItem, isDump, listArchives, storedPath } from '../borg/archives.ts'
+import type { Archive, Item } from '../borg/output.ts'
+import type { Context } from '../cli/main.ts'
+import { EXIT, Failure } from '../core/failure.ts'
+import { nearest } from '../core/format.ts'
+import { createMediaComparison, type MediaPlan } from '../media/compare.ts'
+import { requireMediaDir } from '../media/folder.ts'
+import type { Restore } from './restore.ts'
+
+/** What is in an archive of the parts that are to be restored. */
+interface Contents {
+  dump?: Item
+  /** Against what is on the disk. */
+  media?: MediaPlan
+}
+
+/** An archive, and what it holds. */
+export interface Choice extends Contents {
+  archive: Archive
+}
+
+/**
+ * The archive that was named, whatever Borg knows by that name, also one that was renamed to be kept; else, at a
+ * terminal, the one that is picked; else, with --yes or for a preview, the latest.
+ * @throws Failure when there is none, with the nearest names for a mistyped one, or the newest
+ */
+export async function choose(restore: Restore): Promise<Choice> {
+  const { context, borg, settings } = restore
+  if (context.argument === undefined) {
+    const archive = await pick(context, await listArchives(borg, settings.ARCHIVE_PREFIX))
+    return { ...(await readContents(restore, archive.name)), archive }
+  }
+  // As Borg writes it, too: REPOSITORY::ARCHIVE.
+  const name = context.argument.replace(/^.*::/, '')
+  const contents = await readContents(restore, name).catch(async (error: unknown) => {
+    const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
+    if (archives.some((archive) => archive.name === name)) throw error
+    throw unknown(name, archives)
+  })
+  // Only for the release, which matters with the database. Not at the same time: one Borg would find the repository
+  // locked by the other, and wait a second (1.2.4).
+  const listed = restore.database ? await listArchives(borg, settings.ARCHIVE_PREFIX) : []
+  const unlisted = { name, start: startOf(name) ?? new Date(contents.dump?.mtimeMs ?? 0), comment: '' }
+  return { ...contents, archive: listed.find((archive) => archive.name === name) ?? unlisted }
+}
+
+/** When an archive was begun, by its name. */
+function startOf(name: string): Date | undefined {
+  const time = /\d{4}-\d\d-\d\dT[\d:]{8}$/.exec(name)?.[0]
+  return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time)
+}
+
+const MAKE_ONE = 'Make the first one: backup'
+
+async function pick({ flags, interactive, ask }: Context, archives: readonly Archive[]): Promise<Archive> {
+  const [latest] = archives
+  if (!latest) throw new Failure('There is no archive yet.', MAKE_ONE)
+  if (flags.has('dry-run') || flags.has('yes')) return latest
+  if (!interactive)
+    throw new Failure(
+      'No archive was named, and there is no terminal to ask at.',
+      'Name one, or add --yes for the latest.',
+      EXIT.usage,
+    )
+  const choice = await ask.pick(
+    'Which archive?',
+    archives.map((archive) => describe(archive).join('  ')),
+  )
+  return archives[choice] ?? latest
+}
+
+function unknown(name: string, archives: readonly Archive[]): Failure {
+  const names = archives.map((archive) => archive.name)
+  if (names.length === 0) return new Failure(`There is no archive ${name}, nor any other yet.`, MAKE_ONE)
+  const near = nearest(name, names, 3)
+  return new Failure(
+    `There is no archive ${name}.`,
+    [
+      near.length > 0 ? 'Did you mean one of these?' : 'The newest are:',
+      ...(near.length > 0 ? near : names.slice(0, 3)).map((other) => `  ${other}`),
+      'See them all: restore --list',
+    ].join('\n'),
+  )
+}
+
+/**
+ * Reads an archive's list once, for the dump and for the media.
+ * @throws Failure when the archive lacks the part that is to be restored
+ */
+export async function readContents({ settings, borg, database, media }: Restore, archive: string): Promise<Contents> {
+  if (media) await requireMediaDir(settings.MEDIA_DIR)
+  const mediaPath = storedPath(settings.MEDIA_DIR)
+  const comparison = createMediaComparison(settings.MEDIA_DIR)
+  const dumps: Item[] = []
+  let mediaItems = 0
+  const paths = media ? (database ? [] : [mediaPath]) : ['sh:**/db.dump']
+  await eachItem(borg, archive, paths, (item) => {
+    if (isDump(item, mediaPath)) dumps.push(item)
+    else if (item.path === mediaPath || item.path.startsWith(`${mediaPath}/`)) mediaItems++
+    if (media) comparison.add(item)
+  })
+  const [dump] = dumps.sort((a, b) => a.path.length - b.path.length)
+  if (database && !dump)
+    throw new Failure(
+      `The archive ${archive} holds no db.dump.`,
+      'Restore the rest: restore --media-only, or choose another archive: restore --list',
+    )
+  if (media && mediaItems === 0)
+    throw new Failure(
+      `The archive ${archive} holds nothing of ${settings.MEDIA_DIR}.`,
+      'Restore the rest: restore --db-only. If the folder was moved, set MEDIA_DIR as it was.',
+    )
+  return { ...(dump && database ? { dump } : {}), ...(media ? { media: await comparison.plan() } : {}) }
+}
