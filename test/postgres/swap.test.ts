@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createDatabaseSql } from '../../lib/postgres/scratch.ts'
 import { keptName, restoringName, swapSql } from '../../lib/postgres/swap.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 
@@ -148,29 +147,5 @@ test('the SQL of a swap never renames one database without the other', () => {
     renames / 2,
   )
 })
-
-const common = {
-  encodingName: 'UTF8',
-  owner: 'postgres',
-  tablespace: 'pg_default',
-  datcollate: 'C',
-  datctype: 'C',
-  datconnlimit: -1,
-}
-for (const [what, properties, expected] of [
-  ['libc', { ...common, datlocprovider: 'c', daticulocale: null }, /LC_CTYPE 'C' CONNECTION LIMIT -1;$/],
-  ['ICU of 15', { ...common, datlocprovider: 'i', daticulocale: 'de-DE' }, /LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'/],
-  [
-    'ICU of 17 with rules',
-    { ...common, datlocprovider: 'i', datlocale: 'de', daticurules: '&a < g' },
-    /ICU_LOCALE 'de' ICU_RULES '&a < g'/,
-  ],
-  [
-    'builtin of 17',
-    { ...common, datlocprovider: 'b', datlocale: 'C.UTF-8' },
-    /LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'/,
-  ],
-] as const)
-  test(`a copy has the locale of production: ${what}`, () => assert.match(createDatabaseSql('x', properties), expected))
 
 test.run()
