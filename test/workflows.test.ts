@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert'
 import { YAML } from 'zx'
 import { CONTENT, PROJECT } from '../lib/server/sync.ts'
 import { startCloudflare, TOKEN } from './support/cloudflare.ts'
+import { blocksOf } from './support/docs.ts'
 import type { Running } from './support/launch.ts'
 import { startServer } from './support/server.ts'
 import { startSite } from './support/site.ts'
@@ -97,9 +98,8 @@ interface Called {
   jobs: Workflow['jobs']
 }
 
-test("the README's callers give each workflow what it takes, and the rights its jobs need", async () => {
-  const readme = readFileSync(join(PROJECT, 'README.md'), 'utf8')
-  const callers = [...readme.matchAll(/```yaml\n(name: [\s\S]*?)```/g)].map(([, yaml = '']) => yaml)
+test("the page's callers give each workflow what it takes, and the rights its jobs need", async () => {
+  const callers = blocksOf('docs/pipeline.md').flatMap(({ language, text }) => (language === 'yaml' ? [text] : []))
   assert.is(callers.length, 2)
   const lint = await createLinter()
   for (const yaml of callers) {

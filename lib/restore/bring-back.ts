@@ -55,7 +55,7 @@ async function planMedia(restore: Restore, { archive }: Choice, plan: MediaPlan)
       if (notRestored.length > 0)
         throw new Failure(
           `${plural(notRestored.length, 'path')} of ${archive.name} not restored to ${MEDIA_DIR}:\n${lines(notRestored)}`,
-          'Everything else is restored. To get single ones by hand: borg extract, see the README.',
+          'Everything else is restored. To get single ones by hand: borg extract, see docs/without-these-scripts.md.',
         )
     },
   }
