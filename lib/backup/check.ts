@@ -1,17 +1,21 @@
-import { isStale } from '../borg/archives.ts'
-import type { Borg } from '../borg/borg.ts'
-import { listArgs } from '../borg/commands.ts'
-import { type Archive, parseList } from '../borg/output.ts'
+// `backup --check`: whether this machine, the settings, the repository and the crontab are sound. It changes nothing.
+
+import { isStale, listArchives } from '../borg/archives.ts'
+import { type Borg, openBorg } from '../borg/borg.ts'
+import type { Archive } from '../borg/output.ts'
 import type { EnvFile } from '../cli/env-file.ts'
-import { Failure } from '../core/failure.ts'
+import type { Context } from '../cli/main.ts'
+import { checkSettings } from '../cli/settings.ts'
+import { EXIT, Failure } from '../core/failure.ts'
 import { age, bytes, plural } from '../core/format.ts'
 import type { Shell } from '../core/shell.ts'
-import type { Dokku } from '../dokku/dokku.ts'
+import { createDokku, type Dokku } from '../dokku/dokku.ts'
 import { measureMedia, requireMediaDir } from '../media/folder.ts'
 import { databaseBytes } from '../postgres/sql.ts'
+import { BACKUP_SETTINGS } from './backup.ts'
 
 /** One line of `backup --check`. */
-export interface Check {
+export interface CheckLine {
   name: string
   verdict: 'pass' | 'warn' | 'fail'
   detail: string
@@ -19,84 +23,117 @@ export interface Check {
   fix?: string
 }
 
-function pass(name: string, detail: string): Check {
+/** Every check, printed as a line each. Exit status 2 when the settings are wrong, 1 when another check failed. */
+export async function checkEverything(context: Context): Promise<number> {
+  const { environment, envFile, shell } = context
+  const { settings, problems } = checkSettings(BACKUP_SETTINGS, environment, { ...envFile, problems: [] })
+  const { BORG_REPO, ARCHIVE_PREFIX, DOKKU_COMMAND, DB_SERVICE, MEDIA_DIR } = settings
+  const borg = openBorg(context, BORG_REPO ?? '')
+  const version = await borgCheck(borg)
+  // What depends on a setting that is wrong is not asked: the line on the settings says what to fix first.
+  const lines = (
+    await Promise.all([
+      nodeCheck(process.versions.node),
+      version,
+      envFileCheck(envFile),
+      settingsCheck(problems),
+      BORG_REPO && version.verdict === 'pass' ? repositoryChecks(borg, ARCHIVE_PREFIX ?? '') : [],
+      DOKKU_COMMAND && DB_SERVICE ? dokkuCheck(createDokku(context, DOKKU_COMMAND), DB_SERVICE) : [],
+      MEDIA_DIR ? mediaCheck(MEDIA_DIR) : [],
+      crontabCheck(shell),
+    ])
+  )
+    .flat()
+    .map((line) => ({ ...line, detail: context.log.redact(line.detail) }))
+  if (context.flags.has('json')) context.print(JSON.stringify({ checks: lines }))
+  else context.print(lines.map(createFormatter(lines)).join('\n'))
+  if (problems.length > 0 || envFile.problems.length > 0) return EXIT.usage
+  return lines.some(({ verdict }) => verdict === 'fail') ? EXIT.failed : EXIT.done
+}
+
+/** The lines in columns, each fix below its line. */
+function createFormatter(lines: readonly CheckLine[]): (line: CheckLine) => string {
+  const width = Math.max(...lines.map(({ name }) => name.length))
+  return ({ name, verdict, detail, fix }) =>
+    `${verdict}  ${name.padEnd(width)}  ${detail}${fix ? `\n${' '.repeat(width + 8)}→ ${fix}` : ''}`
+}
+
+function pass(name: string, detail: string): CheckLine {
   return { name, verdict: 'pass', detail }
 }
 
-async function attempt(name: string, check: () => Promise<Check>): Promise<Check> {
+function warn(name: string, detail: string, fix: string): CheckLine {
+  return { name, verdict: 'warn', detail, fix }
+}
+
+function fail(name: string, detail: string, fix: string): CheckLine {
+  return { name, verdict: 'fail', detail, fix }
+}
+
+/** A Failure is the line's verdict. */
+async function attempt(name: string, check: () => Promise<CheckLine>): Promise<CheckLine> {
   try {
     return await check()
   } catch (error) {
     if (!(error instanceof Failure)) throw error
-    return { name, verdict: 'fail', detail: error.message, fix: error.hint }
+    return fail(name, error.message, error.hint)
   }
 }
 
-export function nodeCheck(version: string): Check {
+/** @param version as Node says it, e.g. `20.20.2` */
+export function nodeCheck(version: string): CheckLine {
   return Number(version.split('.')[0]) >= 20
     ? pass('Node', version)
-    : { name: 'Node', verdict: 'fail', detail: `${version} is too old`, fix: 'Install Node 20 or later.' }
+    : fail('Node', `${version} is too old`, 'Install Node 20 or later.')
 }
 
-export function envFileCheck(file: EnvFile): Check {
+/** Whether the env file can be read, by this user alone. */
+export function envFileCheck({ path, exists, denied, problems, mode = 0 }: EnvFile): CheckLine {
   const name = 'env file'
-  if (file.problems.length > 0)
-    return { name, verdict: 'fail', detail: file.problems.join(' '), fix: `Mend ${file.path}` }
-  if (file.denied)
-    return { name, verdict: 'fail', detail: `${file.path} can't be read by this user`, fix: 'Run this as its owner.' }
-  if (!file.exists)
-    return {
+  if (problems.length > 0) return fail(name, problems.join(' '), `Fix ${path}`)
+  if (denied) return fail(name, `${path} can't be read by this user`, 'Run this as its owner.')
+  if (!exists)
+    return warn(
       name,
-      verdict: 'warn',
-      detail: `there is no ${file.path}: the settings come from the environment alone`,
-      fix: `Copy .env.backup.example to ${file.path}, then: chmod 600 ${file.path}`,
-    }
-  if ((file.mode ?? 0) & 0o077)
-    return {
-      name,
-      verdict: 'warn',
-      detail: `${file.path} has mode ${(file.mode ?? 0).toString(8)}: others of its group can read it`,
-      fix: `chmod 600 ${file.path}`,
-    }
-  return pass(name, `${file.path}, mode ${(file.mode ?? 0).toString(8)}`)
+      `there is no ${path}: the settings come from the environment alone`,
+      `Copy .env.backup.example to ${path}, then: chmod 600 ${path}`,
+    )
+  const octal = mode.toString(8)
+  if (mode & 0o077) return warn(name, `${path} has mode ${octal}: others of its group can read it`, `chmod 600 ${path}`)
+  return pass(name, `${path}, mode ${octal}`)
 }
 
-export function settingsCheck(problems: readonly string[]): Check {
+function settingsCheck(problems: readonly string[]): CheckLine {
   return problems.length === 0
     ? pass('settings', 'complete')
-    : {
-        name: 'settings',
-        verdict: 'fail',
-        detail: problems.join(' '),
-        fix: 'See .env.backup.example for every setting.',
-      }
+    : fail('settings', problems.join(' '), 'See .env.backup.example for every setting.')
 }
 
-export function borgCheck(borg: Borg): Promise<Check> {
+function borgCheck(borg: Borg): Promise<CheckLine> {
   return attempt('Borg', async () => pass('Borg', await borg.version()))
 }
 
 /** Two lines out of one call: the repository opens with this key and passphrase, and how old its newest archive is. */
-export async function repositoryChecks(borg: Borg, prefix: string): Promise<Check[]> {
-  let archives: Archive[] = []
+async function repositoryChecks(borg: Borg, prefix: string): Promise<CheckLine[]> {
+  let newest: Archive | undefined
   const repository = await attempt('repository', async () => {
-    archives = parseList((await borg.call(listArgs(prefix, 1))).stdout)
+    newest = (await listArchives(borg, prefix, 1))[0]
     return pass('repository', `${borg.repository} opens, its key can be read`)
   })
-  if (repository.verdict === 'fail') return [repository]
-  const [newest] = archives
-  const name = 'newest archive'
-  if (!newest)
-    return [repository, { name, verdict: 'warn', detail: 'there is none yet', fix: 'Make the first one: backup' }]
-  const detail = `${newest.name}, ${age(newest.start)}`
-  if (!isStale(newest)) return [repository, pass(name, detail)]
-  return [
-    repository,
-    { name, verdict: 'warn', detail, fix: 'A nightly run was missed: look at its log, then type: backup' },
-  ]
+  return repository.verdict === 'pass' ? [repository, ageCheck(newest)] : [repository]
 }
 
-export function dokkuCheck(dokku: Dokku, service: string): Promise<Check> {
+/** How old the newest archive is. */
+export function ageCheck(newest: Archive | undefined): CheckLine {
+  const name = 'newest archive'
+  if (!newest) return warn(name, 'there is none yet', 'Make the first one: backup')
+  const detail = `${newest.name}, ${age(newest.start)}`
+  return isStale(newest)
+    ? warn(name, detail, 'A nightly run was missed: look at its log, then type: backup')
+    : pass(name, detail)
+}
+
+function dokkuCheck(dokku: Dokku, service: string): Promise<CheckLine> {
   return attempt('Dokku', async () => {
     const found = await dokku.service(service)
     // Dokku knows a service that is stopped, too: only its database can tell.
@@ -105,45 +142,30 @@ export function dokkuCheck(dokku: Dokku, service: string): Promise<Check> {
   })
 }
 
-export function mediaCheck(mediaDir: string): Promise<Check> {
+function mediaCheck(mediaDir: string): Promise<CheckLine> {
   return attempt('media', async () => {
     await requireMediaDir(mediaDir)
     const { files, bytes: size, unreadable } = await measureMedia(mediaDir)
     if (unreadable.length > 0)
-      return {
-        name: 'media',
-        verdict: 'fail',
-        detail: `${plural(unreadable.length, 'path')} in ${mediaDir} can't be read, the first: ${unreadable[0] || mediaDir}`,
-        fix: `Give this user the right to read: sudo setfacl -R -m u:$(id -un):rX -m d:u:$(id -un):rX ${mediaDir}`,
-      }
+      return fail(
+        'media',
+        `${plural(unreadable.length, 'path')} in ${mediaDir} can't be read, the first: ${unreadable[0] || mediaDir}`,
+        `Give this user the right to read: sudo setfacl -R -m u:$(id -un):rX -m d:u:$(id -un):rX ${mediaDir}`,
+      )
     return pass('media', `${mediaDir}: ${plural(files, 'file')}, ${bytes(size)}`)
   })
 }
 
 /** What this user's crontab runs at night. */
-export async function crontabCheck(shell: Shell): Promise<Check> {
+export async function crontabCheck(shell: Shell): Promise<CheckLine> {
   const name = 'crontab'
   const add = 'Type crontab -e, and add: 0 3 * * * /home/deploy/backup >> /var/log/book-corners-backup.log 2>&1'
   const { exitCode, stdout, stderr } = await shell.run(['crontab', '-l'])
-  if (exitCode === 127)
-    return {
-      name,
-      verdict: 'warn',
-      detail: 'there is no crontab command',
-      fix: 'Install cron: sudo apt-get install cron',
-    }
-  if (exitCode !== 0 && !/no crontab for/.test(stderr))
-    return { name, verdict: 'warn', detail: `crontab -l failed: ${stderr.trim()}`, fix: add }
+  if (exitCode === 127) return warn(name, 'there is no crontab command', 'Install cron: sudo apt-get install cron')
+  if (exitCode !== 0 && !/no crontab for/.test(stderr)) return warn(name, `crontab -l failed: ${stderr.trim()}`, add)
   const lines = stdout.split('\n').filter((line) => !/^\s*(#|$)/.test(line))
   const old = lines.find((line) => /\bbackup\.sh\b/.test(line))
-  if (old)
-    return {
-      name,
-      verdict: 'fail',
-      detail: `it still runs the old script: ${old.trim()}`,
-      fix: `Remove that line. ${add}`,
-    }
+  if (old) return fail(name, `it still runs the old script: ${old.trim()}`, `Remove that line. ${add}`)
   const line = lines.find((line) => /\/backup(\.ts)?(\s|$)/.test(line))
-  if (!line) return { name, verdict: 'warn', detail: 'no line of it runs the backup', fix: add }
-  return pass(name, line.trim())
+  return line ? pass(name, line.trim()) : warn(name, 'no line of it runs the backup', add)
 }

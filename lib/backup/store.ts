@@ -1,37 +1,68 @@
+// Stores the dump and the media folder in one archive, which exists only when the dump is known to be whole.
+
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import type { Borg } from '../borg/borg.ts'
+import type { ArchiveComment } from '../borg/archives.ts'
 import { type CreateOptions, createArgs } from '../borg/commands.ts'
 import { type CreateWarnings, sortWarnings } from '../borg/errors.ts'
 import { type Created, type Message, parseCreated } from '../borg/output.ts'
 import { Failure } from '../core/failure.ts'
-import { bytes } from '../core/format.ts'
+import { bytes, localTimestamp } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { pump } from '../core/transfer.ts'
-import type { Dump } from '../postgres/dump.ts'
+import { VERSION } from '../core/version.ts'
+import { INBOX } from '../media/folder.ts'
+import { type Dump, type DumpMode, openDump } from '../postgres/dump.ts'
+import type { Backup, Production } from './backup.ts'
 
 /** A committed archive, in bytes. */
 export interface StoredArchive extends Created, CreateWarnings {
   name: string
+  dumpMode: DumpMode
   dumpBytes: number
   mediaBytes: number
 }
 
 /**
- * Stores the dump and the media folder in one archive, and commits it only when the dump is known to be whole.
- *
+ * Dump and media into one archive.
+ * @throws Failure; then there is no archive, and no older one was touched
+ */
+export async function store(backup: Backup, { service, sha }: Production): Promise<StoredArchive> {
+  const { context, settings, dokku } = backup
+  const { log } = context
+  const stallMs = settings.DUMP_STALL_SECONDS * 1000
+  const dump = await openDump(dokku, service, { mode: settings.DUMP_MODE, stallMs }, log)
+  const comment: ArchiveComment = { sha: sha ?? null, dumpMode: dump.mode, version: VERSION }
+  const options = {
+    archive: `${settings.ARCHIVE_PREFIX}-${localTimestamp(new Date())}`,
+    comment: JSON.stringify(comment),
+    compression: settings.COMPRESSION,
+    chunkerParams: settings.CHUNKER_PARAMS,
+    mediaDir: settings.MEDIA_DIR,
+    // What a restore that was killed has left there.
+    without: [join(settings.MEDIA_DIR, INBOX)],
+    progress: log.isTerminal,
+  }
+  log.info(`Storing the database ${service.database} as ${options.archive}`)
+  const archive = await commit(backup, dump, options, stallMs)
+  log.info(
+    `Committed: dump ${bytes(archive.dumpBytes)}, media ${bytes(archive.mediaBytes)}, new ${bytes(archive.newBytes)}`,
+  )
+  for (const warning of archive.harmless) log.warn(warning)
+  for (const file of archive.unreadable) log.error(`Not in the archive: ${file}`)
+  return archive
+}
+
+/**
  * Borg commits at the end of its input whatever became of the writer, so its input is ended only after the dump's
  * program has exited 0. On anything else Borg gets SIGTERM before that, and no archive exists (Borg 1.2: exit 143, no checkpoint).
- *
- * @throws Failure with the cause; then there is no archive of this name
  */
-export async function storeArchive(
-  borg: Borg,
+async function commit(
+  { context: { log }, borg }: Backup,
   dump: Dump,
   options: CreateOptions,
   stallMs: number,
-  log: Log,
 ): Promise<StoredArchive> {
-  let dumpBytes = 0
   const target = borg.stream(createArgs(options), {
     // Our death must not be taken for the end of the dump.
     guarded: true,
@@ -40,6 +71,7 @@ export async function storeArchive(
   const report = text(target.stdout)
   // Read when Borg has ended well; when it is stopped there is none.
   report.catch(() => {})
+  let dumpBytes = 0
   try {
     const feed = async (): Promise<void> => {
       dumpBytes = await pump(dump.source, target, ['the dump', 'Borg'], stallMs)
@@ -58,6 +90,7 @@ export async function storeArchive(
       ...created,
       ...sortWarnings(messages),
       name: options.archive,
+      dumpMode: dump.mode,
       dumpBytes,
       mediaBytes: created.originalBytes - dumpBytes,
     }
@@ -67,9 +100,7 @@ export async function storeArchive(
   }
 }
 
-function showProgress(message: Message, log: Log): void {
-  if (message.type !== 'archive_progress') return
-  const { original_size, deduplicated_size, path } = message as unknown as Record<string, number | string | undefined>
-  if (original_size === undefined) return
-  log.status(`${bytes(Number(original_size))} read, ${bytes(Number(deduplicated_size))} new · ${path ?? ''}`)
+function showProgress({ type, original_size, deduplicated_size, path }: Message, log: Log): void {
+  if (type !== 'archive_progress' || original_size === undefined) return
+  log.status(`${bytes(original_size)} read, ${bytes(deduplicated_size ?? 0)} new · ${path ?? ''}`)
 }

@@ -26,9 +26,12 @@ export function parseComment(comment: string): Partial<ArchiveComment> {
   }
 }
 
-/** This prefix's archives, newest first. */
-export async function listArchives(borg: Borg, prefix: string): Promise<Archive[]> {
-  return parseList((await borg.call(listArgs(prefix))).stdout).reverse()
+/**
+ * This prefix's archives, newest first.
+ * @param last only so many of the newest
+ */
+export async function listArchives(borg: Borg, prefix: string, last?: number): Promise<Archive[]> {
+  return parseList((await borg.call(listArgs(prefix, last))).stdout).reverse()
 }
 
 // A night every day, and two hours for one that took long.

@@ -8,6 +8,10 @@ export interface Message {
   /** The logger: `borg.output.list` for the lines of `--list`. */
   name?: string
   message: string
+  /** Of `archive_progress`: bytes so far, and the file that is read. */
+  original_size?: number
+  deduplicated_size?: number
+  path?: string
 }
 
 /** An archive as `borg list --json` gives it. */

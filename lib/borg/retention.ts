@@ -1,3 +1,6 @@
+// Which archives are kept, and which of them Borg would prune.
+
+import type { Settings } from '../cli/settings.ts'
 import { localTimestamp } from '../core/format.ts'
 import type { Archive } from './output.ts'
 
@@ -6,6 +9,10 @@ export interface Retention {
   daily: number
   weekly: number
   monthly: number
+}
+
+export function retentionOf(settings: Settings<'KEEP_DAILY' | 'KEEP_WEEKLY' | 'KEEP_MONTHLY'>): Retention {
+  return { daily: settings.KEEP_DAILY, weekly: settings.KEEP_WEEKLY, monthly: settings.KEEP_MONTHLY }
 }
 
 /**

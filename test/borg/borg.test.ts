@@ -31,4 +31,26 @@ test('a Borg that writes tests itself until that has gone well once, and not aga
   await rm(folder, { recursive: true })
 })
 
+for (const [what, program, message] of [
+  ['Borg 2', 'echo borg 2.0.0', /Borg 2\.0\.0 is not supported/],
+  ['Borg 1.1', 'echo borg 1.1.18', /Borg 1\.1\.18 is not supported/],
+  ['a machine without Borg', 'exit 127', /not installed/],
+  ['a Borg that does not run', 'echo "ImportError: no module named borg" >&2; exit 1', /does not run: ImportError/],
+] as const)
+  test(`${what} is refused, with the command that installs one`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'bc-version-'))
+    await writeFile(join(folder, 'borg'), `#!/bin/sh\n${program}\n`, { mode: 0o755 })
+    const shell = createShell({ PATH: `${folder}:/usr/bin:/bin`, HOME: folder }, new AbortController().signal)
+    await createBorg(shell, {}, '/r', '/x/.env')
+      .version()
+      .then(
+        () => assert.unreachable(),
+        ({ message: said, hint }) => {
+          assert.match(said, message)
+          assert.match(hint, /apt-get install borgbackup/)
+        },
+      )
+    await rm(folder, { recursive: true })
+  })
+
 test.run()

@@ -330,20 +330,6 @@ test('a locked repository, a moved one and a full one are told apart', async () 
   assert.match(full.stderr, /quota .* used up/)
 })
 
-test('Borg 2 is refused, and so is a machine where Borg does not run', async () => {
-  const bin = join(sandbox.dir, 'shims')
-  await mkdir(bin, { recursive: true })
-  const withBorg = async (text: string): Promise<string> => {
-    await writeFile(join(bin, 'borg'), `#!/bin/sh\n${text}\n`, { mode: 0o755 })
-    const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env: { PATH: `${bin}:/usr/bin:/bin` } })
-    assert.is(exitCode, 1)
-    return stderr
-  }
-  assert.match(await withBorg('echo borg 2.0.0'), /Borg 2\.0\.0 is not supported/)
-  assert.match(await withBorg('echo borg 1.1.18'), /Borg 1\.1\.18 is not supported/)
-  assert.match(await withBorg('exit 127'), /not installed[\s\S]*apt-get install borgbackup/)
-})
-
 test('a photo that changes while it is read is a warning; one that cannot be read is named, and the run exits 1', async () => {
   const name = 'photos/locked.jpg'
   await writeFile(mediaFile(name), 'secret')
@@ -380,16 +366,12 @@ test('a photo that changes while it is read is a warning; one that cannot be rea
   assert.match(changed.stdout, /WARNING: .*changing\.jpg: file changed while we backed it up/)
 })
 
-test('a missing media folder, or a link in its place, fails before anything starts', async () => {
+test('a missing media folder fails before anything starts', async () => {
   const before = await sandbox.archives()
-  const missing = await sandbox.script('backup.ts', [], { env: { MEDIA_DIR: '/nowhere/media' } })
-  assert.is(missing.exitCode, 1)
-  assert.match(missing.stderr, /media folder \/nowhere\/media does not exist/)
-  const link = join(sandbox.dir, 'link')
-  execFileSync('ln', ['-sfn', sandbox.mediaDir, link])
-  const linked = await sandbox.script('backup.ts', [], { env: { MEDIA_DIR: link } })
-  assert.is(linked.exitCode, 1)
-  assert.match(linked.stderr, /symbolic link/)
+  const { exitCode, stderr } = await sandbox.script('backup.ts', [], { env: { MEDIA_DIR: '/nowhere/media' } })
+  assert.is(exitCode, 1)
+  assert.match(stderr, /media folder \/nowhere\/media does not exist/)
+  assert.not.match(stderr, /Storing/)
   assert.equal(await sandbox.archives(), before)
 })
 

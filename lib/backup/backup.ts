@@ -1,0 +1,57 @@
+// What every step of a backup works with: its settings, Borg, and Dokku.
+
+import { type Borg, openBorg } from '../borg/borg.ts'
+import type { Context } from '../cli/main.ts'
+import { readSettings, type Settings } from '../cli/settings.ts'
+import { statePath } from '../cli/state.ts'
+import { createDokku, type Dokku, type Service } from '../dokku/dokku.ts'
+
+/** The settings that `backup.ts` uses. */
+export const BACKUP_SETTINGS = [
+  'BORG_REPO',
+  'BORG_PASSPHRASE',
+  'BORG_PASSCOMMAND',
+  'DOKKU_APP',
+  'DB_SERVICE',
+  'MEDIA_DIR',
+  'ARCHIVE_PREFIX',
+  'KEEP_DAILY',
+  'KEEP_WEEKLY',
+  'KEEP_MONTHLY',
+  'DUMP_MODE',
+  'DUMP_STALL_SECONDS',
+  'COMPRESSION',
+  'CHUNKER_PARAMS',
+  'DOKKU_COMMAND',
+  'HEALTHCHECK_URL',
+  'CHECK_EVERY_DAYS',
+] as const
+
+export interface Backup {
+  context: Context
+  settings: Settings<(typeof BACKUP_SETTINGS)[number]>
+  borg: Borg
+  dokku: Dokku
+  /** The file where a run finds what the last one left for it. */
+  statePath: string
+}
+
+/** What is backed up, as it runs now. */
+export interface Production {
+  service: Service
+  /** The deployed commit; undefined when Dokku does not say. */
+  sha: string | undefined
+}
+
+/** @throws Failure (exit status 2) with everything that is wrong with the settings */
+export function prepareBackup(context: Context): Backup {
+  const { environment, envFile, shell } = context
+  const settings = readSettings(BACKUP_SETTINGS, environment, envFile)
+  return {
+    context,
+    settings,
+    borg: openBorg(context, settings.BORG_REPO),
+    dokku: createDokku(context, settings.DOKKU_COMMAND),
+    statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
+  }
+}

@@ -1,0 +1,61 @@
+// What a night says at its end: one line for people and for the monitor, one object for machines.
+
+import type { Context } from '../cli/main.ts'
+import { bytes, duration, isoLocal } from '../core/format.ts'
+import type { Pruned } from './steps.ts'
+import type { StoredArchive } from './store.ts'
+
+export interface BackupSummary {
+  archive: StoredArchive
+  pruned: Pruned
+  /** `borg check` ran, and passed. */
+  checked: boolean
+  /** The deployed commit. */
+  sha: string | undefined
+  tookMs: number
+}
+
+/** Prints the summary, and returns the line for the monitor. */
+export function report({ flags, log, print }: Context, summary: BackupSummary): string {
+  const line = summaryLine(summary, log.warnings)
+  if (flags.has('json')) print(JSON.stringify(summaryJson(summary, log.warnings)))
+  else print(log.isTerminal ? line : `${isoLocal(new Date())} ${line}`)
+  return line
+}
+
+export function summaryLine(summary: BackupSummary, warnings: readonly string[]): string {
+  const { archive, pruned, checked, tookMs } = summary
+  return [
+    `${archive.name}: ${bytes(archive.originalBytes)} original`,
+    `${bytes(archive.newBytes)} new data`,
+    `took ${duration(tookMs)}`,
+    `pruned ${pruned.names.length}`,
+    `repository ${bytes(repositoryBytes(summary))}`,
+    ...(checked ? ['repository checked'] : []),
+    ...warnings.map((warning) => `WARNING: ${warning}`),
+  ].join(', ')
+}
+
+function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
+  const { archive, pruned, checked, sha, tookMs } = summary
+  return {
+    archive: archive.name,
+    originalBytes: archive.originalBytes,
+    newBytes: archive.newBytes,
+    dumpBytes: archive.dumpBytes,
+    mediaBytes: archive.mediaBytes,
+    repositoryBytes: repositoryBytes(summary),
+    durationSeconds: tookMs / 1000,
+    pruned: pruned.names,
+    checked,
+    dumpMode: archive.dumpMode,
+    sha: sha ?? null,
+    unreadable: archive.unreadable,
+    warnings,
+  }
+}
+
+/** Borg told the size before anything was pruned. */
+function repositoryBytes({ archive, pruned }: BackupSummary): number {
+  return archive.repositoryBytes - pruned.deletedBytes
+}

@@ -1,0 +1,53 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { ageCheck, type CheckLine, crontabCheck, envFileCheck, nodeCheck } from '../../lib/backup/check.ts'
+import { createShell } from '../../lib/core/shell.ts'
+
+const test = suite('backup --check')
+const FILE = { path: '/x/.env', exists: true, values: {}, problems: [], mode: 0o600 }
+
+function archive(ageHours: number) {
+  return { name: 'a', start: new Date(Date.now() - ageHours * 3_600_000), comment: '' }
+}
+
+for (const [what, line, verdict, text] of [
+  ['Node 20', nodeCheck('20.0.0'), 'pass', /20\.0\.0/],
+  ['Node 18', nodeCheck('18.19.0'), 'fail', /Install Node 20/],
+  ['an env file of its own', envFileCheck(FILE), 'pass', /mode 600/],
+  ['an env file its group can read', envFileCheck({ ...FILE, mode: 0o640 }), 'warn', /mode 640.*chmod 600/],
+  ['no env file', envFileCheck({ ...FILE, exists: false }), 'warn', /there is no .*Copy/],
+  ['an env file of another user', envFileCheck({ ...FILE, denied: true }), 'fail', /can't be read by this user/],
+  ['an env file with a mistake', envFileCheck({ ...FILE, problems: ['Line 3 is odd.'] }), 'fail', /Line 3.*Fix/],
+  ['no archive yet', ageCheck(undefined), 'warn', /Make the first one: backup/],
+  ["last night's archive", ageCheck(archive(9)), 'pass', /9 hours ago/],
+  ['an archive of the night before', ageCheck(archive(33)), 'warn', /nightly run was missed/],
+] as [string, CheckLine, string, RegExp][])
+  test(`${what}: ${verdict}`, () => {
+    assert.is(line.verdict, verdict)
+    assert.match(`${line.detail} ${line.fix ?? ''}`, text)
+  })
+
+const BACKUP = '0 3 * * * /home/deploy/backup >> /var/log/x 2>&1'
+for (const [what, crontab, verdict, text] of [
+  ['the backup', `echo '# m h'; echo '${BACKUP}'`, 'pass', /\/home\/deploy\/backup/],
+  ['the backup by its script', `echo '0 3 * * * node scripts/backup.ts'`, 'pass', /backup\.ts/],
+  ['a line that is commented out', `echo '# ${BACKUP}'`, 'warn', /no line of it runs the backup/],
+  ['something else alone', `echo '0 4 * * * /home/deploy/backups-report'`, 'warn', /crontab -e/],
+  ['the old script', `echo '0 3 * * * /home/deploy/backup.sh'`, 'fail', /old script.*Remove that line/],
+  ['nothing', 'echo "no crontab for deploy" >&2; exit 1', 'warn', /no line of it/],
+  ['an error', 'echo "crontab: not allowed" >&2; exit 1', 'warn', /failed: crontab: not allowed/],
+  ['no command', 'exit 127', 'warn', /apt-get install cron/],
+] as const)
+  test(`a crontab with ${what}: ${verdict}`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'bc-crontab-'))
+    await writeFile(join(folder, 'crontab'), `#!/bin/sh\n${crontab}\n`, { mode: 0o755 })
+    const line = await crontabCheck(createShell({ PATH: `${folder}:/usr/bin:/bin` }, new AbortController().signal))
+    await rm(folder, { recursive: true })
+    assert.is(line.verdict, verdict)
+    assert.match(`${line.detail} ${line.fix ?? ''}`, text)
+  })
+
+test.run()

@@ -1,0 +1,38 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type BackupSummary, summaryLine } from '../../lib/backup/summary.ts'
+
+const test = suite('backup summary')
+const SUMMARY: BackupSummary = {
+  archive: {
+    name: 'a-2026-02-28T03:00:00',
+    originalBytes: 600e6,
+    newBytes: 1.25e6,
+    repositoryBytes: 500e6,
+    dumpMode: 'dedup',
+    dumpBytes: 200e6,
+    mediaBytes: 400e6,
+    unreadable: [],
+    harmless: [],
+  },
+  pruned: { names: ['a-2026-01-01T03:00:00'], deletedBytes: 20e6 },
+  checked: false,
+  sha: undefined,
+  tookMs: 12_345,
+}
+
+test('the repository is as large as after pruning', () => {
+  assert.is(
+    summaryLine(SUMMARY, []),
+    'a-2026-02-28T03:00:00: 600.00 MB original, 1.25 MB new data, took 12 s, pruned 1, repository 480.00 MB',
+  )
+})
+
+test('a check of the repository and every warning are said at the end', () => {
+  assert.match(
+    summaryLine({ ...SUMMARY, checked: true }, ['One.', 'Two.']),
+    /, repository checked, WARNING: One\., WARNING: Two\.$/,
+  )
+})
+
+test.run()
