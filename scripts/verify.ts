@@ -1,16 +1,16 @@
+// Looks at the site as a visitor would. See --help.
 import { type Command, type Context, main } from '../lib/cli/main.ts'
-import { checkSettings, readSettings, type Settings } from '../lib/cli/settings.ts'
-import { EXIT, Failure } from '../lib/core/failure.ts'
+import { checkSettings, readSettings } from '../lib/cli/settings.ts'
+import { EXIT } from '../lib/core/failure.ts'
 import { isoLocal } from '../lib/core/format.ts'
-import { createShell } from '../lib/core/shell.ts'
-import { type LiveRelease, liveRelease } from '../lib/server/app.ts'
-import { connectRemote } from '../lib/server/ssh.ts'
-import { parseSeconds, parseSha, parseSite } from '../lib/verify/arguments.ts'
+import { parseExpectedSha, parseSeconds, parseSite } from '../lib/verify/arguments.ts'
 import { type Browser, findBrowser, startBrowser } from '../lib/verify/browser.ts'
 import { browserChecks, prepareFolder } from '../lib/verify/browser-checks.ts'
-import { type CheckResult, checksFor, isGreen, type VerifyOptions, verifySite } from '../lib/verify/checks.ts'
+import { isGreen, type VerifyOptions, verifySite } from '../lib/verify/checks.ts'
 import { tellActions } from '../lib/verify/github-actions.ts'
-import { failureList, liveTable, nextCommands, resultLine, resultsJson, summaryLine } from '../lib/verify/report.ts'
+import { connectRelease, type ReleaseQuestion } from '../lib/verify/release.ts'
+import { failureList, nextCommands, resultLine, resultsJson, summaryLine, verifyLive } from '../lib/verify/report.ts'
+import type { CheckResult } from '../lib/verify/run-check.ts'
 
 const COMMAND: Command = {
   name: 'verify',
@@ -51,89 +51,66 @@ Examples:
 `,
 }
 
-const SITE = ['SITE_URL'] as const
 const SERVER = ['DOKKU_HOST', 'DEPLOY_USER', 'DOKKU_APP'] as const
 
 await main(COMMAND, async (context) => {
-  const { flags, values, log, shell, environment, envFile } = context
-  const timeoutMs = parseSeconds(values.timeout ?? '60') * 1000
-  const expectSha = parseSha(values['expect-sha'])
-  const asked = [...(values.url === undefined ? SITE : []), ...(expectSha === undefined ? [] : SERVER)]
-  // Even if nothing is asked for, an env file that was named must be one.
-  const settings = readSettings(asked, environment, envFile)
-  const url = values.url === undefined ? parseSite(settings.SITE_URL, 'SITE_URL') : parseSite(values.url)
-  const over = new AbortController()
+  const { url, timeoutMs, release } = readQuestion(context)
+  const { values, flags, shell } = context
   const closing: (() => Promise<void>)[] = []
   try {
-    const release =
-      expectSha === undefined ? undefined : await connect(context, settings, timeoutMs, over.signal, closing)
-    const browser = flags.has('browser') || values.screenshots ? await openBrowser(context, closing) : undefined
+    const server = release && (await connectRelease(shell, release))
+    if (server) closing.push(server.close)
+    const browser = flags.has('browser') || values.screenshots ? await openBrowser(context) : undefined
+    if (browser) closing.push(browser.close)
+    const more = browser ? browserChecks(browser, url, { folder: values.screenshots }) : []
     const startedMs = performance.now()
-    const results = await show(context, {
-      url,
-      timeoutMs,
-      signal: shell.signal,
-      ...(expectSha === undefined ? {} : { expectSha }),
-      ...(release ? { release } : {}),
-      ...(browser
-        ? { more: browserChecks(browser, url, values.screenshots ? { folder: values.screenshots } : {}) }
-        : {}),
-    })
-    const tookMs = performance.now() - startedMs
-    if (flags.has('json')) context.print(resultsJson(url, results, tookMs))
-    else context.print(`${process.stdout.isTTY ? '' : `${isoLocal(new Date())} `}${summaryLine(url, results, tookMs)}`)
-    // The runner reads commands from both streams; a JSON object has stdout for itself.
-    const print = flags.has('json') ? (line: string): void => log.raw(`${line}\n`) : context.print
-    const green = isGreen(results)
-    if (!green) {
-      const known = checkSettings(SERVER, environment, envFile).settings
-      log.error(`What failed:\n${failureList(results)}`)
-      log.info(nextCommands(known.DOKKU_APP ?? 'book-corners', known.DOKKU_HOST))
-    }
-    await tellActions({ environment, print, log }, url, results)
-    return green ? EXIT.done : EXIT.failed
+    const results = await run(context, { url, timeoutMs, signal: shell.signal, release: server, more })
+    await report(context, url, results, performance.now() - startedMs)
+    return isGreen(results) ? EXIT.done : EXIT.failed
   } finally {
-    over.abort(new Failure('The time is up.'))
     await Promise.all(closing.map((close) => close()))
   }
 })
 
-/** Runs the checks and shows them as they come: a live table at a terminal, lines in a log. */
-async function show({ flags, log, print }: Context, options: VerifyOptions): Promise<CheckResult[]> {
-  if (flags.has('json')) return verifySite(options)
-  if (!process.stdout.isTTY)
-    return verifySite({ ...options, onResult: (result) => print(log.redact(resultLine(result))) })
-  const names = checksFor(options).map(({ name }) => name)
-  const table = liveTable(names, process.stdout)
-  try {
-    const results = await verifySite({ ...options, onResult: table.settle, onRetry: table.retry })
-    table.finish()
-    return results
-  } finally {
-    table.stop()
-  }
+/** What is asked, by flags and settings. Only the settings that are used must be right. */
+function readQuestion({ values, environment, envFile }: Context): {
+  url: string
+  timeoutMs: number
+  release: ReleaseQuestion | undefined
+} {
+  const timeoutMs = parseSeconds(values.timeout ?? '60') * 1000
+  const sha = parseExpectedSha(values['expect-sha'])
+  const asked = [...(values.url === undefined ? (['SITE_URL'] as const) : []), ...(sha === undefined ? [] : SERVER)]
+  // Even if nothing is asked for, an env file that was named must be one.
+  const settings = readSettings(asked, environment, envFile)
+  const url = values.url === undefined ? parseSite(settings.SITE_URL, 'SITE_URL') : parseSite(values.url)
+  return { url, timeoutMs, release: sha === undefined ? undefined : { sha, settings, timeoutMs } }
 }
 
-type Closing = (() => Promise<void>)[]
-
-/** How to ask the server; what is asked ends when the verification does. */
-async function connect(
-  { shell }: Context,
-  settings: Settings<(typeof SERVER)[number]>,
-  timeoutMs: number,
-  over: AbortSignal,
-  closing: Closing,
-): Promise<() => Promise<LiveRelease>> {
-  const remote = await connectRemote(createShell(shell.env, AbortSignal.any([shell.signal, over])), settings)
-  closing.push(() => remote.close())
-  return () => liveRelease(remote, settings.DOKKU_APP, timeoutMs)
-}
-
-async function openBrowser({ shell, environment, values }: Context, closing: Closing): Promise<Browser> {
+async function openBrowser({ shell, environment, values }: Context): Promise<Browser> {
   const file = await findBrowser(shell.env.PATH ?? '')
   if (values.screenshots !== undefined) await prepareFolder(values.screenshots)
   // A private authority that Node is told of is unknown to the browser; the TLS check judges the certificate.
-  const browser = await startBrowser(shell, file, Boolean(environment.NODE_EXTRA_CA_CERTS))
-  closing.push(() => browser.close())
-  return browser
+  return startBrowser(shell, file, Boolean(environment.NODE_EXTRA_CA_CERTS))
+}
+
+/** Runs the checks and shows them as they come: a live table at a terminal, lines in a log. */
+function run({ flags, log, print }: Context, options: VerifyOptions): Promise<CheckResult[]> {
+  if (flags.has('json')) return verifySite(options)
+  if (process.stdout.isTTY) return verifyLive(options, process.stdout)
+  return verifySite({ ...options, onResult: (result) => print(log.redact(resultLine(result))) })
+}
+
+async function report(context: Context, url: string, results: CheckResult[], tookMs: number): Promise<void> {
+  const { flags, log, environment, envFile } = context
+  if (flags.has('json')) context.print(resultsJson(url, results, tookMs))
+  else context.print(`${process.stdout.isTTY ? '' : `${isoLocal(new Date())} `}${summaryLine(url, results, tookMs)}`)
+  // The runner reads commands from both streams; a JSON object has stdout for itself.
+  const print = flags.has('json') ? (line: string): void => log.raw(`${line}\n`) : context.print
+  if (!isGreen(results)) {
+    const known = checkSettings(SERVER, environment, envFile).settings
+    log.error(`What failed:\n${failureList(results)}`)
+    log.info(nextCommands(known.DOKKU_APP ?? 'book-corners', known.DOKKU_HOST))
+  }
+  await tellActions({ environment, print, log }, url, results)
 }

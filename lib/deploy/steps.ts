@@ -89,11 +89,13 @@ export async function verifyStep(
     url,
     timeoutMs: VERIFY_TIMEOUT_MS,
     signal: shell.signal,
-    expectSha: sha,
-    // What was just pushed needs one witness: HEAD need not be the deploy branch, and not every container knows its revision.
-    release: async () => {
-      const live = await liveRelease(remote, app)
-      return { ...live, sha: live.revision === sha ? sha : live.sha, revision: undefined }
+    release: {
+      sha,
+      // One of the two is enough: HEAD need not be the deploy branch, and not every container knows its revision.
+      ask: async () => {
+        const live = await liveRelease(remote, app)
+        return { ...live, sha: live.revision === sha ? sha : live.sha, revision: undefined }
+      },
     },
     onResult: (result) => log.info(resultLine(result, log.isTerminal)),
   })

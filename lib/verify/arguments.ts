@@ -1,3 +1,4 @@
+// What the flags of `verify` may hold.
 import { EXIT, Failure } from '../core/failure.ts'
 import { oneLine } from '../core/format.ts'
 
@@ -35,8 +36,11 @@ export function parseSeconds(text: string): number {
   return seconds
 }
 
-/** @throws Failure (exit status 2) */
-export function parseSha(text: string | undefined): string | undefined {
+/**
+ * A commit's name, perhaps abbreviated, in lower case.
+ * @throws Failure (exit status 2)
+ */
+export function parseExpectedSha(text: string | undefined): string | undefined {
   if (text !== undefined && !/^[0-9a-f]{7,40}$/i.test(text))
     return refuse(
       `--expect-sha must be 7 to 40 hexadecimal digits, not ${oneLine(text, 50)}.`,

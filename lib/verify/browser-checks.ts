@@ -1,15 +1,15 @@
+// The two checks of what a person would see: the homepage has its styles, the map its markers.
 import { access, constants, mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Page } from 'playwright-core'
 import { EXIT, Failure, reason } from '../core/failure.ts'
-import { plural } from '../core/format.ts'
-import type { Browser, Tab } from './browser.ts'
-import { Unexpected } from './request.ts'
-import type { Check, Found } from './run-check.ts'
+import { oneLine, plural } from '../core/format.ts'
+import type { Browser } from './browser.ts'
+import { type CheckOutcome, type RunnableCheck, Unexpected } from './run-check.ts'
 
 // Compares every element with itself without the site's stylesheets: what a visitor would not notice is not applied.
 const STYLES = `(() => {
-  const status = performance.getEntriesByType('navigation')[0]?.responseStatus
   // The rules of a sheet that the page's own policy blocked can't be read.
   const hasRules = (sheet) => { try { return sheet.cssRules.length > 0 } catch { return false } }
   const sheets = [...document.styleSheets].filter((sheet) => sheet.href && new URL(sheet.href).origin === location.origin && hasRules(sheet))
@@ -24,14 +24,13 @@ const STYLES = `(() => {
   const without = look()
   sheets.forEach((sheet, i) => { sheet.disabled = before[i] })
   const changed = withStyles.filter((style, i) => style !== without[i]).length
-  return { status, sheets: sheets.length, elements: elements.length, changed }
+  return { sheets: sheets.length, elements: elements.length, changed }
 })()`
 
 // Leaflet's icons (its clusters are icons, too) and vector markers, MapLibre's, OpenLayers' overlays, plain ones: within the map, with a size, an image loaded.
 const MARKERS = `(() => {
-  const status = performance.getEntriesByType('navigation')[0]?.responseStatus
   const map = document.getElementById('libraries-map')
-  if (!map) return { status, map: false, markers: 0 }
+  if (!map) return { map: false, markers: 0 }
   const frame = map.getBoundingClientRect()
   const isDrawn = (element) => {
     const { left, right, top, bottom, width, height } = element.getBoundingClientRect()
@@ -40,96 +39,119 @@ const MARKERS = `(() => {
       visibility === 'visible' && opacity !== '0' && !(element instanceof HTMLImageElement && element.naturalWidth === 0)
   }
   const markers = [...map.querySelectorAll('.leaflet-marker-icon, path.leaflet-interactive, .maplibregl-marker, .mapboxgl-marker, .ol-overlay-container, .marker')]
-  return { status, map: true, markers: markers.filter(isDrawn).length, found: markers.length }
+  return { map: true, markers: markers.filter(isDrawn).length, found: markers.length }
 })()`
 
-interface Looked {
-  /** What is wrong, as the rest of a sentence; undefined when nothing is. */
-  wrong?: string
-  seen: string
+/** @throws Unexpected with what is wrong */
+function judgeStyles({ sheets, elements, changed }: Record<'sheets' | 'elements' | 'changed', number>): CheckOutcome {
+  if (sheets === 0) throw new Unexpected('no stylesheet of the site is in force')
+  if (changed === 0) throw new Unexpected('the stylesheet is loaded, but changes nothing that is seen')
+  return {
+    verdict: 'pass',
+    seen: `the stylesheet is applied: it changes ${changed} of ${plural(elements, 'element')}`,
+  }
 }
 
-interface Seen {
-  status: number | undefined
-}
-
-function judgeStyles({ sheets, elements, changed }: Seen & Record<'sheets' | 'elements' | 'changed', number>): Looked {
-  const seen = `the stylesheet is applied: it changes ${changed} of ${plural(elements, 'element')}`
-  if (sheets === 0) return { seen, wrong: 'no stylesheet of the site is in force' }
-  return changed > 0 ? { seen } : { seen, wrong: 'the stylesheet is loaded, but changes nothing that is seen' }
-}
-
-function judgeMarkers({ map, markers, found = 0 }: Seen & { map: boolean; markers: number; found?: number }): Looked {
-  const seen = `${plural(markers, 'marker')} drawn`
-  if (!map) return { seen, wrong: 'there is no element #libraries-map' }
-  return markers > 0 ? { seen } : { seen, wrong: `no marker is drawn${found > 0 ? ` (${found} out of sight)` : ''}` }
+/** @throws Unexpected with what is wrong */
+function judgeMarkers({ map, markers, found = 0 }: { map: boolean; markers: number; found?: number }): CheckOutcome {
+  if (!map) throw new Unexpected('there is no element #libraries-map')
+  if (markers === 0) throw new Unexpected(`no marker is drawn${found > 0 ? ` (${found} out of sight)` : ''}`)
+  return { verdict: 'pass', seen: `${plural(markers, 'marker')} drawn` }
 }
 
 const SETTLE_MS = 8000
 const LOOK_EVERY_MS = 150
 const KEEP_AFTER_MS = 1000
+const SCREENSHOT_MS = 5000
 
-export interface LookOptions {
+interface LookOptions {
   /** Where home.png and map.png are kept. */
-  folder?: string
+  folder?: string | undefined
   /** How long a page that is loaded may take to show what it should. */
   settleMs?: number
 }
 
+/** What is looked for in a page. */
+interface Sight<T> {
+  name: string
+  /** The page's address. */
+  url: string
+  /** Evaluated in the page. */
+  expression: string
+  /** @throws Unexpected with what is wrong */
+  judge(value: T): CheckOutcome
+}
+
 /** The checks of what a person would see. */
-export function browserChecks(
-  browser: Browser,
-  site: string,
-  { folder, settleMs = SETTLE_MS }: LookOptions = {},
-): Check[] {
-  const check = <T extends Seen>(
-    name: string,
-    path: string,
-    expression: string,
-    judge: (value: T) => Looked,
-  ): Check => ({
-    name: `${name} in a browser`,
+export function browserChecks(browser: Browser, site: string, options: LookOptions = {}): RunnableCheck[] {
+  const check = <T>(sight: Sight<T>): RunnableCheck => ({
+    name: `${sight.name} in a browser`,
     run: async (signal) => {
-      const tab = await browser.open(`${site}${path}`)
-      const keep = async (): Promise<void> => {
-        if (folder !== undefined) await keepScreenshot(tab, join(folder, `${name}.png`))
-      }
+      const page = await answered(browser.newPage())
       try {
-        return await look(tab, expression, judge, { keep, settleMs, signal })
+        return await look(page, sight, options, signal)
       } finally {
-        void tab.close()
+        page.close().catch(() => {})
       }
     },
   })
-  return [check('home', '/', STYLES, judgeStyles), check('map', '/map/', MARKERS, judgeMarkers)]
+  return [
+    check({ name: 'home', url: `${site}/`, expression: STYLES, judge: judgeStyles }),
+    check({ name: 'map', url: `${site}/map/`, expression: MARKERS, judge: judgeMarkers }),
+  ]
 }
 
-async function look<T extends Seen>(
-  tab: Tab,
-  expression: string,
-  judge: (value: T) => Looked,
-  { keep, settleMs, signal }: { keep: () => Promise<void>; settleMs: number; signal: AbortSignal },
-): Promise<Found> {
+/** What the browser answers. @throws Unexpected in its own words when it can't */
+async function answered<T>(asked: Promise<T>): Promise<T> {
+  try {
+    return await asked
+  } catch (error) {
+    const words = reason(error).split('\n')[0] ?? ''
+    throw new Unexpected(`the browser can't show it: ${oneLine(words.replace(/^[\w.]+: /, ''))}`)
+  }
+}
+
+async function look<T>(
+  page: Page,
+  { name, url, expression, judge }: Sight<T>,
+  { folder, settleMs = SETTLE_MS }: LookOptions,
+  signal: AbortSignal,
+): Promise<CheckOutcome> {
   let loadedMs: number | undefined
+  let scriptError: string | undefined
+  page.on('load', () => {
+    loadedMs ??= performance.now()
+  })
+  page.on('pageerror', ({ name, message }) => {
+    scriptError ??= oneLine(`${name}: ${message}`)
+  })
+  const response = await answered(page.goto(url, { waitUntil: 'commit', timeout: 0, signal }))
+  const status = response?.status() ?? 200
   let kept = false
   for (;;) {
-    const value = await tab.evaluate<T>(expression)
-    const { wrong, seen } = judge(value)
-    if (tab.loaded) loadedMs ??= performance.now()
+    const outcome = judged(judge, await answered(page.evaluate<T>(expression)))
     const waitedMs = loadedMs === undefined ? 0 : performance.now() - loadedMs
-    const refused = loadedMs !== undefined && value.status !== undefined && value.status >= 400
-    const done = loadedMs !== undefined && (refused || wrong === undefined || waitedMs >= settleMs)
+    const done = loadedMs !== undefined && (status >= 400 || 'verdict' in outcome || waitedMs >= settleMs)
     // What is wrong is kept before the time is up: then there is none left for it.
-    if (done || (waitedMs > KEEP_AFTER_MS && !kept)) {
-      await keep()
+    if (folder !== undefined && (done || (waitedMs > KEEP_AFTER_MS && !kept))) {
+      await keepScreenshot(page, join(folder, `${name}.png`))
       kept = true
     }
-    if (refused) throw new Unexpected(`the page answered ${value.status}`)
-    if (done && wrong === undefined) return { verdict: 'pass', seen }
+    if (done && status >= 400) throw new Unexpected(`the page answered ${status}`)
+    if (done && 'verdict' in outcome) return outcome
     if (!done) await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {})
     if (!done && !signal.aborted) continue
-    const problem = wrong ?? 'the page is not loaded completely in time'
-    throw new Unexpected(`${problem}${tab.scriptError ? `; a script of the page failed: ${tab.scriptError}` : ''}`)
+    const problem = 'verdict' in outcome ? 'the page is not loaded completely in time' : outcome.message
+    throw new Unexpected(`${problem}${scriptError ? `; a script of the page failed: ${scriptError}` : ''}`)
+  }
+}
+
+function judged<T>(judge: (value: T) => CheckOutcome, value: T): CheckOutcome | Unexpected {
+  try {
+    return judge(value)
+  } catch (error) {
+    if (error instanceof Unexpected) return error
+    throw error
   }
 }
 
@@ -159,10 +181,13 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-async function keepScreenshot(tab: Tab, path: string): Promise<void> {
+async function keepScreenshot(page: Page, path: string): Promise<void> {
+  // A page that can't be painted is judged by what it holds.
+  const png = await page.screenshot({ timeout: SCREENSHOT_MS }).catch(() => undefined)
+  if (!png) return
   try {
-    await writeFile(path, await tab.screenshot())
+    await writeFile(path, png)
   } catch (error) {
-    if (!(error instanceof Unexpected)) throw new Failure(`${path} can't be written: ${reason(error)}`)
+    throw new Failure(`${path} can't be written: ${reason(error)}`)
   }
 }

@@ -1,9 +1,11 @@
+// Results for GitHub Actions: annotations, the step's output, the job's summary.
 import { appendFile } from 'node:fs/promises'
 import type { Context } from '../cli/main.ts'
 import { Failure, reason } from '../core/failure.ts'
 import { duration } from '../core/format.ts'
 import type { Env } from '../core/shell.ts'
-import { type CheckResult, isGreen } from './checks.ts'
+import { isGreen } from './checks.ts'
+import type { CheckResult } from './run-check.ts'
 
 // https://docs.github.com/actions/reference/workflow-commands-for-github-actions; the escapes are those of @actions/core.
 function escapeData(text: string): string {

@@ -1,3 +1,5 @@
+// Reads HTML as far as the checks need it: tags, attributes, texts, forms.
+
 /** One thing of a page, in the order of its text. Names are in lower case; attribute values and text have their entities resolved. */
 export type Token =
   | { kind: 'open'; name: string; attributes: ReadonlyMap<string, string> }
@@ -87,7 +89,7 @@ function parseAttributes(text: string): Map<string, string> {
   return attributes
 }
 
-export function unescapeHtml(text: string): string {
+function unescapeHtml(text: string): string {
   return text.replace(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]+));?/gi, (all, decimal, hex, name) => {
     if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? all
     const code = decimal === undefined ? Number.parseInt(hex, 16) : Number(decimal)

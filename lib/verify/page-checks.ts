@@ -1,20 +1,21 @@
+// The six checks of what the site serves.
 import { bytes, oneLine, plural } from '../core/format.ts'
 import { elements } from './html.ts'
 import { getPage, getStylesheet, isProtected, type Page, passwordForms, requireStatus, stylesheets } from './page.ts'
-import { get, type Reply, short, Unexpected } from './request.ts'
-import type { Check, Found } from './run-check.ts'
+import { get, type Reply, short } from './request.ts'
+import { type CheckOutcome, type RunnableCheck, Unexpected } from './run-check.ts'
 
 /** The path of the stylesheet that the app's build makes. */
 const CSS_PATH = '/static/css/app.css'
 const MAX_MAP_BYTES = 20_000_000
 const MAX_STYLESHEETS = 8
 
-function pass(...seen: string[]): Found {
+function pass(...seen: string[]): CheckOutcome {
   return { verdict: 'pass', seen: seen.join(', ') }
 }
 
 /** The checks of what the site serves. `site` has no path. */
-export function siteChecks(site: URL): Check[] {
+export function siteChecks(site: URL): RunnableCheck[] {
   return [
     { name: 'homepage with styles', run: (signal) => homepage(site, signal) },
     { name: 'static CSS', run: (signal) => staticCss(site, signal) },
@@ -25,7 +26,7 @@ export function siteChecks(site: URL): Check[] {
   ]
 }
 
-async function homepage(site: URL, signal: AbortSignal): Promise<Found> {
+async function homepage(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const page = await getPage(new URL('/', site), { signal })
   if (page.text === '') throw new Unexpected(`${short(page.url)} shows no text`)
   const linked = stylesheets(page)
@@ -40,7 +41,7 @@ async function homepage(site: URL, signal: AbortSignal): Promise<Found> {
   )
 }
 
-async function staticCss(site: URL, signal: AbortSignal): Promise<Found> {
+async function staticCss(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const reply = await getStylesheet(new URL(CSS_PATH, site), { signal })
   return pass(`200, text/css ${bytes(reply.bytes)}`, cacheState(reply))
 }
@@ -57,7 +58,7 @@ function cacheState({ headers }: Reply): string {
     .join(', ')
 }
 
-async function login(site: URL, signal: AbortSignal): Promise<Found> {
+async function login(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const page = await getPage(new URL('/login/', site), { signal })
   requireLoginPath(page)
   const candidates = passwordForms(page)
@@ -66,7 +67,7 @@ async function login(site: URL, signal: AbortSignal): Promise<Found> {
   return pass('200', 'password form with its CSRF token', ...movedTo('/login/', page))
 }
 
-async function admin(site: URL, signal: AbortSignal): Promise<Found> {
+async function admin(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const page = await getPage(new URL('/admin/', site), { signal })
   const [form] = passwordForms(page)
   const inside = elements(page.tokens).some(({ attributes }) =>
@@ -88,7 +89,7 @@ function movedTo(path: string, { url }: Page): string[] {
   return url.pathname === path ? [] : [`at ${short(url)}`]
 }
 
-async function map(site: URL, signal: AbortSignal): Promise<Found> {
+async function map(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const page = await getPage(new URL('/map/', site), { signal })
   const element = elements(page.tokens).find(({ attributes }) => attributes.get('id') === 'libraries-map')
   if (!element) throw new Unexpected(`${short(page.url)} has no element #libraries-map`)
@@ -125,7 +126,7 @@ function hasPoint(feature: unknown): boolean {
   return within(longitude, 180) && within(latitude, 90)
 }
 
-async function health(site: URL, signal: AbortSignal): Promise<Found> {
+async function health(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const reply = await get(new URL('/health/', site), { signal })
   const said = oneLine(reply.body, 80)
   if (reply.status !== 200)

@@ -1,6 +1,8 @@
+// Gets pages and stylesheets of the site, and refuses what only looks like one.
 import { oneLine } from '../core/format.ts'
 import { elements, type Form, forms, scan, type Token, textsOf, visibleText } from './html.ts'
-import { type GetOptions, get, type Reply, short, Unexpected } from './request.ts'
+import { type GetOptions, get, type Reply, short } from './request.ts'
+import { Unexpected } from './run-check.ts'
 
 /** A whole HTML page that shows what it should, not an error that answers 200. */
 export interface Page {

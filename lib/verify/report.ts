@@ -1,6 +1,8 @@
+// Results for a terminal, a log and a program.
 import { chalk } from 'zx/core'
 import { duration, plural } from '../core/format.ts'
-import { type CheckResult, failedChecks, isGreen, type Verdict } from './checks.ts'
+import { checksFor, failedChecks, isGreen, type VerifyOptions, verifySite } from './checks.ts'
+import type { CheckResult, Verdict } from './run-check.ts'
 
 const PAINT: Record<Verdict, (text: string) => string> = {
   pass: chalk.green,
@@ -64,16 +66,16 @@ export function nextCommands(app: string, host = '$DOKKU_HOST'): string {
 }
 
 /** The part of a terminal that a live table needs. */
-export interface Screen {
+interface Screen {
   write(text: string): unknown
   columns?: number
   rows?: number
 }
 
-export interface LiveTable {
+interface LiveTable {
   /** A check has its verdict. */
   settle(result: CheckResult): void
-  /** A try failed; the next one follows. */
+  /** An attempt failed; another one follows. */
   retry(result: CheckResult): void
   /** Draws the last state, uncut, and leaves the cursor below it. */
   finish(): void
@@ -126,6 +128,21 @@ export function liveTable(names: readonly string[], screen: Screen): LiveTable {
       draw(false)
     },
     stop,
+  }
+}
+
+/** Verifies, and shows how it goes on a terminal. */
+export async function verifyLive(options: VerifyOptions, screen: Screen): Promise<CheckResult[]> {
+  const table = liveTable(
+    checksFor(options).map(({ name }) => name),
+    screen,
+  )
+  try {
+    const results = await verifySite({ ...options, onResult: table.settle, onRetry: table.retry })
+    table.finish()
+    return results
+  } finally {
+    table.stop()
   }
 }
 

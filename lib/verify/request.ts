@@ -1,18 +1,7 @@
+// HTTP requests with limits: each redirect, byte and second is counted.
 import { bytes, duration, oneLine } from '../core/format.ts'
 import { VERSION } from '../core/version.ts'
-
-/** What a check saw that it should not have seen, as the rest of its line. Nothing else that a check throws is expected. */
-export class Unexpected extends Error {
-  override name = 'Unexpected'
-
-  constructor(
-    message: string,
-    /** Trying again is of no use. */
-    readonly final = false,
-  ) {
-    super(message)
-  }
-}
+import { Unexpected } from './run-check.ts'
 
 export interface Reply {
   /** The address that answered in the end. */
@@ -31,7 +20,7 @@ export interface GetOptions {
   maxBytes?: number
 }
 
-export const MAX_BYTES = 5_000_000
+const MAX_BYTES = 5_000_000
 const MAX_REDIRECTS = 10
 /** How every request names itself in the site's log. */
 export const USER_AGENT = `book-corners-ops/${VERSION} (+verify)`
@@ -140,11 +129,11 @@ function explain(error: unknown, url: URL, response: Response | undefined, count
     return new Unexpected(
       `${short(url)}: the answer (${response.status}) was cut after ${bytes(count)}${length ? ` of ${bytes(Number(length))}` : ''}`,
     )
-  // A certificate does not mend itself while we wait.
+  // A bad certificate stays bad while we wait.
   return new Unexpected(`${short(url)}: ${trouble(cause)}`, CERTIFICATE.test(cause.code ?? ''))
 }
 
-/** Node's codes for a certificate that it does not accept; with ERR_SSL_ it is the server that does not like ours. */
+/** Node's codes for a certificate that it does not accept; codes with ERR_SSL_ mean that the server refuses us. */
 const CERTIFICATE = /^(?!ERR_SSL_).*(CERT|SIGNED|UNABLE_TO_)/
 
 /** An address as the table shows it: its path. */

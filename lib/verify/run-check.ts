@@ -1,64 +1,85 @@
+// Runs one check until it passes or the time is up.
 import { Failure } from '../core/failure.ts'
-import { Unexpected } from './request.ts'
 
 export type Verdict = 'pass' | 'warn' | 'fail' | 'skip'
 
+/** What an attempt found when nothing was wrong. */
+export interface CheckOutcome {
+  verdict: 'pass' | 'warn'
+  /** What was seen, in one line. */
+  seen: string
+}
+
+/** One line of the report. */
 export interface CheckResult {
   name: string
   verdict: Verdict
   /** What was seen, in one line. */
   seen: string
-  /** How long the try that decided took. */
+  /** How long the attempt that decided took. */
   tookMs: number
   tries: number
 }
 
-/** What a try found when nothing was wrong. */
-export interface Found {
-  verdict: 'pass' | 'warn'
-  seen: string
+/** What is looked at, or why it is not. */
+export type Check = RunnableCheck | SkippedCheck
+
+export interface RunnableCheck {
+  name: string
+  /** One attempt. @throws Unexpected with what was seen */
+  run(signal: AbortSignal): Promise<CheckOutcome>
 }
 
-export interface Check {
+interface SkippedCheck {
   name: string
   /** Why it does not run. */
-  skip?: string
-  /** One try. @throws Unexpected with what was seen */
-  run(signal: AbortSignal): Promise<Found>
+  skip: string
 }
 
-export interface Budget {
+/** What a check saw that it should not have seen, as the rest of its line. Nothing else that a check throws is expected. */
+export class Unexpected extends Error {
+  override name = 'Unexpected'
+
+  constructor(
+    message: string,
+    /** Another attempt is of no use. */
+    readonly final = false,
+  ) {
+    super(message)
+  }
+}
+
+interface Budget {
   /** When to stop, on the clock of `performance.now()`. */
   deadlineMs: number
   /** The operator's interruption. */
   signal: AbortSignal
-  /** A try that hangs this long gets company by the next one. */
+  /** When an attempt has had no answer for so long, another one starts beside it. */
   patienceMs: number
-  /** Told of every try that failed and will be followed by another. */
-  onRetry?: (result: CheckResult) => void
+  /** Told of every attempt that failed and will be followed by another. */
+  onRetry?: ((result: CheckResult) => void) | undefined
 }
 
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 5000
 const SHORTEST_PAUSE_MS = 100
-const TRIES_AT_ONCE = 3
+const ATTEMPTS_AT_ONCE = 3
 
-/** The pause after a failed try: doubled each time, spread by a quarter, and never so long that the time runs out in it. */
+/** The pause after a failed attempt: doubled each time, spread by a quarter, and at most half of the time that is left. */
 export function pauseMs(tries: number, leftMs: number, random = Math.random()): number {
   const backoff = Math.min(FIRST_PAUSE_MS * 2 ** (tries - 1), LONGEST_PAUSE_MS)
   return Math.min(backoff * (0.75 + random / 2), leftMs / 2)
 }
 
-interface Try {
-  number: number
+interface Attempt {
   readonly aborted: boolean
-  ended: Promise<{ result: CheckResult; final: boolean; by: Try }>
+  ended: Promise<{ result: CheckResult; final: boolean; by: Attempt }>
   abort(): void
 }
 
 /**
- * Runs one check until it passes or the time is up. A try that hangs is not given up when the next one starts: a slow
- * answer may still come, and a lost one does not cost the whole time. Only the oldest of three makes room for a fourth.
+ * Runs one check until it passes or the time is up. When an attempt gets no answer, another one starts and the first goes
+ * on: a slow answer may still come, and a lost one does not cost the whole time. Three run at once; a fourth ends the oldest.
  *
  * @throws what the interruption's signal carries
  */
@@ -66,9 +87,9 @@ export async function runCheck(
   check: Check,
   { deadlineMs, signal, patienceMs, onRetry }: Budget,
 ): Promise<CheckResult> {
-  if (check.skip !== undefined) return { name: check.name, verdict: 'skip', seen: check.skip, tookMs: 0, tries: 0 }
+  if ('skip' in check) return { name: check.name, verdict: 'skip', seen: check.skip, tookMs: 0, tries: 0 }
   signal.throwIfAborted()
-  const running = new Set<Try>()
+  const running = new Set<Attempt>()
   let last: CheckResult | undefined
   let tries = 0
   let nextMs = performance.now()
@@ -76,8 +97,9 @@ export async function runCheck(
     for (;;) {
       if (performance.now() >= nextMs) {
         const [oldest] = running
-        if (oldest && running.size === TRIES_AT_ONCE) oldest.abort()
-        running.add(start(check, ++tries))
+        if (oldest && running.size === ATTEMPTS_AT_ONCE) oldest.abort()
+        running.add(start(check))
+        tries++
         nextMs = performance.now() + patienceMs
       }
       const event = await first(running, Math.min(nextMs, deadlineMs), signal)
@@ -90,13 +112,13 @@ export async function runCheck(
         const pause = pauseMs(tries, leftMs)
         if (pause >= SHORTEST_PAUSE_MS) {
           onRetry?.(last)
-          // The one that made room has been followed already.
+          // An attempt that was ended for a newer one needs no other.
           if (!event.by.aborted) nextMs = Math.min(nextMs, performance.now() + pause)
         } else nextMs = Infinity
       }
       if (leftMs > 0 && (running.size > 0 || nextMs !== Infinity)) continue
       const [oldest] = running
-      if (last || !oldest) return last ?? nothing(check, tries)
+      if (last || !oldest) return last ?? noTime(check, tries)
       oldest.abort()
       return { ...(await oldest.ended).result, tries }
     }
@@ -105,7 +127,7 @@ export async function runCheck(
   }
 }
 
-function start(check: Check, number: number): Try {
+function start(check: RunnableCheck): Attempt {
   const controller = new AbortController()
   const startedMs = performance.now()
   const result = (verdict: Verdict, seen: string): CheckResult => ({
@@ -113,16 +135,15 @@ function start(check: Check, number: number): Try {
     verdict,
     seen,
     tookMs: performance.now() - startedMs,
-    tries: number,
+    tries: 1,
   })
   const aborted = new Promise<never>((_, reject) => {
     controller.signal.addEventListener('abort', () => {
-      // What was under way says more than the clock, if it says it at once.
+      // The check itself may know how far it came: it gets a moment to say so.
       setTimeout(() => reject(new Unexpected('no answer in time')), 50)
     })
   })
-  const attempt: Try = {
-    number,
+  const attempt: Attempt = {
     get aborted() {
       return controller.signal.aborted
     },
@@ -136,17 +157,17 @@ function start(check: Check, number: number): Try {
       },
     ),
   }
-  // Whoever no longer waits for it does not want to hear of it.
+  // When nobody waits for it any longer, its failure is nobody's.
   attempt.ended.catch(() => {})
   return attempt
 }
 
-/** The first of the tries to end; undefined when none did until then. */
+/** The first of the attempts to end; undefined when none did until then. */
 async function first(
-  running: ReadonlySet<Try>,
+  running: ReadonlySet<Attempt>,
   untilMs: number,
   signal: AbortSignal,
-): Promise<Awaited<Try['ended']> | undefined> {
+): Promise<Awaited<Attempt['ended']> | undefined> {
   let timer: NodeJS.Timeout | undefined
   let onAbort = (): void => {}
   const interrupted = new Promise<never>((_, reject) => {
@@ -164,12 +185,6 @@ async function first(
   }
 }
 
-function nothing({ name }: Check, tries: number): CheckResult {
-  return {
-    name,
-    verdict: 'fail',
-    seen: 'it did not come to a try',
-    tookMs: 0,
-    tries,
-  }
+function noTime({ name }: Check, tries: number): CheckResult {
+  return { name, verdict: 'fail', seen: 'the time was up before the first attempt', tookMs: 0, tries }
 }

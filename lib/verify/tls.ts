@@ -1,21 +1,17 @@
+// The certificate, and whether plain HTTP leads to HTTPS.
 import type { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { connect } from 'node:tls'
 import { oneLine, plural } from '../core/format.ts'
-import { getOnce, redirectTarget, trouble, Unexpected } from './request.ts'
-import type { Check, Found } from './run-check.ts'
+import { getOnce, redirectTarget, trouble } from './request.ts'
+import { type Check, type CheckOutcome, Unexpected } from './run-check.ts'
 
 const WARN_DAYS = 21
 const FAIL_DAYS = 3
 
 export function tlsCheck(site: URL): Check {
   const name = 'TLS'
-  if (site.protocol === 'http:')
-    return {
-      name,
-      skip: 'the address is http://: there is no certificate',
-      run: () => Promise.reject(new Error('skipped')),
-    }
+  if (site.protocol === 'http:') return { name, skip: 'the address is http://: there is no certificate' }
   return {
     name,
     run: async (signal) => {
@@ -27,19 +23,19 @@ export function tlsCheck(site: URL): Check {
           : 'plain HTTP not checked: not port 443',
       ])
       for (const part of [certificate, redirect]) if (part.status === 'rejected') throw part.reason
-      const found = (certificate as PromiseFulfilledResult<Found>).value
+      const found = (certificate as PromiseFulfilledResult<CheckOutcome>).value
       return { ...found, seen: `${found.seen}, ${(redirect as PromiseFulfilledResult<string>).value}` }
     },
   }
 }
 
-export interface SeenCertificate {
+interface SeenCertificate {
   certificate: X509Certificate | undefined
   /** Node's code for why it is not accepted. */
   refusal: string | undefined
 }
 
-/** Shakes hands and hangs up; an unacceptable certificate is read all the same, nothing is sent over it. */
+/** Makes a TLS connection and closes it. A certificate that is not accepted is read all the same; nothing is sent over it. */
 function readCertificate(site: URL, signal: AbortSignal): Promise<SeenCertificate> {
   return new Promise((resolve, reject) => {
     const host = site.hostname.replace(/^\[|\]$/g, '')
@@ -68,9 +64,9 @@ function readCertificate(site: URL, signal: AbortSignal): Promise<SeenCertificat
 
 /**
  * Pure.
- * @throws Unexpected, final: a certificate does not mend itself while we wait
+ * @throws Unexpected, final: a bad certificate stays bad while we wait
  */
-export function judgeCertificate({ certificate, refusal }: SeenCertificate, site: URL, now = new Date()): Found {
+function judgeCertificate({ certificate, refusal }: SeenCertificate, site: URL, now = new Date()): CheckOutcome {
   const end = certificate ? new Date(certificate.validTo) : undefined
   const date = end?.toISOString().slice(0, 10) ?? 'unknown'
   if (refusal === 'CERT_HAS_EXPIRED') throw new Unexpected(`the certificate expired on ${date}`, true)

@@ -43,7 +43,7 @@ test.before(async () => {
   ;[server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])
 })
 test.before.each(() => {
-  site.mend()
+  site.reset()
   cloudflare.requests.length = 0
   cloudflare.answers.length = 0
 })

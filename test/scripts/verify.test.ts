@@ -6,10 +6,10 @@ import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure } from '../../lib/core/failure.ts'
-import { parseSeconds, parseSha, parseSite } from '../../lib/verify/arguments.ts'
-import type { CheckResult } from '../../lib/verify/checks.ts'
+import { parseExpectedSha, parseSeconds, parseSite } from '../../lib/verify/arguments.ts'
 import { annotation, annotations, summaryMarkdown } from '../../lib/verify/github-actions.ts'
 import { liveTable, resultLine, resultsJson, summaryLine } from '../../lib/verify/report.ts'
+import type { CheckResult } from '../../lib/verify/run-check.ts'
 import { html, json, type Site, startSite } from '../support/site.ts'
 import { measureHealthy, verify } from '../support/verify.ts'
 
@@ -67,8 +67,8 @@ args('seconds', () => {
   for (const text of ['0', '0.0', '60s', '1e3', '', 'abc', '3601', '1,5', 'Infinity']) refused(() => parseSeconds(text))
 })
 args('commits', () => {
-  assert.equal(['abcdef1', 'ABCDEF1234'].map(parseSha), ['abcdef1', 'abcdef1234'])
-  for (const text of ['abcdef', 'abcdefg', 'f'.repeat(41), 'master', '']) refused(() => parseSha(text))
+  assert.equal(['abcdef1', 'ABCDEF1234'].map(parseExpectedSha), ['abcdef1', 'abcdef1234'])
+  for (const text of ['abcdef', 'abcdefg', 'f'.repeat(41), 'master', '']) refused(() => parseExpectedSha(text))
 })
 args.run()
 
@@ -167,7 +167,7 @@ command.before(async () => {
   site = await startSite()
   dir = mkdtempSync(join(tmpdir(), 'bc-verify-'))
 })
-command.after.each(() => site.mend())
+command.after.each(() => site.reset())
 command.after(async () => {
   await site.stop()
   rmSync(dir, { recursive: true })
@@ -239,7 +239,7 @@ command('GitHub Actions: annotation, summary, output', async () => {
   assert.match(red.stdout, /^::error title=verify%3A health::health: .*a\|b/m)
   assert.match(readFileSync(summary, 'utf8'), /^before\n### .* NOT verified.*\| ❌ fail \| health \| .*a\\\|b/s)
   assert.is(readFileSync(output, 'utf8'), 'before\nverified=false\n')
-  site.mend()
+  site.reset()
   const green = await verify(['--url', site.url], { env })
   assert.is(green.exitCode, 0)
   assert.not.match(green.stdout, /::error/)

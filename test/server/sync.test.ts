@@ -105,9 +105,12 @@ test('the first sync makes a release that cron can run', async () => {
   assert.equal(await sync(), { release: await releaseId(project), changed: true })
   assert.is(await current(), `releases/${await releaseId(project)}`)
   await consistent()
-  assert.not(
-    (await readdir(join(server.opsDir, 'current/node_modules'))).includes('typescript'),
-    'development packages',
+  const installed = await readdir(join(server.opsDir, 'current/node_modules'))
+  const { dependencies, devDependencies } = JSON.parse(await readFile(join(PROJECT, 'package.json'), 'utf8'))
+  assert.equal(Object.keys(dependencies).sort(), ['dotenv', 'tsx', 'zx'])
+  assert.equal(
+    Object.keys({ ...dependencies, ...devDependencies }).filter((name) => installed.includes(name.split('/')[0] ?? '')),
+    Object.keys(dependencies),
   )
   const { exitCode, stderr } = await cron('backup', ['--bogus'])
   assert.is(exitCode, 2, 'arguments and exit status pass the launcher')

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
-export interface SiteOptions {
+interface SiteOptions {
   /** Serves HTTPS with this certificate. */
   tls?: { key: string; cert: string }
   host?: string
@@ -25,10 +25,10 @@ export interface Site {
   readonly port: number
   /** Every request so far: its path, and its headers. */
   readonly requests: { path: string; headers: IncomingMessage['headers'] }[]
-  /** Answers a path in another way; undefined mends it. */
+  /** Answers a path in another way; without a handler, as it should again. */
   set(path: string, handler?: Handler): void
-  /** Mends everything. */
-  mend(): void
+  /** Answers everything as it should again. */
+  reset(): void
   stop(): Promise<void>
 }
 
@@ -71,8 +71,73 @@ export function json(value: unknown, status = 200): Handler {
   return answer(status, 'application/json', JSON.stringify(value))
 }
 
+export function geojson(...features: unknown[]): Handler {
+  return json({ type: 'FeatureCollection', features })
+}
+
 export function redirect(location: string, status = 302): Handler {
   return (_, response) => void response.writeHead(status, { location }).end()
+}
+
+/** An HTML page as it stands. */
+export function page(text: string): Handler {
+  return answer(200, 'text/html', text)
+}
+
+/** Promises more than it sends, and hangs up. */
+export function cut(type: string, body: string): Handler {
+  return (_, response) => {
+    response.writeHead(200, { 'content-type': type, 'content-length': String(body.length * 2) })
+    response.write(body, () => response.destroy())
+  }
+}
+
+/** Chunks without the last one. */
+export function cutChunks(type: string, body: string): Handler {
+  return (_, response) => {
+    response.writeHead(200, { 'content-type': type })
+    response.write(body, () => setTimeout(() => response.destroy(), 20))
+  }
+}
+
+/** Ends a connection without saying how long the answer is, as HTTP/1.0 does. */
+export function cutSilently(type: string, body: string): Handler {
+  return ({ socket }) => void socket.end(`HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\nconnection: close\r\n\r\n${body}`)
+}
+
+/** A byte now and then, for ever. */
+export function drip(type: string): Handler {
+  return (_, response) => {
+    response.writeHead(200, { 'content-type': type })
+    const timer = setInterval(() => response.write('.'), 50)
+    response.on('close', () => clearInterval(timer))
+  }
+}
+
+/** As fast as it goes, for ever. */
+export function flood(type: string): Handler {
+  return (_, response) => {
+    response.writeHead(200, { 'content-type': type }).on('error', () => {})
+    const more = (): void => {
+      while (!response.destroyed && response.write('x'.repeat(65_536))) {
+        // Until the pipe is full.
+      }
+    }
+    response.on('drain', more)
+    more()
+  }
+}
+
+/** A page with this in its head. */
+export function styled(head: string): Handler {
+  return page(
+    `<!doctype html><html><head><title>Book Corners</title>${head}</head><body><h1>Libraries</h1></body></html>`,
+  )
+}
+
+/** A map page with this in its body. */
+export function map(markup: string): Handler {
+  return html(`<h1>Explore</h1>${markup}`)
 }
 
 export const LOGIN_FORM = `<h1>Log in</h1>
@@ -91,7 +156,7 @@ export function feature(longitude: number, latitude: number, name = 'A library')
   }
 }
 
-export const FEATURES = [
+const FEATURES = [
   feature(8.68, 50.11, 'Frankfurt'),
   feature(12.5, 41.9, 'Rome'),
   feature(2.35, 48.86, 'Paris'),
@@ -129,7 +194,7 @@ footer { padding: 24px }
 `
 
 /** The site as it should be. */
-export function healthyRoutes(): Map<string, Handler> {
+function healthyRoutes(): Map<string, Handler> {
   return new Map([
     [
       '/',
@@ -177,7 +242,7 @@ export async function startSite(options: SiteOptions = {}): Promise<Site> {
       if (next) routes.set(path, next)
       else routes.delete(path)
     },
-    mend: () => {
+    reset: () => {
       routes = healthyRoutes()
     },
     stop: () =>
@@ -188,11 +253,15 @@ export async function startSite(options: SiteOptions = {}): Promise<Site> {
   }
 }
 
-export interface Authority {
+interface Authority {
   /** The authority's own certificate: for NODE_EXTRA_CA_CERTS. */
   readonly caFile: string
   /** A certificate for a name or address (`DNS:…`, `IP:…`) that is good from now until `days` from now; less than 0: it has expired. */
   issue(subject: string, days: number): { key: string; cert: string }
+}
+
+function words(text: string): string[] {
+  return text.split(' ')
 }
 
 /** A certificate authority of our own, made with openssl. */
@@ -201,19 +270,7 @@ export function createAuthority(): Authority {
   const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: dir, stdio: 'pipe' })
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
   process.on('exit', () => execFileSync('rm', ['-rf', dir]))
-  openssl(
-    'req',
-    '-x509',
-    ...newKey,
-    '-keyout',
-    'ca.key',
-    '-out',
-    'ca.pem',
-    '-days',
-    '30',
-    '-subj',
-    '/CN=Test authority',
-  )
+  openssl('req', '-x509', ...newKey, ...words('-keyout ca.key -out ca.pem -days 30 -subj'), '/CN=Test authority')
   writeFileSync(
     join(dir, 'ca.cnf'),
     `[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\npolicy = any\ncopy_extensions = copy\nunique_subject = no\n[any]\ncommonName = optional\n`,
@@ -227,30 +284,9 @@ export function createAuthority(): Authority {
     issue: (subject, days) => {
       const name = `leaf${++count}`
       const [start, end] = [Date.now() - 90 * 86_400_000, Date.now() + days * 86_400_000 + 3_600_000]
-      const subjectAltName = ['-addext', `subjectAltName=${subject}`]
-      openssl(
-        'req',
-        ...newKey,
-        '-keyout',
-        `${name}.key`,
-        '-out',
-        `${name}.csr`,
-        '-subj',
-        `/CN=${name}`,
-        ...subjectAltName,
-      )
-      const signing = [
-        '-config',
-        'ca.cnf',
-        '-cert',
-        'ca.pem',
-        '-keyfile',
-        'ca.key',
-        '-in',
-        `${name}.csr`,
-        '-out',
-        `${name}.pem`,
-      ]
+      const names = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${subject}`]
+      openssl('req', ...newKey, ...words(`-keyout ${name}.key -out ${name}.csr`), ...names)
+      const signing = words(`-config ca.cnf -cert ca.pem -keyfile ca.key -in ${name}.csr -out ${name}.pem`)
       openssl('ca', '-batch', '-notext', ...signing, '-startdate', time(start), '-enddate', time(end))
       const read = (file: string): string => readFileSync(join(dir, file), 'utf8')
       return { key: read(`${name}.key`), cert: read(`${name}.pem`) }

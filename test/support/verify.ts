@@ -1,23 +1,34 @@
 import { spawn } from 'node:child_process'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { startSite } from './site.ts'
+import { siteChecks } from '../../lib/verify/page-checks.ts'
+import { Unexpected } from '../../lib/verify/run-check.ts'
+import { type Handler, type Site, startSite } from './site.ts'
 
-const SCRIPT = fileURLToPath(new URL('../../scripts/verify.ts', import.meta.url))
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const TSX = import.meta.resolve('tsx')
 
-export interface VerifyRun {
+interface VerifyRun {
   exitCode: number | null
   stdout: string
   stderr: string
 }
 
-/** Runs the real script, with next to no environment, no env file and no terminal; `signal` is sent when its checks run. */
+interface VerifyOptions {
+  env?: Record<string, string>
+  /** Sent when the checks run. */
+  signal?: NodeJS.Signals
+  /** The folder that holds `scripts/`; this project by default. */
+  project?: string
+}
+
+/** Runs the real script, with next to no environment, no env file and no terminal. */
 export function verify(
   args: readonly string[],
-  { env = {}, signal }: { env?: Record<string, string>; signal?: NodeJS.Signals } = {},
+  { env = {}, signal, project = PROJECT }: VerifyOptions = {},
 ): Promise<VerifyRun> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', TSX, '--', SCRIPT, ...args], {
+    const child = spawn(process.execPath, ['--import', TSX, '--', join(project, 'scripts/verify.ts'), ...args], {
       cwd: '/',
       env: { PATH: '/usr/bin:/bin', HOME: '/nonexistent', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -49,4 +60,23 @@ export async function measureHealthy(
   } finally {
     await site.stop()
   }
+}
+
+/** One attempt of one check; the text of what it saw, whatever its verdict. */
+export async function look(site: Site, name: string, waitMs = 5000): Promise<string> {
+  const check = siteChecks(new URL(site.url)).find((one) => one.name === name)
+  if (!check) throw new Error(`no check ${name}`)
+  try {
+    const { verdict, seen } = await check.run(AbortSignal.timeout(waitMs))
+    return `${verdict} ${seen}`
+  } catch (error) {
+    if (!(error instanceof Unexpected)) throw error
+    return `fail ${error.message}`
+  }
+}
+
+/** A site that answers some paths in another way, looked at by one check. */
+export function lookAt(site: Site, name: string, routes: Record<string, Handler>): Promise<string> {
+  for (const [path, handler] of Object.entries(routes)) site.set(path, handler)
+  return look(site, name)
 }

@@ -1,12 +1,23 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { EXIT, Failure } from '../../lib/core/failure.ts'
 import { createShell } from '../../lib/core/shell.ts'
-import { browserArgs, findBrowser, startBrowser } from '../../lib/verify/browser.ts'
+import { PROJECT } from '../../lib/server/sync.ts'
+import { type Browser, findBrowser, startBrowser } from '../../lib/verify/browser.ts'
 import { browserChecks, prepareFolder } from '../../lib/verify/browser-checks.ts'
 import { answer, createAuthority, type Handler, html, json, MAP_BODY, type Site, startSite } from '../support/site.ts'
 import { verify } from '../support/verify.ts'
@@ -40,12 +51,6 @@ finding('none is exit 2, with what to type', async () => {
     assert.match(error.hint, /apt-get install chromium/)
   }
 })
-finding("the browser's own sandbox is given up for root alone, certificates only when asked", () => {
-  const has = (flag: string, ...[root, any]: [boolean, boolean]): boolean => browserArgs('/p', root, any).includes(flag)
-  assert.equal([has('--no-sandbox', true, false), has('--no-sandbox', false, false)], [true, false])
-  const flag = '--ignore-certificate-errors'
-  assert.equal([has(flag, true, true), has(flag, true, false)], [true, false])
-})
 finding('a folder for screenshots is made, or refused at once', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'bc-shots-'))
   try {
@@ -68,6 +73,15 @@ const run = installed ? browser : browser.skip
 let site: Site
 let dir = ''
 
+/** What there is in a folder for temporary files, beside tsx's own cache. */
+function leftIn(folder: string): string[] {
+  return readdirSync(folder).filter((name) => !name.startsWith('tsx-'))
+}
+
+function processes(): string {
+  return execFileSync('ps', ['-eo', 'args=', '--cols', '4000']).toString()
+}
+
 /** Runs the script; nothing of the browser may be left when it has ended. */
 async function look(args: string[] = [], options: Parameters<typeof verify>[1] = {}): ReturnType<typeof verify> {
   const result = await verify(['--url', site.url, '--browser', ...args], {
@@ -75,19 +89,21 @@ async function look(args: string[] = [], options: Parameters<typeof verify>[1] =
     env: { TMPDIR: dir, ...options.env },
   })
   await new Promise((resolve) => setTimeout(resolve, 300))
-  assert.equal(
-    readdirSync(dir).filter((name) => name.startsWith('bc-browser-')),
-    [],
-  )
-  assert.not.match(execFileSync('ps', ['-eo', 'args=', '--cols', '500']).toString(), new RegExp(dir))
+  assert.equal(leftIn(dir), [])
+  assert.not.match(processes(), new RegExp(dir))
   return result
+}
+
+function openBrowser(): Promise<Browser> {
+  const shell = createShell({ PATH, HOME: dir }, new AbortController().signal)
+  return findBrowser(PATH).then((file) => startBrowser(shell, file, false))
 }
 
 browser.before(async () => {
   site = await startSite()
   dir = mkdtempSync(join(tmpdir(), 'bc-b-'))
 })
-browser.after.each(() => site.mend())
+browser.after.each(() => site.reset())
 browser.after(async () => {
   await site.stop()
   rmSync(dir, { recursive: true })
@@ -98,6 +114,7 @@ run('what a person sees is green, and kept as PNGs', async () => {
   const { exitCode, stdout, stderr } = await verify(['--url', site.url, '--screenshots', shots, '--timeout', '20'], {
     env: { TMPDIR: dir },
   })
+  assert.equal(leftIn(dir), ['deep'])
   assert.is(exitCode, 0, stdout + stderr)
   assert.match(stdout, /^pass {2}home in a browser .*changes \d+ of \d+ elements/m)
   assert.match(stdout, /^pass {2}map in a browser .*4 markers drawn/m)
@@ -109,13 +126,14 @@ run('what a person sees is green, and kept as PNGs', async () => {
     assert.is(png.toString('latin1', 1, 4), 'PNG')
     assert.equal([png.readUInt32BE(16), png.readUInt32BE(20)], [1280, 960])
   }
+  rmSync(join(dir, 'deep'), { recursive: true })
 })
 run('a page that comes up later is green', async () => {
   let left = 3
   site.set('/map/libraries.geojson', (request, response) =>
     (left-- > 0 ? json({}, 503) : json({ type: 'FeatureCollection', features: [] }))(request, response),
   )
-  setTimeout(() => site.mend(), 1500)
+  setTimeout(() => site.reset(), 1500)
   const { exitCode, stdout } = await look(['--timeout', '25'])
   assert.is(exitCode, 0, stdout)
   assert.match(stdout, /^pass {2}map in a browser/m)
@@ -187,17 +205,13 @@ const BROKEN: [promise: string, name: 'home' | 'map', routes: Record<string, Han
   ],
 ]
 run('what a person would not see is red, and kept as it is', async () => {
-  const environment = { PATH, HOME: dir }
-  const opened = await startBrowser(
-    createShell(environment, new AbortController().signal),
-    await findBrowser(PATH),
-    false,
-  )
+  const opened = await openBrowser()
+  const shots = mkdtempSync(join(tmpdir(), 'bc-shots-'))
   try {
-    const checks = browserChecks(opened, site.url, { folder: dir, settleMs: 700 })
+    const checks = browserChecks(opened, site.url, { folder: shots, settleMs: 700 })
     for (const [promise, name, routes, seen] of BROKEN) {
       for (const [path, handler] of Object.entries(routes)) site.set(path, handler)
-      rmSync(join(dir, `${name}.png`), { force: true })
+      rmSync(join(shots, `${name}.png`), { force: true })
       const saw = await checks
         .find((check) => check.name === `${name} in a browser`)
         ?.run(AbortSignal.timeout(15_000))
@@ -206,11 +220,51 @@ run('what a person would not see is red, and kept as it is', async () => {
           (error: Error) => error.message,
         )
       assert.match(saw ?? '', seen, promise)
-      assert.ok(existsSync(join(dir, `${name}.png`)), promise)
-      site.mend()
+      assert.ok(existsSync(join(shots, `${name}.png`)), promise)
+      site.reset()
     }
   } finally {
     await opened.close()
+    rmSync(shots, { recursive: true })
+  }
+})
+const HOSTILE: [promise: string, script: string][] = [
+  ['a script that never ends', 'for (;;);'],
+  ['a question to the visitor', "for (;;) alert('Hi')"],
+  ['new windows', "setInterval(() => window.open('/'), 5)"],
+  ['a page that goes elsewhere for ever', "location.href = '/?' + Math.random()"],
+  ['more and more memory', 'const all = []; setInterval(() => all.push(new Array(1e6).fill(all)), 1)'],
+]
+for (const [promise, script] of HOSTILE)
+  run(`a page can not hold up the verification: ${promise}`, async () => {
+    site.set('/map/', html(`<h1>Map</h1><script>${script}</script>`))
+    const started = performance.now()
+    const { exitCode, stdout } = await look(['--timeout', '4'])
+    assert.is(exitCode, 1)
+    assert.match(stdout, /^fail {2}map in a browser/m)
+    assert.match(stdout, /^pass {2}home in a browser/m)
+    assert.ok(performance.now() - started < 15_000, String(performance.now() - started))
+  })
+run('a browser that no longer listens is killed', async () => {
+  const own = mkdtempSync(join(tmpdir(), 'bc-stuck-'))
+  const before = process.env.TMPDIR
+  process.env.TMPDIR = own
+  try {
+    const opened = await openBrowser()
+    const leader = execFileSync('ps', ['-eo', 'pid=,args=', '--cols', '4000'])
+      .toString()
+      .split('\n')
+      .find((line) => line.includes(`--user-data-dir=${own}`) && !line.includes('--type='))
+    process.kill(Number.parseInt(leader ?? '', 10), 'SIGSTOP')
+    const started = performance.now()
+    await opened.close()
+    assert.ok(performance.now() - started < 8000)
+    assert.equal(leftIn(own), [])
+    assert.not.match(processes(), new RegExp(own))
+  } finally {
+    if (before === undefined) delete process.env.TMPDIR
+    else process.env.TMPDIR = before
+    rmSync(own, { recursive: true })
   }
 })
 run('a page that never comes is red when the time is up, and is not waited for', async () => {
@@ -240,6 +294,31 @@ run('a browser that does not start is exit 2', async () => {
   } finally {
     rmSync(bin, { recursive: true })
   }
-  assert.not.ok(existsSync(bin))
 })
 browser.run()
+
+const server = suite('without playwright-core, as on the server')
+server('--browser is exit 2 and says what to install; everything else works', async () => {
+  const [release, site] = [mkdtempSync(join(tmpdir(), 'bc-release-')), await startSite()]
+  try {
+    for (const name of ['lib', 'scripts', 'package.json', 'tsconfig.json'])
+      cpSync(join(PROJECT, name), join(release, name), { recursive: true })
+    const { dependencies } = JSON.parse(readFileSync(join(release, 'package.json'), 'utf8'))
+    assert.equal(Object.keys(dependencies).sort(), ['dotenv', 'tsx', 'zx'])
+    mkdirSync(join(release, 'node_modules'))
+    for (const name of Object.keys(dependencies))
+      symlinkSync(join(PROJECT, 'node_modules', name), join(release, 'node_modules', name))
+    const bin = join(release, 'bin')
+    mkdirSync(bin)
+    writeFileSync(join(bin, 'chromium'), '', { mode: 0o755 })
+    const options = { project: release, env: { PATH: `${bin}:${PATH}` } }
+    const { exitCode, stdout, stderr } = await verify(['--url', site.url, '--browser'], options)
+    assert.equal([exitCode, stdout], [2, ''])
+    assert.match(stderr, /need the package playwright-core, which is not installed here\.\n.*type: npm ci/)
+    assert.is((await verify(['--url', site.url], options)).exitCode, 0)
+  } finally {
+    await site.stop()
+    rmSync(release, { recursive: true })
+  }
+})
+server.run()

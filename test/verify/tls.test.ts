@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { answer, createAuthority, type Site, startSite } from '../support/site.ts'
+import { plainRedirect } from '../../lib/verify/tls.ts'
+import { answer, createAuthority, type Handler, html, redirect, type Site, startSite } from '../support/site.ts'
 import { verify } from '../support/verify.ts'
 
 const tls = suite('verify over HTTPS')
@@ -91,6 +92,24 @@ for (const [promise, signal, code] of [
     assert.is(exitCode, code)
     assert.ok(performance.now() - started < 6000, String(performance.now() - started))
   })
+const REDIRECTS: [promise: string, handler: Handler, seen: RegExp][] = [
+  ['a redirect to the same host', redirect('https://site.example/', 301), /^plain HTTP redirects to HTTPS \(301\)$/],
+  ['a page', html('<h1>Hi</h1>'), /answered 200 instead/],
+  ['a redirect that stays on http', redirect('http://site.example/x'), /redirects to http:/],
+  ['a redirect to another host', redirect('https://other.example/'), /redirects to https:\/\/other/],
+]
+for (const [promise, handler, seen] of REDIRECTS)
+  tls(`plain HTTP with ${promise}`, async () => {
+    const plain = await startSite()
+    plain.set('/', handler)
+    const saw = await plainRedirect(
+      new URL(plain.url),
+      new URL('https://site.example'),
+      new AbortController().signal,
+    ).catch((error: Error) => error.message)
+    await plain.stop()
+    assert.match(saw, seen)
+  })
 // At the usual ports, on an address of this machine that nobody else uses: only root may, and no server may listen on all of them.
 const host = `127.0.43.${1 + (process.pid % 250)}`
 
@@ -118,7 +137,7 @@ usual('at the usual ports, plain HTTP must redirect', async () => {
     plain.set('/', ({ socket }) => void socket.destroy())
     const gone = await verify(['--url', secure.url, '--timeout', '1'], { env })
     assert.match(gone.stdout, /^fail {2}TLS .*plain HTTP: \/: the server closed/m)
-    plain.mend()
+    plain.reset()
     const bad = await verify(['--url', secure.url, '--timeout', '1'], { env })
     assert.is(bad.exitCode, 1)
     assert.match(bad.stdout, /^fail {2}TLS .*plain HTTP answered 200/m)

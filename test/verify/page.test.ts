@@ -1,0 +1,131 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import {
+  answer,
+  CSS,
+  cut,
+  cutSilently,
+  type Handler,
+  html,
+  page,
+  redirect,
+  type Site,
+  startSite,
+  styled,
+} from '../support/site.ts'
+import { look, lookAt } from '../support/verify.ts'
+
+const HOME = 'homepage with styles'
+type Broken = [promise: string, routes: Record<string, Handler>, seen: RegExp]
+type Good = [promise: string, name: string, routes: Record<string, Handler>, seen?: RegExp]
+
+const test = suite('pages and stylesheets')
+let site: Site
+test.before(async () => {
+  site = await startSite()
+})
+test.after.each(() => site.reset())
+test.after(() => site.stop())
+
+const BROKEN: Broken[] = [
+  ['an error', { '/': html('<h1>Oh</h1>', { status: 502 }) }, /\/ answered 502/],
+  [
+    'an error page that answers 200',
+    { '/': html('<h1>Server Error (500)</h1>') },
+    /200 with an error page: .*Server Error/,
+  ],
+  [
+    'the own error page',
+    { '/': html('<h1>Something went wrong</h1>', { title: 'Server error - Book Corners' }) },
+    /error page/,
+  ],
+  ['a maintenance page', { '/': html('<h1>Down for maintenance</h1>') }, /error page: .*maintenance/],
+  [
+    'a maintenance page by its title',
+    { '/': html('<p>Soon.</p>', { title: 'We&#39;ll be back soon!' }) },
+    /be back soon/,
+  ],
+  ['a proxy error', { '/': html('<center>502 Bad Gateway</center>') }, /error page/],
+  ['an empty body', { '/': page('') }, /empty body/],
+  ['nothing but blanks', { '/': page(' \n ') }, /empty body/],
+  ['another content type', { '/': answer(200, 'application/octet-stream', '<html></html>') }, /octet-stream, not HTML/],
+  [
+    'no content type',
+    { '/': (_, response) => void response.writeHead(200).end('<html>x</html>') },
+    /of no content type/,
+  ],
+  ['a page cut without a trace', { '/': cutSilently('text/html', '<html><body>Hi') }, /its <html> is not closed/],
+]
+for (const [promise, routes, seen] of BROKEN)
+  test(`red: ${promise}`, async () => {
+    const saw = await lookAt(site, HOME, routes)
+    assert.match(saw, seen)
+    assert.match(saw, /^fail/)
+  })
+
+const BROKEN_CSS: Broken[] = [
+  ['missing', { '/static/css/app.css': answer(404, 'text/css', CSS) }, /answered 404/],
+  ['HTML with 200', { '/static/css/app.css': html('<h1>Hi</h1>') }, /text\/html, not text\/css/],
+  ['HTML that calls itself CSS', { '/static/css/app.css': answer(200, 'text/css', '<html>{}</html>') }, /is HTML/],
+  ['empty', { '/static/css/app.css': answer(200, 'text/css', '') }, /is empty/],
+  ['nothing but a comment', { '/static/css/app.css': answer(200, 'text/css', '/* a {} */') }, /no rule/],
+  ['cut', { '/static/css/app.css': cut('text/css', 'a { color: red }') }, /cut after 16 B of 32 B/],
+  ['cut without a trace', { '/static/css/app.css': cutSilently('text/css', 'a { color: red } b { col') }, /cut short/],
+  ['off the site', { '/static/css/app.css': redirect('https://cdn.example/app.css') }, /off the site/],
+]
+for (const [promise, routes, seen] of BROKEN_CSS)
+  test(`red stylesheet: ${promise}`, async () => {
+    const saw = await lookAt(site, 'static CSS', routes)
+    assert.match(saw, seen)
+    assert.match(saw, /^fail/)
+  })
+
+const GOOD: Good[] = [
+  [
+    'what a proxy adds after the end',
+    HOME,
+    { '/': page('<html><link rel=stylesheet href=/static/css/app.css><h1>Hi</h1></html><script src=/x.js></script>') },
+  ],
+  [
+    'tags that HTML lets one leave out',
+    HOME,
+    { '/': page('<link rel=stylesheet href=/static/css/app.css><h1>Hi</h1>') },
+  ],
+  [
+    'a base for addresses',
+    HOME,
+    { '/': styled('<base href=/static/x><link rel=stylesheet href=css/app.css>') },
+    /stylesheet \/static\/css\/app.css/,
+  ],
+  ['rules in another file', 'static CSS', { '/static/css/app.css': answer(200, 'text/css', '@import "/b.css";') }],
+  [
+    'braces in strings and addresses',
+    'static CSS',
+    { '/static/css/app.css': answer(200, 'TEXT/CSS', `a{content:"{"} b{background:url(data:x,{)} /* { */`) },
+  ],
+]
+for (const [promise, name, routes, seen = /^pass/] of GOOD)
+  test(`green: ${name}: ${promise}`, async () => {
+    const saw = await lookAt(site, name, routes)
+    assert.match(saw, /^pass/)
+    assert.match(saw, seen)
+  })
+
+const SLOW_TO_READ: [name: string, path: string, type: string, start: string, piece: string][] = [
+  ...['<h1>a', '<title>', '<script>', '<!--', '<a b="', '</html ', '&#'].map(
+    (piece) => [HOME, '/', 'text/html', '<html>', piece] as [string, string, string, string, string],
+  ),
+  [HOME, '/', 'text/html', '<html><h1>', 'apache2 '],
+  ...['url(', '"\\', "'\\", '/*', '"'].map(
+    (piece) =>
+      ['static CSS', '/static/css/app.css', 'text/css', 'a{b:c}', piece] as [string, string, string, string, string],
+  ),
+]
+for (const [name, path, type, start, piece] of SLOW_TO_READ)
+  test(`${name}: a megabyte of ${piece} takes no more time than any other`, async () => {
+    site.set(path, answer(200, type, start + piece.repeat(1_000_000 / piece.length)))
+    const started = performance.now()
+    await look(site, name)
+    assert.ok(performance.now() - started < 10_000, String(performance.now() - started))
+  })
+test.run()

@@ -1,0 +1,45 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { LiveRelease } from '../../lib/server/app.ts'
+import { SshFailure } from '../../lib/server/ssh-errors.ts'
+import { releaseCheck } from '../../lib/verify/release.ts'
+import { type CheckResult, runCheck } from '../../lib/verify/run-check.ts'
+
+const test = suite('the release that runs')
+const SHA = '0123456789abcdef0123456789abcdef01234567'
+const live: LiveRelease = { sha: SHA, revision: undefined, processes: 'web.1 running', running: true }
+
+function check(sha: string, ask: () => Promise<LiveRelease>): Promise<CheckResult> {
+  const signal = new AbortController().signal
+  return runCheck(releaseCheck({ sha, ask }), { deadlineMs: performance.now() + 700, patienceMs: 500, signal })
+}
+
+test('it is the expected one, whole or abbreviated', async () => {
+  for (const sha of [SHA, SHA.slice(0, 7)]) {
+    const { verdict, seen } = await check(sha, async () => live)
+    assert.equal([verdict, seen], ['pass', 'runs 01234567, web.1 running'])
+  }
+})
+test('nothing is asked without a commit to expect', async () => {
+  assert.match((releaseCheck(undefined) as { skip: string }).skip, /--expect-sha/)
+})
+const RED: [promise: string, ask: () => Promise<LiveRelease>, seen: RegExp, tries?: number][] = [
+  ['another commit', async () => ({ ...live, sha: SHA.replace('0', 'f') }), /runs f1234567, .*; expected 01234567/],
+  [
+    'a container that says otherwise',
+    async () => ({ ...live, revision: 'b'.repeat(40) }),
+    /its container says it runs bbbbbbbb/,
+  ],
+  ['a dead process', async () => ({ ...live, processes: 'web.1 exited', running: false }), /web.1 exited/],
+  ['no commit', async () => ({ ...live, sha: undefined }), /does not say/],
+  ['a refused key', () => Promise.reject(new SshFailure('login', 'not accepted', '')), /not accepted/, 1],
+  ['an unreachable host', () => Promise.reject(new SshFailure('unreachable', 'away', '')), /away/],
+]
+for (const [promise, ask, seen, tries] of RED)
+  test(`it is red: ${promise}`, async () => {
+    const result = await check(SHA, ask)
+    assert.is(result.verdict, 'fail')
+    assert.match(result.seen, seen)
+    if (tries) assert.is(result.tries, tries)
+  })
+test.run()
