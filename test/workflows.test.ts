@@ -21,11 +21,19 @@ interface Step {
   env?: Record<string, string>
   'working-directory'?: string
 }
+interface Job {
+  steps: Step[]
+  needs?: string
+  env?: Record<string, string>
+  environment?: unknown
+  permissions?: Record<string, string>
+  'timeout-minutes'?: number
+}
 interface Workflow {
   on: Record<string, unknown>
   permissions?: Record<string, string>
   concurrency?: { 'cancel-in-progress': boolean }
-  jobs: Record<string, { steps: Step[]; permissions?: Record<string, string>; 'timeout-minutes'?: number }>
+  jobs: Record<string, Job>
 }
 
 const test = suite('workflows')
@@ -83,10 +91,20 @@ test('a deploy is never cancelled half-way, and only one runs', () => {
 test('only the job that publishes the docs may write', () => {
   for (const file of files)
     for (const [name, job] of Object.entries(workflow(file).jobs))
-      assert.equal(
-        job.permissions,
-        file === 'docs.yml' && name === 'publish' ? { pages: 'write', 'id-token': 'write' } : undefined,
-      )
+      if (file === 'docs.yml' && name === 'publish')
+        assert.equal(job.permissions, { pages: 'write', 'id-token': 'write' })
+      else assert.equal(job.permissions ?? { contents: 'read' }, { contents: 'read' })
+})
+
+test('the job with the browser comes after the deploy, and gets no secret', () => {
+  const { deploy, screenshots } = workflow('deploy.yml').jobs
+  assert.is(screenshots?.needs, 'deploy')
+  assert.equal(screenshots?.permissions, { contents: 'read' })
+  assert.is(screenshots?.environment, undefined)
+  const text = JSON.stringify(screenshots)
+  for (const word of ['secrets', 'ssh', 'expect-sha', 'github.token']) assert.not.ok(text.includes(word), word)
+  assert.ok(JSON.stringify(deploy).includes('secrets.DOKKU_SSH_PRIVATE_KEY'))
+  assert.not.match(JSON.stringify(deploy), /--browser|--screenshots/)
 })
 
 interface Caller {
@@ -175,8 +193,7 @@ test("the deploy job's commands deploy, on the sandbox", async () => {
       })
     }
     let said = ''
-    // Screenshots need a browser, and decide nothing.
-    const commands = steps('deploy.yml').filter(({ name, run }) => run !== undefined && name !== 'Take screenshots')
+    const commands = (workflow('deploy.yml').jobs.deploy?.steps ?? []).filter(({ run }) => run !== undefined)
     for (const step of commands) {
       const output = await start(step).ended
       assert.is(output.exitCode, 0, `${step.name}: ${output.stderr}`)
