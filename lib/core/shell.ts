@@ -30,8 +30,6 @@ export interface RunOptions {
 export interface StartOptions extends Pick<RunOptions, 'env' | 'cwd' | 'onLine'> {
   /** See `GUARD`. */
   guarded?: boolean
-  /** Gives the program a second pair of pipes, its descriptors 3 and 4. */
-  channel?: boolean
 }
 
 /** A program whose stdin and stdout are streamed. */
@@ -39,8 +37,6 @@ export interface Child {
   readonly pid: number
   readonly stdin: Writable
   readonly stdout: Readable
-  /** The program's file descriptors 3, which it reads, and 4, which it writes: with `channel` alone. */
-  readonly channel?: { input: Writable; output: Readable }
   /** Resolves when the program has ended and its output is closed; never rejects. `stdout` is empty: it was streamed. */
   readonly ended: Promise<Output>
   /** SIGTERM to its process group, SIGKILL after ten seconds; resolves when it has ended. */
@@ -142,17 +138,15 @@ function start({ env, signal }: Base, [file = '', ...args]: readonly string[], o
     env: { ...env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     detached: true,
-    stdio: ['pipe', 'pipe', 'pipe', ...(options.channel ? (['pipe', 'pipe'] as const) : [])],
+    stdio: ['pipe', 'pipe', 'pipe'],
   }) as ChildProcessWithoutNullStreams
-  const [, , , input, output] = child.stdio as (Writable | Readable | undefined)[]
-  const channel = options.channel ? { input: input as Writable, output: output as Readable } : undefined
   const guard = options.guarded && child.pid ? startGuard(child, env) : undefined
   // A child that ends early breaks the pipe: whoever writes sees it in `ended`, with the reason.
-  for (const stream of [child.stdin, input, output]) stream?.on('error', () => {})
+  child.stdin.on('error', () => {})
   const ended = endOf(child, file)
   void ended.then(() => guard?.stdin?.end('done\n'))
   if (options.onLine) eachLine(child.stderr, options.onLine)
-  const stop = (): Promise<Output> => stopChild(child, ended, output)
+  const stop = (): Promise<Output> => stopChild(child, ended)
   const onAbort = (): void => void stop()
   signal.addEventListener('abort', onAbort, { once: true })
   void ended.then(() => signal.removeEventListener('abort', onAbort))
@@ -162,7 +156,6 @@ function start({ env, signal }: Base, [file = '', ...args]: readonly string[], o
     stdout: child.stdout,
     ended,
     stop,
-    ...(channel ? { channel } : {}),
   }
 }
 
@@ -181,15 +174,9 @@ function endOf(child: ChildProcessWithoutNullStreams, file: string): Promise<Out
   })
 }
 
-async function stopChild(
-  child: ChildProcessWithoutNullStreams,
-  ended: Promise<Output>,
-  output: Writable | Readable | undefined,
-): Promise<Output> {
+async function stopChild(child: ChildProcessWithoutNullStreams, ended: Promise<Output>): Promise<Output> {
   // What nobody reads to its end never closes, and `ended` would wait for ever.
-  const close = (): void => {
-    for (const stream of [child.stdout, output]) stream?.destroy()
-  }
+  const close = (): void => void child.stdout.destroy()
   if (child.exitCode !== null || child.signalCode !== null) close()
   else child.once('exit', close)
   if (child.pid) await kill(-child.pid, ended, child)
