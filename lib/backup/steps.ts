@@ -3,8 +3,8 @@
 import { checkArgs, compactArgs, pruneArgs } from '../borg/commands.ts'
 import { parseDeletedBytes, parsePruned } from '../borg/output.ts'
 import { retentionOf } from '../borg/retention.ts'
-import { readState, type State, writeState } from '../cli/state.ts'
-import { Failure, reason } from '../core/failure.ts'
+import { readState, remember } from '../cli/state.ts'
+import { Failure } from '../core/failure.ts'
 import { bytes, plural } from '../core/format.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import type { Backup, Production } from './backup.ts'
@@ -22,19 +22,19 @@ export async function preflight({ settings, borg, dokku }: Backup): Promise<Prod
 }
 
 /** Warns when the dump or the media is less than half of the last run's, and keeps today's sizes for the next. */
-export async function compareWithLast(backup: Backup, archive: StoredArchive): Promise<void> {
+export async function compareWithLast({ context, statePath }: Backup, archive: StoredArchive): Promise<void> {
   const { dumpMode, dumpBytes, mediaBytes } = archive
-  const { last } = await readState(backup.statePath)
+  const { last } = await readState(statePath)
   for (const [what, now, before] of [
     ['dump', dumpBytes, last?.dumpMode === dumpMode ? last.dumpBytes : undefined],
     ['media', mediaBytes, last?.mediaBytes],
   ] as const) {
     if (before !== undefined && now < before / 2)
-      backup.context.log.warn(
+      context.log.warn(
         `The ${what} shrank to less than half: ${bytes(before)} last time, ${bytes(now)} now. Is something missing?`,
       )
   }
-  await remember(backup, { last: { dumpMode, dumpBytes, mediaBytes } })
+  await remember(statePath, { last: { dumpMode, dumpBytes, mediaBytes } }, context.log)
 }
 
 /** What pruning removed. */
@@ -66,17 +66,19 @@ const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
 /** Runs `borg check` when CHECK_EVERY_DAYS have passed since it last did. Returns whether it ran. */
-export async function checkRepository(backup: Backup, archive: StoredArchive): Promise<boolean> {
-  const { context, settings, borg } = backup
+export async function checkRepository(
+  { context, settings, borg, statePath }: Backup,
+  archive: StoredArchive,
+): Promise<boolean> {
   const everyMs = settings.CHECK_EVERY_DAYS * DAY_MS
-  const { checkedAt } = await readState(backup.statePath)
+  const { checkedAt } = await readState(statePath)
   // An hour more: a check that took a while must not move the next one by a night.
   const passedMs = Date.now() - new Date(checkedAt ?? 0).getTime() + HOUR_MS
   if (everyMs === 0 || (passedMs < everyMs && passedMs >= 0)) return false
   return afterCommit(archive, 'borg check', async () => {
     context.log.info('Checking the repository (borg check); this takes a while')
     await borg.call(checkArgs())
-    await remember(backup, { checkedAt: new Date().toISOString() })
+    await remember(statePath, { checkedAt: new Date().toISOString() }, context.log)
     return true
   })
 }
@@ -88,14 +90,6 @@ async function afterCommit<T>(archive: StoredArchive, what: string, step: () => 
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     throw new Failure(`The archive ${archive.name} is stored, but ${what} failed: ${error.message}`, error.hint)
-  }
-}
-
-async function remember({ context, statePath }: Backup, news: State): Promise<void> {
-  try {
-    await writeState(statePath, { ...(await readState(statePath)), ...news })
-  } catch (error) {
-    context.log.warn(`The notes for the next run could not be written: ${reason(error)}`)
   }
 }
 

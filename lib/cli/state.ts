@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { reason } from '../core/failure.ts'
+import type { Log } from '../core/log.ts'
 import type { Env } from '../core/shell.ts'
 import type { DumpMode } from '../postgres/dump.ts'
 
@@ -20,6 +22,7 @@ export function statePath(env: Env, repository: string, service: string): string
   return join(env.XDG_STATE_HOME || join(env.HOME ?? '/', '.local/state'), 'book-corners-ops', `${key}.json`)
 }
 
+/** What earlier runs left; nothing when there is no such file, or it can't be read. */
 export async function readState(path: string): Promise<State> {
   try {
     const state: unknown = JSON.parse(await readFile(path, 'utf8'))
@@ -29,8 +32,14 @@ export async function readState(path: string): Promise<State> {
   }
 }
 
-export async function writeState(path: string, state: State): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  await writeFile(`${path}.new`, `${JSON.stringify(state)}\n`, { mode: 0o600 })
-  await rename(`${path}.new`, path)
+/** Adds to what the next run finds. That it can't be written is a warning, never a failure of the run. */
+export async function remember(path: string, news: State, log: Log): Promise<void> {
+  try {
+    const state = { ...(await readState(path)), ...news }
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    await writeFile(`${path}.new`, `${JSON.stringify(state)}\n`, { mode: 0o600 })
+    await rename(`${path}.new`, path)
+  } catch (error) {
+    log.warn(`The notes for the next run could not be written: ${reason(error)}`)
+  }
 }

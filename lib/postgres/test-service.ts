@@ -1,4 +1,4 @@
-import { readState, writeState } from '../cli/state.ts'
+import { readState, remember } from '../cli/state.ts'
 import { Failure, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
@@ -50,12 +50,8 @@ export async function reserveTestService(tools: Tools): Promise<TestService> {
   }
 }
 
-async function note({ statePath, context }: Tools, testService: boolean): Promise<void> {
-  try {
-    await writeState(statePath, { ...(await readState(statePath)), testService })
-  } catch (error) {
-    context.log.warn(`What the next run should know could not be kept: ${reason(error)}`)
-  }
+function note({ statePath, context }: Tools, testService: boolean): Promise<void> {
+  return remember(statePath, { testService }, context.log)
 }
 
 async function clear({ dokku, context }: Tools, name: string, wasBegun: boolean): Promise<void> {
