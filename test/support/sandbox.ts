@@ -1,23 +1,28 @@
+// A whole production in one folder: Dokku's stand-in with real PostgreSQL servers, a Borg repository, a media folder.
 import { type ChildProcess, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
+import { findPostgres, type Postgres } from './postgres.ts'
+import { processesWith } from './processes.ts'
+import { madeOnce } from './run-folder.ts'
 
-/** A whole production in one folder: Dokku's stand-in with real PostgreSQL servers, a Borg repository, a media folder. */
-export interface Sandbox {
+/** Where everything of a sandbox is. */
+interface Places {
   readonly dir: string
   readonly mediaDir: string
   readonly repository: string
   readonly envFile: string
   readonly home: string
-  /** The production service, and its database. */
-  readonly service: string
-  readonly database: string
+}
+
+/** What a test does in it. */
+interface Tools {
   /** Rewrites the env file: these settings, and those that the sandbox itself needs; undefined removes one. */
   configure(settings: Record<string, string | undefined>): Promise<void>
   /** Runs a script as cron does: no terminal, another directory, next to no environment. */
@@ -32,11 +37,18 @@ export interface Sandbox {
   borgShell(script: string): Promise<Output>
   /** The archives' names, oldest first, checkpoints included. */
   archives(): Promise<string[]>
+  /** Asks a service's database as its superuser, past Dokku: no fault is in the way. Rows come without headers, columns with | between. */
   sql(sql: string, service?: string): Promise<string>
-  /** Makes a Dokku command misbehave: a bash snippet that runs before it (`$1` is its first argument), or undefined to mend it. */
+  /** Makes a Dokku command misbehave: a bash snippet that runs before it (`$1` is its first argument); undefined takes it away. */
   fault(command: string, snippet?: string): Promise<void>
   /** Processes that belong to the sandbox, beside its servers: what a finished script must not leave. */
   strays(): string[]
+}
+
+export interface Sandbox extends Places, Tools {
+  /** The production service, and its database. */
+  readonly service: string
+  readonly database: string
   /** Ends whatever still runs, and removes everything. */
   stop(): Promise<void>
 }
@@ -44,160 +56,144 @@ export interface Sandbox {
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const TSX = import.meta.resolve('tsx')
 const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
+const SERVICE = 'book-corners-db'
 export const PASSPHRASE = 'a long passphrase #with $igns'
 
 export async function startSandbox(): Promise<Sandbox> {
-  const dir = await mkdtemp(join(tmpdir(), 'bc-'))
-  await chmod(dir, 0o755)
-  const [home, mediaDir, repository] = [join(dir, 'home'), join(dir, 'media'), join(dir, 'repo')]
-  const envFile = join(home, '.env.backup')
-  const service = 'book-corners-db'
-  const pgBin = findPostgres()
-  // PostgreSQL refuses to run as root: then its own user owns the data, as in the container.
-  const owner = process.getuid?.() === 0 ? 'postgres' : execFileSync('id', ['-un']).toString().trim()
+  const postgres = findPostgres()
+  const places = await layOut(postgres)
   const running = new Set<ChildProcess>()
-
-  for (const folder of [home, mediaDir, 'bin', 'faults', 'services', 'apps/book-corners'])
-    await mkdir(join(folder.startsWith('/') ? '' : dir, folder), { recursive: true })
-  await symlink(STAND_IN, join(dir, 'bin/dokku'))
-  await writeFile(join(dir, 'postgres.env'), `PG_BIN=${pgBin}\nOWNER=${owner}\n`)
-  await writeFile(join(dir, 'apps/book-corners/sha'), '0123456789abcdef0123456789abcdef01234567\n')
-  if (owner === 'postgres') {
-    const [uid = 0, gid = 0] = ['-u', '-g'].map((flag) => Number(execFileSync('id', [flag, owner])))
-    for (const folder of [dir, join(dir, 'services')]) await chown(folder, uid, gid)
-  }
-
-  const environment = (extra: Record<string, string> = {}): Record<string, string> => ({
-    HOME: home,
-    PATH: '/usr/bin:/bin',
-    ...extra,
-  })
-  const launch = (file: string, args: readonly string[], options: RunOptions = {}): Running =>
-    launchIn(running, file, args, { ...options, cwd: options.cwd ?? '/', env: environment(options.env) })
-
-  const start: Sandbox['start'] = (name, args = [], options = {}) =>
-    // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
-    launch(process.execPath, ['--import', TSX, '--', join(PROJECT, 'scripts', name), ...args], {
-      ...options,
-      env: { OPS_ENV_FILE: envFile, ...options.env },
-    })
-  const dokku: Sandbox['dokku'] = (args, input) =>
-    launch(join(dir, 'bin/dokku'), args, input === undefined ? {} : { input }).ended
-  const borgEnv = {
-    BORG_REPO: repository,
-    BORG_PASSPHRASE: PASSPHRASE,
-    BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes',
-  }
-  const borg: Sandbox['borg'] = (args, options = {}) =>
-    launch('borg', args, { ...options, env: { ...borgEnv, ...options.env } }).ended
-  const borgShell: Sandbox['borgShell'] = (script) =>
-    launch('bash', ['-o', 'pipefail', '-c', script], { env: borgEnv }).ended
-  const configure: Sandbox['configure'] = async (settings) => {
-    const all = {
-      BORG_REPO: repository,
-      BORG_PASSPHRASE: PASSPHRASE,
-      MEDIA_DIR: mediaDir,
-      MEDIA_OWNER: `${process.getuid?.()}:${process.getgid?.()}`,
-      DOKKU_COMMAND: join(dir, 'bin/dokku'),
-      ...settings,
-    }
-    const lines = Object.entries(all).flatMap(([key, value]) => (value === undefined ? [] : [`${key}='${value}'\n`]))
-    await writeFile(envFile, lines.join(''), { mode: 0o600 })
-  }
-
-  const servers = (): string[] =>
-    readdirSync(join(dir, 'services')).flatMap((name) => {
-      const file = join(dir, 'services', name, 'data/postmaster.pid')
-      return existsSync(file) ? [readFileSync(file, 'utf8').split('\n')[0] ?? ''] : []
-    })
-  const sweep = (): void => {
-    for (const child of running) child.kill('SIGKILL')
-    try {
-      for (const pid of servers()) process.kill(Number(pid), 'SIGQUIT')
-    } catch {
-      // It has ended already.
-    }
-    rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
-  }
+  const sweep = (): void => clearAway(places.dir, running)
   process.on('exit', sweep)
 
-  await configure({})
-  const initdb = [join(pgBin, 'initdb'), '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync']
-  const as = process.getuid?.() === 0 ? ['setpriv', `--reuid=${owner}`, `--regid=${owner}`, '--clear-groups'] : []
-  const [file = '', ...args] = [...as, ...initdb, '-D', join(dir, 'template')]
-  execFileSync(file, args, { cwd: '/', stdio: 'ignore' })
-  // The data is thrown away: waiting for the disk would only make the tests slow.
-  execFileSync('sh', [
-    '-c',
-    'printf "fsync = off\\nsynchronous_commit = off\\nfull_page_writes = off\\nmax_connections = 20\\n" >> "$1"',
-    'sh',
-    join(dir, 'template/postgresql.conf'),
-  ])
+  const tools = toolsFor(places, postgres, running)
+  await tools.configure({})
   const image = ['--image', 'postgis/postgis', '--image-version', '17-3.5']
-  const [created, initialised] = await Promise.all([
-    dokku(['postgres:create', service, ...image]),
-    borg(['init', '--encryption', 'repokey-blake2']),
-  ])
-  for (const { exitCode, stderr } of [created, initialised])
-    if (exitCode !== 0) throw new Error(`The sandbox could not be set up: ${stderr}`)
-
+  const { exitCode, stderr } = await tools.dokku(['postgres:create', SERVICE, ...image])
+  if (exitCode !== 0) throw new Error(`The sandbox could not be set up: ${stderr}`)
   return {
-    dir,
-    home,
-    mediaDir,
-    repository,
-    envFile,
-    service,
+    ...places,
+    ...tools,
+    service: SERVICE,
     database: 'book_corners_db',
-    configure,
-    start,
-    launch,
-    script: (name, args, options) => start(name, args, options).ended,
-    dokku,
-    borg,
-    borgShell,
-    archives: async () => {
-      const { stdout } = await borg(['list', '--short', '--consider-checkpoints'])
-      return stdout.split('\n').filter(Boolean)
-    },
-    sql: async (sql, name = service) => {
-      const input = `\\set QUIET on\n\\pset format unaligned\n\\pset tuples_only on\n${sql}\n`
-      for (;;) {
-        const { exitCode, stdout, stderr } = await dokku(['postgres:connect', name], input)
-        if (exitCode === 0) return stdout.trim()
-        // The moment of a swap: nothing was asked yet.
-        if (!/It seems to have just been dropped or renamed/.test(stderr)) throw new Error(stderr)
-      }
-    },
-    fault: async (command, snippet) => {
-      const path = join(dir, 'faults', command)
-      if (snippet === undefined) await rm(path, { force: true })
-      else await writeFile(path, snippet)
-    },
-    strays: () => {
-      const all = execFileSync('ps', ['-eo', 'pid=,ppid=,args=', '-ww']).toString().split('\n')
-      return all.filter((line) => line.includes(dir) && !/postgres(:| -D)|\/postgres /.test(line))
-    },
     stop: async () => {
       // Scripts that still run end their own children.
       const last = [...running].map((child) => new Promise((resolve) => child.once('close', resolve)))
       for (const child of running) child.kill('SIGTERM')
       await Promise.race([Promise.all(last), sleep(10_000, undefined, { ref: false })])
       process.off('exit', sweep)
-      chmodSync(dir, 0o755)
       sweep()
     },
   }
 }
 
-/** The newest PostgreSQL server of this machine. */
-function findPostgres(): string {
-  const base = '/usr/lib/postgresql'
-  const [newest] = (existsSync(base) ? readdirSync(base) : [])
-    .filter((version) => existsSync(join(base, version, 'bin/initdb')))
-    .sort((a, b) => Number(b) - Number(a))
-  if (!newest) throw new Error('PostgreSQL is not installed. Type: sudo apt-get install postgresql')
-  return join(base, newest, 'bin')
+async function layOut({ bin, owner, template }: Postgres): Promise<Places> {
+  const dir = await mkdtemp(join(tmpdir(), 'bc-'))
+  await chmod(dir, 0o755)
+  const [home, mediaDir, repository] = [join(dir, 'home'), join(dir, 'media'), join(dir, 'repo')]
+  for (const folder of ['home', 'media', 'bin', 'faults', 'services', 'apps/book-corners'])
+    await mkdir(join(dir, folder), { recursive: true })
+  await symlink(STAND_IN, join(dir, 'bin/dokku'))
+  await writeFile(join(dir, 'postgres.env'), `PG_BIN=${bin}\nOWNER=${owner.name}\nTEMPLATE=${template}\n`)
+  await writeFile(join(dir, 'apps/book-corners/sha'), '0123456789abcdef0123456789abcdef01234567\n')
+  if (process.getuid?.() === 0)
+    for (const folder of [dir, join(dir, 'services')]) await chown(folder, owner.uid, owner.gid)
+  execFileSync('cp', ['-a', madeOnce('repository', initRepository), repository])
+  return { dir, home, mediaDir, repository, envFile: join(home, '.env.backup') }
+}
+
+function initRepository(folder: string): void {
+  // What Borg remembers of it is not copied: each sandbox has a home of its own.
+  const HOME = `${folder}.home`
+  execFileSync('borg', ['init', '--encryption', 'repokey-blake2'], {
+    env: { ...borgEnvironment(folder), HOME },
+    stdio: 'pipe',
+  })
+  rmSync(HOME, { recursive: true })
+}
+
+function borgEnvironment(repository: string): Record<string, string> {
+  return {
+    PATH: '/usr/bin:/bin',
+    BORG_REPO: repository,
+    BORG_PASSPHRASE: PASSPHRASE,
+    BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes',
+  }
+}
+
+function toolsFor(places: Places, postgres: Postgres, running: Set<ChildProcess>): Tools {
+  const { dir, home, repository, envFile } = places
+  const launch: Tools['launch'] = (file, args, { cwd = '/', env, ...rest } = {}) =>
+    launchIn(running, file, args, { ...rest, cwd, env: { HOME: home, PATH: '/usr/bin:/bin', ...env } })
+  const start: Tools['start'] = (name, args = [], { env, ...rest } = {}) =>
+    // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
+    launch(process.execPath, ['--import', TSX, '--', join(PROJECT, 'scripts', name), ...args], {
+      ...rest,
+      env: { OPS_ENV_FILE: envFile, ...env },
+    })
+  const borg: Tools['borg'] = (args, { env, ...rest } = {}) =>
+    launch('borg', args, { ...rest, env: { ...borgEnvironment(repository), ...env } }).ended
+  return {
+    launch,
+    start,
+    borg,
+    script: (name, args, options) => start(name, args, options).ended,
+    dokku: (args, input) => launch(join(dir, 'bin/dokku'), args, input === undefined ? {} : { input }).ended,
+    borgShell: (script) => launch('bash', ['-o', 'pipefail', '-c', script], { env: borgEnvironment(repository) }).ended,
+    archives: async () => {
+      const { stdout } = await borg(['list', '--short', '--consider-checkpoints'])
+      return stdout.split('\n').filter(Boolean)
+    },
+    configure: (settings) => writeSettings(places, settings),
+    sql: (sql, service = SERVICE) => ask(launch, join(postgres.bin, 'psql'), join(dir, 'services', service), sql),
+    fault: async (command, snippet) => {
+      const path = join(dir, 'faults', command)
+      if (snippet === undefined) await rm(path, { force: true })
+      else await writeFile(path, snippet)
+    },
+    strays: () => processesWith(dir).filter((line) => !/postgres(:| -D)|\/postgres /.test(line)),
+  }
+}
+
+async function writeSettings(places: Places, settings: Record<string, string | undefined>): Promise<void> {
+  const all = {
+    BORG_REPO: places.repository,
+    BORG_PASSPHRASE: PASSPHRASE,
+    MEDIA_DIR: places.mediaDir,
+    MEDIA_OWNER: `${process.getuid?.()}:${process.getgid?.()}`,
+    DOKKU_COMMAND: join(places.dir, 'bin/dokku'),
+    ...settings,
+  }
+  const lines = Object.entries(all).flatMap(([key, value]) => (value === undefined ? [] : [`${key}='${value}'\n`]))
+  await writeFile(places.envFile, lines.join(''), { mode: 0o600 })
+}
+
+/** @param service the folder with the server's socket, named as the service is */
+async function ask(launch: Tools['launch'], psql: string, service: string, sql: string): Promise<string> {
+  const database = basename(service).replace(/[.-]/g, '_')
+  const args = ['-qAtX', '-v', 'ON_ERROR_STOP=1', '-h', service, '-U', 'postgres', database]
+  for (;;) {
+    const { exitCode, stdout, stderr } = await launch(psql, args, { input: `${sql}\n` }).ended
+    if (exitCode === 0) return stdout.trim()
+    // The moment of a swap: nothing was asked yet.
+    if (!/It seems to have just been dropped or renamed/.test(stderr)) throw new Error(stderr)
+  }
+}
+
+/** Whatever still runs, and everything that is left, at once. */
+function clearAway(dir: string, running: ReadonlySet<ChildProcess>): void {
+  for (const child of running) child.kill('SIGKILL')
+  chmodSync(dir, 0o755)
+  for (const service of readdirSync(join(dir, 'services'))) {
+    const file = join(dir, 'services', service, 'data/postmaster.pid')
+    const pid = existsSync(file) ? Number(readFileSync(file, 'utf8').split('\n')[0]) : 0
+    try {
+      if (pid > 0) process.kill(pid, 'SIGQUIT')
+    } catch {
+      // It has ended already.
+    }
+  }
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
 }
 
 /** A small Book Corners: libraries, photos that reference them, reviews. */

@@ -1,0 +1,31 @@
+// What runs on this machine, read from /proc: quicker than ps, of which a test would start many.
+import { readdirSync, readFileSync } from 'node:fs'
+
+export interface RunningProcess {
+  pid: number
+  parent: number
+  /** Its command line, with spaces between the words; empty for one that has ended and waits for its parent. */
+  command: string
+}
+
+export function runningProcesses(): RunningProcess[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return []
+    try {
+      const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+      // The name of the program, in parentheses, may hold anything.
+      const [, parent] = readFileSync(`/proc/${name}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
+      return [{ pid: Number(name), parent: Number(parent), command }]
+    } catch {
+      // It has ended since it was listed.
+      return []
+    }
+  })
+}
+
+/** Those that have this text in their command line, each as a line: its number, and the command. */
+export function processesWith(text: string): string[] {
+  return runningProcesses()
+    .filter(({ command }) => command.includes(text))
+    .map(({ pid, command }) => `${pid} ${command}`)
+}
