@@ -9,7 +9,7 @@ import { type Created, type Message, parseCreated } from '../borg/output.ts'
 import { Failure } from '../core/failure.ts'
 import { bytes, localTimestamp } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import { pump } from '../core/transfer.ts'
+import { transfer } from '../core/transfer.ts'
 import { VERSION } from '../core/version.ts'
 import { INBOX } from '../media/folder.ts'
 import { type Dump, type DumpMode, openDump } from '../postgres/dump.ts'
@@ -71,32 +71,29 @@ async function commit(
   const report = text(target.stdout)
   // Read when Borg has ended well; when it is stopped there is none.
   report.catch(() => {})
-  let dumpBytes = 0
-  try {
-    const feed = async (): Promise<void> => {
-      dumpBytes = await pump(dump.source, target, ['the dump', 'Borg'], stallMs)
+  let wholeBytes: number | undefined
+  const { messages, dumpBytes } = await transfer(dump, target, {
+    names: ['the dump', 'Borg'],
+    stallMs,
+    whole: async (count) => {
       await dump.finish()
-    }
-    // When Borg ends before its input does, its reason is the one that counts, not the broken pipe it leaves to the dump.
-    const borgGaveUp = target.result().then(() => {
-      throw new Failure('Borg ended before it had read the dump.', 'Try: backup --check')
-    })
-    await Promise.race([feed(), borgGaveUp])
-    log.info(`The dump is whole: ${bytes(dumpBytes)}. Storing ${options.mediaDir}`)
-    target.stdin.end()
-    const { messages } = await target.result()
-    const created = parseCreated(await report)
-    return {
-      ...created,
-      ...sortWarnings(messages),
-      name: options.archive,
-      dumpMode: dump.mode,
-      dumpBytes,
-      mediaBytes: created.originalBytes - dumpBytes,
-    }
-  } catch (error) {
-    await Promise.all([target.stop(), dump.stop()])
-    throw error
+      wholeBytes = count
+      log.info(`The dump is whole: ${bytes(count)}. Storing ${options.mediaDir}`)
+    },
+    result: async () => {
+      const { messages } = await target.result()
+      if (wholeBytes === undefined) throw new Failure('Borg ended before it had read the dump.', 'Try: backup --check')
+      return { messages, dumpBytes: wholeBytes }
+    },
+  })
+  const created = parseCreated(await report)
+  return {
+    ...created,
+    ...sortWarnings(messages),
+    name: options.archive,
+    dumpMode: dump.mode,
+    dumpBytes,
+    mediaBytes: created.originalBytes - dumpBytes,
   }
 }
 

@@ -1,23 +1,74 @@
+import type { Readable } from 'node:stream'
 import { Failure } from './failure.ts'
 import type { Child } from './shell.ts'
 
+// Bytes between two programs: from the one's stdout to the other's stdin, counted, and never only a part of them for the whole.
+
+/** What is read from: a program, or what can end one properly. */
+interface Source {
+  readonly stdout: Readable
+  stop(): Promise<unknown>
+}
+
+interface PumpOptions {
+  /** What the two are called in a sentence, e.g. `the dump` and `Borg`. */
+  names: readonly [source: string, target: string]
+  /** When no byte moves for this long, the transfer has stalled. */
+  stallMs: number
+  /** Told the count so far, ten times a second: a terminal far away would hold up the bytes. */
+  onBytes?: (count: number) => void
+}
+
+export interface TransferOptions<T> extends PumpOptions {
+  /**
+   * Waits for the source's own end, and judges it. Until this has resolved the target sees no end of its input.
+   * @throws when the bytes are not all there were
+   */
+  whole(count: number): Promise<unknown>
+  /** Waits for the target's end, and judges it. */
+  result(): Promise<T>
+  /** Written to the target after the last byte, before its input ends. */
+  ending?: string
+}
+
+/**
+ * Streams what one program prints into another, and waits for both. The target's input is ended only when what came is
+ * known to be whole: most programs take the end of their input for the end of the data, whatever became of the source.
+ * When either fails, both are stopped.
+ *
+ * @throws what `whole` or `result` throws, whichever comes first; Failure on a stall
+ */
+export async function transfer<T>(source: Source, target: Child, options: TransferOptions<T>): Promise<T> {
+  const { names, whole, ending } = options
+  try {
+    const result = options.result()
+    const feed = async (): Promise<void> => {
+      const count = await pump(source, target, options)
+      if (!source.stdout.readableEnded) {
+        // The target has ended, or takes no more: why, its own result says.
+        await source.stop()
+        await result
+        throw new Failure(`Stopped half-way: ${names[1]} ended before it had read all of ${names[0]}.`)
+      }
+      await whole(count)
+      target.stdin.end(ending)
+    }
+    const [done] = await Promise.all([result, feed()])
+    return done
+  } catch (error) {
+    await Promise.all([source.stop(), target.stop()])
+    throw error
+  }
+}
+
 /**
  * Carries bytes from one program to another with backpressure; memory does not grow with the data.
- * Does not end `target`'s stdin: that is for the caller, who knows whether the source ended well.
+ * Does not end `target`'s stdin: that is for `transfer`, which knows whether the source ended well.
  *
- * @param names what the two are called in a sentence, e.g. `the dump` and `Borg`
- * @param stallMs no byte moves for this long: the transfer has stalled
- * @param onBytes told the count so far, ten times a second: a terminal far away would hold up the bytes
  * @returns the number of bytes carried, when the source's output or the target has ended
  * @throws Failure on a stall
  */
-export async function pump(
-  source: Child,
-  target: Child,
-  names: readonly [source: string, target: string],
-  stallMs: number,
-  onBytes: (count: number) => void = () => {},
-): Promise<number> {
+async function pump(source: Source, target: Child, { names, stallMs, onBytes }: PumpOptions): Promise<number> {
   let count = 0
   let toldMs = 0
   let idle = `${names[0]} gave`
@@ -41,7 +92,7 @@ export async function pump(
       count += chunk.length
       if (performance.now() - toldMs >= 100) {
         toldMs = performance.now()
-        onBytes(count)
+        onBytes?.(count)
       }
       if (target.stdin.write(chunk)) continue
       idle = `${names[1]} took`

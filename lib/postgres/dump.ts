@@ -1,7 +1,7 @@
+import type { Readable } from 'node:stream'
 import { Failure } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import type { Child } from '../core/shell.ts'
 import { peek, settlesWithin } from '../core/transfer.ts'
 import { connectArgs, type Dokku, dumpArgs, exportArgs, type Service } from '../dokku/dokku.ts'
 import { explainDokku, NotRunning } from '../dokku/errors.ts'
@@ -19,7 +19,7 @@ interface DumpOptions {
 /** A dump that has begun: its first bytes are those of pg_dump's custom format. */
 export interface Dump {
   mode: DumpMode
-  source: Child
+  readonly stdout: Readable
   /**
    * Waits for the program's exit status, after its output has ended.
    * @throws Failure when it is not 0: then the bytes are no dump
@@ -92,7 +92,7 @@ async function open(dokku: Dokku, service: Service, { mode, stallMs }: DumpOptio
       const sameInExport = output.stderr.includes('pg_dump: ') || failure instanceof NotRunning
       if (mode === 'dedup' && output.exitCode && !sameInExport) throw new EnterUnusable(failure.message)
     }
-    if (head.toString('latin1').startsWith(MAGIC)) return { mode, source, finish, stop }
+    if (head.toString('latin1').startsWith(MAGIC)) return { mode, stdout: source.stdout, finish, stop }
     if (head.length >= MAGIC.length) {
       const begin = printable((source.stdout.read() ?? head).toString('utf8').slice(0, 200))
       throw new Failure(`dokku ${what} printed no dump. It begins: ${begin}`, tryIt)

@@ -1,7 +1,7 @@
 import { Failure } from '../core/failure.ts'
 import { bytes, plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import { pump } from '../core/transfer.ts'
+import { transfer } from '../core/transfer.ts'
 import { connectArgs, type Dokku, plainDumpArgs, type Service } from '../dokku/dokku.ts'
 import { explainDokku } from '../dokku/errors.ts'
 import { BARE, compareCounts, countRows, identifier, literal, rows, sql } from './sql.ts'
@@ -123,34 +123,29 @@ export async function copyAside(
   const source = dokku.start(plainDumpArgs(proved))
   const target = dokku.start(connectArgs(production.name))
   target.stdout.resume()
-  try {
-    // Were the connection not where it should be, the division stops psql before it has changed anything.
-    const begin = [
-      ...BARE.slice(0, 4),
-      `\\c ${identifier(restoring)}`,
-      `SELECT 1 / (current_database() = ${literal(restoring)})::int;`,
-      'BEGIN;',
-      '',
-    ]
-    target.stdin.write(begin.join('\n'))
-    const feed = async (): Promise<void> => {
-      await pump(source, target, ['the test service', 'production'], stallMs, (count) =>
-        log.status(`Copying: ${bytes(count)}`),
-      )
-      // psql has ended: `copied` says how.
-      if (target.stdin.destroyed) return void (await source.stop())
+  // Were the connection not where it should be, the division stops psql before it has changed anything.
+  const begin = [
+    ...BARE.slice(0, 4),
+    `\\c ${identifier(restoring)}`,
+    `SELECT 1 / (current_database() = ${literal(restoring)})::int;`,
+    'BEGIN;',
+    '',
+  ]
+  target.stdin.write(begin.join('\n'))
+  await transfer(source, target, {
+    names: ['the test service', 'production'],
+    stallMs,
+    onBytes: (count) => log.status(`Copying: ${bytes(count)}`),
+    whole: async () => {
       const output = await source.ended
       if (output.exitCode !== 0) throw explainDokku(output, `postgres:enter ${proved.name} pg_dump`)
-      target.stdin.end('\nCOMMIT;\n')
-    }
-    const copied = target.ended.then((output) => {
+    },
+    ending: '\nCOMMIT;\n',
+    result: async () => {
+      const output = await target.ended
       if (output.exitCode !== 0) throw explainDokku(output, `postgres:connect ${production.name}`)
-    })
-    await Promise.all([feed(), copied])
-  } catch (error) {
-    await Promise.all([source.stop(), target.stop()])
-    throw error
-  }
+    },
+  })
   const [from, to] = await Promise.all([
     countRows(dokku, proved.name),
     countRows(dokku, production.name, restoring),

@@ -4,7 +4,7 @@ import type { Archive } from '../borg/output.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { bar, bytes, table } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import { peek, pump, settlesWithin } from '../core/transfer.ts'
+import { peek, settlesWithin, transfer } from '../core/transfer.ts'
 import { importArgs, type Service } from '../dokku/dokku.ts'
 import { explainDokku } from '../dokku/errors.ts'
 import { requireDatabaseSpace } from '../postgres/scratch.ts'
@@ -167,33 +167,27 @@ async function importDump(
   log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${into.name}`)
   const target = dokku.start(importArgs(into.name))
   target.stdout.resume()
-  try {
-    const feed = async (): Promise<void> => {
-      await pump(source, target, ['Borg', 'the import'], settings.DUMP_STALL_SECONDS * 1000, (count) => {
-        log.status(`Importing ${bar(count, sizeBytes)}  ${bytes(count)} of ${bytes(sizeBytes)}`)
-      })
-      // pg_restore has ended: `imported` says how.
-      if (target.stdin.destroyed) return void (await source.stop())
-      // Only what Borg read whole is a dump; the end of input would let pg_restore take the rest for good.
+  await transfer(source, target, {
+    names: ['Borg', 'the import'],
+    stallMs: settings.DUMP_STALL_SECONDS * 1000,
+    onBytes: (count) => log.status(`Importing ${bar(count, sizeBytes)}  ${bytes(count)} of ${bytes(sizeBytes)}`),
+    // Only what Borg read whole is a dump; the end of input would let pg_restore take the rest for good.
+    whole: async () => {
       const { warned } = await source.result()
       if (warned)
         throw new Failure(
           `Borg could not read the dump of ${archive.name} without warnings.`,
           'Try: borg check --verify-data',
         )
-      target.stdin.end()
-    }
-    const imported = target.ended.then((output) => {
+    },
+    result: async () => {
+      const output = await target.ended
       if (output.exitCode === 0) return
       const failure = explainDokku(output, `postgres:import ${into.name}`)
       throw new Failure(
         `The dump of ${archive.name} does not import cleanly. ${failure.message}`,
         'Production was not touched. Try an older archive: restore --list',
       )
-    })
-    await Promise.all([feed(), imported])
-  } catch (error) {
-    await Promise.all([source.stop(), target.stop()])
-    throw error
-  }
+    },
+  })
 }

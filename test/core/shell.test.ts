@@ -4,16 +4,14 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
 import { createShell, lines } from '../../lib/core/shell.ts'
-import { peek, pump } from '../../lib/core/transfer.ts'
 
-const test = suite('run')
+const test = suite('shell')
 const env = { PATH: '/usr/bin:/bin' }
 const shell = createShell(env, new AbortController().signal)
 
@@ -124,51 +122,6 @@ test('a program that gives up before it reads its input says why itself', async 
       const { exitCode, stderr } = await shell.run(['sh', '-c', script], { input })
       assert.equal([exitCode, stderr], [3, 'no room\n'])
     }
-})
-
-test('a pump carries every byte, and its memory does not grow with them', async () => {
-  const source = shell.start(['head', '-c', '400000000', '/dev/zero'])
-  const target = shell.start(['sh', '-c', 'wc -c >&2'])
-  const before = process.memoryUsage().rss
-  const count = await pump(source, target, ['the source', 'the target'], 5000)
-  target.stdin.end()
-  assert.is(count, 400_000_000)
-  assert.is((await target.ended).stderr.trim(), '400000000')
-  assert.ok(process.memoryUsage().rss - before < 100e6)
-})
-
-test('a pump says which side has stalled', async () => {
-  for (const [from, to, says] of [
-    [['sleep', '96'], ['cat'], /source gave no data/],
-    [['cat', '/dev/zero'], ['sleep', '96'], /target took no data/],
-  ] as const) {
-    const [source, target] = [shell.start(from), shell.start(to)]
-    const error = await pump(source, target, ['the source', 'the target'], 1000).then(
-      () => new Error('it did not stall'),
-      (reason: Error) => reason,
-    )
-    await Promise.all([source.stop(), target.stop()])
-    assert.match(error.message, says)
-  }
-})
-
-test('a pump leaves it to a target that gave up to say why', async () => {
-  const source = shell.start(['cat', '/dev/zero'])
-  // Its input breaks some time before it has ended.
-  const target = shell.start(['sh', '-c', 'sleep 0.1; exec 0<&-; sleep 0.3; echo no room >&2; exit 3'])
-  await pump(source, target, ['the source', 'the target'], 5000)
-  const { exitCode, stderr } = await target.ended
-  await source.stop()
-  assert.is(exitCode, 3)
-  assert.is(stderr, 'no room\n')
-})
-
-test('what was peeked at is still there to be read, long after its program has ended', async () => {
-  const child = shell.start(['printf', 'PGDMP and the rest'])
-  assert.is(String(await peek(child, 5, 5000)), 'PGDMP and the rest')
-  await sleep(500)
-  assert.is(await text(child.stdout), 'PGDMP and the rest')
-  assert.is((await child.ended).exitCode, 0)
 })
 
 test('when this process is killed, a guarded child is ended before it sees the end of its input', async () => {
