@@ -1,6 +1,7 @@
 import { archiveJson, describe, listArchives } from '../lib/borg/archives.ts'
+import type { Command } from '../lib/cli/arguments.ts'
 import { takeLock } from '../lib/cli/lock.ts'
-import { type Command, type Context, main } from '../lib/cli/main.ts'
+import { type Context, main } from '../lib/cli/main.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
 import { table } from '../lib/core/format.ts'
 import { bringBack } from '../lib/restore/bring-back.ts'

@@ -1,4 +1,5 @@
-import { type Command, type Context, main } from '../lib/cli/main.ts'
+import type { Command } from '../lib/cli/arguments.ts'
+import { type Context, main } from '../lib/cli/main.ts'
 import { readSettings } from '../lib/cli/settings.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
 import { duration, printable } from '../lib/core/format.ts'

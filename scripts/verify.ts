@@ -1,5 +1,7 @@
 // Looks at the site as a visitor would. See --help.
-import { type Command, type Context, main } from '../lib/cli/main.ts'
+
+import type { Command } from '../lib/cli/arguments.ts'
+import { type Context, main } from '../lib/cli/main.ts'
 import { checkSettings, readSettings } from '../lib/cli/settings.ts'
 import { EXIT } from '../lib/core/failure.ts'
 import { isoLocal } from '../lib/core/format.ts'
@@ -83,7 +85,7 @@ function readQuestion({ values, environment, envFile }: Context): {
   const asked = [...(values.url === undefined ? (['SITE_URL'] as const) : []), ...(sha === undefined ? [] : SERVER)]
   // Even if nothing is asked for, an env file that was named must be one.
   const settings = readSettings(asked, environment, envFile)
-  const url = values.url === undefined ? parseSite(settings.SITE_URL, 'SITE_URL') : parseSite(values.url)
+  const url = values.url === undefined ? settings.SITE_URL : parseSite(values.url)
   return { url, timeoutMs, release: sha === undefined ? undefined : { sha, settings, timeoutMs } }
 }
 

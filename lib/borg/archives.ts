@@ -1,9 +1,9 @@
 // The archives of a repository: which there are, how old, at which release they were taken, what they hold.
 
+import type { DumpMode } from '../cli/settings.ts'
 import { age, isoLocal } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { lines } from '../core/shell.ts'
-import type { DumpMode } from '../postgres/dump.ts'
 import type { Borg } from './borg.ts'
 import { itemsArgs, listArgs } from './commands.ts'
 import { type Archive, type Item, parseItem, parseList } from './output.ts'

@@ -3,6 +3,9 @@ import { plural } from '../core/format.ts'
 import type { Env } from '../core/shell.ts'
 import type { EnvFile } from './env-file.ts'
 
+/** `dedup`: uncompressed through `postgres:enter`; `export`: compressed, `postgres:export`. */
+export type DumpMode = 'dedup' | 'export'
+
 interface Setting<T> {
   /** Used when neither the environment nor the env file has the key; without one the setting is optional or required. */
   default?: string
@@ -37,11 +40,16 @@ function webAddress(text: string): string {
   return text.replace(/\/+$/, '')
 }
 
-function siteAddress(text: string): string {
-  const address = webAddress(text)
-  if (new URL(address).pathname !== '/' || /[?#]/.test(address))
-    throw new Error('must be the address of the site, without a path')
-  return address
+/**
+ * The site's address as `https://host`, without a path.
+ * @throws Error with the rest of a sentence that begins with where the address was given
+ */
+export function siteAddress(text: string): string {
+  const url = new URL(webAddress(text))
+  if (url.username || url.password) throw new Error('must not hold a user or password')
+  if (url.pathname !== '/' || url.search || url.hash)
+    throw new Error("must be the site's address alone, without a path")
+  return url.origin
 }
 
 function oneOf<T extends string>(...values: T[]) {
@@ -72,7 +80,7 @@ export const SETTINGS = {
   KEEP_DAILY: { default: '7', parse: wholeNumber(0) },
   KEEP_WEEKLY: { default: '4', parse: wholeNumber(0) },
   KEEP_MONTHLY: { default: '6', parse: wholeNumber(0) },
-  DUMP_MODE: { default: 'dedup', parse: oneOf('dedup', 'export') },
+  DUMP_MODE: { default: 'dedup', parse: oneOf<DumpMode>('dedup', 'export') },
   DUMP_STALL_SECONDS: { default: '900', parse: wholeNumber(1) },
   COMPRESSION: {
     default: 'zstd,3',

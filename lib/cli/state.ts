@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import type { Env } from '../core/shell.ts'
-import type { DumpMode } from '../postgres/dump.ts'
+import type { DumpMode } from './settings.ts'
 
 /** What one run leaves for the next, on this machine. Losing it costs one early `borg check` and one comparison. */
 export interface State {

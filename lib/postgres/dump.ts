@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { DumpMode } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
@@ -6,9 +7,6 @@ import { peek, settlesWithin } from '../core/transfer.ts'
 import { connectArgs, type Dokku, dumpArgs, exportArgs, type Service } from '../dokku/dokku.ts'
 import { explainDokku, NotRunning } from '../dokku/errors.ts'
 import { BARE } from './sql.ts'
-
-/** `dedup`: uncompressed through `postgres:enter`; `export`: compressed, `postgres:export`. */
-export type DumpMode = 'dedup' | 'export'
 
 interface DumpOptions {
   mode: DumpMode

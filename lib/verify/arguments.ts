@@ -1,5 +1,6 @@
 // What the flags of `verify` may hold.
-import { EXIT, Failure } from '../core/failure.ts'
+import { siteAddress } from '../cli/settings.ts'
+import { EXIT, Failure, reason } from '../core/failure.ts'
 import { oneLine } from '../core/format.ts'
 
 function refuse(message: string, hint = 'See: verify --help'): never {
@@ -7,21 +8,20 @@ function refuse(message: string, hint = 'See: verify --help'): never {
 }
 
 /**
- * The site's address as `https://host`, without a path.
- * @param source where it was given, for the message
+ * The site's address as `https://host`, without a path, as --url gave it.
  * @throws Failure (exit status 2) when it is no such address
  */
-export function parseSite(text: string, source = '--url'): string {
-  const example =
-    /^[a-z0-9.-]+(:\d+)?(\/|$)/i.test(text) && !text.includes('://') ? ` Did you mean https://${oneLine(text)}?` : ''
-  if (!URL.canParse(text) || !/^https?:\/\//i.test(text))
-    return refuse(`${source} must be an address that starts with https:// or http://.${example}`)
-  const url = new URL(text)
-  if (url.username || url.password)
-    return refuse(`${source} must not hold a user or password: verify sends nothing secret.`)
-  if (url.pathname !== '/' || url.search || url.hash)
-    return refuse(`${source} must be the site's address alone, without a path.`, `Try: verify --url ${url.origin}`)
-  return url.origin
+export function parseSite(text: string): string {
+  try {
+    return siteAddress(text)
+  } catch (error) {
+    const isHost = /^[a-z0-9.-]+(:\d+)?(\/|$)/i.test(text) && !text.includes('://')
+    const url = URL.canParse(text) && /^https?:/i.test(text) ? new URL(text) : undefined
+    return refuse(
+      `--url ${reason(error)}.${isHost ? ` Did you mean https://${oneLine(text)}?` : ''}`,
+      url ? `Try: verify --url ${url.origin}` : undefined,
+    )
+  }
 }
 
 const MAX_SECONDS = 3600

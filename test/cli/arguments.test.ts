@@ -1,9 +1,9 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Command, parse } from '../../lib/cli/main.ts'
+import { type Command, parse } from '../../lib/cli/arguments.ts'
 import { Failure } from '../../lib/core/failure.ts'
 
-const test = suite('cli')
+const test = suite('arguments')
 const command: Command = {
   name: 'restore',
   help: '',

@@ -1,0 +1,73 @@
+// The command line: what a script accepts, and what was typed.
+import { parseArgs } from 'node:util'
+import { EXIT, Failure } from '../core/failure.ts'
+import { nearest } from '../core/format.ts'
+
+/** What a script accepts, beside --help, --version and --env-file. */
+export interface Command {
+  name: string
+  help: string
+  /** Flags without a value. */
+  switches: readonly string[]
+  /** Flags with a value. */
+  options?: readonly string[]
+  /** Groups of switches of which at most one makes sense. */
+  exclusive?: readonly (readonly string[])[]
+  /** The name of an argument without a flag, if the script takes one. */
+  argument?: string
+}
+
+export interface Arguments {
+  /** The switches that were given. */
+  flags: ReadonlySet<string>
+  values: Readonly<Record<string, string>>
+  argument: string | undefined
+}
+
+const COMMON = ['help', 'version']
+
+/**
+ * Reads a command line.
+ * @throws Failure (exit status 2) that names an unknown flag and the one it resembles
+ */
+export function parse(command: Command, argv: readonly string[]): Arguments {
+  const switches = [...COMMON, ...command.switches]
+  const options = ['env-file', ...(command.options ?? [])]
+  const { tokens } = parseArgs({
+    args: [...argv],
+    strict: false,
+    tokens: true,
+    options: Object.fromEntries([
+      ...switches.map((name) => [name, { type: 'boolean' as const }]),
+      ...options.map((name) => [name, { type: 'string' as const }]),
+    ]),
+  })
+  const flags = new Set<string>()
+  const values: Record<string, string> = {}
+  const words: string[] = []
+  const refuse = (message: string): never => {
+    throw new Failure(message, `See: ${command.name} --help`, EXIT.usage)
+  }
+  for (const token of tokens) {
+    if (token.kind === 'positional') words.push(token.value)
+    if (token.kind !== 'option') continue
+    const { name, rawName, value } = token
+    if (options.includes(name) && rawName.startsWith('--')) {
+      // `--url --json`: the value was forgotten, and the next flag would be taken for it.
+      if (!value || (!token.inlineValue && value.startsWith('-'))) refuse(`${rawName} needs a value.`)
+      else values[name] = value
+    } else if (switches.includes(name) && rawName.startsWith('--')) {
+      if (value !== undefined) refuse(`${rawName} takes no value.`)
+      flags.add(name)
+    } else {
+      const [near] = nearest(name, [...switches, ...options])
+      refuse(`Unknown flag ${rawName}.${near ? ` Did you mean --${near}?` : ''}`)
+    }
+  }
+  if (words.length > (command.argument ? 1 : 0)) refuse(`Unexpected argument: ${words.at(-1)}`)
+  for (const group of command.exclusive ?? []) {
+    const given = group.filter((name) => flags.has(name) || name in values)
+    if (given.length > 1) refuse(`${given.map((name) => `--${name}`).join(' and ')} can't be used together.`)
+  }
+  return { flags, values, argument: words[0] }
+}

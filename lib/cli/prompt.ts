@@ -1,0 +1,56 @@
+// Questions to the operator at the terminal.
+import { createInterface } from 'node:readline'
+import { EXIT, Failure } from '../core/failure.ts'
+
+/** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
+export interface Ask {
+  /**
+   * The operator types `word` to agree; --yes agrees beforehand.
+   * @throws Failure when anything else is typed: nothing was changed
+   */
+  confirm(prompt: string, word: string): Promise<void>
+  /** One of a numbered list, by number; an empty answer, and --yes, take the first. */
+  pick(prompt: string, choices: readonly string[]): Promise<number>
+}
+
+/** @param yes whether --yes was given */
+export function createAsk(yes: boolean, interactive: boolean, signal: AbortSignal): Ask {
+  return {
+    confirm: async (prompt, word) => {
+      if (yes) return
+      const answer = await askLine(`${prompt}\nType ${word} to go on: `, interactive, signal)
+      if (answer !== word) throw new Failure(`The answer was not ${word}: nothing was changed.`)
+    },
+    pick: async (prompt, choices) => {
+      if (yes) return 0
+      const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${choice}`)
+      const answer = await askLine(`${lines.join('\n')}\n${prompt} [1] `, interactive, signal)
+      const number = answer === '' ? 1 : Number(answer)
+      if (!Number.isInteger(number) || number < 1 || number > choices.length)
+        throw new Failure(`${answer} is none of 1 to ${choices.length}: nothing was changed.`)
+      return number - 1
+    },
+  }
+}
+
+// Not zx's `question`: at end of input or Ctrl-C it never resolves, and the process would end with status 0.
+async function askLine(prompt: string, interactive: boolean, signal: AbortSignal): Promise<string> {
+  signal.throwIfAborted()
+  if (!interactive)
+    throw new Failure(
+      'This needs an answer, and there is no terminal to ask at.',
+      'Add --yes to agree beforehand.',
+      EXIT.usage,
+    )
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return await new Promise<string>((resolve, reject) => {
+      terminal.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+      terminal.on('close', () => reject(new Failure('No answer was given: nothing was changed.')))
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+      terminal.question(prompt, (answer) => resolve(answer.trim()))
+    })
+  } finally {
+    terminal.close()
+  }
+}
