@@ -8,10 +8,9 @@ import { report } from '../lib/backup/summary.ts'
 import type { Command } from '../lib/cli/arguments.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
-import { createMonitor } from '../lib/cli/monitor.ts'
+import { createMonitor, watched } from '../lib/cli/monitor.ts'
 import { checkSettings } from '../lib/cli/settings.ts'
-import { EXIT, Failure, reason } from '../lib/core/failure.ts'
-import { VERSION } from '../lib/core/version.ts'
+import { EXIT } from '../lib/core/failure.ts'
 
 const COMMAND: Command = {
   name: 'backup',
@@ -58,13 +57,11 @@ await main(COMMAND, (context) => {
 async function nightly(context: Context): Promise<number> {
   // The monitor is told of a broken configuration, too, if its own address can be read.
   const { settings } = checkSettings(['HEALTHCHECK_URL'], context.environment, context.envFile)
-  const monitor = createMonitor(settings.HEALTHCHECK_URL, `book-corners-ops/${VERSION}`, context.log)
   const startedMs = Date.now()
-  let started = Promise.resolve()
-  try {
+  await watched(createMonitor(settings.HEALTHCHECK_URL, context.log), context.shell.signal, async (begin) => {
     const backup = prepareBackup(context)
     const unlock = await takeLock('backup.ts', backup.settings.DB_SERVICE, backup.settings.MEDIA_DIR)
-    started = monitor.start()
+    begin()
     try {
       const production = await preflight(backup)
       const archive = await store(backup, production)
@@ -74,17 +71,10 @@ async function nightly(context: Context): Promise<number> {
       const tookMs = Date.now() - startedMs
       const summary = report(context, { archive, pruned, checked, sha: production.sha, tookMs })
       requireComplete(archive)
-      await started
-      await monitor.success(summary)
-      return EXIT.done
+      return summary
     } finally {
       unlock()
     }
-  } catch (error) {
-    await started
-    const cause = context.shell.signal.aborted ? context.shell.signal.reason : error
-    // Whoever holds the lock tells the monitor how that run ends.
-    if (!(cause instanceof Failure && cause.exitCode === EXIT.locked)) await monitor.fail(reason(cause))
-    throw error
-  }
+  })
+  return EXIT.done
 }

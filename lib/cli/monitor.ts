@@ -1,12 +1,14 @@
-import { reason } from '../core/failure.ts'
+// Tells a monitor (healthchecks.io and its like) that a run began, and how it ended.
+import { EXIT, Failure, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
+import { VERSION } from '../core/version.ts'
 
 /**
  * Tells a monitor of the healthchecks.io kind: `/start`, success at the address itself, `/fail` with the reason.
  * A monitor that can't be reached is a warning, never a failure of the work it watches.
  */
-export interface Monitor {
+interface Monitor {
   start(): Promise<void>
   success(text: string): Promise<void>
   fail(text: string): Promise<void>
@@ -15,7 +17,7 @@ export interface Monitor {
 const TIMEOUT_MS = 10_000
 
 /** @param address the check's address, itself a secret; without one nothing is sent */
-export function createMonitor(address: string | undefined, userAgent: string, log: Log): Monitor {
+export function createMonitor(address: string | undefined, log: Log): Monitor {
   const ping = async (path: '' | '/start' | '/fail', text: string): Promise<void> => {
     if (address === undefined) return
     const url = new URL(address)
@@ -24,7 +26,7 @@ export function createMonitor(address: string | undefined, userAgent: string, lo
       const response = await fetch(url, {
         method: 'POST',
         body: log.redact(text),
-        headers: { 'user-agent': userAgent, 'content-type': 'text/plain; charset=utf-8' },
+        headers: { 'user-agent': `book-corners-ops/${VERSION}`, 'content-type': 'text/plain; charset=utf-8' },
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })
       await response.arrayBuffer()
@@ -36,4 +38,34 @@ export function createMonitor(address: string | undefined, userAgent: string, lo
     })
   }
   return { start: () => ping('/start', ''), success: (text) => ping('', text), fail: (text) => ping('/fail', text) }
+}
+
+/**
+ * Runs something and tells the monitor how it ends: success with the summary, or failure with the reason. Nothing is told
+ * when another run holds the lock: that run tells how it ends itself.
+ *
+ * @param signal an interruption's: its reason counts, not the error that it leads to
+ * @param run calls `begin` when the work begins, and returns the summary; what it throws before that is told, too
+ * @throws what `run` throws
+ */
+export async function watched(
+  monitor: Monitor,
+  signal: AbortSignal,
+  run: (begin: () => void) => Promise<string>,
+): Promise<void> {
+  // The work does not wait for the monitor, but its end is told after its start.
+  let started = Promise.resolve()
+  const begin = (): void => {
+    started = monitor.start()
+  }
+  try {
+    const summary = await run(begin)
+    await started
+    await monitor.success(summary)
+  } catch (error) {
+    await started
+    const cause = signal.aborted ? signal.reason : error
+    if (!(cause instanceof Failure && cause.exitCode === EXIT.locked)) await monitor.fail(reason(cause))
+    throw error
+  }
 }

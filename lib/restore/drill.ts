@@ -1,8 +1,7 @@
 import { isStale, listArchives } from '../borg/archives.ts'
-import { createMonitor } from '../cli/monitor.ts'
-import { EXIT, Failure, reason } from '../core/failure.ts'
+import { createMonitor, watched } from '../cli/monitor.ts'
+import { EXIT, Failure } from '../core/failure.ts'
 import { age, duration, plural } from '../core/format.ts'
-import { VERSION } from '../core/version.ts'
 import { compareSample } from '../media/sample.ts'
 import { requireDatabaseSpace } from '../postgres/scratch.ts'
 import { readContents } from './choose.ts'
@@ -16,22 +15,16 @@ import type { Restore } from './restore.ts'
  */
 export async function drill(restore: Restore): Promise<number> {
   const { context, settings } = restore
-  const monitor = createMonitor(settings.DRILL_HEALTHCHECK_URL, `book-corners-ops/${VERSION}`, context.log)
-  const startedMs = Date.now()
-  const started = monitor.start()
-  try {
+  await watched(createMonitor(settings.DRILL_HEALTHCHECK_URL, context.log), context.shell.signal, async (begin) => {
+    begin()
+    const startedMs = Date.now()
     const drilled = await proveNewest(restore)
     const seconds = (Date.now() - startedMs) / 1000
     const summary = `${drilled.archive} restores: the dump imports cleanly, ${plural(drilled.mediaCompared, 'media file')} compared, took ${duration(seconds * 1000)}`
     context.print(context.flags.has('json') ? JSON.stringify({ ...drilled, seconds }) : summary)
-    await started
-    await monitor.success(summary)
-    return EXIT.done
-  } catch (error) {
-    await started
-    await monitor.fail(reason(context.shell.signal.aborted ? context.shell.signal.reason : error))
-    throw error
-  }
+    return summary
+  })
+  return EXIT.done
 }
 
 /** What a drill did, as --json prints it. */
