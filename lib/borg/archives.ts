@@ -37,7 +37,7 @@ export async function listArchives(borg: Borg, prefix: string, last?: number): P
 // A night every day, and two hours for one that took long.
 const STALE_HOURS = 26
 
-/** Whether an archive is so old, as the newest one, that a nightly run was missed. */
+/** Whether the newest archive is so old that a nightly run was missed. */
 export function isStale({ start }: Archive): boolean {
   return Date.now() - start.getTime() > STALE_HOURS * 3_600_000
 }
@@ -66,7 +66,7 @@ export function archiveJson({ name, start, comment }: Archive) {
 
 /**
  * Goes through an archive's items as Borg lists them; memory does not grow with their number.
- * @param paths only these, as Borg's path arguments; all without any
+ * @param paths only these, as arguments of Borg; without any of them all
  */
 export async function eachItem(
   borg: Borg,

@@ -89,8 +89,8 @@ export function listArgs(prefix: string, last?: number): string[] {
   ]
 }
 
-/** Everything in an archive, one JSON object a line. Times are local, without a zone: call it with TZ=UTC. */
-export function itemsArgs(archive: string, paths: readonly string[] = []): string[] {
+/** What is in an archive, or only the paths of it, one JSON object a line. Times are local, without a zone: call it with TZ=UTC. */
+export function itemsArgs(archive: string, paths: readonly string[]): string[] {
   return ['list', ...COMMON, '--json-lines', `::${archive}`, ...paths]
 }
 
@@ -102,7 +102,7 @@ export function extractToStdoutArgs(archive: string, paths: readonly string[]): 
 /** What of an archive is extracted: the paths, or what the patterns in a file let through. */
 export type Selection = { patternsFrom: string } | { paths: readonly string[] }
 
-/** Into the current directory, without the first `strip` folders of each path; prints each path as it begins with it. */
+/** Into the current directory, without the first `strip` folders of each path; prints each path before it extracts it. */
 export function extractArgs(archive: string, strip: number, what: Selection): string[] {
   return [
     'extract',

@@ -1,10 +1,12 @@
+// How Borg ended: what its warnings mean, and the failure behind an error, with the next command to type.
+
 import { Failure } from '../core/failure.ts'
 import type { Output } from '../core/shell.ts'
 import type { Message } from './output.ts'
 
 /**
- * Whether Borg's exit 1 really is a warning. A refused pattern also ends with 1, after a traceback, and so does a
- * missing path of an extract to stdout (Borg 1.2.4): those have an error or no message at all.
+ * Whether Borg's exit 1 really is a warning. A pattern that Borg refuses ends with 1 as well, after a traceback. A path
+ * that an extract does not find is only a warning to Borg (1.2.4): who needs the file must look whether it is there.
  */
 export function isWarningOnly(messages: readonly Message[]): boolean {
   return !messages.some(
@@ -20,6 +22,7 @@ export interface CreateWarnings {
   harmless: string[]
 }
 
+/** @param messages all that a create said */
 export function sortWarnings(messages: readonly Message[]): CreateWarnings {
   const sorted: CreateWarnings = { unreadable: [], harmless: [] }
   for (const { levelname, msgid, message } of messages) {
