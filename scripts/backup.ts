@@ -1,3 +1,5 @@
+// The nightly backup, and what is asked about it: see the help below.
+
 import { prepareBackup } from '../lib/backup/backup.ts'
 import { checkEverything } from '../lib/backup/check.ts'
 import { init } from '../lib/backup/init.ts'

@@ -7,7 +7,7 @@ import type { Env } from '../core/shell.ts'
 import type { DumpMode } from './settings.ts'
 
 /** What one run leaves for the next, on this machine. Losing it costs one early `borg check` and one comparison. */
-export interface State {
+interface State {
   /** When `borg check` last passed, ISO. */
   checkedAt?: string
   /** Sizes of the last archive, in bytes; those of dumps of different modes say nothing about each other. */
