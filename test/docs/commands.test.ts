@@ -1,5 +1,5 @@
 // Types the commands of the pages, as somebody does who has nothing but the page: on the sandbox, with its paths and names.
-import { rm, writeFile } from 'node:fs/promises'
+import { mkdir, readlink, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
@@ -173,6 +173,16 @@ test('by hand: the site is looked at', async () => {
   } finally {
     await site.stop()
   }
+})
+
+test('an older release of the scripts becomes the current one again', async () => {
+  const releases = join(sandbox.home, 'ops/releases')
+  for (const name of ['older', 'newer']) await mkdir(join(releases, name), { recursive: true })
+  await symlink('releases/newer', join(sandbox.home, 'ops/current'))
+  const commands = commandsUnder('docs/deploy.md', 'The scripts on the server').replace('RELEASE', 'older')
+  const { exitCode, stderr } = await typed(commands)
+  assert.is(exitCode, 0, stderr)
+  assert.is(await readlink(join(sandbox.home, 'ops/current')), 'releases/older')
 })
 
 test('setup: the commands of the laptop work from every directory', async () => {

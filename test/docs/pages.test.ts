@@ -1,6 +1,6 @@
 // What holds for README.md and every page of docs/, whatever they say.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
@@ -115,6 +115,24 @@ for (const command of COMMANDS)
       [],
     )
   })
+
+test('what a table quotes under "it says", the program says', () => {
+  const sources = readdirSync(join(PROJECT, 'lib'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    /\.ts$/.test(name),
+  )
+  const said = sources.map((name) => readFileSync(join(PROJECT, 'lib', name), 'utf8')).join('')
+  const quoted = PAGES.flatMap((page) =>
+    [...readPage(page).matchAll(/^\| it says \|.*\n\|.*\n((?:\|.*\n)+)/gm)].flatMap(([, rows = '']) =>
+      rows.split('\n').flatMap((row) => (row.split('|')[1] ?? '').replace('(exit 75)', '').split(/…|\/|:/)),
+    ),
+  )
+  const parts = quoted.map((part) => part.trim()).filter(Boolean)
+  assert.ok(parts.length > 20)
+  assert.equal(
+    parts.filter((part) => !said.includes(part)),
+    [],
+  )
+})
 
 test('the page of settings has every setting with its default', () => {
   const rows = [...readPage('docs/settings.md').matchAll(/^\| `([A-Z_]+)` \| (.*?) \| ([BRDKV ]+) \|/gm)]

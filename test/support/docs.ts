@@ -14,7 +14,7 @@ export const PAGES: readonly string[] = [
     .map((name) => `docs/${name}`),
 ]
 
-export interface Block {
+interface Block {
   page: string
   /** Of the opening fence, counted from 1. */
   line: number
