@@ -28,8 +28,8 @@ export function wanted(plan: MediaPlan): MediaFile[] {
   return [...plan.missing, ...plan.different]
 }
 
-/** Their size together, in bytes. */
-export function sum(files: readonly MediaFile[]): number {
+/** The size of files together. */
+export function totalBytes(files: readonly MediaFile[]): number {
   return files.reduce((total, { sizeBytes }) => total + sizeBytes, 0)
 }
 

@@ -10,7 +10,7 @@ import type { Settings } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { bar, bytes, lastLines, plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import { isSame, type MediaFile, type MediaPlan, sum, wanted } from './compare.ts'
+import { isSame, type MediaFile, type MediaPlan, totalBytes, wanted } from './compare.ts'
 import { type FileInfo, filesOf, INBOX } from './folder.ts'
 import type { MediaPlacement } from './place.ts'
 
@@ -42,7 +42,7 @@ export async function restoreMedia(
   const staged = await alreadyStaged(staging, files)
   const left = files.filter(({ path }) => !staged.has(path))
   if (staged.size > 0) log.info(`${plural(staged.size, 'file')} were extracted before the last run was cut short`)
-  log.info(`Extracting ${plural(left.length, 'media file')}, ${bytes(sum(left))}`)
+  log.info(`Extracting ${plural(left.length, 'media file')}, ${bytes(totalBytes(left))}`)
   const everything = plan.same.length === 0 && plan.refused.length === 0 && staged.size === 0
   await extract({ borg, log, archive, mediaDir, staging }, left, everything)
 

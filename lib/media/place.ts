@@ -9,7 +9,7 @@ import type { Settings } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { bytes, lastLines, plural } from '../core/format.ts'
 import type { Output, Shell } from '../core/shell.ts'
-import { type MediaFile, sum } from './compare.ts'
+import { type MediaFile, totalBytes } from './compare.ts'
 import { INBOX } from './folder.ts'
 
 /** How restored files get to their places. */
@@ -128,7 +128,7 @@ export async function mediaSpace(
   needsRoot: boolean,
 ): Promise<{ needed: number; free: number }> {
   const { bavail, bsize } = await statfs(mediaDir)
-  return { needed: sum(files) * (needsRoot ? 2 : 1), free: bavail * bsize }
+  return { needed: totalBytes(files) * (needsRoot ? 2 : 1), free: bavail * bsize }
 }
 
 /** Stops where the disk has too little room. */

@@ -4,7 +4,7 @@ import { parseComment } from '../borg/archives.ts'
 import type { Archive } from '../borg/output.ts'
 import { bytes, isoLocal, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
-import type { MediaPlan } from '../media/compare.ts'
+import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
 import type { KeptDatabase } from '../postgres/swap.ts'
 import type { Restore } from './restore.ts'
 
@@ -20,8 +20,8 @@ export async function releaseAdvice({ dokku, settings }: Restore, archive: Archi
 
 /** The lines on the media, for a preview. */
 export function describeMedia(plan: MediaPlan): string[] {
-  const part = (what: string, files: readonly { path: string; sizeBytes: number }[]): string =>
-    `  ${what.padEnd(13)} ${plural(files.length, 'file')}, ${bytes(files.reduce((total, { sizeBytes }) => total + sizeBytes, 0))}${first(files.map(({ path }) => path))}`
+  const part = (what: string, files: readonly MediaFile[]): string =>
+    `  ${what.padEnd(13)} ${plural(files.length, 'file')}, ${bytes(totalBytes(files))}${first(files.map(({ path }) => path))}`
   return [
     part('missing', plan.missing),
     part('different', plan.different),

@@ -1,7 +1,7 @@
 import { EXIT } from '../core/failure.ts'
 import { bytes, isoLocal, table } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
-import { wanted } from '../media/compare.ts'
+import { type MediaFile, totalBytes, wanted } from '../media/compare.ts'
 import { mediaSpace, whyRoot } from '../media/place.ts'
 import { databaseSpace } from '../postgres/scratch.ts'
 import { countRows } from '../postgres/sql.ts'
@@ -68,9 +68,9 @@ async function lookAtMedia({ settings, user }: Restore, plan: MediaPreview['plan
 }
 
 function asJson({ choice: { archive, dump }, database, media }: Preview): unknown {
-  const brief = (files: readonly { path: string; sizeBytes: number }[]): unknown => ({
+  const brief = (files: readonly MediaFile[]): unknown => ({
     files: files.length,
-    bytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    bytes: totalBytes(files),
     first: files.slice(0, 3).map(({ path }) => path),
   })
   return {

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Item } from '../../lib/borg/output.ts'
-import { createMediaComparison, isSame, type MediaPlan, sum, wanted } from '../../lib/media/compare.ts'
+import { createMediaComparison, isSame, type MediaPlan, totalBytes, wanted } from '../../lib/media/compare.ts'
 
 const test = suite('media comparison')
 const THEN_MS = Date.UTC(2026, 0, 2, 3, 4, 5)
@@ -52,7 +52,7 @@ test('files are sorted into missing, different and same; what only the disk has 
   assert.equal(paths(found.same), ['same'])
   assert.equal(found.onDisk, { count: 2, bytes: 10, first: ['mine/a', 'mine/b'] })
   assert.equal(found.refused, [])
-  assert.equal([paths(wanted(found)), sum(wanted(found))], [['photos/lost', 'larger', 'later'], 16])
+  assert.equal([paths(wanted(found)), totalBytes(wanted(found))], [['photos/lost', 'larger', 'later'], 16])
 })
 
 test('a link is the same when it leads to the same place', async () => {
