@@ -19,6 +19,7 @@ const PACKAGES: Record<string, () => boolean> = {
   'openssh-client': onPath('ssh'),
   git: onPath('git'),
   procps: onPath('ps'),
+  curl: onPath('curl'),
   openssl: onPath('openssl'),
 }
 
