@@ -1,0 +1,65 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { createAsk } from '../../lib/cli/prompt.ts'
+import type { Failure } from '../../lib/core/failure.ts'
+import { createShell } from '../../lib/core/shell.ts'
+
+const test = suite('prompt')
+let folder = ''
+test.before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bc-prompt-'))
+})
+test.after(() => rm(folder, { recursive: true }))
+
+/** What a question leads to at a terminal where this is typed: its answer, or why it failed. */
+async function typed(keys: string, question: string): Promise<string> {
+  const file = join(folder, 'script.mts')
+  const prompt = fileURLToPath(new URL('../../lib/cli/prompt.ts', import.meta.url))
+  await writeFile(
+    file,
+    `import { createAsk } from ${JSON.stringify(prompt)}
+const ask = createAsk(false, true, new AbortController().signal)
+const answer = await ask.${question}.catch((error) => error.message)
+console.log('→ ' + (answer ?? 'agreed'))
+`,
+  )
+  const shell = createShell({ PATH: process.env.PATH ?? '' }, new AbortController().signal)
+  const command = [process.execPath, '--import', import.meta.resolve('tsx'), file].map((word) => `'${word}'`).join(' ')
+  const { stdout } = await shell.run(['script', '-qefc', command, '/dev/null'], { input: keys, timeoutMs: 30_000 })
+  return /→ (.*?)\r?\n/.exec(stdout)?.[1] ?? stdout
+}
+
+test('the word that was asked for agrees, and nothing else does', async () => {
+  assert.is(await typed('replace\n', 'confirm("Sure?", "replace")'), 'agreed')
+  assert.is(await typed('y\n', 'confirm("Sure?", "replace")'), 'The answer was not replace: nothing was changed.')
+})
+
+test('one of a list is taken by its number, the first without one', async () => {
+  assert.is(await typed('2\n', 'pick("Which?", ["a", "b"])'), '1')
+  assert.is(await typed('\n', 'pick("Which?", ["a", "b"])'), '0')
+  for (const other of ['0', '3', 'b', '1.5'])
+    assert.match(await typed(`${other}\n`, 'pick("Which?", ["a", "b"])'), /is not a number from 1 to 2/)
+})
+
+test('the end of the input is no answer', async () => {
+  assert.is(await typed('\u0004', 'confirm("Sure?", "replace")'), 'No answer was given: nothing was changed.')
+})
+
+test('--yes answers beforehand, also without a terminal', async () => {
+  const ask = createAsk(true, false, new AbortController().signal)
+  await ask.confirm('Sure?', 'replace')
+  assert.is(await ask.pick('Which?', ['a', 'b']), 0)
+})
+
+test('without a terminal and without --yes nothing is asked: exit status 2', async () => {
+  const ask = createAsk(false, false, new AbortController().signal)
+  const error = await ask.confirm('Sure?', 'replace').catch((reason: unknown) => reason)
+  assert.is((error as Failure).exitCode, 2)
+  assert.match((error as Failure).hint, /--yes/)
+})
+
+test.run()
