@@ -1,3 +1,4 @@
+// The env file: the settings and secrets of a machine, as KEY=value lines that bash reads the same way.
 import { readFile, stat } from 'node:fs/promises'
 import { parse } from 'dotenv'
 import type { Env } from '../core/shell.ts'
@@ -19,7 +20,7 @@ export const DEFAULT_ENV_FILE = '/home/deploy/.env.backup'
 
 /**
  * Reads the env file.
- * @param named whether somebody asked for this path: then it must be there, the default path need not
+ * @param named whether the path was asked for: then the file must exist; at the default path it need not
  */
 export async function readEnvFile(path: string, named: boolean): Promise<EnvFile> {
   const empty = { path, exists: false, values: {}, problems: [] }
@@ -37,7 +38,7 @@ export async function readEnvFile(path: string, named: boolean): Promise<EnvFile
       return named ? { ...empty, problems: [`The env file ${path} does not exist.`] } : empty
     const there = { ...empty, exists: true }
     if (code === 'EISDIR') return { ...there, problems: [`The env file ${path} is a directory.`] }
-    // Somebody without access to the deploy user's home runs a script that needs no secret: that is no problem of itself.
+    // Someone without access to the deploy user's home may run a script that needs no secret: that alone is no problem.
     if (code === 'EACCES' && !named) return { ...there, denied: true }
     return { ...there, denied: true, problems: [`The env file ${path} can't be read (${code}).`] }
   }

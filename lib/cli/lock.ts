@@ -1,3 +1,4 @@
+// One run at a time on this machine.
 import { createHash } from 'node:crypto'
 import { connect, createServer, type Server } from 'node:net'
 import { userInfo } from 'node:os'

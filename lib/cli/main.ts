@@ -14,7 +14,7 @@ import { childEnv, secretValues } from './settings.ts'
 export interface Context extends Arguments {
   log: Log
   shell: Shell
-  /** Runs what must be done even after an interruption: clearing up. */
+  /** Runs what must be done even after an interruption: cleaning up. */
   cleanup: Shell
   environment: Env
   envFile: EnvFile
@@ -33,7 +33,7 @@ export async function main(command: Command, script: Script): Promise<void> {
   const signal = interruption(log)
   // A reader that has gone (`… | head`) is no reason for a stack trace; the exit status tells what happened.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
-  // Should the event loop ever run dry early, that is not a success.
+  // If nothing is left to wait for before the script has returned, that is no success.
   process.exitCode = EXIT.failed
   process.exitCode = await run(command, script, log, signal).catch((error: unknown) =>
     tell(signal.aborted ? signal.reason : error, command, log),
@@ -45,7 +45,7 @@ export async function main(command: Command, script: Script): Promise<void> {
 function interruption(log: Log): AbortSignal {
   const controller = new AbortController()
   const { signal } = controller
-  // Every child listens to it while it runs: more than ten at a time are no leak, and Node's warning would be in the log.
+  // Every program that runs listens to it. More than ten at a time are no leak; Node's warning would be in the log.
   setMaxListeners(0, signal)
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(name, () => {
@@ -97,8 +97,8 @@ function tell(error: unknown, { name }: Command, log: Log): number {
 const LEAVE_EVERY_MS = 100
 
 /**
- * Ends the process although something holds it that was given up and can't be cut: a TLS connection that fetch is making
- * (10 s), names that nobody looks up (minutes). Children and output are waited for.
+ * Ends the process although Node still waits for something that was given up and can't be cancelled: a TLS connection
+ * that fetch is making (10 s), a look-up of a name (minutes). Programs that run and output are waited for.
  */
 function leave(): void {
   const isBusy = process.getActiveResourcesInfo().includes('ProcessWrap')

@@ -27,7 +27,7 @@ export function createAsk(yes: boolean, interactive: boolean, signal: AbortSigna
       const answer = await askLine(`${lines.join('\n')}\n${prompt} [1] `, interactive, signal)
       const number = answer === '' ? 1 : Number(answer)
       if (!Number.isInteger(number) || number < 1 || number > choices.length)
-        throw new Failure(`${answer} is none of 1 to ${choices.length}: nothing was changed.`)
+        throw new Failure(`${answer} is not a number from 1 to ${choices.length}: nothing was changed.`)
       return number - 1
     },
   }

@@ -1,3 +1,4 @@
+// Every setting there is: its default, how it is read, and what is wrong with it.
 import { EXIT, Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import type { Env } from '../core/shell.ts'
@@ -115,9 +116,9 @@ type Value<K extends SettingName> =
 /** The settings a script asked for, by their own names, parsed. */
 export type Settings<K extends SettingName> = { [P in K]: Value<P> }
 
-/** The environment that secrets and Borg's own settings never leave for another program. */
+/** Secrets, and Borg's own settings: only the program that needs them gets them. */
 const PRIVATE = /^(BORG_|CLOUDFLARE_)|HEALTHCHECK_URL$/
-/** What a git hook or alias that runs a script gives it: git would take the caller's repository for whichever folder it is run in. */
+/** Git sets these for a hook or an alias. With them it works on the caller's repository, whichever folder it is run in. */
 const CALLERS_REPOSITORY = /^GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|OBJECT_DIRECTORY|NAMESPACE|PREFIX)$/
 
 /**
@@ -131,16 +132,16 @@ export function readSettings<K extends SettingName>(names: readonly K[], environ
   if (problems.length > 0)
     throw new Failure(
       `The configuration has ${plural(problems.length, 'problem')}:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
-      mendingHint(file),
+      fixHint(file),
       EXIT.usage,
     )
   return settings
 }
 
-function mendingHint({ path, exists, denied }: EnvFile): string {
+function fixHint({ path, exists, denied }: EnvFile): string {
   if (denied) return `${path} can't be read by this user: run this as its owner.`
   return exists
-    ? `Mend them in ${path}.`
+    ? `Fix them in ${path}.`
     : `No env file was read: set it in the environment, or copy .env.backup.example to ${path}, mode 600.`
 }
 
@@ -163,7 +164,7 @@ export function checkSettings<K extends SettingName>(
     try {
       settings[key] = setting.parse(value)
     } catch (error) {
-      // The environment comes before the file: whoever looks into the file alone mends it there in vain.
+      // The environment comes before the file: to change it in the file alone would have no effect.
       const inEnvironment = environment[key] && environment[key] !== file.values[key]
       problems.push(`${key} ${(error as Error).message}${inEnvironment ? ' (it is set in the environment)' : ''}.`)
     }
@@ -183,8 +184,8 @@ export function checkSettings<K extends SettingName>(
 }
 
 /**
- * Borg's environment: every BORG_ variable of the environment and the env file. Questions are answered "no" unless the
- * environment answers them, and exit codes are the classic ones (2 error, 1 warning), so that nothing aborts or hangs.
+ * Borg's environment: every BORG_ variable of the environment and of the env file. Borg's questions are answered "no"
+ * where these do not answer them, so that nothing hangs. Its exit statuses are the classic ones: 1 warning, 2 error.
  */
 export function borgEnv(environment: Env, file: EnvFile): Env {
   return {
@@ -204,8 +205,8 @@ function withoutEmpty(environment: Env): Env {
 }
 
 /**
- * The environment of every child: ours without Borg's variables, tokens and ping addresses, and without a git hook's. cron and
- * `env -i` leave little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
+ * The environment of every program that is started: ours without Borg's variables, tokens, the monitors' addresses and a
+ * git hook's variables. Cron gives little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
  */
 export function childEnv(environment: Env, home: string): Env {
   const kept = Object.fromEntries(

@@ -1,6 +1,7 @@
+// The errors that an operator can do something about, and the exit statuses.
 /**
  * An error an operator can act on: what failed and why, and the next command to type.
- * Only `main` in cli.ts prints it and sets the exit status. Anything else that is thrown is a bug.
+ * Only `main` in lib/cli prints it and sets the exit status. Anything else that is thrown is a bug.
  */
 export class Failure extends Error {
   override name = 'Failure'
@@ -24,7 +25,7 @@ export const EXIT = {
   locked: 75,
 } as const satisfies Record<string, number>
 
-/** The operator's Ctrl-C, or a TERM from the system: everything is cleaned up, then the shell's status for it is used. */
+/** The operator's Ctrl-C, or the system's SIGTERM. Everything is cleaned up; then the process ends with the shell's exit status for that signal. */
 export class Interrupted extends Failure {
   override name = 'Interrupted'
 
@@ -33,7 +34,7 @@ export class Interrupted extends Failure {
   }
 }
 
-/** The text of anything thrown, for a sentence that goes on: no stack, no prefix. */
+/** What was thrown, as text for the middle of a sentence: no stack, no prefix. */
 export function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

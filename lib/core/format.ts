@@ -1,3 +1,4 @@
+// How values are written for people: sizes, times, tables, and text that comes from outside.
 /** Bytes as Borg and df print them: decimal units, `1.25 MB`. */
 export function bytes(count: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']

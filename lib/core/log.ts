@@ -1,3 +1,4 @@
+// The log: what a run tells while it goes on.
 import { chalk } from 'zx/core'
 import { isoLocal } from './format.ts'
 
@@ -65,7 +66,7 @@ export function createLog(stream: NodeJS.WriteStream): Log {
     warnings,
     isTerminal,
     redact,
-    // A secret that is a plain word would black out that word everywhere, and so give itself away.
+    // A secret that is a plain word would be replaced wherever the word stands, and so show itself.
     addSecrets: (values) => secrets.push(...values.filter((value) => value.length >= 8 && !/^[a-z]+$/i.test(value))),
   }
 }

@@ -1,3 +1,4 @@
+// Tries something again after a wait.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Interrupted } from './failure.ts'
 

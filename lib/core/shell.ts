@@ -1,3 +1,4 @@
+// Runs programs: the only file that starts processes. Also how words are quoted for a shell.
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import { $ as zx } from 'zx/core'
@@ -28,7 +29,7 @@ export interface RunOptions {
 }
 
 export interface StartOptions extends Pick<RunOptions, 'env' | 'cwd' | 'onLine'> {
-  /** See `GUARD`. */
+  /** Ends the program if this process is killed; see `GUARD`. */
   guarded?: boolean
 }
 
@@ -47,19 +48,23 @@ export interface Shell {
   /** The environment every child starts from: ours, without secrets. */
   readonly env: Env
   readonly signal: AbortSignal
-  /** Runs a program to its end. Rejects only when interrupted or timed out; a non-zero exit is the caller's to judge. */
+  /** Runs a program to its end. Throws only when interrupted or timed out: an exit status other than 0 is the caller's to judge. */
   run(command: readonly string[], options?: RunOptions): Promise<Output>
   /** Starts a program for streaming. */
   start(command: readonly string[], options?: StartOptions): Child
 }
 
+/** Between SIGTERM and SIGKILL. */
 const GRACE_MS = 10_000
+/** How long the pipes of a program that has ended may stay open. */
 const PIPE_GRACE_MS = 2000
+/** The last characters of a stderr are kept. */
 const KEPT_STDERR = 64 * 1024
 
-// A child that reads our bytes takes our death for the end of the data: after a SIGKILL of this process Borg would
-// commit a dump cut short. The guard holds a duplicate of the child's stdin, so no end of file can reach the child
-// while the guard lives, and reads a pipe from us: a line means that all went well, end of file that we are dead.
+// A program takes the end of its input for the end of the data: if this process were killed with SIGKILL, Borg would
+// commit a dump that is cut short. So the guard, a small shell, holds a copy of the program's stdin open: while the guard
+// lives, the program sees no end of its input. It reads a pipe from us. A line means that all went well. The end of that
+// pipe means that this process is dead: then the guard ends the program.
 const GUARD = `read -r line && exit 0
 kill -TERM "$1"
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do kill -0 "$1" || exit 0; sleep 0.5; done
@@ -194,8 +199,8 @@ function startGuard(child: ChildProcess, env: Env): ChildProcess {
 }
 
 /**
- * SIGTERM, then SIGKILL when it has not ended after the grace. What sudo started as another user is not ours to kill and
- * keeps the pipes open: a little after the end of the program itself, or of the grace, they are closed from this side.
+ * SIGTERM, then SIGKILL if it has not ended after the grace. What sudo has started as another user can't be killed by
+ * us, and keeps the pipes open: they are closed from this side, a little after the program's own end or after the grace.
  */
 async function kill(target: number, ended: PromiseLike<unknown>, child: ChildProcess | undefined): Promise<void> {
   const timers: NodeJS.Timeout[] = []
@@ -225,7 +230,7 @@ async function kill(target: number, ended: PromiseLike<unknown>, child: ChildPro
 
 /**
  * The lines of a program's stdout as they come, without their newlines; memory does not grow with their number.
- * They end with the output, or when the program was stopped: how it ended, `ended` says.
+ * They end with the output, also when the program was stopped; `ended` tells which.
  */
 export async function* lines(child: Child): AsyncGenerator<string> {
   const ready: string[] = []

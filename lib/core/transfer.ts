@@ -1,10 +1,9 @@
+// Streams bytes from one program into another, so that a part of them is never taken for the whole.
 import type { Readable } from 'node:stream'
 import { Failure } from './failure.ts'
 import type { Child } from './shell.ts'
 
-// Bytes between two programs: from the one's stdout to the other's stdin, counted, and never only a part of them for the whole.
-
-/** What is read from: a program, or what can end one properly. */
+/** What is read from: a program, or something that ends one in its own way. */
 interface Source {
   readonly stdout: Readable
   stop(): Promise<unknown>
@@ -77,7 +76,7 @@ async function pump(source: Source, target: Child, { names, stallMs, onBytes }: 
     stalled.abort()
     source.stdout.destroy()
   }, stallMs)
-  // One listener of each for the whole transfer: a promise raced anew for each chunk would keep something of every one.
+  // One listener of each kind for the whole transfer: a new Promise.race for each chunk would leak a little every time.
   let wake = (): void => {}
   let targetEnded = false
   target.stdin.on('drain', () => wake())
@@ -96,7 +95,7 @@ async function pump(source: Source, target: Child, { names, stallMs, onBytes }: 
       }
       if (target.stdin.write(chunk)) continue
       idle = `${names[1]} took`
-      // A pipe that breaks does not wake it: why a target gave up is known only when it has ended.
+      // A broken pipe does not end this wait: why the target gave up is known only when it has ended.
       if (!targetEnded)
         await new Promise<void>((resolve) => {
           wake = resolve

@@ -1,3 +1,4 @@
+// Which version of these scripts runs.
 import { readFileSync } from 'node:fs'
 
 /** The version of these scripts, from package.json: in `--version`, archive comments and the User-Agent. */

@@ -6,7 +6,7 @@ import { bashisms, type EnvFile } from '../../lib/cli/env-file.ts'
 import { borgEnv, checkSettings, childEnv, readSettings, SETTINGS, type SettingName } from '../../lib/cli/settings.ts'
 import { Failure } from '../../lib/core/failure.ts'
 
-const test = suite('config')
+const test = suite('settings')
 const ALL = Object.keys(SETTINGS) as SettingName[]
 
 function file(values: Record<string, string> = {}): EnvFile {
@@ -43,7 +43,7 @@ test('all problems are reported at once, with exit status 2, and without a value
   }
 })
 
-test('where to mend it: in the environment, in the file, or as another user', () => {
+test('where to fix it: in the environment, in the file, or as another user', () => {
   const hintOf = (environment: Record<string, string>, more: Partial<EnvFile>): string => {
     try {
       readSettings(['BORG_REPO', 'KEEP_DAILY'], environment, { ...file(), ...more })
@@ -53,7 +53,7 @@ test('where to mend it: in the environment, in the file, or as another user', ()
     throw new Error('It was accepted.')
   }
   assert.match(hintOf({ KEEP_DAILY: 'x' }, {}), /KEEP_DAILY must be .* \(it is set in the environment\)\./)
-  assert.match(hintOf({}, { values: { KEEP_DAILY: 'x' } }), /KEEP_DAILY must be [^(]*\.\nMend them in \/x\/\.env\./)
+  assert.match(hintOf({}, { values: { KEEP_DAILY: 'x' } }), /KEEP_DAILY must be [^(]*\.\nFix them in \/x\/\.env\./)
   assert.match(hintOf({}, { exists: false }), /copy \.env\.backup\.example to \/x\/\.env/)
   assert.match(hintOf({}, { denied: true }), /\/x\/\.env can't be read by this user: run this as its owner/)
 })
