@@ -1,5 +1,5 @@
 // Tells a monitor (healthchecks.io and its like) that a run began, and how it ended.
-import { EXIT, Failure, reason } from '../core/failure.ts'
+import { EXIT, Failure, fetchReason, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
 import { VERSION } from '../core/version.ts'
@@ -32,10 +32,9 @@ export function createMonitor(address: string | undefined, log: Log): Monitor {
       await response.arrayBuffer()
       if (!response.ok) throw new Error(`it answered ${response.status}`)
     }
-    await retry(tell, { attempts: 2, waitMs: 0 }).catch((error: unknown) => {
-      const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : reason(error)
-      log.warn(`The monitor could not be told (${path || 'success'}): ${cause}`)
-    })
+    await retry(tell, { attempts: 2, waitMs: 0 }).catch((error: unknown) =>
+      log.warn(`The monitor could not be told (${path || 'success'}): ${fetchReason(error)}`),
+    )
   }
   return { start: () => ping('/start', ''), success: (text) => ping('', text), fail: (text) => ping('/fail', text) }
 }

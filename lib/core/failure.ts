@@ -38,3 +38,12 @@ export class Interrupted extends Failure {
 export function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
+
+/**
+ * The same for what `fetch` throws: its own message says only that it failed. The reason is its cause, or, where a host
+ * has several addresses, the code of a cause without a message.
+ */
+export function fetchReason(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  return reason(cause) || ((cause as NodeJS.ErrnoException).code ?? '')
+}

@@ -1,5 +1,5 @@
 import type { Settings } from '../cli/settings.ts'
-import { Failure, reason } from '../core/failure.ts'
+import { Failure, fetchReason } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
@@ -106,10 +106,7 @@ async function purgeOnce(url: string, token: string, signal: AbortSignal, timeou
   } catch (error) {
     signal.throwIfAborted()
     if (error instanceof NotPurged) throw error
-    throw new NotPurged(
-      error instanceof Error && error.cause instanceof Error ? error.cause.message : reason(error),
-      true,
-    )
+    throw new NotPurged(fetchReason(error), true)
   } finally {
     clearTimeout(timer)
   }

@@ -1,6 +1,6 @@
 // The way to a new production database, and back.
 
-import { EXIT, Failure, reason } from '../core/failure.ts'
+import { EXIT, Failure, fetchReason, reason } from '../core/failure.ts'
 import { bytes, lastLines } from '../core/format.ts'
 import { retry } from '../core/retry.ts'
 import { restartArgs, type Service } from '../dokku/dokku.ts'
@@ -117,12 +117,12 @@ async function restartApp({ dokku, context, settings }: Restore): Promise<void> 
   await retry(ask, {
     withinMs: 60_000,
     waitMs: (error) => {
-      log.status(`${address}: ${reason(error)}`)
+      log.status(`${address}: ${fetchReason(error)}`)
       return 1000
     },
   }).catch((error: unknown) => {
     throw new Failure(
-      `The data is restored, but ${address} is not well: ${reason(error)}`,
+      `The data is restored, but ${address} is not well: ${fetchReason(error)}`,
       `Look: sudo dokku logs ${settings.DOKKU_APP}. To go back: restore --undo`,
     )
   })
