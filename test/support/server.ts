@@ -1,41 +1,22 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+// A Dokku host on loopback, the engineer's machine beside it, and the app's checkout: where deploy and rollback run.
+import { type ChildProcess, execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { appendFile, chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { tmpdir, userInfo } from 'node:os'
-import { dirname, join } from 'node:path'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
+import { type AppCheckout, gitIn, makeCheckout } from './app-checkout.ts'
 import { TOKEN } from './cloudflare.ts'
+import { type Engineer, executable, HOST, settleEngineer } from './engineer.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
+import { processesWith } from './processes.ts'
+import { madeOnce } from './run-folder.ts'
+import { type Sshd, startSshd } from './sshd.ts'
 
-/**
- * A Dokku host on loopback: a real sshd with the users `dokku` (Dokku's stand-in as forced command, and git) and `deploy` (a plain
- * shell in a home of its own), the app's checkout, and its origin. Both users are this account: the `ssh` and `scp` put first in
- * PATH turn them into two keys, of which each has a forced command.
- */
-export interface Server {
-  readonly dir: string
-  /** What DOKKU_HOST is set to. */
-  readonly host: string
-  /** The deploy user's home there. */
-  readonly home: string
-  readonly opsDir: string
-  /** The app's checkout, and its bare origin. */
-  readonly app: string
-  readonly origin: string
-  /** Settings and PATH for a script. */
-  readonly env: Record<string, string>
-  script(name: string, args?: readonly string[], options?: RunOptions): Promise<Output>
-  start(name: string, args?: readonly string[], options?: RunOptions): Running
-  /** Starts any program in the scripts' environment. */
-  launch(file: string, args: readonly string[], options?: RunOptions): Running
-  /** Git in the app's checkout. */
-  git(...args: string[]): string
-  /** Commits files in the app's checkout; returns the SHA. */
-  commit(subject: string, files?: Record<string, string>): Promise<string>
-  push(): void
+/** The host, as a test sees it from inside. It has the users `dokku` (Dokku's stand-in, and git) and `deploy` (a plain shell). */
+interface DokkuHost {
   /** What runs: the revision of the web container. */
   running(): string | undefined
   /** The deploy branch there. */
@@ -46,235 +27,123 @@ export interface Server {
   farProgram(name: string, script?: string): Promise<void>
   /** Lets a deployment go on that waits. */
   go(): Promise<void>
-  /** Takes the host's key out of the engineer's known_hosts. */
-  forgetHostKey(): Promise<void>
-  /** Undoes faults, `go`, `forgetHostKey`, and takes away a lock left behind. */
-  reset(): Promise<void>
-  /** SSH connections accepted so far, and commands run over them. */
-  connections(): number
+  /** Commands that were run over SSH, each with its user. */
   calls(): string[]
-  /** Cuts every open connection, as a network that goes away does; new ones work. */
-  cut(): void
   /** Processes that a script left behind. */
   strays(): string[]
+}
+
+/** What the engineer starts, in the scripts' environment. */
+interface Programs {
+  script(name: string, args?: readonly string[], options?: RunOptions): Promise<Output>
+  start(name: string, args?: readonly string[], options?: RunOptions): Running
+  launch(file: string, args: readonly string[], options?: RunOptions): Running
+}
+
+export interface Server
+  extends DokkuHost,
+    Programs,
+    AppCheckout,
+    Pick<Engineer, 'env' | 'forgetHostKey'>,
+    Pick<Sshd, 'connections' | 'cut'> {
+  readonly dir: string
+  /** What DOKKU_HOST is set to. */
+  readonly host: string
+  /** The deploy user's home there. */
+  readonly home: string
+  readonly opsDir: string
+  /** Undoes faults, `go`, `forgetHostKey`, and takes away a lock left behind. */
+  reset(): Promise<void>
   stop(): Promise<void>
 }
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const TSX = import.meta.resolve('tsx')
-const HOST = 'vps.test'
-
-export const APP_FILES: Record<string, string> = {
-  Dockerfile: 'FROM node:22-alpine AS css\nRUN npm ci\n',
-  'package.json': '{"name":"book-corners"}\n',
-  'package-lock.json': '{"name":"book-corners","lockfileVersion":3,"packages":{}}\n',
-  'app.json': JSON.stringify({
-    scripts: { dokku: { predeploy: 'python manage.py migrate --noinput' } },
-    healthchecks: { web: [{ type: 'startup', name: 'web check', path: '/health/', attempts: 3, timeout: 5, wait: 5 }] },
-  }),
-  'libraries/migrations/__init__.py': '',
-  'libraries/migrations/0001_initial.py': 'operations = []\n',
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as { port: number }
-      probe.close(() => resolve(port))
-    })
-  })
-}
-
-function executable(path: string, text: string): Promise<void> {
-  return writeFile(path, text, { mode: 0o755 })
-}
+const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
 
 export async function startServer(): Promise<Server> {
   const dir = await mkdtemp(join(tmpdir(), 'bc-vps-'))
   await chmod(dir, 0o755)
-  const at = (...parts: string[]): string => join(dir, ...parts)
-  const [home, bin, far, near] = [at('home/deploy'), at('bin'), at('far-bin'), at('near')]
-  const [app, origin, opsDir] = [at('checkout'), at('origin.git'), at('home/deploy/ops')]
-  for (const folder of [home, bin, far, near, at('tmp'), at('engineer'), at('faults'), at('apps/book-corners')])
-    await mkdir(folder, { recursive: true })
-  // The sandbox has its own folder for sockets; compiled scripts are shared.
-  const compiled = `tsx-${process.getuid?.()}`
-  await symlink(join(tmpdir(), compiled), at('tmp', compiled))
+  const home = join(dir, 'home/deploy')
+  const sshd = await startSshd(dir, home, await layOut(dir, home))
   const running = new Set<ChildProcess>()
-
-  // The two users.
-  await symlink(fileURLToPath(new URL('dokku', import.meta.url)), at('bin/dokku'))
-  const npmCache = execFileSync('npm', ['config', 'get', 'cache'], { stdio: ['ignore', 'pipe', 'ignore'] })
-  await writeFile(join(home, '.npmrc'), `cache=${npmCache.toString().trim()}\n`)
-  await executable(
-    at('bin/login'),
-    `#!/bin/sh
-printf '%s\\n' "$1: $SSH_ORIGINAL_COMMAND" | head -n 1 >>'${at('calls')}'
-cd '${home}' || exit 1
-if [ "$1" = dokku ]; then export PATH=/usr/local/bin:/usr/bin:/bin; exec '${at('bin/dokku')}' $SSH_ORIGINAL_COMMAND; fi
-command=$SSH_ORIGINAL_COMMAND
-exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:/usr/bin:/bin' /bin/sh -c "$command"
-`,
-  )
-  const keygen = (name: string): void =>
-    void execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', at(name)])
-  for (const name of ['host_key', 'key_dokku', 'key_deploy']) keygen(name)
-  const publicKey = (name: string): string => readFileSync(at(`${name}.pub`), 'utf8').trim()
-  await writeFile(
-    at('authorized_keys'),
-    ['dokku', 'deploy'].map((user) => `command="${at('bin/login')} ${user}" ${publicKey(`key_${user}`)}\n`).join(''),
-    { mode: 0o600 },
-  )
-  const pinned = `${HOST} ${publicKey('host_key').split(' ').slice(0, 2).join(' ')}\n`
-  await writeFile(at('known_hosts'), pinned)
-
-  // The sshd.
-  const port = await freePort()
-  const sftp = ['/usr/lib/openssh/sftp-server', '/usr/libexec/openssh/sftp-server', '/usr/lib/ssh/sftp-server']
-  await writeFile(
-    at('sshd_config'),
-    [
-      `Port ${port}`,
-      'ListenAddress 127.0.0.1',
-      `HostKey ${at('host_key')}`,
-      `AuthorizedKeysFile ${at('authorized_keys')}`,
-      `PidFile ${at('sshd.pid')}`,
-      'StrictModes no',
-      'UsePAM no',
-      'PasswordAuthentication no',
-      'KbdInteractiveAuthentication no',
-      'PermitRootLogin yes',
-      'LogLevel VERBOSE',
-      `Subsystem sftp ${sftp.find(existsSync) ?? sftp[0]}`,
-      '',
-    ].join('\n'),
-  )
-  // An sshd of root's insists on its folder, which a machine without a running one does not have.
-  if (process.getuid?.() === 0) await mkdir('/run/sshd', { recursive: true })
-  const sshd = spawn('/usr/sbin/sshd', ['-D', '-f', at('sshd_config'), '-E', at('sshd.log')], { stdio: 'ignore' })
-
-  // The engineer's machine: their ssh_config, found by the wrappers.
-  const alias = (user: string): string[] => [
-    `Host ${user}.${HOST}`,
-    `  HostName 127.0.0.1`,
-    `  Port ${port}`,
-    `  HostKeyAlias ${HOST}`,
-    `  User ${userInfo().username}`,
-    `  IdentityFile ${at(`key_${user}`)}`,
-    '  IdentitiesOnly yes',
-    `  UserKnownHostsFile ${at('known_hosts')}`,
-    '  GlobalKnownHostsFile none',
-  ]
-  await writeFile(at('ssh_config'), [...alias('dokku'), ...alias('deploy'), ''].join('\n'))
-  for (const program of ['ssh', 'scp'])
-    await executable(
-      join(near, program),
-      `#!/bin/bash
-args=()
-for arg; do
-  case $arg in (dokku@${HOST}*|deploy@${HOST}*) rest=\${arg#*@${HOST}}; arg=\${arg%%@*}.${HOST}$rest ;; esac
-  args+=("$arg")
-done
-exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
-`,
-    )
-  const env = {
-    HOME: at('engineer'),
-    PATH: `${near}:${dirname(process.execPath)}:/usr/bin:/bin`,
-    TMPDIR: at('tmp'),
-    DOKKU_HOST: HOST,
-    OPS_DIR: opsDir,
-    OPS_ENV_FILE: at('engineer/.env'),
-    GIT_CONFIG_NOSYSTEM: '1',
-    GIT_AUTHOR_DATE: '2026-02-28T10:00:00Z',
-    GIT_COMMITTER_DATE: '2026-02-28T10:00:00Z',
-  }
-  await writeFile(at('engineer/.env'), '', { mode: 0o600 })
-  await writeFile(
-    at('engineer/.gitconfig'),
-    '[user]\n\tname = Engineer\n\temail = engineer@example.org\n[init]\n\tdefaultBranch = master\n',
-  )
-
-  const launch: Server['launch'] = (file, args, options = {}) =>
-    launchIn(running, file, args, { ...options, cwd: options.cwd ?? app, env: { ...env, ...options.env } })
-  const start: Server['start'] = (name, args = [], options = {}) =>
-    launch(process.execPath, ['--import', TSX, join(PROJECT, 'scripts', name), ...args], options)
-  const gitIn = (folder: string, args: readonly string[]): string =>
-    execFileSync('git', ['-C', folder, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-      .toString()
-      .trim()
-
-  // A connection of another user than root has two processes: the second outlives the first.
-  const sessions = (): number[] => {
-    const processes = execFileSync('ps', ['-eo', 'pid=,ppid=,comm='])
-      .toString()
-      .split('\n')
-      .map((line) => line.trim().split(/\s+/))
-      .filter(([, , program = '']) => program.startsWith('sshd'))
-      .map(([pid, parent]) => ({ pid: Number(pid), parent: Number(parent) }))
-    const childrenOf = (parents: readonly (number | undefined)[]): number[] =>
-      processes.filter(({ parent }) => parents.includes(parent)).map(({ pid }) => pid)
-    const first = childrenOf([sshd.pid])
-    return [...first, ...childrenOf(first)]
-  }
-  const cut = (): void => {
-    for (const pid of sessions())
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // It went with the other one.
-      }
-  }
-  const hooks = (): string[] =>
-    execFileSync('ps', ['-eo', 'args=', '--cols', '300'])
-      .toString()
-      .split('\n')
-      .filter((line) => line.includes(dir) && /git-hook|receive-pack/.test(line))
   const sweep = (): void => {
-    for (const child of [...running, sshd]) child.kill('SIGKILL')
+    for (const child of running) child.kill('SIGKILL')
+    sshd.kill()
     rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
   }
   process.on('exit', sweep)
 
-  execFileSync('git', ['init', '-q', '--bare', origin], { env })
-  execFileSync('git', ['clone', '-q', origin, app], { env, stdio: 'ignore' })
-  const commit: Server['commit'] = async (subject, files = { [`notes/${subject}.txt`]: subject }) => {
-    for (const [path, text] of Object.entries(files)) {
-      await mkdir(dirname(join(app, path)), { recursive: true })
-      await writeFile(join(app, path), text)
-    }
-    gitIn(app, ['add', '-A'])
-    gitIn(app, ['commit', '-q', '--allow-empty', '-m', subject])
-    return gitIn(app, ['rev-parse', 'HEAD'])
-  }
-  const push = (): void => void gitIn(app, ['push', '-q', 'origin', 'HEAD:master'])
-  await commit('A map of little libraries', APP_FILES)
-  push()
-
-  for (let tries = 0; !existsSync(at('sshd.log')) || !/listening/.test(readFileSync(at('sshd.log'), 'utf8')); tries++) {
-    if (tries > 100 || sshd.exitCode !== null) throw new Error('The sshd of the sandbox does not start.')
-    await sleep(50)
-  }
-  const fileOr = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '')
-
+  const engineer = await settleEngineer(dir, sshd)
+  const opsDir = join(home, 'ops')
+  const env = { ...engineer.env, OPS_DIR: opsDir }
+  const checkout = await makeCheckout(dir, env)
+  const { connections, cut } = sshd
   return {
     dir,
     host: HOST,
     home,
     opsDir,
-    app,
-    origin,
     env,
-    launch,
-    start,
-    script: (name, args, options) => start(name, args, options).ended,
-    git: (...args) => gitIn(app, args),
-    commit,
-    push,
-    running: () => fileOr(at('apps/book-corners/running')).trim() || undefined,
+    connections,
+    cut,
+    ...checkout,
+    ...hostIn(dir, env),
+    ...programsFor(running, checkout.app, env),
+    forgetHostKey: engineer.forgetHostKey,
+    reset: async () => {
+      await engineer.pinHostKey()
+      await resetHost(dir)
+    },
+    stop: async () => {
+      process.off('exit', sweep)
+      cut()
+      sweep()
+    },
+  }
+}
+
+/** Makes the host's folders; returns the program that runs for each command over SSH. */
+async function layOut(dir: string, home: string): Promise<string> {
+  const [bin, far] = [join(dir, 'bin'), join(dir, 'far-bin')]
+  for (const folder of [home, bin, far, join(dir, 'faults'), join(dir, 'apps/book-corners')])
+    await mkdir(folder, { recursive: true })
+  await symlink(STAND_IN, join(bin, 'dokku'))
+  await writeFile(join(home, '.npmrc'), `cache=${npmCache()}\n`)
+  const login = join(bin, 'login')
+  await executable(
+    login,
+    `#!/bin/sh
+printf '%s\\n' "$1: $SSH_ORIGINAL_COMMAND" | head -n 1 >>'${join(dir, 'calls')}'
+cd '${home}' || exit 1
+if [ "$1" = dokku ]; then export PATH=/usr/local/bin:/usr/bin:/bin; exec '${join(bin, 'dokku')}' $SSH_ORIGINAL_COMMAND; fi
+command=$SSH_ORIGINAL_COMMAND
+exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:/usr/bin:/bin' /bin/sh -c "$command"
+`,
+  )
+  return login
+}
+
+/** Where npm keeps what it has downloaded: the deploy user there installs from it, and needs no network. */
+function npmCache(): string {
+  // npm says it to what it runs, such as `npm test`.
+  const known = process.env.npm_config_cache
+  if (known) return known
+  const made = madeOnce('npm', (folder) => {
+    const cache = execFileSync('npm', ['config', 'get', 'cache'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    writeFileSync(join(folder, 'cache'), cache)
+  })
+  return readFileSync(join(made, 'cache'), 'utf8').trim()
+}
+
+function hostIn(dir: string, env: Record<string, string>): DokkuHost {
+  const at = (...parts: string[]): string => join(dir, ...parts)
+  const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '')
+  return {
+    running: () => textOf(at('apps/book-corners/running')).trim() || undefined,
     deployed: (branch = 'master') => {
       try {
-        return gitIn(at('apps/book-corners/repo'), ['rev-parse', '--verify', '-q', `refs/heads/${branch}`])
+        return gitIn(at('apps/book-corners/repo'), ['rev-parse', '--verify', '-q', `refs/heads/${branch}`], env)
       } catch {
         return
       }
@@ -284,34 +153,31 @@ exec /usr/bin/${program} -F '${at('ssh_config')}' "\${args[@]}"
       else await writeFile(at('faults', command), snippet)
     },
     farProgram: async (name, script) => {
-      if (script === undefined) await rm(join(far, name), { force: true })
-      else await executable(join(far, name), script)
+      if (script === undefined) await rm(at('far-bin', name), { force: true })
+      else await executable(at('far-bin', name), script)
     },
     go: () => appendFile(at('go'), ''),
-    forgetHostKey: () => writeFile(at('known_hosts'), ''),
-    reset: async () => {
-      await rm(at('faults'), { recursive: true, force: true })
-      await mkdir(at('faults'))
-      await writeFile(at('known_hosts'), pinned)
-      // A hook whose connection was cut ends when it is let go.
-      for (let tries = 0; tries < 50 && hooks().length > 0; tries++) await sleep(100)
-      await rm(at('go'), { force: true })
-      await rm(at('apps/book-corners/.deploy.lock'), { force: true })
-    },
-    connections: () => fileOr(at('sshd.log')).match(/Accepted publickey/g)?.length ?? 0,
-    calls: () => fileOr(at('calls')).split('\n').filter(Boolean),
-    cut,
-    strays: () =>
-      execFileSync('ps', ['-eo', 'pid=,args=', '--cols', '300'])
-        .toString()
-        .split('\n')
-        .filter((line) => line.includes(dir) && !line.includes('sshd')),
-    stop: async () => {
-      process.off('exit', sweep)
-      cut()
-      sweep()
-    },
+    calls: () => textOf(at('calls')).split('\n').filter(Boolean),
+    strays: () => processesWith(dir).filter((line) => !line.includes('sshd')),
   }
+}
+
+async function resetHost(dir: string): Promise<void> {
+  await rm(join(dir, 'faults'), { recursive: true, force: true })
+  await mkdir(join(dir, 'faults'))
+  // A hook whose connection was cut ends when it is let go.
+  const hooks = (): string[] => processesWith(dir).filter((line) => /git-hook|receive-pack/.test(line))
+  for (let tries = 0; tries < 50 && hooks().length > 0; tries++) await sleep(100)
+  await rm(join(dir, 'go'), { force: true })
+  await rm(join(dir, 'apps/book-corners/.deploy.lock'), { force: true })
+}
+
+function programsFor(running: Set<ChildProcess>, app: string, env: Record<string, string>): Programs {
+  const launch: Programs['launch'] = (file, args, options = {}) =>
+    launchIn(running, file, args, { ...options, cwd: options.cwd ?? app, env: { ...env, ...options.env } })
+  const start: Programs['start'] = (name, args = [], options = {}) =>
+    launch(process.execPath, ['--import', TSX, join(PROJECT, 'scripts', name), ...args], options)
+  return { launch, start, script: (name, args, options) => start(name, args, options).ended }
 }
 
 export async function readJsonLines(path: string): Promise<Record<string, unknown>[]> {
@@ -328,6 +194,6 @@ export function endsWith(server: Server, output: Output, exitCode: number): void
   assert.not.match(said, TOKEN)
   assert.not.match(said, /A bug in|\n {4}at |\(node:\d+\)/)
   const pause = new Int32Array(new SharedArrayBuffer(4))
-  for (let tries = 0; tries < 50 && server.strays().length > 0; tries++) Atomics.wait(pause, 0, 0, 100)
+  for (let tries = 0; tries < 100 && server.strays().length > 0; tries++) Atomics.wait(pause, 0, 0, 50)
   assert.equal(server.strays(), [])
 }
