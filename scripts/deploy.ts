@@ -1,27 +1,38 @@
+// Deploys a commit of the app.
+
 import type { Command } from '../lib/cli/arguments.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { readSettings } from '../lib/cli/settings.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
 import { shortSha } from '../lib/core/sha.ts'
 import { lines } from '../lib/core/shell.ts'
-import { finish } from '../lib/deploy/finish.ts'
-import { goLive, type Run } from '../lib/deploy/go-live.ts'
-import { describePlan, type Plan, preflight } from '../lib/deploy/plan.ts'
+import { CLOUDFLARE_SETTINGS } from '../lib/deploy/cloudflare.ts'
+import { withDeployment } from '../lib/deploy/deployment.ts'
+import { finish, purgeStep, syncStep } from '../lib/deploy/finish.ts'
+import { goLive } from '../lib/deploy/go-live.ts'
+import { describePlan, type Plan } from '../lib/deploy/plan.ts'
+import { preflight } from '../lib/deploy/preflight.ts'
 import { describeStatus, readStatus } from '../lib/deploy/status.ts'
-import { purgeStep, type Steps, syncStep } from '../lib/deploy/steps.ts'
 import { explainDokku } from '../lib/dokku/errors.ts'
-import { openCheckout, resolveCommit, whoDeploys } from '../lib/git/checkout.ts'
-import { connectRemote, type Remote } from '../lib/server/ssh.ts'
+import { resolveCommit } from '../lib/git/checkout.ts'
+import { withRemote } from '../lib/server/ssh.ts'
 import { explainSsh } from '../lib/server/ssh-errors.ts'
 
-const ALONE = ['dry-run', 'sync-only', 'purge-only', 'status', 'logs']
+/** What is done instead of a deploy. */
+const MODES: Record<string, (context: Context) => Promise<number>> = {
+  'sync-only': syncOnly,
+  'purge-only': purgeOnly,
+  status,
+  logs,
+}
+const MODE_FLAGS = Object.keys(MODES)
 
 const COMMAND: Command = {
   name: 'deploy',
   argument: 'REF',
-  switches: [...ALONE, 'no-verify', 'yes'],
+  switches: [...MODE_FLAGS, 'dry-run', 'no-verify', 'yes'],
   options: ['repo'],
-  exclusive: [ALONE, ...ALONE.filter((flag) => flag !== 'dry-run').map((flag) => [flag, 'no-verify'])],
+  exclusive: [[...MODE_FLAGS, 'dry-run'], ...MODE_FLAGS.map((flag) => [flag, 'no-verify'])],
   help: `
 Usage: deploy [REF] [--no-verify] [--yes] [--repo DIR] [--env-file PATH]
        deploy [REF] --dry-run
@@ -55,100 +66,66 @@ Examples:
 `,
 }
 
-const SERVER = ['DOKKU_HOST', 'DEPLOY_USER', 'OPS_DIR', 'DOKKU_APP'] as const
-const CLOUDFLARE = ['CLOUDFLARE_ZONE_ID', 'CLOUDFLARE_API_TOKEN', 'CLOUDFLARE_API_URL'] as const
-
 await main(COMMAND, async (context) => {
-  const { flags, argument } = context
-  const alone = ALONE.find((flag) => flags.has(flag) && flag !== 'dry-run')
-  if (argument !== undefined && alone)
-    throw new Failure(`--${alone} takes no commit.`, 'See: deploy --help', EXIT.usage)
-  if (flags.has('purge-only')) return purgeOnly(context)
-  if (flags.has('sync-only')) return withServer(context, syncOnly)
-  if (flags.has('status')) return withServer(context, status)
-  if (flags.has('logs')) return withServer(context, logs)
-  return deploy(context)
+  const flag = MODE_FLAGS.find((flag) => context.flags.has(flag))
+  if (flag !== undefined && context.argument !== undefined)
+    throw new Failure(`--${flag} takes no commit.`, 'See: deploy --help', EXIT.usage)
+  return (MODES[flag ?? ''] ?? deploy)(context)
 })
 
-async function deploy(context: Context): Promise<number> {
-  const { shell, log, environment, envFile, flags } = context
-  const names = [...SERVER, 'DEPLOY_BRANCH', 'SITE_URL', ...CLOUDFLARE] as const
-  const settings = readSettings(names, environment, envFile)
-  const checkout = await openCheckout(shell, context.values.repo ?? process.cwd())
-  const sha = await resolveCommit(checkout, context.argument ?? 'HEAD')
-  const startedMs = Date.now()
-  const remote = await connectRemote(shell, settings)
-  try {
-    const { DOKKU_APP: app, DEPLOY_BRANCH: branch } = settings
-    const plan = await preflight(checkout, remote, { app, branch, sha, log })
-    if (flags.has('dry-run')) {
-      context.print(`${describePlan(plan)}\nNothing was changed.`)
+function deploy(context: Context): Promise<number> {
+  return withDeployment(context, 'deploy', async (deployment) => {
+    const sha = await resolveCommit(deployment.checkout, context.argument ?? 'HEAD')
+    const plan = await preflight(deployment, sha)
+    if (context.flags.has('dry-run')) {
+      context.print(`${describePlan(deployment, plan)}\nNothing was changed.`)
       return EXIT.done
     }
-    log.info(describePlan(plan))
-    await confirm(context, plan)
-    const who = await whoDeploys(checkout, environment)
-    const run: Run = { kind: 'deploy', settings, shell, log, checkout, remote, who, startedMs }
-    const outcome = await goLive(run, plan)
-    const runs = outcome === 'unchanged' ? 'runs already' : 'is deployed'
-    const sync = (steps: Steps): Promise<boolean> =>
-      steps.may('The server keeps the ops scripts it had', () => syncStep(context, remote, settings.OPS_DIR))
-    return await finish(context, run, plan, { outcome, runs, settings, first: sync, verify: !flags.has('no-verify') })
-  } finally {
-    await remote.close()
-  }
+    context.log.info(describePlan(deployment, plan))
+    if (context.interactive) await context.ask.confirm(whatFollows(plan, deployment.app), 'yes')
+    return finish(deployment, plan, await goLive(deployment, plan))
+  })
 }
 
-async function confirm({ interactive, ask }: Context, { commit, deployed, app }: Plan): Promise<void> {
-  if (!interactive) return
-  const what = deployed === commit.sha ? 'Sync, purge and verify.' : `This deploys ${shortSha(commit.sha)} to ${app}.`
-  await ask.confirm(what, 'yes')
+function whatFollows({ commit, deployed }: Plan, app: string): string {
+  return deployed === commit.sha ? 'Sync, purge and verify.' : `This deploys ${shortSha(commit.sha)} to ${app}.`
 }
 
-type Server = ReturnType<typeof readSettings<(typeof SERVER)[number]>>
-
-async function withServer(
-  context: Context,
-  command: (context: Context, remote: Remote, settings: Server) => Promise<number>,
-): Promise<number> {
-  const settings = readSettings(SERVER, context.environment, context.envFile)
-  const remote = await connectRemote(context.shell, settings)
-  try {
-    return await command(context, remote, settings)
-  } finally {
-    await remote.close()
-  }
-}
-
-async function syncOnly(context: Context, remote: Remote, { OPS_DIR }: Server): Promise<number> {
-  context.print(await syncStep(context, remote, OPS_DIR))
-  return EXIT.done
+function syncOnly(context: Context): Promise<number> {
+  return withRemote(context, ['OPS_DIR'], async (remote, { OPS_DIR }) => {
+    context.print(await syncStep(context, remote, OPS_DIR))
+    return EXIT.done
+  })
 }
 
 async function purgeOnly(context: Context): Promise<number> {
-  const settings = readSettings(CLOUDFLARE, context.environment, context.envFile)
+  const settings = readSettings(CLOUDFLARE_SETTINGS, context.environment, context.envFile)
   context.print(await purgeStep(context, settings))
   return EXIT.done
 }
 
-async function status({ print }: Context, remote: Remote, { DOKKU_APP, OPS_DIR }: Server): Promise<number> {
-  print(describeStatus(await readStatus(remote, DOKKU_APP, OPS_DIR)))
-  return EXIT.done
+function status(context: Context): Promise<number> {
+  return withRemote(context, ['DOKKU_APP', 'OPS_DIR'], async (remote, { DOKKU_APP, OPS_DIR }) => {
+    context.print(describeStatus(await readStatus(remote, DOKKU_APP, OPS_DIR)))
+    return EXIT.done
+  })
 }
 
-async function logs({ print, shell }: Context, remote: Remote, { DOKKU_APP }: Server): Promise<number> {
-  const log = remote.startDokku(['logs', DOKKU_APP, '--tail'])
-  let unread = false
-  // `deploy --logs | head`: nobody reads on.
-  process.stdout.once('error', () => {
-    unread = true
-    void log.stop()
+function logs({ print, ...context }: Context): Promise<number> {
+  return withRemote(context, ['DOKKU_APP'], async (remote, { DOKKU_APP: app }) => {
+    const log = remote.startDokku(['logs', app, '--tail'])
+    let unread = false
+    // `deploy --logs | head`: nobody reads on.
+    process.stdout.once('error', () => {
+      unread = true
+      void log.stop()
+    })
+    for await (const line of lines(log)) print(line)
+    const output = await log.ended
+    context.shell.signal.throwIfAborted()
+    if (unread) return EXIT.done
+    const trouble = output.exitCode === 255 ? explainSsh(output.stderr, 'dokku', remote.host) : undefined
+    if (output.exitCode !== 0) throw trouble ?? explainDokku(output, `logs ${app}`, remote.host)
+    return EXIT.done
   })
-  for await (const line of lines(log)) print(line)
-  const output = await log.ended
-  shell.signal.throwIfAborted()
-  if (unread) return EXIT.done
-  const trouble = output.exitCode === 255 ? explainSsh(output.stderr, 'dokku', remote.host) : undefined
-  if (output.exitCode !== 0) throw trouble ?? explainDokku(output, `logs ${DOKKU_APP}`, remote.host)
-  return EXIT.done
 }

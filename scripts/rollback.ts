@@ -1,40 +1,28 @@
+// Puts a good release of the app back.
+
 import type { Command } from '../lib/cli/arguments.ts'
 import { type Context, main } from '../lib/cli/main.ts'
-import { readSettings } from '../lib/cli/settings.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
-import { duration, printable } from '../lib/core/format.ts'
-import { shortSha } from '../lib/core/sha.ts'
-import { quoteAll } from '../lib/core/shell.ts'
-import { finish, summary } from '../lib/deploy/finish.ts'
-import { bringLive, goLive, type Run, record } from '../lib/deploy/go-live.ts'
-import { describePlan, makePlan, type Plan, requireHistory } from '../lib/deploy/plan.ts'
-import { pushArgs } from '../lib/deploy/push.ts'
-import { createSteps, verifyStep } from '../lib/deploy/steps.ts'
-import { describeCommit, hasCommit, openCheckout, whoDeploys } from '../lib/git/checkout.ts'
-import { crossingFailure, describeCrossing } from '../lib/rollback/migrations.ts'
-import { checkRevision, rebuildApp } from '../lib/rollback/rebuild.ts'
-import { listReleases, releaseLines } from '../lib/rollback/releases.ts'
-import { followOrigin, pushToOrigin, requireClean, requireIdentity, requireOrigin } from '../lib/rollback/revert.ts'
-import { makeRevert } from '../lib/rollback/revert-plan.ts'
-import {
-  lookAround,
-  notRunning,
-  resolveTarget,
-  type Situation,
-  tellNewestBackup,
-  warnOfCommit,
-  warnOfOrigin,
-} from '../lib/rollback/situation.ts'
-import { describeState, serverState } from '../lib/server/app.ts'
-import { connectRemote } from '../lib/server/ssh.ts'
+import { type Deployment, withDeployment } from '../lib/deploy/deployment.ts'
+import { finish } from '../lib/deploy/finish.ts'
+import { bringLive, goLive } from '../lib/deploy/go-live.ts'
+import { describePlan, makePlan } from '../lib/deploy/plan.ts'
+import { requireHistory } from '../lib/deploy/preflight.ts'
+import { requireClean, requireIdentity } from '../lib/git/checkout.ts'
+import { agree, pushLine } from '../lib/rollback/agree.ts'
+import { bringToOrigin, leaveToCi, requireOrigin, warnOfOrigin } from '../lib/rollback/origin.ts'
+import { describeRebuild, planRebuild, rebuildApp } from '../lib/rollback/rebuild.ts'
+import { pickRelease, showReleases } from '../lib/rollback/releases.ts'
+import { describeRevert, makeRevert, requireNews } from '../lib/rollback/revert.ts'
+import { lookAround, requireOtherThan, resolveTarget, type Situation, warnOfCommit } from '../lib/rollback/situation.ts'
 
-const MODES = ['list', 'to', 'revert', 'rebuild']
+const MODES = { list, to, revert, rebuild }
 
 const COMMAND: Command = {
   name: 'rollback',
   switches: ['list', 'revert', 'now', 'rebuild', 'allow-migrations', 'dry-run', 'yes'],
   options: ['to', 'repo'],
-  exclusive: [MODES],
+  exclusive: [Object.keys(MODES)],
   help: `
 Usage: rollback                     at a terminal: pick a release, and go back to it
        rollback --list
@@ -73,49 +61,17 @@ Examples:
 `,
 }
 
-const NAMES = ['DOKKU_HOST', 'DEPLOY_USER', 'OPS_DIR', 'DOKKU_APP', 'DEPLOY_BRANCH', 'SITE_URL'] as const
-const CLOUDFLARE = ['CLOUDFLARE_ZONE_ID', 'CLOUDFLARE_API_TOKEN', 'CLOUDFLARE_API_URL'] as const
-
-/** What every mode works with. */
-interface Job extends Situation {
-  context: Context
-  settings: ReturnType<typeof readSettings<(typeof NAMES)[number] | (typeof CLOUDFLARE)[number]>>
-  run: Omit<Run, 'kind'>
-  app: string
-  branch: string
-}
-
 await main(COMMAND, async (context) => {
-  const { shell, log, environment, envFile, flags, values } = context
   const mode = chosenMode(context)
-  const settings = readSettings([...NAMES, ...CLOUDFLARE], environment, envFile)
-  const { DOKKU_APP: app, DEPLOY_BRANCH: branch } = settings
-  const checkout = await openCheckout(shell, values.repo ?? process.cwd())
-  const startedMs = Date.now()
-  if (mode !== 'list' && mode !== 'rebuild') await requireHistory(checkout)
-  if (mode === 'revert') for (const requirement of [requireOrigin, requireIdentity]) await requirement(checkout)
-  // A file that git does not know must not keep anybody from going back.
-  if (mode !== 'list' && mode !== 'rebuild') await requireClean(checkout, mode === 'revert' ? 'normal' : 'no')
-  const target = values.to === undefined ? undefined : await resolveTarget(checkout, values.to, log)
-  const remote = await connectRemote(shell, settings)
-  try {
-    const situation = await lookAround(checkout, remote, { app, branch, opsDir: settings.OPS_DIR, log })
-    const who = await whoDeploys(checkout, environment)
-    const run = { settings, shell, log, checkout, remote, who, startedMs }
-    const job: Job = { context, settings, run, app, branch, ...situation }
-    if (mode === 'list') return await list(job)
-    if (mode === 'rebuild') return await rebuild(job)
-    if (mode === 'revert') return await revert(job, flags.has('now'))
-    return await backTo(job, target ?? (await pick(job)))
-  } finally {
-    await remote.close()
-  }
+  const kind = mode === 'revert' || mode === 'rebuild' ? mode : 'rollback'
+  return withDeployment(context, kind, mode === undefined ? pick : MODES[mode])
 })
 
-function chosenMode({ flags, values, interactive }: Context): string | undefined {
+/** @returns undefined when a release is to be picked at the terminal */
+function chosenMode({ flags, values, interactive }: Context): keyof typeof MODES | undefined {
   const see = 'See: rollback --help'
   if (flags.has('now') && !flags.has('revert')) throw new Failure('--now goes with --revert only.', see, EXIT.usage)
-  const mode = MODES.find((mode) => flags.has(mode) || mode in values)
+  const mode = (Object.keys(MODES) as (keyof typeof MODES)[]).find((mode) => flags.has(mode) || mode in values)
   if (mode === undefined && (!interactive || flags.has('yes')))
     throw new Failure(
       `${interactive ? '--yes does not say' : 'There is no terminal to ask at'} which release to go back to.`,
@@ -125,120 +81,63 @@ function chosenMode({ flags, values, interactive }: Context): string | undefined
   return mode
 }
 
-async function releasesOf({ run, running, branch, entries }: Job) {
-  const { releases, source } = await listReleases(run.checkout, entries, running, branch)
-  return { releases, source, lines: releaseLines(releases) }
-}
-
-async function list(job: Job): Promise<number> {
-  const { source, lines } = await releasesOf(job)
-  job.context.print([source, ...lines].join('\n'))
+async function list(deployment: Deployment): Promise<number> {
+  deployment.context.print(await showReleases(deployment, await lookAround(deployment)))
   return EXIT.done
 }
 
-async function pick(job: Job): Promise<string> {
-  const { releases, source, lines } = await releasesOf(job)
-  const [now = '', ...others] = lines
-  if (others.length === 0) throw new Failure('No release is known but the one that runs.', 'Name a commit: --to SHA')
-  job.run.log.info(`${source}\n      ${now}`)
-  const index = await job.context.ask.pick('Back to which release?', others)
-  return resolveTarget(job.run.checkout, releases[index + 1]?.sha ?? '', job.run.log)
+async function to(deployment: Deployment): Promise<number> {
+  await requireReady(deployment)
+  const target = await resolveTarget(deployment, deployment.context.values.to ?? '')
+  return backTo(deployment, await lookAround(deployment), target)
 }
 
-/** Shows what would be pushed. @returns false after a dry run @throws Failure when migrations are in the way, or it is not agreed to */
-async function agree({ context, settings, run, app, running }: Job, text: string, target: string): Promise<boolean> {
-  const { flags, print, log, ask } = context
-  const newestBackup = (): Promise<string> => tellNewestBackup(run.remote, settings.OPS_DIR)
-  const dryRun = flags.has('dry-run')
-  if (dryRun) print(text)
-  else log.info(text)
-  const crossing = await describeCrossing(run.checkout, { app, target, current: running, newestBackup })
-  if (crossing.length > 0 && !flags.has('allow-migrations')) throw crossingFailure(crossing)
-  if (crossing.length > 0) log.warn(crossing.join('\n'))
-  if (dryRun) print('Nothing was pushed.')
-  else await ask.confirm(`This changes what ${app} runs.`, 'yes')
-  return !dryRun
+async function pick(deployment: Deployment): Promise<number> {
+  await requireReady(deployment)
+  const situation = await lookAround(deployment)
+  return backTo(deployment, situation, await pickRelease(deployment, situation))
 }
 
-/** The push as it could be typed. */
-function pushLine({ branch }: Job, to: string, sha: string, lease: string): string {
-  return `Push: ${quoteAll(['git', ...pushArgs(to, sha, branch, lease)])}`
+/** A file that git does not know must not keep anybody from going back. */
+async function requireReady({ checkout }: Deployment): Promise<void> {
+  await requireHistory(checkout)
+  await requireClean(checkout, 'no')
 }
 
-async function backTo(job: Job, sha: string): Promise<number> {
-  const { context, settings, app, branch, deployed, running } = job
-  const run: Run = { ...job.run, kind: 'rollback' }
-  if (sha === deployed && sha !== running) throw notRunning(run.remote, app, sha, running)
-  if (sha === deployed)
-    throw new Failure(
-      `${shortSha(sha)} is live already: nothing was pushed.`,
-      'If its container is broken: rollback --rebuild. Other releases: rollback --list',
-    )
-  const plan = await makePlan(run.checkout, { app, branch, deployed, sha })
-  await warnOfCommit(run.checkout, sha, run.log)
-  await warnOfOrigin(run.checkout, branch, sha, run.log)
-  if (!(await agree(job, `${describePlan(plan)}\n${pushLine(job, run.remote.gitUrl(app), sha, deployed)}`, sha)))
-    return EXIT.done
-  const outcome = await goLive(run, plan)
-  return finish(context, run, plan, { outcome, runs: 'is live', settings })
+async function backTo(deployment: Deployment, situation: Situation, sha: string): Promise<number> {
+  const { checkout, remote, app } = deployment
+  const { deployed } = situation
+  requireOtherThan(situation, deployment, sha)
+  const plan = await makePlan(checkout, deployed, sha)
+  await warnOfCommit(deployment, sha)
+  await warnOfOrigin(deployment, sha)
+  const text = `${describePlan(deployment, plan)}\n${pushLine(deployment, remote.gitUrl(app), sha, deployed)}`
+  if (!(await agree(deployment, situation, text, sha))) return EXIT.done
+  return finish(deployment, plan, await goLive(deployment, plan))
 }
 
-async function revert(job: Job, now: boolean): Promise<number> {
-  const { context, settings, app, branch, deployed, running, entries } = job
-  const run: Run = { ...job.run, kind: 'revert' }
-  const { checkout, remote, log } = run
-  const { head, sha, text } = await makeRevert(checkout, context, { branch, running, entries })
-  if (sha === head && (!now || sha === deployed))
-    throw new Failure(
-      `origin/${branch} has that reverted already: nothing was pushed.`,
-      sha === deployed ? 'It is live, too. Look: deploy --status' : 'CI deploys it. At once: rollback --revert --now',
-    )
-  const plan = await makePlan(checkout, { app, branch, deployed, sha })
-  const steps = [
-    text,
-    sha === head ? 'origin has that already.' : pushLine(job, 'origin', sha, head),
-    now ? `${describePlan(plan)}\n${pushLine(job, remote.gitUrl(app), sha, deployed)}` : 'CI tests and deploys it.',
-  ]
-  if (!(await agree(job, steps.join('\n'), sha))) return EXIT.done
-  if (sha !== head) {
-    await pushToOrigin(checkout, { sha, branch, head, later: context.cleanup, log })
-    log.info(`origin/${branch} holds the revert ${shortSha(sha)}; ${await followOrigin(checkout, branch, head, sha)}.`)
-  }
-  if (!now) return pushed(job, run, plan)
-  const outcome = await goLive(run, plan).catch((error: unknown) => {
-    log.warn(`origin/${branch} holds the revert: CI deploys it. At once, again: rollback --revert --now`)
+async function revert(deployment: Deployment): Promise<number> {
+  const { checkout, branch, context } = deployment
+  for (const requirement of [requireHistory, requireOrigin, requireIdentity, requireClean]) await requirement(checkout)
+  const now = context.flags.has('now')
+  const situation = await lookAround(deployment)
+  const made = await makeRevert(deployment, situation)
+  requireNews(made, deployment, situation.deployed, now)
+  const plan = await makePlan(checkout, situation.deployed, made.sha)
+  const text = describeRevert(deployment, plan, made, now)
+  if (!(await agree(deployment, situation, text, made.sha))) return EXIT.done
+  await bringToOrigin(deployment, made)
+  if (!now) return leaveToCi(deployment, plan)
+  const outcome = await goLive(deployment, plan).catch((error: unknown) => {
+    context.log.warn(`origin/${branch} holds the revert: CI deploys it. At once, again: rollback --revert --now`)
     throw error
   })
-  return finish(context, run, plan, { outcome, runs: 'is live', settings })
+  return finish(deployment, plan, outcome)
 }
 
-/** The revert is CI's now; what runs until then is told, and looked at, without a part in the exit status. */
-async function pushed({ context, settings, app, branch }: Job, run: Run, plan: Plan): Promise<number> {
-  await record(run, plan, 'pushed', null)
-  const steps = createSteps(context)
-  const { sha } = plan.commit
-  await steps.may('Until CI has deployed it', async () => {
-    const state = await serverState(run.remote, app)
-    run.log.info(describeState(state, sha, ['with the revert', 'without the revert']))
-    return `${shortSha(state.sha ?? '')} runs until then: ${await verifyStep(context, run.remote, settings, state.sha ?? '')}`
-  })
-  const took = duration(Date.now() - run.startedMs)
-  context.print(summary(context, `${shortSha(sha)} is on origin/${branch}: CI tests and deploys it (${took})`, steps))
-  return EXIT.done
-}
-
-async function rebuild(job: Job): Promise<number> {
-  const { context, settings, app, branch, deployed } = job
-  const run: Run = { ...job.run, kind: 'rebuild' }
-  const { checkout, remote, log } = run
-  const warning = await checkRevision(remote, app, deployed)
-  if (warning) log.warn(warning)
-  const commit = (await hasCommit(checkout, deployed))
-    ? await describeCommit(checkout, deployed)
-    : { sha: deployed, author: '', at: new Date(0), subject: '(not in this checkout)', migrations: [] }
-  const plan: Plan = { app, branch, deployed, commit, commits: [], dropped: [] }
-  const what = `${shortSha(deployed)} ${printable(commit.subject)} is built and started once more: dokku ps:rebuild ${app}`
-  if (!(await agree(job, what, deployed))) return EXIT.done
-  const outcome = await bringLive(run, plan, (onLine) => rebuildApp(remote, app, onLine))
-  return finish(context, run, plan, { outcome, runs: 'is rebuilt', settings })
+async function rebuild(deployment: Deployment): Promise<number> {
+  const situation = await lookAround(deployment)
+  const plan = await planRebuild(deployment, situation.deployed)
+  if (!(await agree(deployment, situation, describeRebuild(deployment, plan), plan.commit.sha))) return EXIT.done
+  return finish(deployment, plan, await bringLive(deployment, plan, (onLine) => rebuildApp(deployment, onLine)))
 }

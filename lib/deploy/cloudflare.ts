@@ -1,10 +1,13 @@
+// Empties Cloudflare's cache, which would go on showing the old pages.
+
 import type { Settings } from '../cli/settings.ts'
 import { Failure, fetchReason } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
 
-export type CloudflareSettings = Settings<'CLOUDFLARE_ZONE_ID' | 'CLOUDFLARE_API_TOKEN' | 'CLOUDFLARE_API_URL'>
+export const CLOUDFLARE_SETTINGS = ['CLOUDFLARE_ZONE_ID', 'CLOUDFLARE_API_TOKEN', 'CLOUDFLARE_API_URL'] as const
+export type CloudflareSettings = Settings<(typeof CLOUDFLARE_SETTINGS)[number]>
 
 interface Answer {
   success?: boolean
@@ -22,7 +25,7 @@ const FIRST_WAIT_MS = 1000
 const LONGEST_WAIT_MS = 60_000
 
 /** Cloudflare's errors as it words them: `10000: Authentication error`. */
-export function apiErrors(answer: Answer | undefined, status: number): string {
+function apiErrors(answer: Answer | undefined, status: number): string {
   return (
     (Array.isArray(answer?.errors) ? (answer.errors as ApiError[]) : [])
       .map(({ code, message }) => printable(`${code ?? '?'}: ${message ?? 'no message'}`))

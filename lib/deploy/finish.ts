@@ -1,46 +1,56 @@
-import type { Context } from '../cli/main.ts'
-import type { Settings } from '../cli/settings.ts'
-import { EXIT, Failure } from '../core/failure.ts'
-import { duration } from '../core/format.ts'
-import { shortSha } from '../core/sha.ts'
-import type { CloudflareSettings } from './cloudflare.ts'
-import { type Run, record, recordLate } from './go-live.ts'
-import type { Plan } from './plan.ts'
-import { createSteps, purgeStep, type Steps, verifyStep } from './steps.ts'
+// What follows when a release runs: sync, purge, verify, the ledger, and the summary.
 
-interface Ending {
-  outcome: 'deployed' | 'unchanged'
-  /** The rest of a sentence that begins with the commit, e.g. `is deployed`. */
-  runs: string
-  settings: CloudflareSettings & Settings<'SITE_URL' | 'DOKKU_APP'>
-  /** What comes before the purge. */
-  first?: (steps: Steps) => Promise<unknown>
-  verify?: boolean
+import type { Context } from '../cli/main.ts'
+import { EXIT, Failure } from '../core/failure.ts'
+import { duration, plural } from '../core/format.ts'
+import { shortSha } from '../core/sha.ts'
+import { liveRelease } from '../server/app.ts'
+import type { Remote } from '../server/ssh.ts'
+import { syncRelease } from '../server/sync.ts'
+import { failedChecks, isGreen, verifySite } from '../verify/checks.ts'
+import { tellActions } from '../verify/github-actions.ts'
+import { resultLine } from '../verify/report.ts'
+import { type CloudflareSettings, purgeCache } from './cloudflare.ts'
+import type { Deployment } from './deployment.ts'
+import { record, recordLate } from './go-live.ts'
+import type { Plan } from './plan.ts'
+
+/** The rest of a sentence that begins with the commit. */
+const RUNS: Record<Deployment['kind'], string> = {
+  deploy: 'is deployed',
+  rollback: 'is live',
+  revert: 'is live',
+  rebuild: 'is rebuilt',
 }
 
 /**
- * What follows when the plan's commit is live: purge, verify, record, and the summary with the total time.
+ * What follows when the plan's commit is live: sync, purge, verify, record, and the summary with the total time.
  * Interrupted, it is recorded all the same.
  * @throws Failure when the cache was not purged or the site does not pass its checks; the release runs all the same
  */
 export async function finish(
-  context: Context,
-  run: Run,
+  deployment: Deployment,
   plan: Plan,
-  { outcome, runs, settings, first, verify = true }: Ending,
-): Promise<number> {
+  outcome: 'deployed' | 'unchanged',
+): Promise<typeof EXIT.done> {
+  const { kind, context, settings, remote, app, startedMs } = deployment
   const { sha } = plan.commit
   const steps = createSteps(context)
   try {
-    await first?.(steps)
+    // A way back leaves the ops scripts as they are: they are of another repository than the app.
+    if (kind === 'deploy')
+      await steps.may('The server keeps the ops scripts it had', () => syncStep(context, remote, settings.OPS_DIR))
     await steps.must('purge the cache', () => purgeStep(context, settings))
-    const check = () => steps.must('pass the checks', () => verifyStep(context, run.remote, settings, sha))
-    await record(run, plan, outcome, verify ? await check() : null)
+    const verified = context.flags.has('no-verify')
+      ? null
+      : await steps.must('pass the checks', () => verifyStep(deployment, sha))
+    await record(deployment, plan, outcome, verified)
   } catch (error) {
-    await recordLate(run, plan, outcome)
+    await recordLate(deployment, plan, outcome)
     throw error
   }
-  const what = `${shortSha(sha)} ${runs} (${plan.app}, ${duration(Date.now() - run.startedMs)})`
+  const runs = kind === 'deploy' && outcome === 'unchanged' ? 'runs already' : RUNS[kind]
+  const what = `${shortSha(sha)} ${runs} (${app}, ${duration(Date.now() - startedMs)})`
   if (steps.failed.length > 0)
     throw new Failure(`${what}, but this did not ${steps.failed.join(', and not ')}: the reasons are above.`)
   context.print(summary(context, what, steps))
@@ -50,4 +60,95 @@ export async function finish(
 /** The last line: what was done, and every warning on the way. */
 export function summary({ log }: Pick<Context, 'log'>, what: string, { done }: Pick<Steps, 'done'>): string {
   return [what, ...done, ...log.warnings.map((warning) => `WARNING: ${warning}`)].join('; ')
+}
+
+/** What comes after a release runs: nothing of it takes the release back, and all of it is tried. */
+interface Steps {
+  /** What each step that went well has to say. */
+  readonly done: readonly string[]
+  /** The names of those that did not. */
+  readonly failed: readonly string[]
+  /** A step whose failure is a warning. */
+  may(otherwise: string, step: () => Promise<string>): Promise<boolean>
+  /** A step whose failure is one of the whole run, at its end. */
+  must(name: string, step: () => Promise<string>): Promise<boolean>
+}
+
+export function createSteps({ log, shell }: Pick<Context, 'log' | 'shell'>): Steps {
+  const done: string[] = []
+  const failed: string[] = []
+  const attempt = async (step: () => Promise<string>, otherwise: (failure: Failure) => void): Promise<boolean> => {
+    try {
+      done.push(await step())
+      return true
+    } catch (error) {
+      shell.signal.throwIfAborted()
+      if (!(error instanceof Failure)) throw error
+      otherwise(error)
+      if (error.hint) log.info(error.hint)
+      return false
+    }
+  }
+  return {
+    done,
+    failed,
+    may: (otherwise, step) => attempt(step, ({ message }) => log.warn(`${otherwise}: ${message}`)),
+    must: (name, step) =>
+      attempt(step, ({ message }) => {
+        failed.push(name)
+        log.error(message)
+      }),
+  }
+}
+
+/** @throws Failure with the reason; the server keeps the ops scripts it has */
+export async function syncStep({ log }: Pick<Context, 'log'>, remote: Remote, opsDir: string): Promise<string> {
+  const { release, changed } = await syncRelease(remote, { opsDir, log })
+  const said = `ops scripts ${changed ? 'synced' : 'unchanged'} (${release})`
+  log.info(`Sync: ${said}.`)
+  return said
+}
+
+/** @throws Failure with Cloudflare's words */
+export async function purgeStep(
+  { log, shell }: Pick<Context, 'log' | 'shell'>,
+  settings: CloudflareSettings,
+): Promise<string> {
+  const purged = await purgeCache(settings, log, shell.signal)
+  const said = purged ? 'cache purged' : 'cache purge skipped (CLOUDFLARE_ZONE_ID and CLOUDFLARE_API_TOKEN are not set)'
+  log.info(`Purge: ${said}.`)
+  return said
+}
+
+const VERIFY_TIMEOUT_MS = 60_000
+
+/**
+ * Looks at the site, and asks the server whether it runs `sha`.
+ * @throws Failure that names the checks that failed
+ */
+export async function verifyStep({ context, settings, remote, app }: Deployment, sha: string): Promise<string> {
+  const { log, shell, environment, print } = context
+  const url = settings.SITE_URL
+  log.status(`Verifying ${url}`)
+  const results = await verifySite({
+    url,
+    timeoutMs: VERIFY_TIMEOUT_MS,
+    signal: shell.signal,
+    release: {
+      sha,
+      // One of the two is enough: HEAD need not be the deploy branch, and not every container knows its revision.
+      ask: async () => {
+        const live = await liveRelease(remote, app)
+        return { ...live, sha: live.revision === sha ? sha : live.sha, revision: undefined }
+      },
+    },
+    onResult: (result) => log.info(resultLine(result, log.isTerminal)),
+  })
+  await tellActions({ environment, print, log }, url, results)
+  const failed = failedChecks(results)
+  if (isGreen(results)) return `verified (${plural(results.length, 'check')})`
+  throw new Failure(
+    `${url} fails ${plural(failed.length, 'check')}: ${failed.map(({ name }) => name).join(', ')}.`,
+    'Look: deploy --logs. Back to an earlier release: rollback',
+  )
 }

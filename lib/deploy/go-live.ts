@@ -1,28 +1,16 @@
-import type { Settings } from '../cli/settings.ts'
+// Makes the server deploy a commit, and makes sure what it runs afterwards.
+
 import { Failure, Interrupted, reason } from '../core/failure.ts'
-import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
 import { shortSha } from '../core/sha.ts'
-import { createShell, type Shell } from '../core/shell.ts'
-import type { Checkout } from '../git/checkout.ts'
+import { createShell } from '../core/shell.ts'
 import { describeState, liveRelease, runningRelease, type ServerState, serverState } from '../server/app.ts'
-import { appendEntry, type Entry } from '../server/ledger.ts'
-import { connectRemote, type Remote } from '../server/ssh.ts'
+import { appendEntry } from '../server/ledger.ts'
+import { connectRemote } from '../server/ssh.ts'
+import type { Deployment } from './deployment.ts'
 import type { Plan } from './plan.ts'
-import { cleanLine, type Outcome, type Pushed, pushCommit } from './push.ts'
+import { cleanLine, type Outcome, type PushResult, pushCommit } from './push.ts'
 import { explainPush } from './push-errors.ts'
-
-/** What deploy and rollback work with once they know what to do. */
-export interface Run {
-  kind: Entry['kind']
-  settings: Settings<'DOKKU_HOST' | 'DEPLOY_USER' | 'OPS_DIR'>
-  shell: Shell
-  log: Log
-  checkout: Checkout
-  remote: Remote
-  who: string
-  startedMs: number
-}
 
 /** How long the server is asked after a connection broke, and after a Ctrl-C. */
 const ASK_MS = 20_000
@@ -31,8 +19,8 @@ const SETTLE_MS = 10_000
 const ASK_EVERY_MS = 2000
 const FAILED_LOG_LINES = 30
 
-/** What the two releases of a run are called: a way back goes from the newer to the older one. */
-const NAMES: Record<Entry['kind'], readonly [string, string]> = {
+/** What the two releases of a run are called: a rollback goes from the newer to the older one. */
+const NAMES: Record<Deployment['kind'], readonly [string, string]> = {
   deploy: ['the new release', 'the old release'],
   rollback: ['the release asked for', 'not the release asked for'],
   revert: ['with the revert', 'without the revert'],
@@ -43,139 +31,114 @@ const NAMES: Record<Entry['kind'], readonly [string, string]> = {
  * Pushes the plan's commit and returns when the server runs it, as `bringLive` does.
  * @throws Failure, Interrupted
  */
-export async function goLive(run: Run, plan: Plan): Promise<'deployed' | 'unchanged'> {
-  const { app, branch, commit, deployed } = plan
-  if (deployed === commit.sha) return confirmUnchanged(run, plan)
-  return bringLive(run, plan, (onLine) =>
-    pushCommit(run.checkout, run.remote, { app, branch, sha: commit.sha, deployed, onLine }),
-  )
+export async function goLive(deployment: Deployment, plan: Plan): Promise<'deployed' | 'unchanged'> {
+  if (plan.deployed === plan.commit.sha) return confirmUnchanged(deployment, plan)
+  return bringLive(deployment, plan, (onLine) => pushCommit(deployment, plan, onLine))
 }
 
 /**
  * Makes the server deploy and returns when it runs the plan's commit; the build's output goes to the log as it comes.
- * What does not go live is recorded here; what does, by the caller, who knows whether the site passed its checks.
+ * What does not go live is recorded here. What does is recorded by the caller, who knows whether the site passed its checks.
  *
- * @param act what makes it deploy, told where the output goes
+ * @param act makes the server deploy, and is told where the output goes
  * @throws Failure that says why, what runs now, and what to do
  * @throws Interrupted after it has said what the server does
  */
 export async function bringLive(
-  run: Run,
+  deployment: Deployment,
   plan: Plan,
-  act: (onLine: (line: string) => void) => Promise<Pushed>,
+  act: (onLine: (line: string) => void) => Promise<PushResult>,
 ): Promise<'deployed' | 'unchanged'> {
-  const { kind, log } = run
+  const { kind, context } = deployment
   try {
-    return await judge(run, plan, await act((line) => log.raw(`${line}\n`)))
+    return await judge(deployment, plan, await act((line) => context.log.raw(`${line}\n`)))
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error
-    log.error(`The ${kind === 'rebuild' ? 'rebuild' : 'push'} was interrupted; asking the server what it does.`)
-    log.info(await tellAfterInterruption(run, plan))
+    context.log.error(`The ${kind === 'rebuild' ? 'rebuild' : 'push'} was interrupted; asking the server what it does.`)
+    context.log.info(await tellAfterInterruption(deployment, plan))
     throw error
   }
 }
 
 /** @throws Failure, Interrupted as `bringLive` does */
-async function judge(run: Run, plan: Plan, pushed: Pushed): Promise<'deployed' | 'unchanged'> {
-  const { kind, log, remote } = run
-  const { app, branch, commit } = plan
-  const { outcome } = pushed
-  if (outcome === 'unchanged') return confirmUnchanged(run, plan)
-  if (outcome === 'deployed') return confirmLive(run, plan)
+async function judge(deployment: Deployment, plan: Plan, result: PushResult): Promise<'deployed' | 'unchanged'> {
+  const { kind, context } = deployment
+  const { sha } = plan.commit
+  const { outcome } = result
+  if (outcome === 'unchanged') return confirmUnchanged(deployment, plan)
+  if (outcome === 'deployed') return confirmLive(deployment, plan)
+  if (outcome === 'no-connection')
+    throw explainPush(result, deployment, sha, { now: 'Nothing was changed there.', locked: false })
 
-  const state = outcome === 'no-connection' ? undefined : await askServer(remote, app, outcome === 'lost')
+  const isLost = outcome === 'lost'
+  const state = await askServer(deployment, isLost)
   // A rebuild begins with the state that it ends with: there it tells nothing.
-  const moved = kind !== 'rebuild' && typeof state === 'object' && state.sha === commit.sha && state.running
-  if (outcome === 'lost' && moved) {
-    log.warn('The connection was lost during the push, but the server finished the deploy.')
+  if (isLost && kind !== 'rebuild' && typeof state === 'object' && state.sha === sha && state.running) {
+    context.log.warn('The connection was lost during the push, but the server finished the deploy.')
     return 'deployed'
   }
-  if (outcome === 'health-failed') pushed.cause.push(...(await failedLog(remote, app)))
-  if (outcome !== 'no-connection') await record(run, plan, outcome, null)
+  const failedLog = outcome === 'health-failed' ? await askFailedLog(deployment) : []
+  await record(deployment, plan, outcome, null)
   // Dokku leaves the lock behind when a build fails: only after a lost connection it tells something.
-  const known = typeof state === 'object' ? { ...state, locked: state.locked && outcome === 'lost' } : undefined
-  const now = known ? tellState(known, plan, kind) : typeof state === 'string' ? state : 'Nothing was changed there.'
-  const target = { app, branch, sha: commit.sha, host: remote.host, back: kind !== 'deploy' }
-  throw explainPush(pushed, target, now, known)
+  const locked = isLost && typeof state === 'object' && state.locked
+  const now = typeof state === 'string' ? state : tellState(deployment, plan, { ...state, locked })
+  throw explainPush({ outcome, cause: [...result.cause, ...failedLog] }, deployment, sha, { now, locked })
 }
 
 /**
- * "Deployed" is said when the server says so, not when git does: with `skip-deploy` Dokku builds, and takes the push, but runs what
- * it ran. Then the container tells.
+ * "Deployed" is said when the server says so, not when git does. With `skip-deploy` Dokku builds and takes the push, but goes on
+ * running what it ran. Then the container tells.
  */
-async function confirmLive(run: Run, plan: Plan): Promise<'deployed'> {
-  const { sha, revision, running, processes } = await liveRelease(run.remote, plan.app)
+async function confirmLive(deployment: Deployment, plan: Plan): Promise<'deployed'> {
+  const { remote, app } = deployment
+  const { sha, revision, running, processes } = await liveRelease(remote, app)
   const runs = revision ?? sha
   if (runs === plan.commit.sha && running) return 'deployed'
-  await record(run, plan, runs === plan.commit.sha ? 'deployed' : 'refused', false)
+  await record(deployment, plan, runs === plan.commit.sha ? 'deployed' : 'refused', false)
   throw new Failure(
     runs === plan.commit.sha
       ? `The push went through, but not every process runs: ${processes}.`
-      : `The push went through, but the server says it runs ${runs ?? 'nothing'}.`,
-    `Look: deploy --status, and: deploy --logs. Dokku's own settings: ssh dokku@${run.remote.host} ps:report ${plan.app}`,
+      : `The push went through, but the server says it runs ${runs ? shortSha(runs) : 'nothing'}.`,
+    `Look: deploy --status, and: deploy --logs. Dokku's own settings: ssh dokku@${remote.host} ps:report ${app}`,
   )
 }
 
 /** Nothing is pushed for what is deployed already; but a stopped app is not live. */
-async function confirmUnchanged({ remote }: Run, { app, commit }: Plan): Promise<'unchanged'> {
+async function confirmUnchanged({ remote, app }: Deployment, { commit }: Plan): Promise<'unchanged'> {
   const { running, processes } = await runningRelease(remote, app)
   if (running) return 'unchanged'
   throw new Failure(
     `${shortSha(commit.sha)} is deployed already, but not every process runs: ${processes}.`,
-    `Look: deploy --logs. Start it: ssh dokku@${remote.host} ps:start ${app}, or anew: rollback --rebuild`,
+    `Look: deploy --logs. Start it: ssh dokku@${remote.host} ps:start ${app}, or build it anew: rollback --rebuild`,
   )
 }
 
-/** Neither the plan's commit nor the one it began with: somebody deployed meanwhile, and it is not "the old release". */
-function tellState(state: ServerState, { commit, deployed }: Plan, kind: Entry['kind']): string {
+/** Where neither the plan's commit runs nor the one it began with, somebody deployed meanwhile: that is not "the old release". */
+function tellState({ kind }: Deployment, { commit, deployed }: Plan, state: ServerState): string {
   const expected = [commit.sha, deployed].includes(state.revision ?? state.sha)
   return describeState(state, commit.sha, NAMES[expected ? kind : 'rollback'])
 }
 
 /** @returns a sentence when the server can't be asked */
-async function askServer(remote: Remote, app: string, patiently: boolean): Promise<ServerState | string> {
-  const settledMs = Date.now() + SETTLE_MS
+async function askServer({ remote, app }: Deployment, patiently: boolean): Promise<ServerState | string> {
+  const startedMs = Date.now()
   const ask = async (): Promise<ServerState> => {
     const state = await serverState(remote, app)
     // A hook whose connection broke takes a moment to notice.
-    if (patiently && state.locked && Date.now() <= settledMs) throw new Error('A deploy still runs there.')
+    const isSettling = patiently && state.locked && Date.now() < startedMs + SETTLE_MS
+    if (isSettling) throw new Failure('the deploy lock is there')
     return state
   }
-  const attempts = patiently ? Number.POSITIVE_INFINITY : 1
+  const { signal } = remote
   try {
-    return await retry(ask, { attempts, withinMs: ASK_MS, waitMs: ASK_EVERY_MS, signal: remote.signal })
+    return await retry(ask, { attempts: patiently ? Infinity : 1, withinMs: ASK_MS, waitMs: ASK_EVERY_MS, signal })
   } catch (error) {
-    remote.signal.throwIfAborted()
+    signal.throwIfAborted()
     return `What runs now can't be asked: ${reason(error)}`
   }
 }
 
-function tellAfterInterruption(run: Run, plan: Plan): Promise<string> {
-  return late(run, async (remote) => {
-    const state = await askServer(remote, plan.app, false)
-    await record({ ...run, remote }, plan, 'interrupted', null)
-    return typeof state === 'string' ? state : `${tellState(state, plan, run.kind)} Follow it: deploy --status`
-  }).catch(() => `The server did not say within ${ASK_MS / 1000} s what it does. Ask again: deploy --status`)
-}
-
-/** Talks to the server once more after an interruption, over a connection of its own, for a bounded time. */
-async function late<T>(run: Run, talk: (remote: Remote) => Promise<T>): Promise<T> {
-  const remote = await connectRemote(createShell(run.shell.env, AbortSignal.timeout(ASK_MS)), run.settings)
-  try {
-    return await talk(remote)
-  } finally {
-    await remote.close()
-  }
-}
-
-/** Records a release that went live in a run that was then interrupted. */
-export function recordLate(run: Run, plan: Plan, outcome: Outcome): Promise<void> {
-  return late(run, (remote) => record({ ...run, remote }, plan, outcome, null)).catch(() =>
-    run.log.warn(`This ${run.kind} is not in the ledger: the server did not answer in time.`),
-  )
-}
-
-async function failedLog(remote: Remote, app: string): Promise<string[]> {
+async function askFailedLog({ remote, app }: Deployment): Promise<string[]> {
   try {
     const { stdout } = await remote.dokku(['logs:failed', app], { timeoutMs: 30_000 })
     return stdout
@@ -190,21 +153,55 @@ async function failedLog(remote: Remote, app: string): Promise<string[]> {
   }
 }
 
-/** Adds what happened to the ledger; if that fails it is a warning: the release runs all the same. */
+function tellAfterInterruption(deployment: Deployment, plan: Plan): Promise<string> {
+  return reconnected(deployment, async (late) => {
+    const state = await askServer(late, false)
+    await record(late, plan, 'interrupted', null)
+    return typeof state === 'string' ? state : `${tellState(late, plan, state)} Follow it: deploy --status`
+  }).catch(() => `The server did not say within ${ASK_MS / 1000} s what it does. Ask again: deploy --status`)
+}
+
+/** Talks to the server once more after an interruption: over a connection of its own, for a bounded time. */
+async function reconnected<T>(deployment: Deployment, talk: (late: Deployment) => Promise<T>): Promise<T> {
+  const { context, remote } = deployment
+  const shell = createShell(context.shell.env, AbortSignal.timeout(ASK_MS))
+  const again = await connectRemote(shell, { DOKKU_HOST: remote.host, DEPLOY_USER: remote.user })
+  try {
+    return await talk({ ...deployment, remote: again })
+  } finally {
+    await again.close()
+  }
+}
+
+/** Adds what happened to the ledger. If that fails it is a warning: the release runs all the same. */
 export async function record(
-  { kind, settings, log, remote, who, startedMs }: Run,
-  { deployed, commit }: Pick<Plan, 'deployed' | 'commit'>,
+  { kind, settings, context, remote, who, startedMs }: Deployment,
+  { deployed, commit }: Plan,
   outcome: Outcome | 'interrupted' | 'pushed',
   verified: boolean | null,
 ): Promise<void> {
-  const seconds = Math.round((Date.now() - startedMs) / 1000)
-  const at = new Date().toISOString()
-  const { sha: to, subject } = commit
+  const entry = {
+    at: new Date().toISOString(),
+    kind,
+    who,
+    from: deployed ?? null,
+    to: commit.sha,
+    subject: commit.subject,
+    outcome,
+    seconds: Math.round((Date.now() - startedMs) / 1000),
+    verified,
+  }
   try {
-    const from = deployed ?? null
-    await appendEntry(remote, settings.OPS_DIR, { at, kind, who, from, to, subject, outcome, seconds, verified })
+    await appendEntry(remote, settings.OPS_DIR, entry)
   } catch (error) {
     remote.signal.throwIfAborted()
-    log.warn(`This ${kind} is not in the ledger: ${reason(error)}`)
+    context.log.warn(`This ${kind} is not in the ledger: ${reason(error)}`)
   }
+}
+
+/** Records a release that went live in a run that was then interrupted. */
+export function recordLate(deployment: Deployment, plan: Plan, outcome: Outcome): Promise<void> {
+  return reconnected(deployment, (late) => record(late, plan, outcome, null)).catch(() =>
+    deployment.context.log.warn(`This ${deployment.kind} is not in the ledger: the server did not answer in time.`),
+  )
 }

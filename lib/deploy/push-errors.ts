@@ -1,26 +1,33 @@
+// What a push that did not go live means for the operator, and what to do.
+
 import { EXIT, Failure } from '../core/failure.ts'
 import { shortSha } from '../core/sha.ts'
-import type { ServerState } from '../server/app.ts'
-import type { Pushed } from './push.ts'
+import type { Deployment } from './deployment.ts'
+import type { PushResult } from './push.ts'
 
-/**
- * What a push that did not go live means for the operator.
- * @param back it was a way back: nothing is to be mended first
- * @param now what runs, in a sentence
- */
+/** What the server said after a push that did not go live. */
+interface After {
+  /** What runs, in a sentence. */
+  now: string
+  /** The deploy goes on without us, or was cut off. */
+  locked: boolean
+}
+
+/** The failure behind a push that did not go live. */
 export function explainPush(
-  { outcome, cause }: Pushed,
-  { app, sha, branch, host, back = false }: { app: string; sha: string; branch: string; host: string; back?: boolean },
-  now: string,
-  state?: ServerState,
+  { outcome, cause }: PushResult,
+  { kind, app, branch, remote: { host } }: Deployment,
+  sha: string,
+  { now, locked }: After,
 ): Failure {
   const why = cause.length > 0 ? `\n${cause.map((line) => `  | ${line}`).join('\n')}` : ''
   const failure = (what: string, hint: string, exitCode: number = EXIT.failed): Failure =>
     new Failure(`${what}${why}\n${now}`, hint, exitCode)
   const it = shortSha(sha)
-  const again = back ? 'type the same again' : 'deploy again'
-  const mended = (what: string): string =>
-    back ? 'Choose another release: rollback --list' : `Mend ${what} and deploy again`
+  const again = kind === 'deploy' ? 'deploy again' : 'type the same again'
+  // Who goes back wants a release that works, not to fix this one.
+  const fix = (what: string): string =>
+    kind === 'deploy' ? `Fix ${what} and deploy again` : 'Choose another release: rollback --list'
   switch (outcome) {
     case 'locked':
       return failure(
@@ -34,16 +41,16 @@ export function explainPush(
         `See what runs: deploy --status. Then ${again}: what is shown then includes their commits.`,
       )
     case 'build-failed':
-      return failure(`The build of ${it} failed.`, `${mended('it')}. The same build here: docker build .`)
+      return failure(`The build of ${it} failed.`, `${fix('it')}. The same build here: docker build .`)
     case 'predeploy-failed':
       return failure(
         `The predeploy task (migrate) of ${it} failed.`,
-        `${mended('the migration')}. What was applied: ssh dokku@${host} run ${app} python manage.py showmigrations`,
+        `${fix('the migration')}. What was applied: ssh dokku@${host} run ${app} python manage.py showmigrations`,
       )
     case 'health-failed':
       return failure(
         `${it} was built, but its container did not pass the health check.`,
-        `More of its log: ssh dokku@${host} logs:failed ${app}. ${mended('it')}.`,
+        `More of its log: ssh dokku@${host} logs:failed ${app}. ${fix('it')}.`,
       )
     case 'elsewhere':
       return failure(
@@ -55,9 +62,7 @@ export function explainPush(
     case 'lost':
       return failure(
         `The connection was lost while ${it} was being deployed.`,
-        state?.locked
-          ? 'Follow it: deploy --status, until no deploy is under way.'
-          : `If it is not what runs: ${again}.`,
+        locked ? 'Follow it: deploy --status, until no deploy is under way.' : `If it is not what runs: ${again}.`,
       )
     default:
       return failure(`The server refused to deploy ${it}.`, 'Look: deploy --status')

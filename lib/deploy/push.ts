@@ -1,10 +1,15 @@
+// The push to Dokku, and what became of it.
+
 import type { Output } from '../core/shell.ts'
 import { explainDokku } from '../dokku/errors.ts'
-import type { Checkout } from '../git/checkout.ts'
-import type { Remote } from '../server/ssh.ts'
 import { explainSsh, type SshTrouble } from '../server/ssh-errors.ts'
+import type { Deployment } from './deployment.ts'
+import type { Plan } from './plan.ts'
 
-/** What became of a push. `elsewhere`: it went to a branch that Dokku does not deploy. `refused`: for a reason not known here. */
+/**
+ * What became of a push. `stale`: somebody deployed since this run looked. `elsewhere`: it went to a branch that Dokku does not
+ * deploy. `refused`: for a reason not known here.
+ */
 export type Outcome =
   | 'deployed'
   | 'unchanged'
@@ -18,7 +23,7 @@ export type Outcome =
   | 'lost'
   | 'refused'
 
-export interface Pushed {
+export interface PushResult {
   outcome: Outcome
   /** The lines of the push that say why, as they came. */
   cause: string[]
@@ -96,7 +101,7 @@ export function classifyPush(
   { exitCode, signal }: Pick<Output, 'exitCode' | 'signal'>,
   lines: readonly string[],
   trouble?: SshTrouble,
-): Pushed {
+): PushResult {
   const found = SIGNS.find(({ sign }) => lines.some((line) => sign.test(line)))
   const rejected = lines.some((line) => /\[(remote )?rejected\]/.test(line))
   if (found && (exitCode !== 0 || found.outcome === 'elsewhere')) {
@@ -115,26 +120,18 @@ export function classifyPush(
   return { outcome: 'refused', cause: (complaints.length > 0 ? complaints : [...lines]).slice(-MOST_CAUSE) }
 }
 
-export interface PushOptions {
-  app: string
-  sha: string
-  branch: string
-  /** What the deploy branch must point to for the push to be accepted; undefined: it must not exist. */
-  deployed: string | undefined
-  onLine(line: string): void
-}
-
 /**
- * Pushes a commit to Dokku, which builds and starts it before git is done.
+ * Pushes the plan's commit to Dokku, which builds and starts it before git is done.
+ * @param onLine told each line of the build, clean
  * @throws Interrupted; what the server does then is asked by the caller
  */
 export async function pushCommit(
-  checkout: Checkout,
-  remote: Remote,
-  { app, sha, branch, deployed, onLine }: PushOptions,
-): Promise<Pushed> {
+  { checkout, remote, app, branch }: Deployment,
+  { commit, deployed }: Plan,
+  onLine: (line: string) => void,
+): Promise<PushResult> {
   const lines: string[] = []
-  const output = await checkout.git(pushArgs(remote.gitUrl(app), sha, branch, deployed), {
+  const output = await checkout.git(pushArgs(remote.gitUrl(app), commit.sha, branch, deployed), {
     env: remote.gitEnv(),
     onLine: (raw) => {
       const line = cleanLine(raw)
@@ -152,12 +149,7 @@ export async function pushCommit(
  * can be another branch, and the lease is on this one.
  * @throws SshFailure, Failure
  */
-export async function deployedCommit(
-  checkout: Checkout,
-  remote: Remote,
-  app: string,
-  branch: string,
-): Promise<string | undefined> {
+export async function deployedCommit({ checkout, remote, app, branch }: Deployment): Promise<string | undefined> {
   const output = await checkout.git(['ls-remote', remote.gitUrl(app), `refs/heads/${branch}`], {
     env: remote.gitEnv(),
   })

@@ -1,3 +1,5 @@
+// What `deploy --status` tells.
+
 import { reason } from '../core/failure.ts'
 import { age, lastLines, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
@@ -6,7 +8,7 @@ import { isLocked, type RunningRelease, runningRelease } from '../server/app.ts'
 import { type Entry, readLedger } from '../server/ledger.ts'
 import type { Remote } from '../server/ssh.ts'
 
-export interface Status extends RunningRelease {
+interface Status extends RunningRelease {
   app: string
   locked: boolean
   /** Days until the app's certificate on the server expires; undefined when it has none or does not say. */
@@ -80,7 +82,7 @@ export async function askNewestBackup(remote: Remote, opsDir: string, timeoutMs 
 const SHOWN = 5
 
 /** One line of the ledger for people. */
-export function entryText({ at, who, from, to, subject, kind, outcome, seconds, verified }: Entry): string {
+function entryText({ at, who, from, to, subject, kind, outcome, seconds, verified }: Entry): string {
   return [
     age(new Date(at)),
     printable(who),

@@ -1,9 +1,11 @@
+// The app's checkout on this machine, asked with git.
+
 import { resolve } from 'node:path'
 import { EXIT, Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import type { Env, Output, RunOptions, Shell } from '../core/shell.ts'
 
-/** The app's checkout on this machine. */
+/** A checkout, or a working tree of it. */
 export interface Checkout {
   readonly dir: string
   git(args: readonly string[], options?: RunOptions): Promise<Output>
@@ -101,7 +103,7 @@ export function isMigration(path: string): boolean {
 const LOG_FORMAT = '--format=%x1e%H%x1f%an%x1f%aI%x1f%s'
 
 /** Pure: what `git log` in LOG_FORMAT with `--name-status` printed. */
-export function parseLog(stdout: string): Commit[] {
+function parseLog(stdout: string): Commit[] {
   return stdout
     .split('\u001e')
     .slice(1)
@@ -134,6 +136,30 @@ export async function describeCommit(checkout: Checkout, sha: string): Promise<C
   const [commit] = await commitsBetween(checkout, undefined, sha, 1)
   if (commit?.sha !== sha) throw new Failure(`git shows no commit ${sha}.`)
   return commit
+}
+
+/**
+ * @param untracked whether files that git does not know count: a revert would mix with them when the branch is brought up to date
+ * @throws Failure that names the first changes: what is seen here is not what is pushed
+ */
+export async function requireClean(checkout: Checkout, untracked: 'normal' | 'no' = 'normal'): Promise<void> {
+  const dirty = await dirtyPaths(checkout, untracked)
+  if (dirty.length === 0) return
+  throw new Failure(
+    `The working tree has changes: ${dirty.slice(0, 5).join(', ')}${dirty.length > 5 ? ', …' : ''}`,
+    'Nothing was pushed. Commit them or put them aside (git stash -u), or use another clone: --repo DIR',
+  )
+}
+
+/** @throws Failure (exit status 2) when git would not know who makes a commit */
+export async function requireIdentity(checkout: Checkout): Promise<void> {
+  const { exitCode, stderr } = await checkout.git(['var', 'GIT_COMMITTER_IDENT'])
+  if (exitCode !== 0)
+    throw new Failure(
+      `Git does not know who makes the revert: ${lastLines(stderr, 1).replace(/^fatal: /, '')}`,
+      "Tell it: git config --global user.name 'Your Name', and: git config --global user.email you@example.org",
+      EXIT.usage,
+    )
 }
 
 /** Who deploys: CI's actor, else git's user. */

@@ -1,23 +1,25 @@
+// A second working tree of the checkout, for work that must not touch the engineer's own.
+
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import type { Context } from '../cli/main.ts'
 import type { Shell } from '../core/shell.ts'
 import { type Checkout, openCheckout } from './checkout.ts'
 
-/** Options of git in a working tree of a run's own: the checkout's hooks (of husky, say) would not find what they need there. */
+/** Git's options in such a working tree: the checkout's hooks (of husky, say) would not find there what they need. */
 export const QUIET = ['-c', 'core.hooksPath=/dev/null', '-c', 'advice.detachedHead=false']
 
-/** Its folder; the name tells which process it is of. */
+/** The name of its folder, with the process that made it. */
 const FOLDER = /^bc-revert-(\d+)-/
 
 /**
- * Works in a working tree of its own, on no branch, and takes it away again: whatever happens, the checkout's own is not touched.
- * @param cleanup takes it away after an interruption as well
+ * Works in a new working tree, on no branch, and removes it again, also after an interruption. Whatever happens, the checkout's own
+ * working tree is not touched.
  */
 export async function inOwnTree<T>(
   checkout: Checkout,
-  shell: Shell,
-  cleanup: Shell,
+  { shell, cleanup }: Pick<Context, 'shell' | 'cleanup'>,
   sha: string,
   work: (tree: Checkout) => Promise<T>,
 ): Promise<T> {
@@ -31,13 +33,13 @@ export async function inOwnTree<T>(
   }
 }
 
-/** Without its folder git gives a working tree up, even one that it was still making: the second --force is for that lock. */
+/** Git lets go of a working tree whose folder is gone. One that it was still making has a lock: hence the second --force. */
 async function removeTree(checkout: Checkout, cleanup: Shell, dir: string): Promise<void> {
   await rm(dir, { recursive: true, force: true })
   await cleanup.run(['git', '-C', checkout.dir, 'worktree', 'remove', '--force', '--force', dir])
 }
 
-/** What a run that was killed outright left behind. */
+/** Removes what a run left behind that was killed. */
 async function removeLeftovers(checkout: Checkout, cleanup: Shell): Promise<void> {
   for (const line of (await checkout.ask(['worktree', 'list', '--porcelain'])).split('\n')) {
     const dir = line.replace(/^worktree /, '')

@@ -1,20 +1,23 @@
+// The database migrations between two releases: Dokku does not undo them.
+
 import { Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { quoteAll } from '../core/shell.ts'
+import type { Deployment } from '../deploy/deployment.ts'
 import { type Checkout, fileOf, hasCommit, isAncestor, isMigration } from '../git/checkout.ts'
 
 /** A migration file in which two commits differ. */
-export interface Crossed {
+interface CrossedMigration {
   path: string
   /** `added`: only what runs has it; `changed`: both have it; `deleted`: only the target has it. */
   how: 'added' | 'changed' | 'deleted'
 }
 
-const HOW: Record<string, Crossed['how']> = { A: 'added', M: 'changed', T: 'changed', D: 'deleted' }
+const HOW: Record<string, CrossedMigration['how']> = { A: 'added', M: 'changed', T: 'changed', D: 'deleted' }
 
 /** Pure: what `git diff --name-status -z` from the target to what runs printed. */
-export function parseCrossed(stdout: string): Crossed[] {
+export function parseCrossed(stdout: string): CrossedMigration[] {
   const words = stdout.split('\0')
   return words.flatMap((path, i) => {
     const how = i % 2 === 1 ? HOW[words[i - 1] ?? ''] : undefined
@@ -31,7 +34,7 @@ export async function migrationsAcross(
   checkout: Checkout,
   target: string,
   current: string,
-): Promise<Crossed[] | undefined> {
+): Promise<CrossedMigration[] | undefined> {
   if (!(await hasCommit(checkout, target)) || !(await hasCommit(checkout, current))) return
   const crossed = parseCrossed(
     await checkout.ask(['diff', '--name-status', '--no-renames', '-z', target, current, '--']),
@@ -52,19 +55,19 @@ function numberOf(name: string): number {
   return Number.parseInt(name, 10)
 }
 
-/**
- * Pure: per app, the command that takes its migrations back while the newer code, which knows how, still runs.
- * @param left the migration files of the target
- * @param known those of the code that runs
- * @param labels of the apps by their migrations' folder, where it is not the name of the app's own folder
- */
-export function undoCommands(
-  app: string,
-  crossed: readonly Crossed[],
-  left: readonly string[],
-  known: ReadonlySet<string>,
-  labels: ReadonlyMap<string, string> = new Map(),
-): string[] {
+/** What it takes to say how the migrations between two releases are undone. */
+interface Crossing {
+  crossed: readonly CrossedMigration[]
+  /** The migration files of the target. */
+  left: readonly string[]
+  /** Those of the code that runs. */
+  known: ReadonlySet<string>
+  /** Labels of the apps by their migrations' folder, where the label is not the name of the app's own folder. */
+  labels: ReadonlyMap<string, string>
+}
+
+/** Pure: for each of the site's apps, the command that takes its migrations back while the newer code, which knows how, still runs. */
+export function undoCommands(app: string, { crossed, left, known, labels }: Crossing): string[] {
   const folders = [...new Set(crossed.map(({ path }) => folderOf(path)))].sort()
   return folders.map((folder) => {
     const namesOf = (paths: readonly string[]): string[] =>
@@ -72,12 +75,12 @@ export function undoCommands(
         .filter((path) => folderOf(path) === folder)
         .map(nameOf)
         .sort()
-    const crossedBy = (how: Crossed['how']): string[] =>
+    const crossedBy = (how: CrossedMigration['how']): string[] =>
       namesOf(crossed.filter((one) => one.how === how).map(({ path }) => path))
     const last = namesOf(left).at(-1)
-    // A name that the running code does not know, or gives another meaning, is none to go back to.
+    // A name that the running code does not know, or knows with another content, can't be gone back to.
     const unsure = [...crossedBy('changed'), ...namesOf(left.filter((path) => !known.has(path)))]
-    // Django takes back what depends on the named one: not what stands beside it and was merged with it.
+    // Django takes back what depends on the named one, but not another branch that was merged with it.
     const beside = crossedBy('added').filter((name) => numberOf(name) <= numberOf(last ?? ''))
     const label = labels.get(folder) ?? folder.split('/').at(-2) ?? folder
     const manage = (...words: string[]): string =>
@@ -95,7 +98,7 @@ export function undoCommands(
 async function labelsOf(
   checkout: Checkout,
   sha: string,
-  crossed: readonly Crossed[],
+  crossed: readonly CrossedMigration[],
 ): Promise<ReadonlyMap<string, string>> {
   const labels = new Map<string, string>()
   for (const folder of new Set(crossed.map(({ path }) => folderOf(path)))) {
@@ -111,26 +114,27 @@ async function migrationsOf(checkout: Checkout, sha: string): Promise<string[]> 
 }
 
 /**
- * Dokku's predeploy only migrates forward: the older code would meet the newer schema.
+ * What is in the way to another release. Dokku's predeploy only migrates forward: the older code would meet the newer schema.
  * @param newestBackup asked only when it is needed
- * @returns what stands between, in lines; none when the way is free
+ * @returns lines for the operator; none when no migration is in the way
  */
 export async function describeCrossing(
-  checkout: Checkout,
-  {
-    app,
-    target,
-    current,
-    newestBackup,
-  }: { app: string; target: string; current: string; newestBackup(): Promise<string> },
+  { checkout, app }: Deployment,
+  target: string,
+  current: string,
+  newestBackup: () => Promise<string>,
 ): Promise<string[]> {
   if (target === current) return []
   const crossed = await migrationsAcross(checkout, target, current)
   if (crossed === undefined)
     return [`${shortSha(current)}, which runs, could not be fetched: whether migrations are in the way can't be told.`]
   if (crossed.length === 0) return []
-  const [left, known] = [await migrationsOf(checkout, target), await migrationsOf(checkout, current)]
-  const commands = undoCommands(app, crossed, left, new Set(known), await labelsOf(checkout, current, crossed))
+  const commands = undoCommands(app, {
+    crossed,
+    left: await migrationsOf(checkout, target),
+    known: new Set(await migrationsOf(checkout, current)),
+    labels: await labelsOf(checkout, current, crossed),
+  })
   return [
     `The way from ${shortSha(current)} to ${shortSha(target)} crosses ${plural(crossed.length, 'migration')}, which Dokku does not undo:`,
     ...crossed.map(({ path, how }) => `  ${path} (${how})`),

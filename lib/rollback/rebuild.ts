@@ -1,25 +1,40 @@
-import { EXIT, Failure } from '../core/failure.ts'
+// Builds and starts what is deployed once more: the code is right, the container is not.
+
+import { Failure } from '../core/failure.ts'
+import { printable } from '../core/format.ts'
 import { parseSha, shortSha } from '../core/sha.ts'
-import { classifyPush, cleanLine, type Pushed } from '../deploy/push.ts'
+import type { Deployment } from '../deploy/deployment.ts'
+import type { Plan } from '../deploy/plan.ts'
+import { classifyPush, cleanLine, type PushResult } from '../deploy/push.ts'
 import { explainDokku } from '../dokku/errors.ts'
-import type { Remote } from '../server/ssh.ts'
+import { describeCommit, hasCommit } from '../git/checkout.ts'
 import { SshFailure } from '../server/ssh-errors.ts'
+
+/**
+ * @param deployed the head of the deploy branch there
+ * @throws Failure when the server's ideas of the deployed revision differ
+ */
+export async function planRebuild(deployment: Deployment, deployed: string): Promise<Plan> {
+  const { checkout } = deployment
+  await checkRevision(deployment, deployed)
+  const commit = (await hasCommit(checkout, deployed))
+    ? await describeCommit(checkout, deployed)
+    : { sha: deployed, author: '', at: new Date(0), subject: '(not in this checkout)', migrations: [] }
+  return { deployed, commit, commits: [], dropped: [] }
+}
 
 /**
  * Dokku rebuilds the head of its deploy branch, and tells the container that it is GIT_REV. Dokku writes GIT_REV before a build,
  * and it survives a failed one.
- *
- * @param deployed the head of the deploy branch there
- * @returns a warning, if the server does not say GIT_REV
- * @throws Failure when the server's ideas of the deployed revision differ
  */
-export async function checkRevision(remote: Remote, app: string, deployed: string): Promise<string | undefined> {
+async function checkRevision({ remote, app, context }: Deployment, deployed: string): Promise<void> {
   const head = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs: 60_000 })
   if (head.exitCode !== 0) throw explainDokku(head, `git:report ${app}`, remote.host)
   // Not config:show, which prints every secret. It exits 1 for a key that is not set.
   const config = await remote.dokku(['config:get', app, 'GIT_REV'], { timeoutMs: 60_000 })
   const [sha, revision] = [parseSha(head.stdout), parseSha(config.stdout)]
-  if (revision === undefined && sha === deployed) return `${app} has no GIT_REV to compare ${shortSha(deployed)} with.`
+  if (revision === undefined && sha === deployed)
+    return context.log.warn(`${app} has no GIT_REV to compare ${shortSha(deployed)} with.`)
   if (revision === deployed && sha === deployed) return
   const says = (name: string, value: string | undefined): string => `${name} is ${value ? shortSha(value) : 'not set'}`
   throw new Failure(
@@ -27,12 +42,16 @@ export async function checkRevision(remote: Remote, app: string, deployed: strin
     sha === deployed
       ? `If ${shortSha(deployed)} is right: ssh dokku@${remote.host} config:set --no-restart ${app} GIT_REV=${deployed}, then again. Else: deploy, or rollback --list`
       : `See: ssh dokku@${remote.host} git:report ${app}. Then: deploy, or rollback --list`,
-    EXIT.failed,
   )
 }
 
-/** Builds what is deployed once more, and starts it; Dokku's words are those of a push. */
-export async function rebuildApp(remote: Remote, app: string, onLine: (line: string) => void): Promise<Pushed> {
+/** What will be done, for the operator. */
+export function describeRebuild({ app }: Deployment, { commit }: Plan): string {
+  return `${shortSha(commit.sha)} ${printable(commit.subject)} is built and started once more: dokku ps:rebuild ${app}`
+}
+
+/** Dokku's words are those of a push. */
+export async function rebuildApp({ remote, app }: Deployment, onLine: (line: string) => void): Promise<PushResult> {
   const lines: string[] = []
   try {
     const output = await remote.dokku(['ps:rebuild', app], {

@@ -1,11 +1,16 @@
+// The releases that one can go back to: the list, and the choice from it.
+
+import { Failure } from '../core/failure.ts'
 import { age, printable, table } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
-import { type Checkout, type Commit, commitsBetween, describeCommit, hasCommit } from '../git/checkout.ts'
-import type { Entry } from '../server/ledger.ts'
+import type { Deployment } from '../deploy/deployment.ts'
+import { type Checkout, commitsBetween, describeCommit, hasCommit } from '../git/checkout.ts'
+import { type Entry, wentLive } from '../server/ledger.ts'
 import { migrationsAcross } from './migrations.ts'
+import { resolveTarget, type Situation } from './situation.ts'
 
 /** A commit that ran, or could have, and that one can go back to. */
-export interface Release {
+interface Release {
   sha: string
   /** When it went live; the commit's own date where the ledger does not say. */
   at: Date | undefined
@@ -18,42 +23,33 @@ export interface Release {
   current: boolean
 }
 
-export interface Releases {
-  /** Newest first. */
+interface ReleaseList {
+  /** Newest first; the first one runs. */
   releases: Release[]
   /** Where the list is from, in a sentence. */
   source: string
 }
 
-interface Sighting {
+/** A commit that the ledger saw running, with the entry of its last time. */
+interface PastRelease {
   sha: string
   entry?: Entry
 }
 
 const MOST = 20
 
-/** What went live and stayed until the next: neither failed deploys, nor reverts that only CI was to deploy. */
-export function wentLive({ outcome }: Entry): boolean {
-  return outcome === 'deployed' || outcome === 'unchanged'
-}
-
-/** What lost its connection, or was interrupted: Dokku may have gone on, and finished. */
-export function wasCutOff({ outcome }: Entry): boolean {
-  return outcome === 'lost' || outcome === 'interrupted'
-}
-
 /**
- * Pure: what the ledger saw running, newest first, each commit once, at its last time. What a deploy came `from` ran as well: it is
- * how the release before the first entry is known, and one whose deploy lost its connection.
+ * Pure: what the ledger saw running, newest first, each commit once, at its last time. What a deploy came `from` ran as well. So the
+ * release before the first entry is known, and one whose deploy lost its connection.
  */
-export function sightings(entries: readonly Entry[]): Sighting[] {
+export function pastReleases(entries: readonly Entry[]): PastRelease[] {
   const seen = entries
     .filter(wentLive)
-    .flatMap((entry): Sighting[] => [
+    .flatMap((entry): PastRelease[] => [
       ...(entry.from && entry.from !== entry.to ? [{ sha: entry.from }] : []),
       { sha: entry.to, entry },
     ])
-  const newest = new Map<string, Sighting>()
+  const newest = new Map<string, PastRelease>()
   for (const { sha, entry } of seen) {
     const known = entry ?? newest.get(sha)?.entry
     newest.delete(sha)
@@ -62,23 +58,15 @@ export function sightings(entries: readonly Entry[]): Sighting[] {
   return [...newest.values()].reverse()
 }
 
-/**
- * What runs and what ran before it: from the ledger, or, where that knows nothing but what runs, from git's history.
- * @param current what runs
- */
-export async function listReleases(
-  checkout: Checkout,
-  entries: readonly Entry[],
-  current: string,
-  branch: string,
-): Promise<Releases> {
-  const ran = sightings(entries).filter(({ sha }) => sha !== current)
-  const now = { sha: current, ...(sightings(entries).find(({ sha }) => sha === current) ?? {}) }
+/** What runs and what ran before it: from the ledger, or, where that knows nothing but what runs, from git's history. */
+async function listReleases({ checkout, branch }: Deployment, { entries, running }: Situation): Promise<ReleaseList> {
+  const past = pastReleases(entries)
+  const now = past.find(({ sha }) => sha === running) ?? { sha: running }
+  const ran = past.filter(({ sha }) => sha !== running)
   const fromLedger = ran.length > 0
-  const history = fromLedger ? [] : await deployHistory(checkout, current, branch)
-  const list = fromLedger ? ran : history.filter(({ sha }) => sha !== current)
+  const others = fromLedger ? ran : await deployHistory(checkout, running, branch)
   const releases = await Promise.all(
-    [now, ...list].slice(0, MOST).map((sighting) => describe(checkout, sighting, current)),
+    [now, ...others].slice(0, MOST).map((release) => describe(checkout, release, running)),
   )
   const why =
     entries.length === 0 ? 'Without a ledger of deploys on the server' : 'The ledger knows of no other release'
@@ -90,23 +78,26 @@ export async function listReleases(
   }
 }
 
-async function deployHistory(checkout: Checkout, current: string, branch: string): Promise<Commit[]> {
-  for (const tip of [current, `refs/remotes/origin/${branch}`])
-    if (await hasCommit(checkout, tip)) return commitsBetween(checkout, undefined, tip, MOST)
+/** The commits before `running`, newest first; where this checkout does not have it, those of origin's deploy branch. */
+async function deployHistory(checkout: Checkout, running: string, branch: string): Promise<PastRelease[]> {
+  for (const tip of [running, `refs/remotes/origin/${branch}`])
+    if (await hasCommit(checkout, tip))
+      return (await commitsBetween(checkout, undefined, tip, MOST))
+        .map(({ sha }) => ({ sha }))
+        .filter(({ sha }) => sha !== running)
   return []
 }
 
-async function describe(checkout: Checkout, { sha, entry }: Sighting, current: string): Promise<Release> {
-  const known = await hasCommit(checkout, sha)
-  const commit = known ? await describeCommit(checkout, sha) : undefined
+async function describe(checkout: Checkout, { sha, entry }: PastRelease, running: string): Promise<Release> {
+  const commit = (await hasCommit(checkout, sha)) ? await describeCommit(checkout, sha) : undefined
   return {
     sha,
     at: entry ? new Date(entry.at) : commit?.at,
     author: commit?.author ?? 'unknown',
     subject: commit?.subject ?? (entry?.subject || '(not in this checkout)'),
     verified: entry?.verified ?? undefined,
-    migrations: sha === current ? 0 : (await migrationsAcross(checkout, sha, current))?.length,
-    current: sha === current,
+    migrations: sha === running ? 0 : (await migrationsAcross(checkout, sha, running))?.length,
+    current: sha === running,
   }
 }
 
@@ -117,16 +108,33 @@ function migrationsText({ current, migrations }: Release): string {
 }
 
 /** One line each, in columns. */
-export function releaseLines(releases: readonly Release[], now = new Date()): string[] {
+function releaseLines(releases: readonly Release[]): string[] {
   return table(
     releases.map((release) => [
       release.current ? '*' : ' ',
       shortSha(release.sha),
-      release.at ? age(release.at, now) : 'unknown',
+      release.at ? age(release.at) : 'unknown',
       printable(release.author),
       release.verified === undefined ? 'not checked' : release.verified ? 'verified' : 'NOT verified',
       migrationsText(release),
       printable(release.subject),
     ]),
   ).split('\n')
+}
+
+/** What runs and what ran before it, for the operator. */
+export async function showReleases(deployment: Deployment, situation: Situation): Promise<string> {
+  const { source, releases } = await listReleases(deployment, situation)
+  return [source, ...releaseLines(releases)].join('\n')
+}
+
+/** The release that the operator picks from the list. */
+export async function pickRelease(deployment: Deployment, situation: Situation): Promise<string> {
+  const { log, ask } = deployment.context
+  const { source, releases } = await listReleases(deployment, situation)
+  const [now = '', ...others] = releaseLines(releases)
+  if (others.length === 0) throw new Failure('No release is known but the one that runs.', 'Name a commit: --to SHA')
+  log.info(`${source}\n      ${now}`)
+  const index = await ask.pick('Back to which release?', others)
+  return resolveTarget(deployment, releases[index + 1]?.sha ?? '')
 }

@@ -1,170 +1,186 @@
-import { EXIT, Failure, Interrupted } from '../core/failure.ts'
-import { lastLines } from '../core/format.ts'
-import type { Log } from '../core/log.ts'
+// A revert of what the last deploy brought: which commits, and the commits that take them back.
+
+import { Failure } from '../core/failure.ts'
+import { lastLines, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
-import type { Shell } from '../core/shell.ts'
-import { classifyPush, cleanLine, pushArgs } from '../deploy/push.ts'
-import { type Checkout, dirtyPaths, openCheckout, resolveCommit } from '../git/checkout.ts'
+import type { Deployment } from '../deploy/deployment.ts'
+import { describePlan, type Plan } from '../deploy/plan.ts'
+import { type Checkout, type Commit, describeCommit, hasCommit, isAncestor } from '../git/checkout.ts'
 import { inOwnTree, QUIET } from '../git/worktree.ts'
-import type { Reverted } from './revert-range.ts'
+import { type Entry, wasCutOff, wentLive } from '../server/ledger.ts'
+import { pushLine } from './agree.ts'
+import { fetchOrigin } from './origin.ts'
+import type { Situation } from './situation.ts'
 
-function trackedRef(branch: string): string {
-  return `refs/remotes/origin/${branch}`
+/** A revert that is made and not pushed. */
+interface Revert {
+  /** What origin has. */
+  head: string
+  /** What it will have: `head` itself when everything is reverted there already. */
+  sha: string
+  /** What is reverted, for the operator. */
+  text: string
 }
 
-/** @throws Failure (exit status 2) when the checkout has no remote of that name */
-export async function requireOrigin(checkout: Checkout): Promise<void> {
-  if ((await checkout.git(['remote', 'get-url', 'origin'])).exitCode !== 0)
-    throw new Failure(
-      `${checkout.dir} has no remote origin.`,
-      'Name the repository that CI deploys from: git remote add origin URL',
-      EXIT.usage,
+/** What a revert takes back: the commits that `to` has and `from` has not. Without `from`, the commit `to` alone. */
+interface RevertRange {
+  from: string | undefined
+  to: string
+  /** Why these, in a sentence. */
+  why: string
+}
+
+interface CommitToRevert extends Commit {
+  /** Of a merge: which parent it is reverted to, counted from 1. */
+  mainline: number | undefined
+}
+
+/** Makes the revert, so that all of it is known before anything is pushed: what is in it, and that it has no conflict. */
+export async function makeRevert(deployment: Deployment, { running, entries }: Situation): Promise<Revert> {
+  const { checkout, branch, context } = deployment
+  const head = await fetchOrigin(checkout, branch)
+  const range = rangeToRevert(entries, running, head)
+  const commits = await commitsToRevert(checkout, range, head, branch)
+  const sha = await revertOnto(deployment, head, commits)
+  if (range.from && range.to === head && (await checkout.git(['diff', '--quiet', range.from, sha])).exitCode !== 0)
+    context.log.warn(
+      `The result is not what ${shortSha(range.from)} was; see: git diff ${shortSha(range.from)} ${shortSha(sha)}`,
     )
-}
-
-/** @throws Failure (exit status 2) when git would not know whose the revert is */
-export async function requireIdentity(checkout: Checkout): Promise<void> {
-  const { exitCode, stderr } = await checkout.git(['var', 'GIT_COMMITTER_IDENT'])
-  if (exitCode !== 0)
-    throw new Failure(
-      `Git does not know who makes the revert: ${lastLines(stderr, 1).replace(/^fatal: /, '')}`,
-      "Tell it: git config --global user.name 'Your Name', and: git config --global user.email you@example.org",
-      EXIT.usage,
-    )
-}
-
-/**
- * @param untracked whether files that git does not know count: a revert would mix with them when the branch is brought up to date
- * @throws Failure that names the first changes: what is seen here is not what is pushed
- */
-export async function requireClean(checkout: Checkout, untracked: 'normal' | 'no' = 'normal'): Promise<void> {
-  const dirty = await dirtyPaths(checkout, untracked)
-  if (dirty.length === 0) return
-  throw new Failure(
-    `The working tree has changes: ${dirty.slice(0, 5).join(', ')}${dirty.length > 5 ? ', …' : ''}`,
-    'Nothing was pushed. Commit them or put them aside (git stash -u), or use another clone: --repo DIR',
+  const lines = commits.map(
+    ({ sha, subject, author }) => `  ${shortSha(sha)} ${printable(subject)} (${printable(author)})`,
   )
+  return {
+    head,
+    sha,
+    text: [`${range.why}, reverted on top of origin/${branch} (${shortSha(head)}):`, ...lines].join('\n'),
+  }
 }
 
 /**
- * The deploy branch as origin has it now.
- * @throws Failure with git's words
+ * Pure: what the last deploy brought, by the ledger. After a rollback with `--to` it is what that left behind on origin, and would
+ * come back from there; several of those in a row count as one.
+ * @param running what runs
+ * @param head the deploy branch on origin: reverted alone when the ledger does not know how `running` came to run
  */
-export async function fetchOrigin(checkout: Checkout, branch: string): Promise<string> {
-  const refspec = `+refs/heads/${branch}:${trackedRef(branch)}`
-  const output = await checkout.git(['fetch', '--quiet', '--no-write-fetch-head', 'origin', refspec], {
-    timeoutMs: 120_000,
-  })
-  if (output.exitCode !== 0)
-    throw new Failure(
-      `origin did not give its ${branch}: ${lastLines(output.stderr.replace(/^Please make sure[\s\S]*/m, ''))}`,
-      `Try: git fetch origin ${branch}`,
-    )
-  return resolveCommit(checkout, trackedRef(branch))
+export function rangeToRevert(entries: readonly Entry[], running: string, head: string): RevertRange {
+  // A run that was cut off went live all the same if what it was to deploy is what runs.
+  const live = (entry: Entry): boolean => wentLive(entry) || (wasCutOff(entry) && entry.to === running)
+  const moves = entries.filter((entry) => live(entry) && entry.from !== entry.to)
+  const brought = moves.findLast(({ kind }) => kind !== 'rollback')
+  const tip = brought?.to ?? moves[0]?.from
+  if (moves.at(-1)?.to === running && brought?.to === running && brought.from)
+    return { from: brought.from, to: running, why: 'What the last deploy brought' }
+  if (moves.at(-1)?.to === running && tip && tip !== running)
+    return { from: running, to: tip, why: 'What the rollback took back, and origin still holds' }
+  return {
+    from: undefined,
+    to: head,
+    why: 'The ledger does not know what the last deploy brought: HEAD of origin alone',
+  }
+}
+
+/** Commits with their parents, newest first. */
+async function historyOf(checkout: Checkout, ...range: string[]): Promise<Map<string, string[]>> {
+  const lines = (await checkout.ask(['rev-list', '--parents', ...range, '--'])).split('\n').filter(Boolean)
+  return new Map(lines.map((line) => line.split(' ')).map(([sha = '', ...parents]) => [sha, parents]))
 }
 
 /**
- * Reverts commits on top of `head`, each in a commit of its own, in a working tree made for it and taken away again: whatever
- * happens, the checkout's own is not touched. A commit that is reverted there already is passed over.
- *
- * @param cleanup takes the working tree away, after an interruption as well
+ * The commits of the range, newest first: those on the way from `from` to `to`, where a merge stands for all that it merged into
+ * that way. The way goes along first parents, but where `from` is behind another parent: after a `git pull`, what ran before is the
+ * second one.
+ * @throws Failure when they can't be told, or there is nothing on origin to revert
+ */
+async function commitsToRevert(
+  checkout: Checkout,
+  { from, to }: RevertRange,
+  head: string,
+  branch: string,
+): Promise<CommitToRevert[]> {
+  const other = `Back to a release without a revert: rollback --list, then rollback --to SHA`
+  for (const sha of [to, ...(from ? [from] : [])])
+    if (!(await hasCommit(checkout, sha)))
+      throw new Failure(`${shortSha(sha)} is in the ledger, but neither here nor on origin/${branch}.`, other)
+  if (!(await isAncestor(checkout, to, head)))
+    throw new Failure(`${shortSha(to)} is not on origin/${branch}: there is nothing to revert there.`, other)
+  const lineage = from ? await historyOf(checkout, '--ancestry-path', to, `^${from}`) : new Map<string, string[]>()
+  const range = from ? [to, `^${from}`] : ['--max-count=1', to]
+  const history = lineage.size > 0 ? lineage : await historyOf(checkout, '--first-parent', ...range)
+  const commits: CommitToRevert[] = []
+  let sha = to
+  for (let parents = history.get(sha); parents; parents = history.get(sha)) {
+    const [first] = parents
+    if (first === undefined)
+      throw new Failure(`${shortSha(sha)} is the first commit: before it there is nothing to go back to.`)
+    const onWay = parents.findIndex((parent) => parent === from || lineage.has(parent))
+    const onto = Math.max(0, onWay)
+    commits.push({ ...(await describeCommit(checkout, sha)), mainline: parents.length > 1 ? onto + 1 : undefined })
+    sha = parents[onto] ?? first
+  }
+  if (commits.length === 0)
+    throw new Failure(`The last deploy brought no commit that ${shortSha(from ?? to)} does not have.`, other)
+  // A second `--revert`, e.g. by a program that tries again, must not bring the bug back.
+  if (commits.every(({ subject }) => subject.startsWith('Revert "')))
+    throw new Failure(
+      `What would be reverted is a revert itself (${commits.map(({ sha }) => shortSha(sha)).join(', ')}): that would bring back what it took away.`,
+      `If that is what you want: git revert ${shortSha(to)}, then deploy. ${other}`,
+    )
+  return commits
+}
+
+/**
+ * Reverts commits on top of `head`, each in a commit of its own. A commit that is reverted there already is passed over.
  * @returns the last revert, or `head` when all of them are reverted there already
  * @throws Failure on a conflict, with its paths
  */
-export async function revertOnto(
-  checkout: Checkout,
-  shell: Shell,
-  cleanup: Shell,
+async function revertOnto(
+  { checkout, context }: Deployment,
   head: string,
-  commits: readonly Reverted[],
+  commits: readonly CommitToRevert[],
 ): Promise<string> {
-  return inOwnTree(checkout, shell, cleanup, head, async (tree) => {
-    for (const { sha, subject, mainline } of commits) {
-      const options = mainline === undefined ? [] : ['-m', String(mainline)]
-      // By its classic subject a revert is told from other commits.
-      const output = await tree.git([...QUIET, '-c', 'revert.reference=false', 'revert', '--no-edit', ...options, sha])
-      if (output.exitCode === 0) continue
-      const conflicts = (await tree.ask(['diff', '--name-only', '--diff-filter=U'])).split('\n').filter(Boolean)
-      // Not any failure that changes nothing: that would be taken for a revert that is there already.
-      if (conflicts.length === 0 && /^nothing to commit/m.test(output.stdout)) {
-        await tree.git([...QUIET, 'revert', '--skip'])
-        continue
-      }
-      throw new Failure(
-        conflicts.length > 0
-          ? `Reverting ${shortSha(sha)} (${subject}) conflicts in ${conflicts.join(', ')}: nothing was pushed, and your checkout is as it was.`
-          : `Reverting ${shortSha(sha)} (${subject}) failed: ${lastLines(output.stderr)}. Nothing was pushed.`,
-        `At once, without a revert: rollback --list, then rollback --to SHA. By hand: git ${['revert', ...options, shortSha(sha)].join(' ')}, then deploy.`,
-      )
-    }
+  return inOwnTree(checkout, context, head, async (tree) => {
+    for (const commit of commits) await revertOne(tree, commit)
     return tree.ask(['rev-parse', 'HEAD'])
   })
 }
 
-/**
- * @param head what origin must still have
- * @param later asks origin, after an interruption as well
- * @throws Failure, or Interrupted, after it is known whether origin has it
- */
-export async function pushToOrigin(
-  checkout: Checkout,
-  { sha, branch, head, later, log }: { sha: string; branch: string; head: string; later: Shell; log: Log },
-): Promise<void> {
-  const lines: string[] = []
-  let failure: Failure
-  try {
-    const output = await checkout.git(pushArgs('origin', sha, branch, head), {
-      onLine: (line) => lines.push(cleanLine(line)),
-    })
-    if (output.exitCode === 0) return
-    const { outcome } = classifyPush(output, lines)
-    const why = lines
-      .filter((line) => line !== '' && !line.startsWith('hint: '))
-      .map((line) => `\n  | ${line}`)
-      .join('')
-    failure =
-      outcome === 'stale'
-        ? new Failure(
-            `Somebody pushed to origin/${branch} since this run looked: nothing was pushed.${why}`,
-            'Type the same again: the revert is then made on top of theirs.',
-          )
-        : new Failure(
-            `origin did not take the revert: nothing was pushed.${why}`,
-            `If ${branch} is protected, open a pull request: git push origin ${shortSha(sha)}:refs/heads/revert-${shortSha(sha)}. At once: rollback --list, then rollback --to SHA`,
-          )
-  } catch (error) {
-    if (!(error instanceof Interrupted)) throw error
-    failure = error
+/** @throws Failure on a conflict, with its paths */
+async function revertOne(tree: Checkout, { sha, subject, mainline }: CommitToRevert): Promise<void> {
+  const options = mainline === undefined ? [] : ['-m', String(mainline)]
+  // A revert is recognised by its classic subject.
+  const output = await tree.git([...QUIET, '-c', 'revert.reference=false', 'revert', '--no-edit', ...options, sha])
+  if (output.exitCode === 0) return
+  const conflicts = (await tree.ask(['diff', '--name-only', '--diff-filter=U'])).split('\n').filter(Boolean)
+  // Not every failure without a conflict: that would be taken for a revert that is there already.
+  if (conflicts.length === 0 && /^nothing to commit/m.test(output.stdout)) {
+    await tree.git([...QUIET, 'revert', '--skip'])
+    return
   }
-  const has = await originHas(await openCheckout(later, checkout.dir), branch, sha)
-  if (failure instanceof Interrupted) {
-    const known = has
-      ? `has the revert ${shortSha(sha)}: CI deploys it`
-      : 'does not have the revert yet; look again before you go on: git fetch'
-    log.info(has === undefined ? `origin did not say whether it has the revert: git fetch` : `origin ${known}.`)
-    throw failure
-  }
-  // The connection broke after origin had taken it.
-  if (!has) throw failure
+  throw new Failure(
+    conflicts.length > 0
+      ? `Reverting ${shortSha(sha)} (${subject}) conflicts in ${conflicts.join(', ')}: nothing was pushed, and your checkout is as it was.`
+      : `Reverting ${shortSha(sha)} (${subject}) failed: ${lastLines(output.stderr)}. Nothing was pushed.`,
+    `At once, without a revert: rollback --list, then rollback --to SHA. By hand: git ${['revert', ...options, shortSha(sha)].join(' ')}, then deploy.`,
+  )
 }
 
-/** @returns undefined when origin does not say */
-async function originHas(checkout: Checkout, branch: string, sha: string): Promise<boolean | undefined> {
-  const options = { timeoutMs: 20_000 }
-  const there = await checkout.git(['ls-remote', 'origin', `refs/heads/${branch}`], options).catch(() => undefined)
-  return there?.exitCode === 0 ? there.stdout.startsWith(sha) : undefined
+/** @throws Failure when there is nothing to push */
+export function requireNews({ sha, head }: Revert, { branch }: Deployment, deployed: string, now: boolean): void {
+  if (sha !== head || (now && sha !== deployed)) return
+  throw new Failure(
+    `origin/${branch} has that reverted already: nothing was pushed.`,
+    sha === deployed ? 'It is live, too. Look: deploy --status' : 'CI deploys it. At once: rollback --revert --now',
+  )
 }
 
-/**
- * Brings the checkout up to date with what was pushed, if nothing but `head` of the branch is checked out.
- * @returns what became of it, or what to type
- */
-export async function followOrigin(checkout: Checkout, branch: string, head: string, sha: string): Promise<string> {
-  const ref = await checkout.git(['symbolic-ref', '--short', '-q', 'HEAD'])
-  const at = await checkout.git(['rev-parse', '-q', '--verify', 'HEAD'])
-  if (ref.stdout.trim() === branch && at.stdout.trim() === head) {
-    const merged = await checkout.git(['merge', '--ff-only', '--quiet', sha])
-    if (merged.exitCode === 0) return `your ${branch} holds it too`
-  }
-  return `your checkout does not have it yet: git switch ${branch} && git pull`
+/** What will be pushed, for the operator. @param now to Dokku as well */
+export function describeRevert(deployment: Deployment, plan: Plan, { head, sha, text }: Revert, now: boolean): string {
+  const { remote, app } = deployment
+  return [
+    text,
+    sha === head ? 'origin has that already.' : pushLine(deployment, 'origin', sha, head),
+    now
+      ? `${describePlan(deployment, plan)}\n${pushLine(deployment, remote.gitUrl(app), sha, plan.deployed ?? '')}`
+      : 'CI tests and deploys it.',
+  ].join('\n')
 }

@@ -1,12 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Failure } from '../../lib/core/failure.ts'
-import { createShell } from '../../lib/core/shell.ts'
-import { appJsonProblems } from '../../lib/deploy/plan.ts'
 import {
   type Checkout,
   commitsBetween,
@@ -19,39 +15,19 @@ import {
   openCheckout,
   resolveCommit,
 } from '../../lib/git/checkout.ts'
-import { migrationsAcross } from '../../lib/rollback/migrations.ts'
+import { createRepository, shell } from '../support/repository.ts'
 
 const test = suite("the app's checkout")
+let repository: Awaited<ReturnType<typeof createRepository>>
 let dir: string
 let checkout: Checkout
-const shell = createShell(
-  { PATH: process.env.PATH ?? '', HOME: '/nonexistent', GIT_CONFIG_NOSYSTEM: '1' },
-  new AbortController().signal,
-)
-
-function git(...args: string[]): string {
-  return execFileSync('git', ['-C', dir, '-c', 'user.name=Engineer', '-c', 'user.email=a@b', ...args], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-    .toString()
-    .trim()
-}
-
-async function commit(subject: string, files: Record<string, string>): Promise<string> {
-  for (const [path, text] of Object.entries(files)) {
-    await mkdir(dirname(join(dir, path)), { recursive: true })
-    await writeFile(join(dir, path), text)
-  }
-  git('add', '-A')
-  git('commit', '-q', '--allow-empty', '-m', subject)
-  return git('rev-parse', 'HEAD')
-}
 
 const shas: Record<string, string> = {}
 
 test.before(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'bc-git-'))
-  git('init', '-q', '-b', 'master')
+  repository = await createRepository()
+  dir = repository.dir
+  const { git, commit } = repository
   shas.first = await commit('First', { 'a/migrations/0001_initial.py': '1', 'app.txt': '1' })
   shas.changed = await commit('Only change a file', { 'app.txt': '2' })
   git('checkout', '-q', '-b', 'side')
@@ -60,13 +36,13 @@ test.before(async () => {
     'a/migrations/__init__.py': '',
   })
   git('checkout', '-q', 'master')
-  shas.empty = await commit('Empty', {})
+  shas.empty = await commit('Empty')
   git('merge', '-q', '--no-ff', '-m', 'Merge side', 'side')
   shas.merge = git('rev-parse', 'HEAD')
   git('tag', '-a', '-m', 'x', 'v1')
   checkout = await openCheckout(shell, join(dir, 'a'))
 })
-test.after(() => rm(dir, { recursive: true, force: true }))
+test.after(() => repository.remove())
 
 test('a folder inside it is enough, and any other is refused', async () => {
   assert.is(checkout.dir.endsWith(dir.slice(dir.lastIndexOf('/'))), true)
@@ -101,12 +77,6 @@ test('every commit is listed, also one that adds no file; a merge brings its mig
 for (const name of ['first', 'changed', 'side', 'empty', 'merge'])
   test(`the commit ${name} is described as itself`, async () =>
     assert.is((await describeCommit(checkout, shas[name] ?? '')).sha, shas[name]))
-test('the migrations that a way back crosses, and none on the way forward', async () => {
-  const added = [{ path: 'a/migrations/0002_städte.py', how: 'added' }]
-  assert.equal(await migrationsAcross(checkout, shas.first ?? '', shas.merge ?? ''), added)
-  assert.equal(await migrationsAcross(checkout, shas.merge ?? '', shas.first ?? ''), [])
-  assert.is(await migrationsAcross(checkout, '0'.repeat(40), shas.first ?? ''), undefined)
-})
 test('what is in a commit, and what is not', async () => {
   assert.is(await fileOf(checkout, shas.first ?? '', 'app.txt'), '1')
   assert.is(await fileOf(checkout, shas.first ?? '', 'none'), undefined)
@@ -118,21 +88,5 @@ test('what is in a commit, and what is not', async () => {
   await writeFile(join(dir, 'new.txt'), '')
   assert.is((await dirtyPaths(checkout)).length, 1)
 })
-
-const GOOD = {
-  scripts: { dokku: { predeploy: 'python manage.py migrate --noinput' } },
-  healthchecks: { web: [{ type: 'startup', path: '/health/' }] },
-}
-for (const [what, text, problems] of [
-  ['a good one', JSON.stringify(GOOD), 0],
-  ['no JSON', '{', 1],
-  ['nothing', '{}', 2],
-  ['null', 'null', 2],
-  ['a list in the wrong place', '{"healthchecks":{"web":{}},"scripts":[]}', 2],
-  ['no migration', JSON.stringify({ ...GOOD, scripts: { dokku: { predeploy: 'true' } } }), 1],
-  ['another path', JSON.stringify({ ...GOOD, healthchecks: { web: [{ type: 'startup', path: '/' }] } }), 1],
-  ['a liveness check', JSON.stringify({ ...GOOD, healthchecks: { web: [{ type: 'liveness', path: '/health/' }] } }), 1],
-] as const)
-  test(`app.json: ${what} has ${problems} problems`, () => assert.is(appJsonProblems(text).length, problems))
 
 test.run()

@@ -215,7 +215,7 @@ test('a commit that Dokku took and did not start (skip-deploy) is not called dep
   await server.fault('git-hook', 'echo "-----> Skipping deployment"; exit 0')
   const output = await push()
   ends(output, 1)
-  assert.match(output.stderr, `The push went through, but the server says it runs ${old}`)
+  assert.match(output.stderr, `The push went through, but the server says it runs ${old.slice(0, 8)}.`)
   assert.is((await ledger()).at(-1)?.outcome, 'refused')
   server.git('reset', '-q', '--hard', old)
   ends(await push(), 0)

@@ -1,0 +1,154 @@
+// The repository that CI deploys from: what it has, and a revert's way there.
+
+import { EXIT, Failure, Interrupted } from '../core/failure.ts'
+import { duration, lastLines, plural } from '../core/format.ts'
+import { shortSha } from '../core/sha.ts'
+import type { Deployment } from '../deploy/deployment.ts'
+import { createSteps, summary, verifyStep } from '../deploy/finish.ts'
+import { record } from '../deploy/go-live.ts'
+import type { Plan } from '../deploy/plan.ts'
+import { classifyPush, cleanLine, pushArgs } from '../deploy/push.ts'
+import { type Checkout, commitsBetween, hasCommit, openCheckout, resolveCommit } from '../git/checkout.ts'
+import { describeState, serverState } from '../server/app.ts'
+
+/** A revert as it goes to origin. */
+interface Push {
+  sha: string
+  /** What origin must still have. */
+  head: string
+}
+
+function trackedRef(branch: string): string {
+  return `refs/remotes/origin/${branch}`
+}
+
+/** @throws Failure (exit status 2) when the checkout has no remote of that name */
+export async function requireOrigin(checkout: Checkout): Promise<void> {
+  if ((await checkout.git(['remote', 'get-url', 'origin'])).exitCode !== 0)
+    throw new Failure(
+      `${checkout.dir} has no remote origin.`,
+      'Name the repository that CI deploys from: git remote add origin URL',
+      EXIT.usage,
+    )
+}
+
+/** Warns that origin brings back what is rolled back, unless it is reverted there. */
+export async function warnOfOrigin({ checkout, branch, context }: Deployment, sha: string): Promise<void> {
+  const tracked = trackedRef(branch)
+  const newer = (await hasCommit(checkout, tracked)) ? await commitsBetween(checkout, sha, tracked) : undefined
+  if (newer?.length === 0) return
+  const holds = newer ? `still holds ${plural(newer.length, 'newer commit')}` : 'may hold newer commits'
+  context.log.warn(
+    `origin/${branch} ${holds}: the next CI deploy brings ${newer?.length === 1 ? 'it' : 'them'} back. To prevent that: rollback --revert`,
+  )
+}
+
+/**
+ * The deploy branch as origin has it now.
+ * @throws Failure with git's words
+ */
+export async function fetchOrigin(checkout: Checkout, branch: string): Promise<string> {
+  const refspec = `+refs/heads/${branch}:${trackedRef(branch)}`
+  const output = await checkout.git(['fetch', '--quiet', '--no-write-fetch-head', 'origin', refspec], {
+    timeoutMs: 120_000,
+  })
+  if (output.exitCode !== 0)
+    throw new Failure(
+      `origin did not give its ${branch}: ${lastLines(output.stderr.replace(/^Please make sure[\s\S]*/m, ''))}`,
+      `Try: git fetch origin ${branch}`,
+    )
+  return resolveCommit(checkout, trackedRef(branch))
+}
+
+/**
+ * Brings a revert to origin, and the checkout up to date with it.
+ * @throws Failure, or Interrupted, after it is known whether origin has it
+ */
+export async function bringToOrigin(deployment: Deployment, push: Push): Promise<void> {
+  const { branch, context } = deployment
+  if (push.sha === push.head) return
+  await pushToOrigin(deployment, push)
+  const followed = await followOrigin(deployment, push)
+  context.log.info(`origin/${branch} holds the revert ${shortSha(push.sha)}; ${followed}.`)
+}
+
+async function pushToOrigin({ checkout, branch, context }: Deployment, { sha, head }: Push): Promise<void> {
+  const lines: string[] = []
+  let failure: Failure
+  try {
+    const output = await checkout.git(pushArgs('origin', sha, branch, head), {
+      onLine: (line) => lines.push(cleanLine(line)),
+    })
+    if (output.exitCode === 0) return
+    const { outcome } = classifyPush(output, lines)
+    failure = explainOrigin(branch, sha, outcome === 'stale', lines)
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error
+    failure = error
+  }
+  // Asked after an interruption as well.
+  const has = await originHas(await openCheckout(context.cleanup, checkout.dir), branch, sha)
+  if (failure instanceof Interrupted) {
+    const known = has
+      ? `has the revert ${shortSha(sha)}: CI deploys it`
+      : 'does not have the revert yet; look again before you go on: git fetch'
+    context.log.info(has === undefined ? 'origin did not say whether it has the revert: git fetch' : `origin ${known}.`)
+    throw failure
+  }
+  // If it has, the connection broke after origin had taken it.
+  if (!has) throw failure
+}
+
+/** The failure behind a push that origin did not take. */
+function explainOrigin(branch: string, sha: string, isStale: boolean, lines: readonly string[]): Failure {
+  const why = lines
+    .filter((line) => line !== '' && !line.startsWith('hint: '))
+    .map((line) => `\n  | ${line}`)
+    .join('')
+  return isStale
+    ? new Failure(
+        `Somebody pushed to origin/${branch} since this run looked: nothing was pushed.${why}`,
+        'Type the same again: the revert is then made on top of theirs.',
+      )
+    : new Failure(
+        `origin did not take the revert: nothing was pushed.${why}`,
+        `If ${branch} is protected, open a pull request: git push origin ${shortSha(sha)}:refs/heads/revert-${shortSha(sha)}. At once: rollback --list, then rollback --to SHA`,
+      )
+}
+
+/** @returns undefined when origin does not say */
+async function originHas(checkout: Checkout, branch: string, sha: string): Promise<boolean | undefined> {
+  const options = { timeoutMs: 20_000 }
+  const there = await checkout.git(['ls-remote', 'origin', `refs/heads/${branch}`], options).catch(() => undefined)
+  return there?.exitCode === 0 ? there.stdout.startsWith(sha) : undefined
+}
+
+/**
+ * Brings the checkout up to date with what was pushed, if nothing but `head` of the branch is checked out.
+ * @returns what became of it, or what to type
+ */
+async function followOrigin({ checkout, branch }: Deployment, { sha, head }: Push): Promise<string> {
+  const ref = await checkout.git(['symbolic-ref', '--short', '-q', 'HEAD'])
+  const at = await checkout.git(['rev-parse', '-q', '--verify', 'HEAD'])
+  if (ref.stdout.trim() === branch && at.stdout.trim() === head) {
+    const merged = await checkout.git(['merge', '--ff-only', '--quiet', sha])
+    if (merged.exitCode === 0) return `your ${branch} holds it too`
+  }
+  return `your checkout does not have it yet: git switch ${branch} && git pull`
+}
+
+/** CI deploys the revert from origin. What runs until then is told and looked at, without a part in the exit status. */
+export async function leaveToCi(deployment: Deployment, plan: Plan): Promise<number> {
+  const { context, remote, app, branch, startedMs } = deployment
+  await record(deployment, plan, 'pushed', null)
+  const steps = createSteps(context)
+  const { sha } = plan.commit
+  await steps.may('Until CI has deployed it', async () => {
+    const state = await serverState(remote, app)
+    context.log.info(describeState(state, sha, ['with the revert', 'without the revert']))
+    return `${shortSha(state.sha ?? '')} runs until then: ${await verifyStep(deployment, state.sha ?? '')}`
+  })
+  const took = duration(Date.now() - startedMs)
+  context.print(summary(context, `${shortSha(sha)} is on origin/${branch}: CI tests and deploys it (${took})`, steps))
+  return EXIT.done
+}

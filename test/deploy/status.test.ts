@@ -1,0 +1,59 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { daysUntil, describeStatus, newestBackup } from '../../lib/deploy/status.ts'
+import type { Entry } from '../../lib/server/ledger.ts'
+
+const test = suite('what --status tells')
+const [OLD, NEW] = ['a'.repeat(40), 'b'.repeat(40)] as const
+const entry: Entry = {
+  at: '2026-02-28T10:00:00.000Z',
+  kind: 'deploy',
+  who: 'Engineer',
+  from: OLD,
+  to: NEW,
+  subject: 'Two\nlines "quoted"',
+  outcome: 'deployed',
+  seconds: 12,
+  verified: true,
+}
+
+test('days until a certificate expires', () => {
+  assert.is(daysUntil('Mar 10 12:00:00 2026 GMT', Date.parse('2026-02-28T12:00:00Z')), 10)
+  assert.is(daysUntil(''), undefined)
+})
+test("the newest backup is taken from backup --check's own words", () => {
+  const line = (verdict: string) => ({
+    stdout: JSON.stringify({ checks: [{ name: 'newest archive', verdict, detail: 'x, 2 hours ago' }] }),
+    stderr: '',
+  })
+  assert.is(newestBackup(line('pass')), 'x, 2 hours ago')
+  assert.is(newestBackup(line('warn')), 'warn: x, 2 hours ago')
+  const { stdout, stderr } = line('pass')
+  assert.is(newestBackup({ stdout: `Welcome\n${stdout}\n`, stderr }), 'x, 2 hours ago')
+  const unset = JSON.stringify({ checks: [{ name: 'settings', verdict: 'fail', detail: 'BORG_REPO is not set.' }] })
+  assert.is(newestBackup({ stdout: unset, stderr: '' }), 'fail: BORG_REPO is not set.')
+  assert.is(newestBackup({ stdout: '', stderr: '' }), 'unknown')
+  assert.is(newestBackup({ stdout: '', stderr: 'sh: backup: not found\n' }), 'unknown: sh: backup: not found')
+})
+test('a release that went live in a run that was cut off has a since, too', () => {
+  const status = {
+    locked: false,
+    running: true,
+    processes: 'web.1 running',
+    app: 'book-corners',
+    sha: NEW,
+    certificateDays: -1,
+    newestBackup: 'unknown',
+    opsRelease: 'x',
+  }
+  const text = describeStatus(
+    { ...status, deploys: [{ ...entry, who: 'Engineer \u001b[31m', outcome: 'interrupted' }] },
+    new Date('2026-02-28T11:00:00Z'),
+  )
+  assert.match(text, /since +2026-02-28T10:00:00\.000Z \(1 hour ago\), by Engineer/)
+  assert.not.match(text, /\u001b/)
+  assert.match(text, /certificate +EXPIRED/)
+  assert.match(text, /runs +bbbbbbbb Two\?lines/)
+})
+
+test.run()
