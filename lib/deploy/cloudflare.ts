@@ -18,7 +18,7 @@ interface ApiError {
   message?: string
 }
 
-const TRIES = 4
+const ATTEMPTS = 4
 const TIMEOUT_MS = 15_000
 const FIRST_WAIT_MS = 1000
 /** A `Retry-After` beyond this is not waited for. */
@@ -33,7 +33,7 @@ function apiErrors(answer: Answer | undefined, status: number): string {
   )
 }
 
-/** How long to wait before the next try, in ms: what `Retry-After` says (seconds or a date), else doubling. */
+/** How long to wait before the next attempt, in ms: what `Retry-After` says (seconds or a date), else doubling. */
 export function waitMs(retryAfter: string | null, attempt: number, firstWaitMs: number, now = Date.now()): number {
   const seconds = Number(retryAfter ?? '')
   const asked = !retryAfter ? 0 : Number.isFinite(seconds) ? seconds * 1000 : Date.parse(retryAfter) - now
@@ -53,9 +53,9 @@ export async function purgeCache(
 ): Promise<boolean> {
   if (!zone || !token) return false
   const url = `${api}/zones/${zone}/purge_cache`
-  let tries = 0
+  let attempts = 0
   const purge = (attempt: number): Promise<void> => {
-    tries = attempt
+    attempts = attempt
     return purgeOnce(url, token, signal, timeoutMs)
   }
   const next = (error: unknown, attempt: number): number | undefined => {
@@ -66,12 +66,12 @@ export async function purgeCache(
     return wait
   }
   try {
-    await retry(purge, { attempts: TRIES, waitMs: next, signal })
+    await retry(purge, { attempts: ATTEMPTS, waitMs: next, signal })
     return true
   } catch (error) {
     if (!(error instanceof NotPurged)) throw error
     throw new Failure(
-      `Cloudflare did not purge the cache: ${error.message}${tries > 1 ? ` (${tries} tries)` : ''}`,
+      `Cloudflare did not purge the cache: ${error.message}${attempts > 1 ? ` (${attempts} attempts)` : ''}`,
       'Visitors may see old pages. Check CLOUDFLARE_ZONE_ID and the token (it needs Zone / Cache Purge), then: deploy --purge-only',
     )
   }

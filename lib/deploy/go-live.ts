@@ -109,7 +109,7 @@ async function confirmUnchanged({ remote, app }: Deployment, { commit }: Plan): 
   if (running) return 'unchanged'
   throw new Failure(
     `${shortSha(commit.sha)} is deployed already, but not every process runs: ${processes}.`,
-    `Look: deploy --logs. Start it: ssh dokku@${remote.host} ps:start ${app}, or build it anew: rollback --rebuild`,
+    `Look: deploy --logs. Start it: ssh dokku@${remote.host} ps:start ${app}, or build it again: rollback --rebuild`,
   )
 }
 

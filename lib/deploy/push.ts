@@ -54,6 +54,22 @@ export function cleanLine(line: string): string {
     .trimEnd()
 }
 
+/** Keeps the lines of a push or a build as they should be shown, and passes each on. */
+export function collectLines(onLine: (line: string) => void = () => {}): {
+  lines: readonly string[]
+  take(raw: string): void
+} {
+  const lines: string[] = []
+  return {
+    lines,
+    take: (raw) => {
+      const line = cleanLine(raw)
+      lines.push(line)
+      onLine(line)
+    },
+  }
+}
+
 const MOST_CAUSE = 20
 
 /** Lines between Dokku's `Start of APP … output` and `End of APP … output`. */
@@ -130,18 +146,14 @@ export async function pushCommit(
   { commit, deployed }: Plan,
   onLine: (line: string) => void,
 ): Promise<PushResult> {
-  const lines: string[] = []
+  const said = collectLines(onLine)
   const output = await checkout.git(pushArgs(remote.gitUrl(app), commit.sha, branch, deployed), {
     env: remote.gitEnv(),
-    onLine: (raw) => {
-      const line = cleanLine(raw)
-      lines.push(line)
-      onLine(line)
-    },
+    onLine: said.take,
   })
   // A build can say "Connection reset", too: only what is not the server's word is ssh's.
   const local = output.stderr.split('\n').filter((line) => !line.startsWith('remote:'))
-  return classifyPush(output, lines, explainSsh(local.join('\n'), 'dokku', remote.host)?.trouble)
+  return classifyPush(output, said.lines, explainSsh(local.join('\n'), 'dokku', remote.host)?.trouble)
 }
 
 /**

@@ -73,7 +73,7 @@ async function opsStatus(remote: Remote, opsDir: string) {
   }
 }
 
-/** Asks the launcher beside the ops folder. @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
+/** Asks the launcher next to the ops folder. @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
 export async function askNewestBackup(remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<string> {
   const launcher = `${opsDir.replace(/\/[^/]+$/, '')}/backup`
   return newestBackup(await remote.shell([launcher, '--check', '--json'], { timeoutMs }))

@@ -7,7 +7,7 @@ import type { Deployment } from '../deploy/deployment.ts'
 import { createSteps, summary, verifyStep } from '../deploy/finish.ts'
 import { record } from '../deploy/go-live.ts'
 import type { Plan } from '../deploy/plan.ts'
-import { classifyPush, cleanLine, pushArgs } from '../deploy/push.ts'
+import { classifyPush, collectLines, pushArgs } from '../deploy/push.ts'
 import { type Checkout, commitsBetween, hasCommit, openCheckout, resolveCommit } from '../git/checkout.ts'
 import { describeState, serverState } from '../server/app.ts'
 
@@ -73,15 +73,13 @@ export async function bringToOrigin(deployment: Deployment, push: Push): Promise
 }
 
 async function pushToOrigin({ checkout, branch, context }: Deployment, { sha, head }: Push): Promise<void> {
-  const lines: string[] = []
+  const said = collectLines()
   let failure: Failure
   try {
-    const output = await checkout.git(pushArgs('origin', sha, branch, head), {
-      onLine: (line) => lines.push(cleanLine(line)),
-    })
+    const output = await checkout.git(pushArgs('origin', sha, branch, head), { onLine: said.take })
     if (output.exitCode === 0) return
-    const { outcome } = classifyPush(output, lines)
-    failure = explainOrigin(branch, sha, outcome === 'stale', lines)
+    const { outcome } = classifyPush(output, said.lines)
+    failure = explainOrigin(branch, sha, outcome === 'stale', said.lines)
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error
     failure = error

@@ -5,7 +5,7 @@ import { printable } from '../core/format.ts'
 import { parseSha, shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import type { Plan } from '../deploy/plan.ts'
-import { classifyPush, cleanLine, type PushResult } from '../deploy/push.ts'
+import { classifyPush, collectLines, type PushResult } from '../deploy/push.ts'
 import { explainDokku } from '../dokku/errors.ts'
 import { describeCommit, hasCommit } from '../git/checkout.ts'
 import { SshFailure } from '../server/ssh-errors.ts'
@@ -52,16 +52,9 @@ export function describeRebuild({ app }: Deployment, { commit }: Plan): string {
 
 /** Dokku's words are those of a push. */
 export async function rebuildApp({ remote, app }: Deployment, onLine: (line: string) => void): Promise<PushResult> {
-  const lines: string[] = []
+  const said = collectLines(onLine)
   try {
-    const output = await remote.dokku(['ps:rebuild', app], {
-      onLine: (raw) => {
-        const line = cleanLine(raw)
-        lines.push(line)
-        onLine(line)
-      },
-    })
-    return classifyPush(output, lines)
+    return classifyPush(await remote.dokku(['ps:rebuild', app], { onLine: said.take }), said.lines)
   } catch (error) {
     if (!(error instanceof SshFailure)) throw error
     return { outcome: error.trouble === 'lost' ? 'lost' : 'no-connection', cause: [error.message] }

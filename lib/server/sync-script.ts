@@ -2,7 +2,7 @@
 
 import { quote } from '../core/shell.ts'
 
-/** The commands that cron and operators type, beside OPS_DIR, and the scripts they start. */
+/** The commands that cron and operators type, next to OPS_DIR, and the scripts they start. */
 const LAUNCHERS = ['backup', 'restore'] as const
 
 /**
@@ -77,7 +77,7 @@ proves() {
 
 if ! complete "$new" || ! proves "$new"; then
   mkdir "$partial" || fail "$partial can't be made"
-  # The dot keeps scp from making the folder anew when it is gone.
+  # The dot keeps scp from making the folder again when it is gone.
   echo "upload $partial/."
   read -r answer && [ "$answer" = uploaded ] || fail "the files did not arrive"
   echo "step npm ci"
