@@ -79,7 +79,7 @@ test('a Retry-After of an hour is not waited for', async () => {
 })
 test('it gives up in the end, with the last reason', async () => {
   for (let i = 0; i < 10; i++) api.answers.push({ status: 503, errors: [{ code: 1, message: `no ${i}` }] })
-  assert.match((await failing()).message, /1: no 3 \(4 tries\)/)
+  assert.match((await failing()).message, /1: no 3 \(4 attempts\)/)
 })
 for (const [what, answer] of [
   ['403', { status: 403, errors: [{ code: 10000, message: 'Authentication error' }] }],
