@@ -75,6 +75,7 @@ const BAD: [key: SettingName, value: string][] = [
   ['CHUNKER_PARAMS', '10,23'],
   ['SITE_URL', 'bookcorners.org'],
   ['SITE_URL', 'https://bookcorners.org/map/'],
+  ['SITE_URL', 'https://me:secret@bookcorners.org'],
   ['HEALTHCHECK_URL', 'ftp://x'],
   ['DOKKU_APP', '--app'],
   ['DB_SERVICE', '-x'],
