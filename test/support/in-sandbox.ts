@@ -1,20 +1,15 @@
+// The demo and the benchmarks: each runs in a sandbox of its own that is gone afterwards, whichever way it ends.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { SIGNALS } from './ending.ts'
 import { ensurePackages } from './packages.ts'
 import { type Sandbox, startSandbox } from './sandbox.ts'
 
-/**
- * Runs the demo or a benchmark in a sandbox of its own that is gone afterwards, whichever way it ends; then ends the
- * process with the status that `body` returns, with 1 when it throws, and with the shell's status for a signal.
- */
+/** Ends the process with the status that `body` returns, with 1 when it throws, and with the shell's status for a signal. */
 export async function inSandbox(body: (sandbox: Sandbox) => Promise<number>): Promise<void> {
   ensurePackages()
   let sandbox: Sandbox | undefined
   let interrupted = false
-  for (const [name, status] of [
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-    ['SIGHUP', 129],
-  ] as const)
+  for (const [name, status] of SIGNALS)
     process.on(name, async () => {
       if (interrupted) return
       interrupted = true

@@ -2,6 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { whenEnding } from './ending.ts'
 
 /** How the runner of the tests tells each test file the folder. */
 const VARIABLE = 'TEST_RUN_FOLDER'
@@ -11,7 +12,7 @@ export function makeRunFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'bc-run-'))
   // PostgreSQL's own user passes through it.
   chmodSync(folder, 0o711)
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  whenEnding(() => rmSync(folder, { recursive: true, force: true }))
   process.env[VARIABLE] = folder
   return folder
 }

@@ -1,14 +1,17 @@
+// `npm test`: runs the test files, several at once, and fails unless every test in every one of them ran and passed.
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { SIGNALS } from './ending.ts'
 import { ensurePackages } from './packages.ts'
+import { makeRunFolder } from './run-folder.ts'
 
 // Each test file is a process of its own: uvu runs all files in one, where they share the environment, and takes a
 // suite whose `before` hook throws, or whose `.run()` was forgotten, for a success (uvu 0.5.6).
 
 interface Result {
-  file: string
   passed: number
   failed: number
   skipped: number
@@ -18,7 +21,13 @@ interface Result {
 }
 
 const FOLDER = fileURLToPath(new URL('..', import.meta.url))
-const AT_ONCE = 2
+const TSX = import.meta.resolve('tsx')
+
+/**
+ * How many files run at once. More than there are processors: a script that waits for SSH, for a lock or for a site's
+ * next attempt leaves its processor idle.
+ */
+const AT_ONCE = Math.ceil(availableParallelism() * 1.5)
 
 /** Suites that a file makes but never runs. */
 export function forgottenSuites(source: string): string[] {
@@ -37,61 +46,85 @@ export function parseTotals(output: string): { total: number; passed: number; sk
   return { total: Number(total), passed: Number(passed), skipped: Number(skipped ?? 0) }
 }
 
-function runFile(file: string): Promise<Result> {
+/**
+ * The order in which files are begun: what takes long comes first, so that no single one is left at the end. Those that
+ * run whole scripts take longest, and among them those with more in them; a unit test takes next to nothing.
+ */
+export function longestFirst(files: readonly { name: string; sizeBytes: number }[]): string[] {
+  const weight = ({ name, sizeBytes }: { name: string; sizeBytes: number }): number =>
+    /^scripts\//.test(name) ? sizeBytes + 1e6 : sizeBytes
+  return [...files].sort((a, b) => weight(b) - weight(a)).map(({ name }) => name)
+}
+
+/** Runs one file to its end. */
+export function runFile(path: string): Promise<Result> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', join(FOLDER, file)], {
+    const child = spawn(process.execPath, ['--import', TSX, path], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, FORCE_COLOR: process.stdout.isTTY ? '1' : '0' },
     })
+    const passOn = (signal: NodeJS.Signals): void => void child.kill(signal)
+    for (const [signal] of SIGNALS) process.on(signal, passOn)
     let output = ''
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text: string) => {
         output += text
       })
     child.on('close', (code, signal) => {
-      const totals = parseTotals(output)
-      const { total = 0, passed = 0, skipped = 0 } = totals ?? {}
-      const forgotten = forgottenSuites(readFileSync(join(FOLDER, file), 'utf8'))
-      const problem = !totals
-        ? `it ended before uvu did (${signal ?? `exit ${code}`})`
-        : total + skipped === 0
-          ? 'it was loaded but ran no test'
-          : forgotten.length > 0
-            ? `it never runs ${forgotten.join(', ')}`
-            : code !== 0 && total === passed
-              ? `it ended with ${signal ?? `exit ${code}`}`
-              : undefined
-      resolve({
-        file,
-        passed,
-        failed: total - passed + (problem ? 1 : 0),
-        skipped,
-        output,
-        ...(problem ? { problem } : {}),
-      })
+      for (const [name] of SIGNALS) process.off(name, passOn)
+      resolve(judge(path, output, signal ?? `exit ${code}`))
     })
   })
 }
 
-async function main(): Promise<void> {
-  ensurePackages()
-  const wanted = process.argv.slice(2)
-  const files = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' })
+/** What a file's output says about it, when it ended like this: `exit 0`, `exit 1`, `SIGKILL` … */
+function judge(path: string, output: string, end: string): Result {
+  const totals = parseTotals(output)
+  const { total = 0, passed = 0, skipped = 0 } = totals ?? {}
+  const result = { passed, failed: total - passed, skipped, output }
+  const forgotten = forgottenSuites(readFileSync(path, 'utf8'))
+  const broken = (problem: string): Result => ({ ...result, failed: result.failed + 1, problem })
+  if (!totals) return broken(`it ended before uvu did (${end})`)
+  if (total + skipped === 0) return broken('it was loaded but ran no test')
+  if (forgotten.length > 0) return broken(`it never runs ${forgotten.join(', ')}`)
+  if (end !== 'exit 0' && total === passed) return broken(`it ended with ${end}`)
+  return result
+}
+
+function testFiles(wanted: readonly string[]): string[] {
+  const names = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.test.ts'))
     .filter((name) => wanted.length === 0 || wanted.some((word) => name.includes(word)))
-  const waiting = [...files]
+  return longestFirst(names.map((name) => ({ name, sizeBytes: statSync(join(FOLDER, name)).size })))
+}
+
+function report(file: string, { passed, failed, skipped, problem, output }: Result, seconds: number): void {
+  const counts = `${passed} passed${failed ? `, ${failed} failed` : ''}${skipped ? `, ${skipped} skipped` : ''}`
+  console.log(`${failed ? 'FAIL' : 'ok  '}  ${file}  ${counts}  ${seconds.toFixed(1)} s`)
+  // Why tests were skipped, where a file says so.
+  for (const line of skipped ? (output.match(/^Skipped: .+$/gm) ?? []) : []) console.log(`      ${line}`)
+  if (failed) console.log(`${output}${problem ? `\n  ${file}: ${problem}\n` : ''}`)
+}
+
+/** @returns the exit status */
+async function main(words: readonly string[]): Promise<number> {
+  ensurePackages()
+  const waiting = testFiles(words)
   const results: Result[] = []
+  let interrupted = 0
+  // Each file that runs hears of it as well, and clears up; no other one is begun.
+  for (const [signal, status] of SIGNALS)
+    process.on(signal, () => {
+      interrupted = status
+      waiting.length = 0
+    })
+  makeRunFolder()
   const work = async (): Promise<void> => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-      const started = Date.now()
-      const result = await runFile(file)
+      const startedMs = Date.now()
+      const result = await runFile(join(FOLDER, file))
       results.push(result)
-      const { passed, failed, skipped, problem, output } = result
-      const counts = `${passed} passed${failed ? `, ${failed} failed` : ''}${skipped ? `, ${skipped} skipped` : ''}`
-      console.log(`${failed ? 'FAIL' : 'ok  '}  ${file}  ${counts}  ${((Date.now() - started) / 1000).toFixed(1)} s`)
-      // Why tests were skipped, where a file says so.
-      for (const line of skipped ? (output.match(/^Skipped: .+$/gm) ?? []) : []) console.log(`      ${line}`)
-      if (failed) console.log(`${output}${problem ? `\n  ${file}: ${problem}\n` : ''}`)
+      report(file, result, (Date.now() - startedMs) / 1000)
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
@@ -99,7 +132,7 @@ async function main(): Promise<void> {
     results.reduce((total, result) => total + result[key], 0)
   if (sum('passed') + sum('failed') === 0) console.log('No test ran.')
   console.log(`${sum('passed')} passed, ${sum('failed')} failed${sum('skipped') ? `, ${sum('skipped')} skipped` : ''}`)
-  process.exitCode = sum('failed') > 0 || sum('passed') === 0 ? 1 : 0
+  return interrupted || (sum('failed') > 0 || sum('passed') === 0 ? 1 : 0)
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main()
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv.slice(2))

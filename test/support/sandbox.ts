@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { whenEnding } from './ending.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
 import { findPostgres, type Postgres } from './postgres.ts'
 import { processesWith } from './processes.ts'
@@ -63,8 +64,8 @@ export async function startSandbox(): Promise<Sandbox> {
   const postgres = findPostgres()
   const places = await layOut(postgres)
   const running = new Set<ChildProcess>()
-  const sweep = (): void => clearAway(places.dir, running)
-  process.on('exit', sweep)
+  const clear = (): void => clearAway(places.dir, running)
+  const forget = whenEnding(clear)
 
   const tools = toolsFor(places, postgres, running)
   await tools.configure({})
@@ -81,8 +82,8 @@ export async function startSandbox(): Promise<Sandbox> {
       const last = [...running].map((child) => new Promise((resolve) => child.once('close', resolve)))
       for (const child of running) child.kill('SIGTERM')
       await Promise.race([Promise.all(last), sleep(10_000, undefined, { ref: false })])
-      process.off('exit', sweep)
-      sweep()
+      forget()
+      clear()
     },
   }
 }

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import { type AppCheckout, gitIn, makeCheckout } from './app-checkout.ts'
 import { TOKEN } from './cloudflare.ts'
+import { whenEnding } from './ending.ts'
 import { type Engineer, executable, HOST, settleEngineer } from './engineer.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
 import { processesWith } from './processes.ts'
@@ -67,12 +68,12 @@ export async function startServer(): Promise<Server> {
   const home = join(dir, 'home/deploy')
   const sshd = await startSshd(dir, home, await layOut(dir, home))
   const running = new Set<ChildProcess>()
-  const sweep = (): void => {
+  const clear = (): void => {
     for (const child of running) child.kill('SIGKILL')
     sshd.kill()
     rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
   }
-  process.on('exit', sweep)
+  const forget = whenEnding(clear)
 
   const engineer = await settleEngineer(dir, sshd)
   const opsDir = join(home, 'ops')
@@ -96,9 +97,9 @@ export async function startServer(): Promise<Server> {
       await resetHost(dir)
     },
     stop: async () => {
-      process.off('exit', sweep)
+      forget()
       cut()
-      sweep()
+      clear()
     },
   }
 }
