@@ -13,8 +13,8 @@ import { agree, pushLine } from '../lib/rollback/agree.ts'
 import { bringToOrigin, leaveToCi, requireOrigin, warnOfOrigin } from '../lib/rollback/origin.ts'
 import { describeRebuild, planRebuild, rebuildApp } from '../lib/rollback/rebuild.ts'
 import { pickRelease, showReleases } from '../lib/rollback/releases.ts'
-import { describeRevert, makeRevert, requireNews } from '../lib/rollback/revert.ts'
-import { lookAround, requireOtherThan, resolveTarget, type Situation, warnOfCommit } from '../lib/rollback/situation.ts'
+import { describeRevert, makeRevert, requireSomethingToPush } from '../lib/rollback/revert.ts'
+import { lookAround, requireNotLive, resolveTarget, type Situation, warnOfCommit } from '../lib/rollback/situation.ts'
 
 const MODES = { list, to, revert, rebuild }
 
@@ -107,7 +107,7 @@ async function requireReady({ checkout }: Deployment): Promise<void> {
 async function backTo(deployment: Deployment, situation: Situation, sha: string): Promise<number> {
   const { checkout, remote, app } = deployment
   const { deployed } = situation
-  requireOtherThan(situation, deployment, sha)
+  requireNotLive(deployment, situation, sha)
   const plan = await makePlan(checkout, deployed, sha)
   await warnOfCommit(deployment, sha)
   await warnOfOrigin(deployment, sha)
@@ -122,7 +122,7 @@ async function revert(deployment: Deployment): Promise<number> {
   const now = context.flags.has('now')
   const situation = await lookAround(deployment)
   const made = await makeRevert(deployment, situation)
-  requireNews(made, deployment, situation.deployed, now)
+  requireSomethingToPush(deployment, made, situation.deployed, now)
   const plan = await makePlan(checkout, situation.deployed, made.sha)
   const text = describeRevert(deployment, plan, made, now)
   if (!(await agree(deployment, situation, text, made.sha))) return EXIT.done

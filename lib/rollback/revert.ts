@@ -165,7 +165,12 @@ async function revertOne(tree: Checkout, { sha, subject, mainline }: CommitToRev
 }
 
 /** @throws Failure when there is nothing to push */
-export function requireNews({ sha, head }: Revert, { branch }: Deployment, deployed: string, now: boolean): void {
+export function requireSomethingToPush(
+  { branch }: Deployment,
+  { sha, head }: Revert,
+  deployed: string,
+  now: boolean,
+): void {
   if (sha !== head || (now && sha !== deployed)) return
   throw new Failure(
     `origin/${branch} has that reverted already: nothing was pushed.`,

@@ -88,7 +88,7 @@ export async function resolveTarget({ checkout, context }: Deployment, ref: stri
 }
 
 /** @throws Failure when `sha` is on the deploy branch there already: pushing it once more would do nothing */
-export function requireOtherThan({ deployed, running }: Situation, { remote, app }: Deployment, sha: string): void {
+export function requireNotLive({ remote, app }: Deployment, { deployed, running }: Situation, sha: string): void {
   if (sha !== deployed) return
   if (sha === running)
     throw new Failure(
