@@ -1,15 +1,17 @@
+// A few nights with small changes, backed up the classic way and by backup.ts in turn, each into a repository of its own.
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseCreated } from '../../lib/borg/output.ts'
 import { bytes, plural, table } from '../../lib/core/format.ts'
 import { aDayPasses, addRows, populate } from '../support/book-corners.ts'
-import type { Output } from '../support/launch.ts'
-import { type Measured, measure, type Watch } from '../support/measure.ts'
 import { PASSPHRASE, type Sandbox } from '../support/sandbox.ts'
-import { atMost, type Target } from '../support/targets.ts'
+import { type Measured, measure, type Watch } from './measure.ts'
+import { seconds, settle, succeed } from './steps.ts'
+import { atMost, type Target } from './targets.ts'
 
-export interface BackupBench {
+interface BackupSizes {
+  /** Of an uncompressed dump. */
   databaseBytes: number
   mediaBytes: number
   nights: number
@@ -21,73 +23,31 @@ interface Night extends Measured {
   pruned: number
 }
 
+/** The two ways to do a night's backup. */
+interface Ways {
+  classic(): Promise<Night>
+  ours(): Promise<Night>
+}
+
 const CLASSIC = new URL('classic-backup', import.meta.url).pathname
 const PHOTO_BYTES = 133_000
 const DAY = { updated: 40, added: 350, photos: 3 }
+/** Node's memory varies a little from run to run. */
+const SAME_MEMORY = 1.15
 
-/** A few nights with small changes, the classic way and with backup.ts in turn, each in a repository of its own. */
-export async function benchBackup(sandbox: Sandbox, options: BackupBench): Promise<Target[]> {
-  const { databaseBytes, mediaBytes, nights } = options
-  const classicRepository = join(sandbox.dir, 'classic-repo')
-  const temporary = join(sandbox.dir, 'tmp')
-  await mkdir(temporary)
-  const watch: Watch = {
-    folders: [temporary, sandbox.home],
-    ignored: [
-      sandbox.repository,
-      classicRepository,
-      ...['.cache', '.config', '.local'].map((n) => join(sandbox.home, n)),
-    ],
-    // Every Borg command begins with a self-test, which puts its few kB there.
-    ignoredFiles: new RegExp(`^${temporary}/tmp\\w{8}/(file|idx)$`),
-  }
-  // borg check, once a week, is not what a night costs.
-  await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
-  await succeed(sandbox.borg(['init', '--encryption', 'repokey-blake2', classicRepository]))
-  // tsx compiles the scripts into TMPDIR once, not each night.
-  await succeed(sandbox.script('backup.ts', ['--version'], { env: { TMPDIR: temporary } }))
-
-  const classic = async (): Promise<Night> => {
-    const env = {
-      TMPDIR: temporary,
-      BORG_REPO: classicRepository,
-      BORG_PASSPHRASE: PASSPHRASE,
-      DOKKU_COMMAND: join(sandbox.dir, 'bin/dokku'),
-      DB_SERVICE: sandbox.service,
-      MEDIA_DIR: sandbox.mediaDir,
-    }
-    const measured = await measure(() => sandbox.launch(CLASSIC, [], { env }), watch)
-    const { stdout, stderr } = await succeed(measured.output)
-    return { ...measured, newBytes: parseCreated(stdout).newBytes, pruned: count(stderr, /^Pruning archive/gm) }
-  }
-  const ours = async (): Promise<Night> => {
-    const measured = await measure(() => sandbox.start('backup.ts', ['--json'], { env: { TMPDIR: temporary } }), watch)
-    const { stdout } = await succeed(measured.output)
-    const { newBytes, pruned } = JSON.parse(stdout) as { newBytes: number; pruned: string[] }
-    return { ...measured, newBytes, pruned: pruned.length }
-  }
-
+export async function benchBackup(sandbox: Sandbox, sizes: BackupSizes): Promise<Target[]> {
+  const { databaseBytes, mediaBytes, nights } = sizes
+  const ways = await prepare(sandbox)
   console.log('Generating the database and the photos')
   await populate(sandbox, { databaseBytes, mediaBytes, photos: Math.ceil(mediaBytes / PHOTO_BYTES) })
   const onDisk = Number(await sandbox.sql('SELECT pg_database_size(current_database());'))
   console.log(`Database: ${bytes(onDisk)} on its server. Every night ${changesInWords()}.`)
 
   const results: { night: number; a: Night; b: Night }[] = []
-  for (let night = 1; night <= nights; night++) {
-    if (night > 1) await aDayPasses(sandbox, DAY, PHOTO_BYTES)
-    await settle(sandbox)
-    // Whoever comes second finds the files in memory: they take turns.
-    let a: Night
-    let b: Night
-    if (night % 2) [a, b] = [await classic(), await ours()]
-    else [b, a] = [await ours(), await classic()]
-    results.push({ night, a, b })
-    console.log(nightTable(night, a, b))
-  }
-
+  for (let night = 1; night <= nights; night++) results.push({ night, ...(await measureNight(sandbox, ways, night)) })
   await addRows(sandbox, databaseBytes)
-  await settle(sandbox)
-  const doubled = await ours()
+  await settleDay(sandbox)
+  const doubled = await ways.ours()
   const usual = Math.max(...results.map(({ b }) => b.memoryBytes))
   console.log(
     `\nTwice the database: backup.ts took ${bytes(doubled.memoryBytes)} of memory, at most ${bytes(usual)} before.`,
@@ -101,22 +61,69 @@ export async function benchBackup(sandbox: Sandbox, options: BackupBench): Promi
     ...each('wall time, b/a', 0.75, (a, b) => b.wallMs / a.wallMs),
     ...later.map(({ night, b }) => atMost(`night ${night}: extra disk`, b.diskBytes, 0, bytes)),
     atMost('memory of our process', Math.max(usual, doubled.memoryBytes), 150e6, bytes),
-    atMost('memory at twice the database, ratio', doubled.memoryBytes / usual, SAME),
+    atMost('memory at twice the database, ratio', doubled.memoryBytes / usual, SAME_MEMORY),
   ]
 }
 
-/** Node's memory varies a little from run to run. */
-const SAME = 1.15
+async function prepare(sandbox: Sandbox): Promise<Ways> {
+  const [repository, temporary] = [join(sandbox.dir, 'classic-repo'), join(sandbox.dir, 'tmp')]
+  await mkdir(temporary)
+  // borg check, once a week, is not what a night costs.
+  await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
+  await succeed(sandbox.borg(['init', '--encryption', 'repokey-blake2', repository]))
+  // tsx compiles the scripts into TMPDIR once, not each night.
+  await succeed(sandbox.script('backup.ts', ['--version'], { env: { TMPDIR: temporary } }))
+
+  const caches = ['.cache', '.config', '.local'].map((name) => join(sandbox.home, name))
+  const watch: Watch = {
+    folders: [temporary, sandbox.home],
+    ignored: [sandbox.repository, repository, ...caches],
+    // Every Borg command begins with a self-test, which puts its few kB there.
+    ignoredFiles: new RegExp(`^${temporary}/tmp\\w{8}/(file|idx)$`),
+  }
+  const env = {
+    TMPDIR: temporary,
+    BORG_REPO: repository,
+    BORG_PASSPHRASE: PASSPHRASE,
+    DOKKU_COMMAND: join(sandbox.dir, 'bin/dokku'),
+    DB_SERVICE: sandbox.service,
+    MEDIA_DIR: sandbox.mediaDir,
+  }
+  return {
+    classic: async () => {
+      const measured = await measure(() => sandbox.launch(CLASSIC, [], { env }), watch)
+      const { stdout, stderr } = await succeed(measured.output)
+      return { ...measured, newBytes: parseCreated(stdout).newBytes, pruned: count(stderr, /^Pruning archive/gm) }
+    },
+    ours: async () => {
+      const start = () => sandbox.start('backup.ts', ['--json'], { env: { TMPDIR: temporary } })
+      const measured = await measure(start, watch)
+      const { newBytes, pruned } = JSON.parse((await succeed(measured.output)).stdout)
+      return { ...measured, newBytes, pruned: pruned.length }
+    },
+  }
+}
+
+async function measureNight(sandbox: Sandbox, ways: Ways, night: number): Promise<{ a: Night; b: Night }> {
+  if (night > 1) await aDayPasses(sandbox, DAY, PHOTO_BYTES)
+  await settleDay(sandbox)
+  // Whoever comes second finds the files in memory: they take turns.
+  let a: Night
+  let b: Night
+  if (night % 2) [a, b] = [await ways.classic(), await ways.ours()]
+  else [b, a] = [await ways.ours(), await ways.classic()]
+  console.log(nightTable(night, a, b))
+  return { a, b }
+}
 
 /** What the day has left to write is written before a night begins. */
-async function settle(sandbox: Sandbox): Promise<void> {
+async function settleDay(sandbox: Sandbox): Promise<void> {
   await sandbox.sql('CHECKPOINT;')
-  await succeed(sandbox.launch('sync', []).ended)
+  await settle(sandbox)
   await sleep(1000)
 }
 
 function nightTable(night: number, a: Night, b: Night): string {
-  const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
   const row = (name: string, pick: (night: Night) => number, show: (value: number) => string): string[] => [
     name,
     show(pick(a)),
@@ -136,12 +143,6 @@ function nightTable(night: number, a: Night, b: Night): string {
 
 function changesInWords(): string {
   return `${plural(DAY.updated, 'row')} updated, ${DAY.added} added, ${plural(DAY.photos, 'photo')} added`
-}
-
-async function succeed(running: Output | Promise<Output>): Promise<Output> {
-  const output = await running
-  if (output.exitCode !== 0) throw new Error(`It failed (${output.signal ?? output.exitCode}): ${output.stderr}`)
-  return output
 }
 
 function count(text: string, pattern: RegExp): number {

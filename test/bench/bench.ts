@@ -1,12 +1,13 @@
+// `npm run bench`: measures these scripts against the classic way, and holds them to the targets.
 import { parseArgs } from 'node:util'
 import { plural } from '../../lib/core/format.ts'
 import { inSandbox } from '../support/in-sandbox.ts'
 import type { Sandbox } from '../support/sandbox.ts'
-import { atMost, type Target, targetTable } from '../support/targets.ts'
 import { measureHealthy } from '../support/verify.ts'
 import { benchBackup } from './backup.ts'
 import { benchRestore } from './restore.ts'
 import { benchSync } from './sync.ts'
+import { atMost, type Target, targetTable } from './targets.ts'
 
 interface Sizes {
   databaseBytes: number

@@ -1,14 +1,15 @@
+// Ten lost photos against extracting everything; a database restore against a bare pipe; how long a client can't query.
 import { spawn } from 'node:child_process'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { bytes, plural } from '../../lib/core/format.ts'
 import { addRows, populate } from '../support/book-corners.ts'
-import type { Output } from '../support/launch.ts'
 import type { Sandbox } from '../support/sandbox.ts'
-import { atMost, type Target } from '../support/targets.ts'
+import { seconds, settle, succeed, timed } from './steps.ts'
+import { atMost, type Target } from './targets.ts'
 
 /** Sizes in bytes, of an uncompressed dump and of the media folder. */
-export interface RestoreBench {
+interface RestoreSizes {
   databaseBytes: number
   mediaBytes: number
 }
@@ -16,8 +17,7 @@ export interface RestoreBench {
 const PHOTOS = 3000
 const LOST = 10
 
-/** Ten lost photos against extracting everything; a database restore against a bare pipe; how long a client can't query. */
-export async function benchRestore(sandbox: Sandbox, { databaseBytes, mediaBytes }: RestoreBench): Promise<Target[]> {
+export async function benchRestore(sandbox: Sandbox, { databaseBytes, mediaBytes }: RestoreSizes): Promise<Target[]> {
   await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
   console.log('Generating the database and the photos')
   // A quarter first, for the time away at a quarter of the data.
@@ -46,27 +46,6 @@ export async function benchRestore(sandbox: Sandbox, { databaseBytes, mediaBytes
     atMost('time away', awaySmall, 2000, seconds),
     atMost('time away at 4 times the data', away, 2000, seconds),
   ]
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(2)} s`
-}
-
-async function succeed(running: Promise<Output>): Promise<Output> {
-  const output = await running
-  if (output.exitCode !== 0) throw new Error(output.stderr)
-  return output
-}
-
-async function timed(step: () => Promise<unknown>): Promise<number> {
-  const startedMs = performance.now()
-  await step()
-  return performance.now() - startedMs
-}
-
-/** Lets the disk write what is left of the step before: it is no part of the next one. */
-function settle(sandbox: Sandbox): Promise<Output> {
-  return succeed(sandbox.launch('sync', []).ended)
 }
 
 async function backup(sandbox: Sandbox): Promise<string> {

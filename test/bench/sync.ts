@@ -1,3 +1,4 @@
+// A sync with nothing changed against what CI did before: scp of two files, then an ssh call.
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createLog } from '../../lib/core/log.ts'
@@ -5,8 +6,9 @@ import { createShell } from '../../lib/core/shell.ts'
 import { connectRemote } from '../../lib/server/ssh.ts'
 import { PROJECT, syncRelease } from '../../lib/server/sync.ts'
 import { startServer } from '../support/server.ts'
+import { timed } from './steps.ts'
 
-export interface SyncBench {
+interface SyncTimes {
   /** The sync step of a deploy with nothing changed: connect, ask, hang up. Median, in ms. */
   syncMs: number
   /** What CI did before: scp of two files, then ssh to move them into place. Median, in ms. */
@@ -19,14 +21,8 @@ function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const startedMs = performance.now()
-  await work()
-  return performance.now() - startedMs
-}
-
 /** Both over a real sshd on loopback, where a connection costs least: the network only adds to the baseline's second one. */
-export async function benchSync(rounds = 9): Promise<SyncBench> {
+export async function benchSync(rounds = 9): Promise<SyncTimes> {
   const server = await startServer()
   const signal = new AbortController().signal
   const shell = createShell(server.env, signal)

@@ -1,3 +1,4 @@
+// What a benchmark measured, against what it may be at most.
 import { table } from '../../lib/core/format.ts'
 
 /** What a benchmark measured against what it may be at most. */

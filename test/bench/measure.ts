@@ -1,6 +1,7 @@
+// What a program takes: time, disk and memory, looked at while it runs.
 import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Output, Running } from './launch.ts'
+import type { Output, Running } from '../support/launch.ts'
 
 /** What a program took, its children included where nothing else is said. */
 export interface Measured {
