@@ -1,13 +1,13 @@
+// A Book Corners of any size, for the demo and the benchmarks.
 import { randomBytes } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Sandbox } from './sandbox.ts'
 
-// A Book Corners of any size, for the demo and the benchmarks: one big table, some smaller ones that reference it,
-// and photos. The text is phrases that repeat and hex digits that don't: pg_dump compresses it about 2.7:1.
+// One big table, some smaller ones that reference it, and photos. The text is phrases that repeat and hex digits that don't: pg_dump compresses it about 2.7:1.
 // Rows and changes are the same in every run, the photos are random: like JPEG, they neither compress nor repeat.
 
-export interface Size {
+interface Size {
   /** Of an uncompressed dump, about. */
   databaseBytes: number
   mediaBytes: number
@@ -15,7 +15,7 @@ export interface Size {
 }
 
 /** What a day changes: rows anywhere in the big table, new rows in every table, new photos. */
-export interface Changes {
+interface Changes {
   updated: number
   added: number
   photos: number

@@ -1,7 +1,8 @@
+// Cloudflare's API as far as a purge goes.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-export interface Answer {
+interface Answer {
   status: number
   success?: boolean
   errors?: readonly { code: number; message: string }[]

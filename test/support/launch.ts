@@ -1,3 +1,4 @@
+// Starts programs for the tests, and keeps what they print.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,7 +1,8 @@
+// A monitor of the healthchecks.io kind.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-export interface Ping {
+interface Ping {
   path: string
   body: string
 }

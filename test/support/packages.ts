@@ -1,7 +1,7 @@
+// What the tests, the demo and the benchmarks run for real: the Debian package, and how to see that it is there.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 
-// What the tests, the demo and the benchmark run for real: the Debian package, and how to see that it is there.
 function onPath(program: string) {
   return (): boolean =>
     ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].some((folder) =>

@@ -1,7 +1,7 @@
 // What runs on this machine, read from /proc: quicker than ps, of which a test would start many.
 import { readdirSync, readFileSync } from 'node:fs'
 
-export interface RunningProcess {
+interface RunningProcess {
   pid: number
   parent: number
   /** Its command line, with spaces between the words; empty for one that has ended and waits for its parent. */

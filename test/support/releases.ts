@@ -1,3 +1,4 @@
+// The words of the tests of a rollback, on a server that runs a first release.
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { Output } from './launch.ts'

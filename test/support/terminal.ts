@@ -1,7 +1,8 @@
+// Scripts at a terminal, with somebody who types.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-export interface Terminal {
+interface Terminal {
   env: Record<string, string>
   cwd?: string
   /** What every prompt ends with. */
