@@ -8,11 +8,11 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { YAML } from 'zx'
 import { CONTENT, PROJECT } from '../lib/server/sync.ts'
-import { startCloudflare, TOKEN } from './support/cloudflare.ts'
+import { type Cloudflare, startCloudflare, TOKEN } from './support/cloudflare.ts'
 import { blocksOf } from './support/docs.ts'
 import type { Running } from './support/launch.ts'
-import { startServer } from './support/server.ts'
-import { startSite } from './support/site.ts'
+import { type Server, startServer } from './support/server.ts'
+import { type Site, startSite } from './support/site.ts'
 
 interface Step {
   name?: string
@@ -144,105 +144,128 @@ test("the page's callers give each workflow what it takes, and the rights its jo
   }
 })
 
-test("the deploy job's commands deploy, on the sandbox", async () => {
-  const [server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])
-  try {
-    // What the actions do: two checkouts, and Node.
-    const workspace = join(server.dir, 'workspace')
-    await mkdir(join(workspace, 'ops'), { recursive: true })
-    execFileSync('git', ['clone', '-q', server.origin, join(workspace, 'app')], { env: server.env })
-    for (const name of CONTENT) await cp(join(PROJECT, name), join(workspace, 'ops', name), { recursive: true })
-    await symlink(join(server.home, '.npmrc'), join(server.env.HOME ?? '', '.npmrc'))
-    const secrets: Record<string, string> = {
-      DOKKU_SSH_PRIVATE_KEY: (await readFile(join(server.dir, 'key_dokku'), 'utf8')).trimEnd(),
-      DOKKU_HOST: server.host,
-      DOKKU_KNOWN_HOSTS: (await readFile(join(server.dir, 'known_hosts'), 'utf8')).trimEnd(),
-      CLOUDFLARE_ZONE_ID: 'zone1',
-      CLOUDFLARE_API_TOKEN: TOKEN,
-    }
-    const inputs: Record<string, string> = { app: 'book-corners', 'site-url': site.url }
-    const fill = (value: string): string =>
-      value.replace(
-        /\$\{\{ (secrets|inputs)\.([\w-]+) \}\}/g,
-        (_, kind, name) => (kind === 'secrets' ? secrets : inputs)[name] ?? '',
-      )
-    const summary = join(server.dir, 'summary')
-    await writeFile(summary, '')
-    // The key the job writes is the one that is used: the sandbox's own is taken away.
-    const config = join(server.dir, 'ssh_config')
-    const home = server.env.HOME ?? ''
-    const text = await readFile(config, 'utf8')
-    await writeFile(
-      config,
-      text
-        .replace(join(server.dir, 'key_dokku'), join(home, '.ssh/id_ed25519'))
-        .replaceAll(join(server.dir, 'known_hosts'), join(home, '.ssh/known_hosts')),
-    )
-    const start = (step: Step): Running => {
-      const env = Object.fromEntries(Object.entries(step.env ?? {}).map(([key, value]) => [key, fill(value)]))
-      return server.launch('bash', ['--noprofile', '--norc', '-eo', 'pipefail', '-c', step.run ?? ''], {
-        cwd: join(workspace, step['working-directory'] ?? ''),
-        env: {
-          ...env,
-          GITHUB_ACTIONS: 'true',
-          GITHUB_ACTOR: 'engineer',
-          GITHUB_STEP_SUMMARY: summary,
-          OPS_ENV_FILE: '',
-          ...(step.name === 'Deploy' ? { CLOUDFLARE_API_URL: cloudflare.url } : {}),
-        },
-      })
-    }
-    let said = ''
-    const commands = (workflow('deploy.yml').jobs.deploy?.steps ?? []).filter(({ run }) => run !== undefined)
-    for (const step of commands) {
-      const output = await start(step).ended
-      assert.is(output.exitCode, 0, `${step.name}: ${output.stderr}`)
-      if (step.name === 'Set up SSH') {
-        const mode = execFileSync('stat', [
-          '-c',
-          '%a',
-          join(home, '.ssh/id_ed25519'),
-          join(home, '.ssh/known_hosts'),
-        ]).toString()
-        assert.is(mode, '600\n600\n')
-      }
-      said += output.stdout + output.stderr
-    }
-    assert.is(server.running(), server.git('rev-parse', 'HEAD'))
-    assert.is(cloudflare.requests.length, 1)
-    assert.match(await readFile(summary, 'utf8'), /is deployed.*ops scripts synced.*cache purged.*verified/)
-    assert.match(await readFile(join(workspace, 'report/deploy.log'), 'utf8'), /-----> Building/)
-    assert.match(await readFile(join(server.opsDir, 'deploys.jsonl'), 'utf8'), /"who":"engineer \(CI\)"/)
-    for (const secret of [TOKEN, 'PRIVATE KEY']) assert.not.match(said, secret)
-    assert.equal(server.strays(), [])
+/** A job of GitHub's on the sandbox: what its checkouts have made, and its steps' commands. */
+interface Job {
+  workspace: string
+  /** Where GITHUB_STEP_SUMMARY is. */
+  summary: string
+  /** Those that run a command. */
+  steps: Step[]
+  start(step: Step): Running
+}
 
-    // A job that is cancelled, as GitHub's runner does it: SIGINT to the shell of the step, and to nothing else.
-    const [setUp, deploy, show] = ['Set up SSH', 'Deploy', 'Show the summary'].map((name) =>
-      commands.find((step) => step.name === name),
-    )
-    assert.ok(setUp && deploy && show)
-    assert.is((await start(setUp).ended).exitCode, 0)
-    await server.commit('Cancelled')
-    server.push()
-    execFileSync('git', ['-C', join(workspace, 'app'), 'pull', '-q'], { env: server.env })
-    await server.fault('git-hook', 'deploy_waits=build')
-    const cancelled = start(deploy)
-    await cancelled.prints(/waiting at build/)
-    cancelled.child.kill('SIGINT')
-    const output = await cancelled.ended
-    await server.go()
-    await server.reset()
-    assert.is(output.exitCode, 130, output.stderr)
-    assert.match(output.stderr, /The server runs [0-9a-f]{8}, the old release/)
-    // What a failed verification prints goes to the run's annotations, and says less than the log.
-    await writeFile(join(workspace, 'report/summary.txt'), '::error title=verify::x\n')
-    await writeFile(summary, '')
-    assert.is((await start(show).ended).exitCode, 0)
-    assert.match(await readFile(summary, 'utf8'), /Interrupted by SIGINT/)
-    assert.not.match(await readFile(summary, 'utf8'), /::error/)
-  } finally {
-    await Promise.all([server.stop(), site.stop(), cloudflare.stop()])
+async function startDeployJob(server: Server, inputs: Record<string, string>, cloudflareUrl: string): Promise<Job> {
+  const [workspace, summary] = [join(server.dir, 'workspace'), join(server.dir, 'summary')]
+  const home = server.env.HOME ?? ''
+  // What the actions do: two checkouts, and Node.
+  await mkdir(join(workspace, 'ops'), { recursive: true })
+  execFileSync('git', ['clone', '-q', server.origin, join(workspace, 'app')], { env: server.env })
+  for (const name of CONTENT) await cp(join(PROJECT, name), join(workspace, 'ops', name), { recursive: true })
+  await symlink(join(server.home, '.npmrc'), join(home, '.npmrc'))
+  await writeFile(summary, '')
+  const secrets: Record<string, string> = {
+    DOKKU_SSH_PRIVATE_KEY: (await readFile(join(server.dir, 'key_dokku'), 'utf8')).trimEnd(),
+    DOKKU_HOST: server.host,
+    DOKKU_KNOWN_HOSTS: (await readFile(join(server.dir, 'known_hosts'), 'utf8')).trimEnd(),
+    CLOUDFLARE_ZONE_ID: 'zone1',
+    CLOUDFLARE_API_TOKEN: TOKEN,
   }
+  await useTheJobsKey(server)
+  const fill = (value: string): string =>
+    value.replace(
+      /\$\{\{ (secrets|inputs)\.([\w-]+) \}\}/g,
+      (_, kind, name) => (kind === 'secrets' ? secrets : inputs)[name] ?? '',
+    )
+  const start = (step: Step): Running => {
+    const env = Object.fromEntries(Object.entries(step.env ?? {}).map(([key, value]) => [key, fill(value)]))
+    return server.launch('bash', ['--noprofile', '--norc', '-eo', 'pipefail', '-c', step.run ?? ''], {
+      cwd: join(workspace, step['working-directory'] ?? ''),
+      env: {
+        ...env,
+        GITHUB_ACTIONS: 'true',
+        GITHUB_ACTOR: 'engineer',
+        GITHUB_STEP_SUMMARY: summary,
+        OPS_ENV_FILE: '',
+        ...(step.name === 'Deploy' ? { CLOUDFLARE_API_URL: cloudflareUrl } : {}),
+      },
+    })
+  }
+  const withCommands = (workflow('deploy.yml').jobs.deploy?.steps ?? []).filter(({ run }) => run !== undefined)
+  return { workspace, summary, steps: withCommands, start }
+}
+
+/** The key that the job writes is the one that is used: the sandbox's own is taken away. */
+async function useTheJobsKey(server: Server): Promise<void> {
+  const [config, home] = [join(server.dir, 'ssh_config'), server.env.HOME ?? '']
+  const text = await readFile(config, 'utf8')
+  await writeFile(
+    config,
+    text
+      .replace(join(server.dir, 'key_dokku'), join(home, '.ssh/id_ed25519'))
+      .replaceAll(join(server.dir, 'known_hosts'), join(home, '.ssh/known_hosts')),
+  )
+}
+
+const deployJob = suite('the deploy job, on the sandbox')
+let server: Server
+let site: Site
+let cloudflare: Cloudflare
+let job: Job
+
+deployJob.before(async () => {
+  ;[server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])
+  job = await startDeployJob(server, { app: 'book-corners', 'site-url': site.url }, cloudflare.url)
+})
+deployJob.after(async () => {
+  await Promise.all([server?.stop(), site?.stop(), cloudflare?.stop()])
+})
+
+deployJob('its commands deploy', async () => {
+  let said = ''
+  for (const step of job.steps) {
+    const output = await job.start(step).ended
+    assert.is(output.exitCode, 0, `${step.name}: ${output.stderr}`)
+    if (step.name === 'Set up SSH') {
+      const files = ['id_ed25519', 'known_hosts'].map((name) => join(server.env.HOME ?? '', '.ssh', name))
+      assert.is(execFileSync('stat', ['-c', '%a', ...files]).toString(), '600\n600\n')
+    }
+    said += output.stdout + output.stderr
+  }
+  assert.is(server.running(), server.git('rev-parse', 'HEAD'))
+  assert.is(cloudflare.requests.length, 1)
+  assert.match(await readFile(job.summary, 'utf8'), /is deployed.*ops scripts synced.*cache purged.*verified/)
+  assert.match(await readFile(join(job.workspace, 'report/deploy.log'), 'utf8'), /-----> Building/)
+  assert.match(await readFile(join(server.opsDir, 'deploys.jsonl'), 'utf8'), /"who":"engineer \(CI\)"/)
+  for (const secret of [TOKEN, 'PRIVATE KEY']) assert.not.match(said, secret)
+  assert.equal(server.strays(), [])
+})
+
+// As GitHub's runner does it: SIGINT to the shell of the step, and to nothing else.
+deployJob('a job that is cancelled says what the server does, in its summary too', async () => {
+  const [setUp, deploy, show] = ['Set up SSH', 'Deploy', 'Show the summary'].map((name) =>
+    job.steps.find((step) => step.name === name),
+  )
+  assert.ok(setUp && deploy && show)
+  assert.is((await job.start(setUp).ended).exitCode, 0)
+  await server.commit('Cancelled')
+  server.push()
+  execFileSync('git', ['-C', join(job.workspace, 'app'), 'pull', '-q'], { env: server.env })
+  await server.fault('git-hook', 'deploy_waits=build')
+  const cancelled = job.start(deploy)
+  await cancelled.prints(/waiting at build/)
+  cancelled.child.kill('SIGINT')
+  const output = await cancelled.ended
+  await server.go()
+  await server.reset()
+  assert.is(output.exitCode, 130, output.stderr)
+  assert.match(output.stderr, /The server runs [0-9a-f]{8}, the old release/)
+  // What a failed verification prints goes to the run's annotations, and says less than the log.
+  await writeFile(join(job.workspace, 'report/summary.txt'), '::error title=verify::x\n')
+  await writeFile(job.summary, '')
+  assert.is((await job.start(show).ended).exitCode, 0)
+  assert.match(await readFile(job.summary, 'utf8'), /Interrupted by SIGINT/)
+  assert.not.match(await readFile(job.summary, 'utf8'), /::error/)
 })
 
 test.run()
+deployJob.run()
