@@ -6,19 +6,19 @@ import { quote } from '../core/shell.ts'
 const LAUNCHERS = ['backup', 'restore'] as const
 
 /**
- * A launcher. It resolves `current` once, so that a run stays in the release it began in, and names tsx by its full path:
- * `--import tsx` would look for it from the working directory, which stays the caller's. POSIX sh: cron has nothing else.
+ * A launcher. It resolves `current` once, so that a run stays in the release it began in, and names everything by its full
+ * path: nothing is looked for in the working directory, which stays the caller's. POSIX sh: cron has nothing else.
  */
 function launcher(opsDir: string, name: string): string {
   return [
     '#!/bin/sh',
     `# Runs ${name}.ts of the current release. deploy.ts writes this file: changes here are lost.`,
-    `release=$(readlink -f ${quote(`${opsDir}/current`)}) && [ -x "$release/.node" ] || {`,
+    `release=$(readlink -f ${quote(`${opsDir}/current`)}) && [ -x "$release/.node" ] && [ -f "$release/scripts/loader.mjs" ] || {`,
     `  echo ${quote(`${name}: there is no usable release in ${opsDir}. From a checkout: deploy --sync-only`)} >&2`,
     '  exit 1',
     '}',
     // `--`: Node 20 would take an --env-file for its own, wherever it stands.
-    `exec "$release/.node" --import "$release/node_modules/tsx/dist/loader.mjs" -- "$release/scripts/${name}.ts" "$@"`,
+    `exec "$release/.node" --import "$release/scripts/loader.mjs" -- "$release/scripts/${name}.ts" "$@"`,
   ].join('\n')
 }
 
@@ -70,7 +70,7 @@ command -v npm >/dev/null || fail "npm is not installed for $(id -un)"
 proves() {
   for script in backup restore; do
     [ -f "$1/scripts/$script.ts" ] || continue
-    said=$(cd / && env -i HOME="$HOME" PATH=/usr/bin:/bin "$1/.node" --import "$1/node_modules/tsx/dist/loader.mjs" \\
+    said=$(cd / && env -i HOME="$HOME" PATH=/usr/bin:/bin "$1/.node" --import "$1/scripts/loader.mjs" \\
       "$1/scripts/$script.ts" --version 2>&1) && [ "$said" = "$version" ] || return 1
   done
 }
@@ -82,7 +82,8 @@ if ! complete "$new" || ! proves "$new"; then
   read -r answer && [ "$answer" = uploaded ] || fail "the files did not arrive"
   echo "step npm ci"
   ln -s "$node" "$partial/.node" || fail "$partial can't be written"
-  (cd "$partial" && npm ci --omit=dev --ignore-scripts --prefer-offline --no-audit --no-fund --no-update-notifier) </dev/null >/dev/null 9>&- ||
+  # npm keeps compiled code in /tmp, and runs what it finds there, whoever wrote it (Node 22).
+  (cd "$partial" && NODE_DISABLE_COMPILE_CACHE=1 npm ci --omit=dev --ignore-scripts --prefer-offline --no-audit --no-fund --no-update-notifier) </dev/null >/dev/null 9>&- ||
     fail "the packages can't be installed (npm ci)"
   proves "$partial" || fail "the new release does not run: $(printf '%s\\n' "$said" | grep -v '^ *at ' | head -n 6 | tr '\\n' ' ')"
   if [ -e "$new" ]; then rm -rf "$new" || fail "$new is damaged and can't be removed"; fi

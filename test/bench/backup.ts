@@ -71,8 +71,6 @@ async function prepare(sandbox: Sandbox): Promise<Ways> {
   // borg check, once a week, is not what a night costs.
   await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
   await succeed(sandbox.borg(['init', '--encryption', 'repokey-blake2', repository]))
-  // tsx compiles the scripts into TMPDIR once, not each night.
-  await succeed(sandbox.script('backup.ts', ['--version'], { env: { TMPDIR: temporary } }))
 
   const caches = ['.cache', '.config', '.local'].map((name) => join(sandbox.home, name))
   const watch: Watch = {

@@ -5,6 +5,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { takeLock } from '../../lib/cli/lock.ts'
 import { Failure } from '../../lib/core/failure.ts'
+import { LOADER } from '../support/loader.ts'
 
 const test = suite('lock')
 const media = `/tmp/media-${process.pid}`
@@ -36,7 +37,7 @@ test('a killed holder leaves nothing behind', async () => {
   const lock = fileURLToPath(new URL('../../lib/cli/lock.ts', import.meta.url))
   const program = `const { takeLock } = await import(${JSON.stringify(lock)})
     await takeLock('backup.ts', 'db', ${JSON.stringify(media)}); console.log('held'); setTimeout(() => {}, 60000)`
-  const holder = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+  const holder = spawn(process.execPath, ['--import', LOADER, '--input-type=module', '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   await once(holder.stdout, 'data')

@@ -7,6 +7,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createShell, lines, type Output, type Shell } from '../../lib/core/shell.ts'
 import { VERSION } from '../../lib/core/version.ts'
+import { LOADER } from '../support/loader.ts'
 
 const test = suite('main')
 let folder = ''
@@ -32,7 +33,7 @@ import { Failure } from ${source('core/failure.ts')}
 await main({ name: 'example', help: '\\nUsage: example\\n', switches: ['yes'] }, async (context) => { ${body} })
 `,
   )
-  return [process.execPath, '--import', import.meta.resolve('tsx'), file]
+  return [process.execPath, '--import', LOADER, file]
 }
 
 async function run(body: string, args: string[] = [], env: Record<string, string> = {}): Promise<Output> {

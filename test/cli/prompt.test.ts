@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert'
 import { createAsk } from '../../lib/cli/prompt.ts'
 import type { Failure } from '../../lib/core/failure.ts'
 import { createShell } from '../../lib/core/shell.ts'
+import { LOADER } from '../support/loader.ts'
 
 const test = suite('prompt')
 let folder = ''
@@ -28,7 +29,7 @@ console.log('→ ' + (answer ?? 'agreed'))
 `,
   )
   const shell = createShell({ PATH: process.env.PATH ?? '' }, new AbortController().signal)
-  const command = [process.execPath, '--import', import.meta.resolve('tsx'), file].map((word) => `'${word}'`).join(' ')
+  const command = [process.execPath, '--import', LOADER, file].map((word) => `'${word}'`).join(' ')
   const { stdout } = await shell.run(['script', '-qefc', command, '/dev/null'], { input: keys, timeoutMs: 30_000 })
   return /→ (.*?)\r?\n/.exec(stdout)?.[1] ?? stdout
 }

@@ -10,6 +10,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
 import { createShell, lines } from '../../lib/core/shell.ts'
+import { LOADER } from '../support/loader.ts'
 
 const test = suite('shell')
 const env = { PATH: '/usr/bin:/bin' }
@@ -133,7 +134,7 @@ test('when this process is killed, a guarded child is ended before it sees the e
     const child = shell.start(['sh', '-c', ${JSON.stringify(child)}], { guarded: true })
     child.stdin.write('half a line')
     child.stdout.pipe(process.stdout)`
-  const parent = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+  const parent = spawn(process.execPath, ['--import', LOADER, '--input-type=module', '-e', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   await once(parent.stdout, 'data')

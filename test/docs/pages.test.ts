@@ -7,6 +7,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SETTINGS } from '../../lib/cli/settings.ts'
 import { blocksOf, PAGES, proseOf, readPage } from '../support/docs.ts'
+import { LOADER } from '../support/loader.ts'
 
 /** Where a command is typed: each shell block says one of these above it, in bold. */
 const PLACES = [
@@ -29,7 +30,7 @@ const test = suite('the pages')
 
 function helpOf(command: string): string {
   const script = join(PROJECT, 'scripts', `${command}.ts`)
-  return execFileSync(process.execPath, ['--import', import.meta.resolve('tsx'), '--', script, '--help']).toString()
+  return execFileSync(process.execPath, ['--import', LOADER, '--', script, '--help']).toString()
 }
 
 function flagsIn(text: string): string[] {

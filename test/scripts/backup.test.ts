@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { LOADER } from '../support/loader.ts'
 import { startMonitor } from '../support/monitor.ts'
 import { PASSPHRASE, type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 
@@ -113,9 +114,7 @@ for (const [what, snippet, reason] of BAD_DUMPS) {
     assert.equal(paths(), ['/start', '/fail'])
     assert.match(monitor.pings[1]?.body ?? '', reason)
     assert.equal(
-      readdirSync(sandbox.home).filter(
-        (name) => !/^(\.env\.backup|\.cache|\.config|\.local|tsx-\d+|node-compile-cache)$/.test(name),
-      ),
+      readdirSync(sandbox.home).filter((name) => !/^\.(env\.backup|cache|config|local)$/.test(name)),
       [],
     )
   })
@@ -400,7 +399,7 @@ test('a compressed dump after an uncompressed one has not shrunk', async () => {
 
 test('an environment without even a PATH is enough', async () => {
   const script = fileURLToPath(new URL('../../scripts/backup.ts', import.meta.url))
-  const line = `${process.execPath} --import ${import.meta.resolve('tsx')} -- ${script} --json --env-file ${sandbox.envFile}`
+  const line = `${process.execPath} --import ${LOADER} -- ${script} --json --env-file ${sandbox.envFile}`
   const bare = ['-i', `HOME=${sandbox.home}`, '/bin/sh', '-c', line]
   const { exitCode, stdout, stderr } = await sandbox.launch('env', bare).ended
   assert.is(exitCode, 0, stderr)

@@ -6,6 +6,7 @@ import { parseLedger } from '../../lib/server/ledger.ts'
 import { PROJECT } from '../../lib/server/sync.ts'
 import { type Cloudflare, startCloudflare, TOKEN } from '../support/cloudflare.ts'
 import type { Output } from '../support/launch.ts'
+import { LOADER } from '../support/loader.ts'
 import { endsWith, readJsonLines, type Server, startServer } from '../support/server.ts'
 import { type Site, startSite } from '../support/site.ts'
 
@@ -280,7 +281,7 @@ test('--logs follows the log until it is interrupted', async () => {
 
 test('--logs ends when nobody reads on', async () => {
   const script = join(PROJECT, 'scripts/deploy.ts')
-  const command = `"$0" --import '${import.meta.resolve('tsx')}' '${script}' --logs | head -n 2`
+  const command = `"$0" --import '${LOADER}' '${script}' --logs | head -n 2`
   ends(await server.launch('bash', ['-o', 'pipefail', '-c', command, process.execPath]).ended, 0)
 })
 

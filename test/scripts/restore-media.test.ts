@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { LOADER } from '../support/loader.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 import { atTerminal } from '../support/terminal.ts'
 
@@ -102,13 +103,7 @@ test('only what is missing or different comes back; what is only on the disk sta
 })
 
 test('a preview survives a reader that has seen enough', async () => {
-  const words = [
-    process.execPath,
-    '--import',
-    import.meta.resolve('tsx'),
-    '--',
-    join(import.meta.dirname, '../../scripts/restore.ts'),
-  ]
+  const words = [process.execPath, '--import', LOADER, '--', join(import.meta.dirname, '../../scripts/restore.ts')]
   const { exitCode, stdout, stderr } = await sandbox.launch(
     'bash',
     ['-o', 'pipefail', '-c', '"$@" --dry-run | head -n 1; echo "$PIPESTATUS"', 'bash', ...words],
@@ -294,7 +289,7 @@ test('a folder that is made anew can be looked into like the media folder itself
       'sh',
       process.execPath,
       '--import',
-      import.meta.resolve('tsx'),
+      LOADER,
       '--',
       join(import.meta.dirname, '../../scripts/restore.ts'),
       ...MEDIA,

@@ -1,6 +1,6 @@
 // The engineer's machine: the `ssh` and `scp` that reach the sandbox's sshd, the host key they have pinned, and their git settings.
-import { mkdir, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir, userInfo } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Sshd } from './sshd.ts'
 
@@ -24,9 +24,6 @@ export function executable(path: string, text: string): Promise<void> {
 export async function settleEngineer(dir: string, sshd: Sshd): Promise<Engineer> {
   const [near, home, temporary] = [join(dir, 'near'), join(dir, 'engineer'), join(dir, 'tmp')]
   for (const folder of [near, home, temporary]) await mkdir(folder)
-  // What a script leaves there is seen; only what tsx has compiled is shared.
-  const compiled = `tsx-${process.getuid?.()}`
-  await symlink(join(tmpdir(), compiled), join(temporary, compiled))
   const knownHosts = join(dir, 'known_hosts')
   const config = join(dir, 'ssh_config')
   await writeFile(config, ['dokku', 'deploy'].map((user) => sshAlias(user, sshd, knownHosts)).join(''))

@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SIGNALS } from './ending.ts'
+import { LOADER } from './loader.ts'
 import { ensurePackages } from './packages.ts'
 import { makeRunFolder } from './run-folder.ts'
 
@@ -21,7 +22,6 @@ interface Result {
 }
 
 const FOLDER = fileURLToPath(new URL('..', import.meta.url))
-const TSX = import.meta.resolve('tsx')
 
 /**
  * How many files run at once. More than there are processors: a script that waits for SSH, for a lock or for a site's
@@ -59,7 +59,7 @@ export function longestFirst(files: readonly { name: string; sizeBytes: number }
 /** Runs one file to its end. */
 export function runFile(path: string): Promise<Result> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--import', TSX, path], {
+    const child = spawn(process.execPath, ['--import', LOADER, path], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, FORCE_COLOR: process.stdout.isTTY ? '1' : '0' },
     })

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { whenEnding } from './ending.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
+import { LOADER } from './loader.ts'
 import { findPostgres, type Postgres } from './postgres.ts'
 import { processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
@@ -55,7 +56,6 @@ export interface Sandbox extends Places, Tools {
 }
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
-const TSX = import.meta.resolve('tsx')
 const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
 const SERVICE = 'book-corners-db'
 export const PASSPHRASE = 'a long passphrase #with $igns'
@@ -128,7 +128,7 @@ function toolsFor(places: Places, postgres: Postgres, running: Set<ChildProcess>
     launchIn(running, file, args, { ...rest, cwd, env: { HOME: home, PATH: '/usr/bin:/bin', ...env } })
   const start: Tools['start'] = (name, args = [], { env, ...rest } = {}) =>
     // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
-    launch(process.execPath, ['--import', TSX, '--', join(PROJECT, 'scripts', name), ...args], {
+    launch(process.execPath, ['--import', LOADER, '--', join(PROJECT, 'scripts', name), ...args], {
       ...rest,
       env: { OPS_ENV_FILE: envFile, ...env },
     })

@@ -12,6 +12,7 @@ import { TOKEN } from './cloudflare.ts'
 import { whenEnding } from './ending.ts'
 import { type Engineer, executable, HOST, settleEngineer } from './engineer.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
+import { LOADER } from './loader.ts'
 import { processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
 import { type Sshd, startSshd } from './sshd.ts'
@@ -59,7 +60,6 @@ export interface Server
 }
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
-const TSX = import.meta.resolve('tsx')
 const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
 
 export async function startServer(): Promise<Server> {
@@ -177,7 +177,7 @@ function programsFor(running: Set<ChildProcess>, app: string, env: Record<string
   const launch: Programs['launch'] = (file, args, options = {}) =>
     launchIn(running, file, args, { ...options, cwd: options.cwd ?? app, env: { ...env, ...options.env } })
   const start: Programs['start'] = (name, args = [], options = {}) =>
-    launch(process.execPath, ['--import', TSX, join(PROJECT, 'scripts', name), ...args], options)
+    launch(process.execPath, ['--import', LOADER, join(PROJECT, 'scripts', name), ...args], options)
   return { launch, start, script: (name, args, options) => start(name, args, options).ended }
 }
 

@@ -1,6 +1,7 @@
 // Scripts at a terminal, with somebody who types.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { LOADER } from './loader.ts'
 
 interface Terminal {
   env: Record<string, string>
@@ -18,7 +19,7 @@ export async function atTerminal(
   { env, cwd, prompt, answer }: Terminal,
 ): Promise<{ status: number | null; output: string }> {
   const file = fileURLToPath(new URL(`../../scripts/${name}`, import.meta.url))
-  const command = [process.execPath, '--import', import.meta.resolve('tsx'), '--', file, ...args]
+  const command = [process.execPath, '--import', LOADER, '--', file, ...args]
   const child = spawn('script', ['-qefc', command.map((word) => `'${word}'`).join(' '), '/dev/null'], {
     env: { ...env, TERM: 'xterm' },
     stdio: ['pipe', 'pipe', 'inherit'],

@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { siteChecks } from '../../lib/verify/page-checks.ts'
 import { Unexpected } from '../../lib/verify/run-check.ts'
+import { LOADER } from './loader.ts'
 import { type Handler, type Site, startSite } from './site.ts'
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
-const TSX = import.meta.resolve('tsx')
 
 interface VerifyRun {
   exitCode: number | null
@@ -28,7 +28,7 @@ export function verify(
   { env = {}, signal, project = PROJECT }: VerifyOptions = {},
 ): Promise<VerifyRun> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', TSX, '--', join(project, 'scripts/verify.ts'), ...args], {
+    const child = spawn(process.execPath, ['--import', LOADER, '--', join(project, 'scripts/verify.ts'), ...args], {
       cwd: '/',
       env: { PATH: '/usr/bin:/bin', HOME: '/nonexistent', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

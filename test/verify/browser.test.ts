@@ -73,11 +73,6 @@ const run = installed ? browser : browser.skip
 let site: Site
 let dir = ''
 
-/** What there is in a folder for temporary files, beside tsx's own cache. */
-function leftIn(folder: string): string[] {
-  return readdirSync(folder).filter((name) => !name.startsWith('tsx-'))
-}
-
 function processes(): string {
   return execFileSync('ps', ['-eo', 'args=', '--cols', '4000']).toString()
 }
@@ -89,7 +84,7 @@ async function look(args: string[] = [], options: Parameters<typeof verify>[1] =
     env: { TMPDIR: dir, ...options.env },
   })
   await new Promise((resolve) => setTimeout(resolve, 300))
-  assert.equal(leftIn(dir), [])
+  assert.equal(readdirSync(dir), [])
   assert.not.match(processes(), new RegExp(dir))
   return result
 }
@@ -114,7 +109,7 @@ run('what a person sees is green, and kept as PNGs', async () => {
   const { exitCode, stdout, stderr } = await verify(['--url', site.url, '--screenshots', shots, '--timeout', '20'], {
     env: { TMPDIR: dir },
   })
-  assert.equal(leftIn(dir), ['deep'])
+  assert.equal(readdirSync(dir), ['deep'])
   assert.is(exitCode, 0, stdout + stderr)
   assert.match(stdout, /^pass {2}home in a browser .*changes \d+ of \d+ elements/m)
   assert.match(stdout, /^pass {2}map in a browser .*4 markers drawn/m)
@@ -259,7 +254,7 @@ run('a browser that no longer listens is killed', async () => {
     const started = performance.now()
     await opened.close()
     assert.ok(performance.now() - started < 8000)
-    assert.equal(leftIn(own), [])
+    assert.equal(readdirSync(own), [])
     assert.not.match(processes(), new RegExp(own))
   } finally {
     if (before === undefined) delete process.env.TMPDIR
