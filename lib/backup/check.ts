@@ -3,9 +3,10 @@
 import { isStale, listArchives } from '../borg/archives.ts'
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { Archive } from '../borg/output.ts'
+import { askRights, type Rights } from '../borg/rights.ts'
 import type { EnvFile } from '../cli/env-file.ts'
 import type { Context } from '../cli/main.ts'
-import { checkSettings } from '../cli/settings.ts'
+import { checkSettings, type Settings } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, bytes, plural } from '../core/format.ts'
 import type { Shell } from '../core/shell.ts'
@@ -27,7 +28,7 @@ export interface CheckLine {
 export async function checkEverything(context: Context): Promise<number> {
   const { environment, envFile, shell } = context
   const { settings, problems } = checkSettings(BACKUP_SETTINGS, environment, { ...envFile, problems: [] })
-  const { BORG_REPO, ARCHIVE_PREFIX, DOKKU_COMMAND, DB_SERVICE, MEDIA_DIR } = settings
+  const { BORG_REPO, DOKKU_COMMAND, DB_SERVICE, MEDIA_DIR } = settings
   const borg = openBorg(context, BORG_REPO ?? '')
   const version = await borgCheck(borg)
   // What depends on a setting that is wrong is not asked: the line on the settings says what to fix first.
@@ -37,7 +38,7 @@ export async function checkEverything(context: Context): Promise<number> {
       version,
       envFileCheck(envFile),
       settingsCheck(problems),
-      BORG_REPO && version.verdict === 'pass' ? repositoryChecks(borg, ARCHIVE_PREFIX ?? '') : [],
+      BORG_REPO && version.verdict === 'pass' ? repositoryChecks(borg, settings) : [],
       DOKKU_COMMAND && DB_SERVICE ? dokkuCheck(createDokku(context, DOKKU_COMMAND), DB_SERVICE) : [],
       MEDIA_DIR ? mediaCheck(MEDIA_DIR) : [],
       crontabCheck(shell),
@@ -113,14 +114,48 @@ function borgCheck(borg: Borg): Promise<CheckLine> {
   return attempt('Borg', async () => pass('Borg', await borg.version()))
 }
 
-/** Two lines out of one call: the repository opens with this key and passphrase, and how old its newest archive is. */
-async function repositoryChecks(borg: Borg, prefix: string): Promise<CheckLine[]> {
+/** The repository opens with this key and passphrase, how old its newest archive is, and whether the key may delete it. */
+async function repositoryChecks(
+  borg: Borg,
+  { ARCHIVE_PREFIX: prefix = '', PRUNE: prunes = true }: Partial<Settings<'ARCHIVE_PREFIX' | 'PRUNE'>>,
+): Promise<CheckLine[]> {
   let newest: Archive | undefined
   const repository = await attempt('repository', async () => {
     newest = (await listArchives(borg, prefix, 1))[0]
     return pass('repository', `${borg.repository} opens, its key can be read`)
   })
-  return repository.verdict === 'pass' ? [repository, ageCheck(newest)] : [repository]
+  return repository.verdict === 'pass'
+    ? [repository, ageCheck(newest), rightsCheck(await askRights(borg), prunes)]
+    : [repository]
+}
+
+const RIGHTS: Record<Exclude<Rights, 'append'>, string> = {
+  delete: 'this key may delete archives, and so may whoever takes this machine over',
+  shell:
+    'this key opens a shell on the machine of the repository: whoever takes this machine over can delete all of it',
+  folder: 'the repository is a folder here: whoever takes this machine over can delete it',
+  untold: "whether this key may delete archives can't be told from here",
+}
+
+/** Whether what is stored outlives whoever takes this machine over, and whether PRUNE says the same. */
+export function rightsCheck(rights: Rights, prunes: boolean): CheckLine {
+  const name = 'deletion'
+  if (rights === 'append')
+    return prunes
+      ? warn(
+          name,
+          'this key may only append, but PRUNE=yes: what a night prunes is hidden, and its room is not freed',
+          'Set PRUNE=no, and prune once a month from another machine: docs/ransomware.md',
+        )
+      : pass(name, 'this key may only append: what is stored can be brought back, whoever takes this machine over')
+  if (prunes) return pass(name, `${RIGHTS[rights]} (docs/ransomware.md)`)
+  return warn(
+    name,
+    `PRUNE=no, but ${RIGHTS[rights]}`,
+    rights === 'untold'
+      ? 'See it at the provider, or in authorized_keys on the machine of the repository: docs/ransomware.md'
+      : 'Let the machine of the repository restrict this key: docs/ransomware.md',
+  )
 }
 
 /** How old the newest archive is. */

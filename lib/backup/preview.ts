@@ -23,8 +23,8 @@ export async function preview(context: Context): Promise<number> {
   const start = new Date()
   const tonight: Archive = { name: `${settings.ARCHIVE_PREFIX}-${localTimestamp(start)}`, start, comment: '' }
   // After an incomplete archive nothing is pruned.
-  const hasHoles = media.unreadable.length > 0
-  const prune = hasHoles ? [] : prunable([...archives, tonight], retentionOf(settings)).map(({ name }) => name)
+  const prunes = settings.PRUNE && media.unreadable.length === 0
+  const prune = prunes ? prunable([...archives, tonight], retentionOf(settings)).map(({ name }) => name) : []
   if (context.flags.has('json'))
     context.print(
       JSON.stringify({
@@ -46,7 +46,7 @@ export async function preview(context: Context): Promise<number> {
         `           database ${service.database} of ${service.name}, ${bytes(onDisk)} on disk`,
         `           media ${settings.MEDIA_DIR}, ${plural(media.files, 'file')}, ${bytes(media.bytes)}`,
         ...media.unreadable.map((path) => `           which can't be read: ${path}`),
-        `  prune    ${prune.length === 0 ? `nothing of ${plural(archives.length, 'archive')}` : prune.join('\n           ')}`,
+        `  prune    ${prune.length === 0 ? `nothing of ${plural(archives.length, 'archive')}${settings.PRUNE ? '' : ' (PRUNE=no)'}` : prune.join('\n           ')}`,
       ].join('\n'),
     )
   return EXIT.done

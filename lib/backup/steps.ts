@@ -39,14 +39,18 @@ export async function compareWithLast({ context, statePath }: Backup, archive: S
 
 /** What pruning removed. */
 export interface Pruned {
-  /** Of the archives. */
+  /** Names of archives. */
   names: string[]
   /** What that took from the repository's deduplicated size. */
   deletedBytes: number
 }
 
-/** Prunes this prefix's archives, and compacts the repository only if something was pruned. */
-export async function prune({ context, settings, borg }: Backup, archive: StoredArchive): Promise<Pruned> {
+/**
+ * Prunes this prefix's archives, and compacts the repository only if something was pruned.
+ * @returns undefined with PRUNE=no: then another machine does it
+ */
+export async function prune({ context, settings, borg }: Backup, archive: StoredArchive): Promise<Pruned | undefined> {
+  if (!settings.PRUNE) return
   if (archive.unreadable.length > 0) {
     context.log.info('Nothing is pruned after an incomplete archive.')
     return { names: [], deletedBytes: 0 }

@@ -7,7 +7,8 @@ import type { StoredArchive } from './store.ts'
 
 export interface BackupSummary {
   archive: StoredArchive
-  pruned: Pruned
+  /** Undefined when nothing is ever pruned from here. */
+  pruned: Pruned | undefined
   /** `borg check` ran, and passed. */
   checked: boolean
   /** The deployed commit. */
@@ -29,8 +30,9 @@ export function summaryLine(summary: BackupSummary, warnings: readonly string[])
     `${archive.name}: ${bytes(archive.originalBytes)} original`,
     `${bytes(archive.newBytes)} new data`,
     `took ${duration(tookMs)}`,
-    `pruned ${pruned.names.length}`,
-    `repository ${bytes(repositoryBytes(summary))}`,
+    ...(pruned
+      ? [`pruned ${pruned.names.length}`, `repository ${bytes(archive.repositoryBytes - pruned.deletedBytes)}`]
+      : ['nothing pruned (PRUNE=no)']),
     ...(checked ? ['repository checked'] : []),
     ...warnings.map((warning) => `WARNING: ${warning}`),
   ].join(', ')
@@ -44,18 +46,14 @@ function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
     newBytes: archive.newBytes,
     dumpBytes: archive.dumpBytes,
     mediaBytes: archive.mediaBytes,
-    repositoryBytes: repositoryBytes(summary),
+    // Borg told the size before anything was pruned. Over a key that may only append it never becomes smaller: it tells nothing.
+    repositoryBytes: pruned ? archive.repositoryBytes - pruned.deletedBytes : null,
     durationSeconds: tookMs / 1000,
-    pruned: pruned.names,
+    pruned: pruned?.names ?? [],
     checked,
     dumpMode: archive.dumpMode,
     sha: sha ?? null,
     unreadable: archive.unreadable,
     warnings,
   }
-}
-
-/** Borg told the size before anything was pruned. */
-function repositoryBytes({ archive, pruned }: BackupSummary): number {
-  return archive.repositoryBytes - pruned.deletedBytes
 }

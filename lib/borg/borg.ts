@@ -34,6 +34,8 @@ export interface BorgStream extends Child {
 export interface Borg {
   /** @throws Failure that says what is wrong and the next command to type */
   call(args: readonly string[]): Promise<BorgResult>
+  /** All that Borg says, however it ends. */
+  say(args: readonly string[]): Promise<Message[]>
   /** Starts Borg for streaming. */
   stream(args: readonly string[], options?: StreamOptions): BorgStream
   /**
@@ -77,6 +79,7 @@ export function createBorg(shell: Shell, env: Env, repository: string, envFile: 
       const output = await shell.run(['borg', ...args], { env: withRepository(args) })
       return judge(args, output, parseMessages(output.stderr))
     },
+    say: async (args) => parseMessages((await shell.run(['borg', ...args], { env: withRepository(args) })).stderr),
     stream: (args, { onProgress, env: extra, ...options } = {}) => {
       const messages: Message[] = []
       const onLine = (line: string): void => {

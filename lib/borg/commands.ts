@@ -89,6 +89,11 @@ export function listArgs(prefix: string, last?: number): string[] {
   ]
 }
 
+/** Opens a folder that is no repository: what the server says then is in its debug messages. */
+export function refusedArgs(folder: string): string[] {
+  return ['list', ...COMMON, '--debug', folder]
+}
+
 /** What is in an archive, or only the paths of it, one JSON object a line. Times are local, without a zone: call it with TZ=UTC. */
 export function itemsArgs(archive: string, paths: readonly string[]): string[] {
   return ['list', ...COMMON, '--json-lines', `::${archive}`, ...paths]

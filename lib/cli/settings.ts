@@ -60,6 +60,10 @@ function oneOf<T extends string>(...values: T[]) {
   }
 }
 
+function yesOrNo(text: string): boolean {
+  return oneOf('yes', 'no')(text) === 'yes'
+}
+
 const name = matching(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'a name of letters, digits, dot, - and _')
 
 function absolutePath(text: string): string {
@@ -81,6 +85,7 @@ export const SETTINGS = {
   KEEP_DAILY: { default: '7', parse: wholeNumber(0) },
   KEEP_WEEKLY: { default: '4', parse: wholeNumber(0) },
   KEEP_MONTHLY: { default: '6', parse: wholeNumber(0) },
+  PRUNE: { default: 'yes', parse: yesOrNo },
   DUMP_MODE: { default: 'dedup', parse: oneOf<DumpMode>('dedup', 'export') },
   DUMP_STALL_SECONDS: { default: '900', parse: wholeNumber(1) },
   COMPRESSION: {
@@ -178,7 +183,12 @@ export function checkSettings<K extends SettingName>(
   ] as const)
     if (asked(one) && raw(one) && !raw(other))
       problems.push(`${one} is set without ${other}: set both, or neither to skip the purge.`)
-  if (asked('KEEP_DAILY') && settings.KEEP_DAILY === 0 && settings.KEEP_WEEKLY === 0 && settings.KEEP_MONTHLY === 0)
+  if (
+    settings.PRUNE !== false &&
+    settings.KEEP_DAILY === 0 &&
+    settings.KEEP_WEEKLY === 0 &&
+    settings.KEEP_MONTHLY === 0
+  )
     problems.push('KEEP_DAILY, KEEP_WEEKLY and KEEP_MONTHLY are all 0: every archive would be pruned.')
   return { settings: settings as Settings<K>, problems }
 }

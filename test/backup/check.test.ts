@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { ageCheck, type CheckLine, crontabCheck, envFileCheck, nodeCheck } from '../../lib/backup/check.ts'
+import { ageCheck, type CheckLine, crontabCheck, envFileCheck, nodeCheck, rightsCheck } from '../../lib/backup/check.ts'
 import { createShell } from '../../lib/core/shell.ts'
 
 const test = suite('backup --check')
@@ -23,6 +23,11 @@ for (const [what, line, verdict, text] of [
   ['an env file with a mistake', envFileCheck({ ...FILE, problems: ['Line 3 is odd.'] }), 'fail', /Line 3.*Fix/],
   ['no archive yet', ageCheck(undefined), 'warn', /Make the first one: backup/],
   ["last night's archive", ageCheck(archive(9)), 'pass', /9 hours ago/],
+  ['a key that may only append', rightsCheck('append', false), 'pass', /may only append/],
+  ['a key that may only append, and PRUNE=yes', rightsCheck('append', true), 'warn', /not freed.*Set PRUNE=no/],
+  ['a key that may delete', rightsCheck('delete', true), 'pass', /may delete archives.*docs\/ransomware\.md/],
+  ['a key that may delete, and PRUNE=no', rightsCheck('delete', false), 'warn', /PRUNE=no, but.*restrict this key/],
+  ['a key of which nothing is told', rightsCheck('untold', false), 'warn', /can't be told.*See it at the provider/],
   ['an archive of the night before', ageCheck(archive(33)), 'warn', /nightly run was missed/],
 ] as [string, CheckLine, string, RegExp][])
   test(`${what}: ${verdict}`, () => {

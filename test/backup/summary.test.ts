@@ -28,6 +28,13 @@ test('the repository is as large as after pruning', () => {
   )
 })
 
+test('where nothing is ever pruned, the size of a repository that never shrinks is not told', () => {
+  assert.is(
+    summaryLine({ ...SUMMARY, pruned: undefined }, []),
+    'a-2026-02-28T03:00:00: 600.00 MB original, 1.25 MB new data, took 12 s, nothing pruned (PRUNE=no)',
+  )
+})
+
 test('a check of the repository and every warning are said at the end', () => {
   assert.match(
     summaryLine({ ...SUMMARY, checked: true }, ['One.', 'Two.']),

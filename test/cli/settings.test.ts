@@ -66,6 +66,7 @@ const BAD: [key: SettingName, value: string][] = [
   ['KEEP_DAILY', '-1'],
   ['KEEP_DAILY', '1.5'],
   ['CHECK_EVERY_DAYS', 'weekly'],
+  ['PRUNE', 'never'],
   ['MEDIA_DIR', 'media'],
   ['MEDIA_DIR', '/var/../etc'],
   ['MEDIA_OWNER', 'www-data'],

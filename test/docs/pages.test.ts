@@ -19,6 +19,8 @@ const PLACES = [
   'On the new server, as deploy:',
   'On the new server, as root:',
   'On another machine:',
+  'On the machine of the repository, as root:',
+  'On the machine of the repository, as borg:',
   'On any machine:',
 ]
 const LANGUAGES = ['sh', 'text', 'yaml', 'mermaid']

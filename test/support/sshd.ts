@@ -22,7 +22,6 @@ export interface Sshd {
   kill(): void
 }
 
-const USERS = ['dokku', 'deploy'] as const
 const SFTP = ['/usr/lib/openssh/sftp-server', '/usr/libexec/openssh/sftp-server', '/usr/lib/ssh/sftp-server']
 
 /**
@@ -30,13 +29,20 @@ const SFTP = ['/usr/lib/openssh/sftp-server', '/usr/libexec/openssh/sftp-server'
  * @param home what its users have as their home
  * @param login the program that runs for each command; its argument is the user
  */
-export async function startSshd(dir: string, home: string, login: string): Promise<Sshd> {
-  const keys = madeOnce('keys', makeKeys)
+export async function startSshd(
+  dir: string,
+  home: string,
+  login: string,
+  users: readonly string[] = ['dokku', 'deploy'],
+): Promise<Sshd> {
+  const names = ['host_key', ...users.map((user) => `key_${user}`)]
+  const keys = madeOnce(`keys-${users.join('-')}`, (folder) => {
+    for (const name of names) makeKey(folder, name)
+  })
   const at = (name: string): string => join(dir, name)
   const publicKey = (name: string): string => readFileSync(at(`${name}.pub`), 'utf8').trim()
-  for (const name of ['host_key', ...USERS.map((user) => `key_${user}`)])
-    for (const file of [name, `${name}.pub`]) await copyFile(join(keys, file), at(file))
-  const authorized = USERS.map((user) => `command="${login} ${user}" ${publicKey(`key_${user}`)}\n`)
+  for (const name of names) for (const file of [name, `${name}.pub`]) await copyFile(join(keys, file), at(file))
+  const authorized = users.map((user) => `command="${login} ${user}" ${publicKey(`key_${user}`)}\n`)
   await writeFile(at('authorized_keys'), authorized.join(''), { mode: 0o600 })
 
   const { sshd, port } = await listen(dir, home)
@@ -53,9 +59,8 @@ export async function startSshd(dir: string, home: string, login: string): Promi
   }
 }
 
-function makeKeys(folder: string): void {
-  for (const name of ['host_key', ...USERS.map((user) => `key_${user}`)])
-    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', join(folder, name)])
+function makeKey(folder: string, name: string): void {
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', join(folder, name)])
 }
 
 /** Starts it at a free port; another program may take that port before sshd does. */

@@ -1,0 +1,42 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Borg } from '../../lib/borg/borg.ts'
+import { askRights, parseRights } from '../../lib/borg/rights.ts'
+
+const test = suite('what the repository lets its key do')
+
+/** As Borg 1.2.4 prints it with --log-json and --debug. */
+function said(argv: string, original = "'borg serve --debug'") {
+  const server = ['Borg: 1.2.4  Python: CPython 3.11.2', `sys.argv: [${argv}]`, `SSH_ORIGINAL_COMMAND: ${original}`]
+  const client = ["sys.argv: ['/usr/bin/borg', 'list', '--append-only']", 'SSH_ORIGINAL_COMMAND: None']
+  const message = [...server.map((line) => `Borg server: ${line}`), ...client].join('\n')
+  return [{ levelname: 'DEBUG', name: 'borg.archiver', message }]
+}
+
+for (const [what, messages, rights] of [
+  ['appends only', said("'/usr/bin/borg', 'serve', '--append-only', '--restrict-to-path', '/r'"), 'append'],
+  ['may delete', said("'/usr/bin/borg', 'serve', '--restrict-to-path', '/append-only'"), 'delete'],
+  ['may delete, by a command that nothing forces', said("'borg', 'serve', '--debug'", 'None'), 'shell'],
+  ['says nothing', [{ message: '/r/data is not a valid repository.' }], 'untold'],
+] as const)
+  test(`a server that ${what}: ${rights}`, () => {
+    assert.is(parseRights(messages), rights)
+  })
+
+test('a repository on this machine is asked nothing', async () => {
+  for (const repository of ['/srv/borg', './repo', '/srv/with:colon'])
+    assert.is(await askRights({ repository } as Borg), 'folder')
+  const asked: (readonly string[])[] = []
+  const say = async (args: readonly string[]) => {
+    asked.push(args)
+    return []
+  }
+  for (const repository of ['ssh://x1@host/./repo/', 'x1@host:repo', 'host:repo'])
+    assert.is(await askRights({ repository, say } as unknown as Borg), 'untold')
+  assert.equal(
+    asked.map((args) => args.at(-1)),
+    ['ssh://x1@host/./repo/data', 'x1@host:repo/data', 'host:repo/data'],
+  )
+})
+
+test.run()

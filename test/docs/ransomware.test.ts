@@ -1,0 +1,156 @@
+// Plays the page: a thief with all that deploy has, on real Borg over a real sshd, and what the page says to type afterwards.
+import { readFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { commandsUnder } from '../support/docs.ts'
+import type { Output } from '../support/launch.ts'
+import { type RepositoryHost, startRepositoryHost } from '../support/repository-host.ts'
+import { PASSPHRASE, type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+
+const PAGE = 'docs/ransomware.md'
+const test = suite('a thief with the rights of deploy')
+let sandbox: Sandbox
+let host: RepositoryHost
+/** The lines that the page writes into authorized_keys. */
+const LINES =
+  commandsUnder(PAGE, 'With a server of your own')
+    .match(/^restrict,.*$/gm)
+    ?.join('\n') ?? ''
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  await seed(sandbox)
+  host = await startRepositoryHost(sandbox)
+  await host.authorize(LINES)
+  const { exitCode, stderr } = await onTheOtherMachine('borg key export :: exported')
+  assert.is(exitCode, 0, stderr)
+})
+test.after(async () => {
+  host.stop()
+  await sandbox.stop()
+})
+
+/** With deploy's key and passphrase, as deploy has them. */
+function asDeploy(args: readonly string[], env: Record<string, string> = {}): Promise<Output> {
+  return sandbox.launch('borg', args, { env: { ...host.env('deploy'), BORG_PASSPHRASE: PASSPHRASE, ...env } }).ended
+}
+
+/** As typed at the operator's other machine, or, as that of the repository is this one, there. */
+function onTheOtherMachine(commands: string): Promise<Output> {
+  const here = commands.replaceAll('/srv/borg', host.folder).replace('KEYFILE', 'exported')
+  const env = { ...host.env('other'), BORG_PASSPHRASE: PASSPHRASE, HOME: join(sandbox.dir, 'other-machine') }
+  return sandbox.launch('bash', ['-o', 'pipefail', '-c', `mkdir -p ~ && cd\n${here}`], { env }).ended
+}
+
+async function deletionLine(settings: Record<string, string>): Promise<string> {
+  await sandbox.configure({ ...host.env('deploy'), ...settings })
+  const { stdout } = await sandbox.script('backup.ts', ['--check'])
+  return /^.*deletion .*$/m.exec(stdout)?.[0] ?? stdout
+}
+
+async function night(): Promise<Output> {
+  // Archives of one second would have one name.
+  await sleep(1000)
+  return sandbox.script('backup.ts', ['--json'])
+}
+
+async function archives(): Promise<string[]> {
+  const { exitCode, stdout, stderr } = await onTheOtherMachine('borg list --short')
+  assert.is(exitCode, 0, stderr)
+  return stdout.split('\n').filter(Boolean)
+}
+
+test('--check asks the machine of the repository what the key may do, and tries nothing', async () => {
+  const config = readFileSync(join(host.folder, 'book-corners/config'), 'utf8')
+  assert.match(await deletionLine({ PRUNE: 'no' }), /^pass .* this key may only append/)
+  assert.match(await deletionLine({ PRUNE: 'yes' }), /^warn .* this key may only append, but PRUNE=yes/)
+  await host.authorize(LINES.replace('--append-only ', ''))
+  assert.match(await deletionLine({ PRUNE: 'yes' }), /^pass .* this key may delete archives/)
+  assert.match(await deletionLine({ PRUNE: 'no' }), /^warn .* PRUNE=no, but this key may delete archives/)
+  await host.authorize('DEPLOYS-PUBLIC-KEY')
+  assert.match(await deletionLine({ PRUNE: 'no' }), /^warn .* this key opens a shell/)
+  await host.authorize(LINES.replace('--restrict-to-path', '--restrict-to-repository'))
+  assert.match(await deletionLine({ PRUNE: 'no' }), /^warn .* can't be told from here/)
+  await host.authorize(LINES)
+  assert.is(readFileSync(join(host.folder, 'book-corners/config'), 'utf8'), config)
+})
+
+test('a night over a key that may only append', async () => {
+  await sandbox.configure({
+    ...host.env('deploy'),
+    PRUNE: 'no',
+    CHECK_EVERY_DAYS: '0',
+    KEEP_DAILY: '1',
+    KEEP_WEEKLY: '0',
+    KEEP_MONTHLY: '0',
+  })
+  for (let i = 0; i < 3; i++) {
+    const { exitCode, stdout, stderr } = await night()
+    assert.is(exitCode, 0, stderr)
+    const { pruned, repositoryBytes } = JSON.parse(stdout)
+    assert.equal([pruned, repositoryBytes], [[], null])
+    await sandbox.sql(`UPDATE libraries_library SET name = 'Renamed ${i}' WHERE id = ${i + 1};`)
+  }
+  assert.is((await archives()).length, 3)
+  const preview = await sandbox.script('backup.ts', ['--dry-run'])
+  assert.match(preview.stdout, /prune +nothing of 3 archives \(PRUNE=no\)/)
+  assert.equal(JSON.parse((await sandbox.script('backup.ts', ['--dry-run', '--json'])).stdout).prune, [])
+})
+
+test('whatever the thief deletes, the commands of the page bring it back', async () => {
+  const before = await archives()
+  const attack: [args: string[], env?: Record<string, string>][] = [
+    [['delete', `::${before[0]}`]],
+    [['prune', '--keep-last', '1']],
+    [['delete', '--glob-archives', '*']],
+    [['create', `::${before[2]}`, '/etc/hostname']],
+    [['compact', '--threshold', '0']],
+    [['key', 'change-passphrase'], { BORG_NEW_PASSPHRASE: 'theirs' }],
+  ]
+  const lastGood = /transaction (\d+), [^\n]*\n$/.exec(
+    readFileSync(join(host.folder, 'book-corners/transactions'), 'utf8'),
+  )
+  for (const [args, env] of attack) {
+    const { exitCode, stderr } = await asDeploy(args, env)
+    assert.is(exitCode, 0, `${args}: ${stderr}`)
+  }
+  const destroy = await asDeploy(['delete'], { BORG_PASSPHRASE: 'theirs', BORG_DELETE_I_KNOW_WHAT_I_AM_DOING: 'YES' })
+  assert.is(destroy.exitCode, 2)
+  assert.match((await onTheOtherMachine('borg list')).stderr, /passphrase .*incorrect/)
+
+  const key = await onTheOtherMachine(commandsUnder(PAGE, 'The passphrase is wrong'))
+  assert.is(key.exitCode, 0, key.stderr)
+  assert.equal(await archives(), [before[2]], 'the false one alone')
+  const back = commandsUnder(PAGE, 'The archives are gone').replace('last=NUMBER', `last=${lastGood?.[1]}`)
+  const { exitCode, stderr } = await onTheOtherMachine(back)
+  assert.is(exitCode, 0, stderr)
+  assert.equal(await archives(), before)
+
+  // The server that was taken over says that the repository went back; a new one has seen nothing else, and restores.
+  for (const folder of ['.config/borg', '.cache/borg']) await rm(join(sandbox.home, folder), { recursive: true })
+  const drill = await sandbox.script('restore.ts', ['--drill'])
+  assert.is(drill.exitCode, 0, drill.stderr)
+})
+
+test('every month: what is odd shows, and only then it is pruned and made final', async () => {
+  const before = await archives()
+  const [look = '', sizes = ''] = commandsUnder(PAGE, 'Every month').split('\n').slice(1)
+  const nights = commandsUnder(PAGE, 'Every month').split('\n')[0]
+  const day = before[0]?.slice(0, 'book-corners-2026-02-28'.length) ?? ''
+  const list = await onTheOtherMachine(`${nights}\n${look}\n${sizes}`)
+  assert.is(list.exitCode, 0, list.stderr)
+  assert.match(list.stdout, new RegExp(`^ +3 ${day}$`, 'm'))
+  assert.is(list.stdout.match(/^This archive: .* kB/gm)?.length, 3, list.stdout)
+
+  const { exitCode, stderr } = await onTheOtherMachine(commandsUnder(PAGE, 'Every month'))
+  assert.is(exitCode, 0, stderr)
+  // One of the day, and the oldest of all: Borg keeps it until the months are complete.
+  assert.equal(await archives(), [before[0], before[2]])
+  const { exitCode: next, stderr: said } = await night()
+  assert.is(next, 0, said)
+})
+
+test.run()
