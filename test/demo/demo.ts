@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+// `npm run demo`: backup, disaster, restore and verify on a small Book Corners, with everything compared at the end.
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,6 +10,7 @@ import { inSandbox } from '../support/in-sandbox.ts'
 import type { Output } from '../support/launch.ts'
 import type { Sandbox } from '../support/sandbox.ts'
 import { startSite } from '../support/site.ts'
+import { type Content, compareContents, contentOf } from './content.ts'
 
 /** What the steps share. */
 interface Demo {
@@ -19,13 +20,10 @@ interface Demo {
   /** Where the latest archive was extracted. */
   extracted: string
   /** Production as it was when the last backup was taken. */
-  before: { tables: Fingerprints; photos: Map<string, string> }
+  before: Content
   /** What was found to differ from production. */
   differences: string[]
 }
-
-/** Rows of each table, and a checksum over them. */
-type Fingerprints = Map<string, { rows: number; content: string }>
 
 const SCRATCH = 'scratch'
 const PHOTO_BYTES = 60_000
@@ -73,15 +71,14 @@ await inSandbox(async (sandbox) => {
 async function seed({ sandbox }: Demo): Promise<void> {
   await populate(sandbox, { databaseBytes: 4_000_000, mediaBytes: 80 * PHOTO_BYTES, photos: 80 })
   say(`Production is a Dokku app with the Postgres service ${sandbox.service}, and a media folder.`)
-  const counts = await fingerprints(sandbox, sandbox.service)
+  const { tables, photos } = await inProduction(sandbox)
   show(
     table(
-      [...counts].map(([name, { rows }]) => [name, plural(rows, 'row')]),
+      [...tables].map(([name, { rows }]) => [name, plural(rows, 'row')]),
       [1],
     ),
   )
-  const photos = [...checksums(sandbox.mediaDir).keys()]
-  show(`${plural(photos.length, 'photo')}, such as ${photos[0]}`)
+  show(`${plural(photos.size, 'photo')}, such as ${[...photos.keys()][0]}`)
 }
 
 async function backup({ sandbox, nights }: Demo): Promise<void> {
@@ -117,7 +114,6 @@ async function extract({ sandbox, nights, extracted }: Demo): Promise<void> {
   const archive = `::${nights.at(-1)?.archive}`
   await type(`borg extract ${archive}`, sandbox.borg(['extract', archive], { cwd: extracted }))
   show(`db.dump, ${bytes(readFileSync(join(extracted, 'db.dump')).length)}`)
-  show(plural(checksums(join(extracted, sandbox.mediaDir)).size, 'photo'))
 }
 
 async function importDump({ sandbox, extracted }: Demo): Promise<void> {
@@ -128,32 +124,16 @@ async function importDump({ sandbox, extracted }: Demo): Promise<void> {
   await type(`dokku postgres:import ${SCRATCH} < db.dump`, sandbox.dokku(['postgres:import', SCRATCH], dump))
 }
 
-async function compare({ sandbox, extracted, differences }: Demo): Promise<void> {
-  const [live, restored] = [await fingerprints(sandbox, sandbox.service), await fingerprints(sandbox, SCRATCH)]
-  const names = [...new Set([...live.keys(), ...restored.keys()])]
-  const rows = names.map((name) => {
-    const [there, here] = [live.get(name), restored.get(name)]
-    const same = there?.rows === here?.rows && there?.content === here?.content
-    if (!same) differences.push(`table ${name}`)
-    return [name, count(there), count(here), same ? 'same' : 'DIFFERENT']
-  })
-  show(table([['table', 'production', 'restored', 'content'], ...rows], [1, 2]))
-
-  const [photos, copies] = [checksums(sandbox.mediaDir), checksums(join(extracted, sandbox.mediaDir))]
-  const paths = [...new Set([...photos.keys(), ...copies.keys()])]
-  const differing = paths.filter((path) => photos.get(path) !== copies.get(path))
-  differences.push(...differing.map((path) => `photo ${path}`))
-  show(
-    `${plural(photos.size, 'photo')} in production, ${copies.size.toLocaleString('en')} restored: ${
-      differing.length === 0 ? 'all SHA-256 checksums are the same' : `${differing.length} DIFFERENT`
-    }`,
-  )
-  if (names.length === 0 || paths.length === 0) differences.push('there was nothing to compare')
+async function compare(demo: Demo): Promise<void> {
+  const { sandbox, extracted } = demo
+  const restored = await contentOf(sandbox, SCRATCH, join(extracted, sandbox.mediaDir))
+  const production = await inProduction(sandbox)
+  showComparison(demo, { name: 'production', ...production }, { name: 'restored', ...restored })
 }
 
 async function disaster(demo: Demo): Promise<void> {
   const { sandbox } = demo
-  demo.before = { tables: await fingerprints(sandbox, sandbox.service), photos: checksums(sandbox.mediaDir) }
+  demo.before = await inProduction(sandbox)
   await sandbox.sql(`
     DELETE FROM libraries_review; DELETE FROM libraries_photo;
     DELETE FROM libraries_library WHERE id % 3 = 0;
@@ -176,29 +156,8 @@ async function restore({ sandbox }: Demo): Promise<void> {
   await operate(sandbox, 'restore', ['--yes'])
 }
 
-async function compareAfter({ sandbox, before, differences }: Demo): Promise<void> {
-  const now = await fingerprints(sandbox, sandbox.service)
-  const names = [...new Set([...before.tables.keys(), ...now.keys()])]
-  show(
-    table(
-      [
-        ['table', 'before', 'now', 'content'],
-        ...names.map((name) => {
-          const [then, there] = [before.tables.get(name), now.get(name)]
-          const same = then?.rows === there?.rows && then?.content === there?.content
-          if (!same) differences.push(`table ${name} after the restore`)
-          return [name, count(then), count(there), same ? 'same' : 'DIFFERENT']
-        }),
-      ],
-      [1, 2],
-    ),
-  )
-  const photos = checksums(sandbox.mediaDir)
-  const differing = [...before.photos].filter(([path, sum]) => photos.get(path) !== sum)
-  differences.push(...differing.map(([path]) => `photo ${path} after the restore`))
-  show(
-    `${plural(before.photos.size, 'photo')}: ${differing.length === 0 ? 'all SHA-256 checksums are the same' : `${differing.length} DIFFERENT`}`,
-  )
+async function compareAfter(demo: Demo): Promise<void> {
+  showComparison(demo, { name: 'before', ...demo.before }, { name: 'now', ...(await inProduction(demo.sandbox)) })
 }
 
 async function verify({ sandbox }: Demo): Promise<void> {
@@ -210,32 +169,14 @@ async function verify({ sandbox }: Demo): Promise<void> {
   }
 }
 
-function count(table: { rows: number } | undefined): string {
-  return table?.rows.toLocaleString('en') ?? 'missing'
+function inProduction(sandbox: Sandbox): Promise<Content> {
+  return contentOf(sandbox, sandbox.service, sandbox.mediaDir)
 }
 
-/** The rows of each table of a service's database, and a checksum over them. */
-async function fingerprints(sandbox: Sandbox, service: string): Promise<Fingerprints> {
-  const names = await sandbox.sql(
-    `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1;`,
-    service,
-  )
-  const found: Fingerprints = new Map()
-  for (const name of names.split('\n').filter(Boolean)) {
-    const sql = `SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM ${name} t;`
-    const [rows = '', content = ''] = (await sandbox.sql(sql, service)).split('|')
-    found.set(name, { rows: Number(rows), content })
-  }
-  return found
-}
-
-/** SHA-256 of each file, by its path in the folder. */
-function checksums(folder: string): Map<string, string> {
-  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((path) => statSync(join(folder, path)).isFile())
-    .sort()
-  const sha256 = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex')
-  return new Map(paths.map((path) => [path, sha256(join(folder, path))]))
+function showComparison({ differences }: Demo, ...contents: Parameters<typeof compareContents>): void {
+  const found = compareContents(...contents)
+  for (const line of found.lines) show(line)
+  differences.push(...found.differences)
 }
 
 /** Runs a script as the operator would type it; its output is shown as it comes. */
