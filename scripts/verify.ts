@@ -112,7 +112,7 @@ async function report(context: Context, url: string, results: CheckResult[], too
   if (!isGreen(results)) {
     const known = checkSettings(SERVER, environment, envFile).settings
     log.error(`What failed:\n${failureList(results)}`)
-    log.info(nextCommands(known.DOKKU_APP ?? 'book-corners', known.DOKKU_HOST))
+    log.info(nextCommands(results, known.DOKKU_APP ?? 'book-corners', known.DOKKU_HOST))
   }
   await tellActions({ environment, print, log }, url, results)
 }

@@ -1,5 +1,6 @@
 // Runs a command: arguments, settings file, signals, and what becomes of an error.
 import { setMaxListeners } from 'node:events'
+import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net'
 import { homedir } from 'node:os'
 import { EXIT, Failure, Interrupted, reason } from '../core/failure.ts'
 import { createLog, type Log } from '../core/log.ts'
@@ -25,6 +26,10 @@ export interface Context extends Arguments {
   ask: Ask
 }
 
+// How long one address of a host may take to connect before the next one is tried. Node's own 250 ms give up every address
+// of a host that is far away (nodejs/node#54359); curl waits for all of them.
+const CONNECT_MS = 2000
+
 type Script = (context: Context) => Promise<number>
 
 /** Runs a script: the only place that reads the process's arguments, environment and signals, prints errors and sets the exit status. */
@@ -33,6 +38,7 @@ export async function main(command: Command, script: Script): Promise<void> {
   const signal = interruption(log)
   // A reader that has gone (`… | head`) is no reason for a stack trace; the exit status tells what happened.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+  setDefaultAutoSelectFamilyAttemptTimeout(CONNECT_MS)
   // If nothing is left to wait for before the script has returned, that is no success.
   process.exitCode = EXIT.failed
   process.exitCode = await run(command, script, log, signal).catch((error: unknown) =>

@@ -7,9 +7,9 @@ import { shortSha } from '../core/sha.ts'
 import { liveRelease } from '../server/app.ts'
 import type { Remote } from '../server/ssh.ts'
 import { syncRelease } from '../server/sync.ts'
-import { failedChecks, isGreen, verifySite } from '../verify/checks.ts'
+import { failedChecks, isGreen, isOnlyBlocked, verifySite } from '../verify/checks.ts'
 import { tellActions } from '../verify/github-actions.ts'
-import { resultLine } from '../verify/report.ts'
+import { LET_IN, resultLine } from '../verify/report.ts'
 import { type CloudflareSettings, purgeCache } from './cloudflare.ts'
 import type { Deployment } from './deployment.ts'
 import { record, recordLate } from './go-live.ts'
@@ -149,6 +149,6 @@ export async function verifyStep({ context, settings, remote, app }: Deployment,
   if (isGreen(results)) return `verified (${plural(results.length, 'check')})`
   throw new Failure(
     `${url} fails ${plural(failed.length, 'check')}: ${failed.map(({ name }) => name).join(', ')}.`,
-    'Look: deploy --logs. Back to an earlier release: rollback',
+    isOnlyBlocked(results) ? LET_IN : 'Look: deploy --logs. Back to an earlier release: rollback',
   )
 }

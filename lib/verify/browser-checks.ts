@@ -2,11 +2,12 @@
 import { access, constants, mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Page } from 'playwright-core'
+import type { Page, Response } from 'playwright-core'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { oneLine, plural } from '../core/format.ts'
+import { findBlock } from './blocked.ts'
 import type { Browser } from './browser.ts'
-import { type CheckOutcome, type RunnableCheck, Unexpected } from './run-check.ts'
+import { Blocked, type CheckOutcome, type RunnableCheck, Unexpected } from './run-check.ts'
 
 // Compares every element with itself without the site's stylesheets: what a visitor would not notice is not applied.
 const STYLES = `(() => {
@@ -137,13 +138,21 @@ async function look<T>(
       await keepScreenshot(page, join(folder, `${name}.png`))
       kept = true
     }
-    if (done && status >= 400) throw new Unexpected(`the page answered ${status}`)
+    if (done && status >= 400) throw await refusal(page, response)
     if (done && 'verdict' in outcome) return outcome
     if (!done) await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {})
     if (!done && !signal.aborted) continue
     const problem = 'verdict' in outcome ? 'the page is not loaded completely in time' : outcome.message
     throw new Unexpected(`${problem}${scriptError ? `; a script of the page failed: ${scriptError}` : ''}`)
   }
+}
+
+async function refusal(page: Page, response: Response | null): Promise<Unexpected> {
+  const status = response?.status() ?? 0
+  const block = findBlock({ status, headers: response?.headers() ?? {}, body: await answered(page.content()) })
+  return block
+    ? new Blocked(`${block.by} answered with ${status} in place of the site`, !block.passing)
+    : new Unexpected(`the page answered ${status}`)
 }
 
 function judged<T>(judge: (value: T) => CheckOutcome, value: T): CheckOutcome | Unexpected {

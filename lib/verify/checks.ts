@@ -53,6 +53,12 @@ export function failedChecks(results: readonly CheckResult[]): CheckResult[] {
   return results.filter(({ verdict }) => verdict === 'fail')
 }
 
+/** Whether nothing is known against the site: each check that failed did not get to it. */
+export function isOnlyBlocked(results: readonly CheckResult[]): boolean {
+  const failed = failedChecks(results)
+  return failed.length > 0 && failed.every(({ blocked }) => blocked)
+}
+
 /** Whether the site is verified: something was checked, and nothing failed. */
 export function isGreen(results: readonly CheckResult[]): boolean {
   return results.some(({ verdict }) => verdict !== 'skip') && failedChecks(results).length === 0

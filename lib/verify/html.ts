@@ -12,16 +12,24 @@ const RAW_TEXT = new Set(['script', 'style', 'textarea', 'title', 'iframe', 'noe
 const INERT = new Set(['template', 'noscript'])
 const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: ' ' }
 
-const COMMENT = /<!--(?:-?>|[\s\S]*?(?:--!?>|$))|<[!?][^>]*(?:>|$)/y
+const COMMENT = /<!--(?:-?>|[\s\S]*?(--!?>|$))|<[!?][^>]*(>|$)/y
 const NAME = /<(\/?)([a-z][^\s/>]*)/iy
-const ATTRIBUTE = /([^\s"'<>/=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?/g
+const BETWEEN_ATTRIBUTES = /[\s/]*/y
+const ATTRIBUTE = /([^\s/>][^\s/>=]*)(?:\s*=\s*(?:"([^"]*)("?)|'([^']*)('?)|([^\s>"'][^\s>]*)))?/y
+
+interface Scan {
+  tokens: Token[]
+  /** What the text ends in the middle of, which no whole page does. */
+  cutIn?: string
+}
 
 /**
- * Reads HTML as tolerantly as these checks need it: any attribute order and quoting, upper case, entities, comments.
- * Never throws, and takes time in proportion to the text: what is never closed reaches to the end, as in a browser.
+ * Reads HTML as tolerantly as these checks need it: any attribute order and quoting, upper case, entities, comments, end tags
+ * left out. Never throws, and takes time in proportion to the text: what is never closed reaches to the end, as in a browser.
  */
-export function scan(html: string): Token[] {
+export function scan(html: string): Scan {
   const tokens: Token[] = []
+  let cutIn: string | undefined
   const addText = (text: string): void => {
     if (text === '') return
     const last = tokens.at(-1)
@@ -33,64 +41,61 @@ export function scan(html: string): Token[] {
     addText(html.slice(at, next === -1 ? html.length : next))
     if (next === -1) break
     COMMENT.lastIndex = NAME.lastIndex = next
-    if (COMMENT.test(html)) {
+    const comment = COMMENT.exec(html)
+    if (comment) {
       at = COMMENT.lastIndex
+      if (comment[1] === '' || comment[2] === '') cutIn = 'a comment'
       continue
     }
-    const tag = NAME.exec(html)
-    if (!tag) {
+    const [, slash, word] = NAME.exec(html) ?? []
+    if (word === undefined) {
       addText('<')
       at = next + 1
       continue
     }
-    const name = (tag[2] ?? '').toLowerCase()
-    const end = endOfTag(html, NAME.lastIndex)
-    const rest = html.slice(NAME.lastIndex, end)
-    at = end + 1
-    if (tag[1]) tokens.push({ kind: 'close', name })
-    else if (INERT.has(name)) at = contentEnd(html, name, at)
+    const name = word.toLowerCase()
+    const { attributes, end } = readAttributes(html, NAME.lastIndex)
+    at = end ?? html.length
+    if (end === undefined) cutIn = 'a tag'
+    else if (slash) tokens.push({ kind: 'close', name })
     else {
-      tokens.push({ kind: 'open', name, attributes: parseAttributes(rest) })
-      if (!RAW_TEXT.has(name)) continue
+      if (!INERT.has(name)) tokens.push({ kind: 'open', name, attributes })
+      if (!INERT.has(name) && !RAW_TEXT.has(name)) continue
       const close = contentEnd(html, name, at)
-      addText(html.slice(at, close))
-      at = close
+      if (close === undefined) cutIn = `<${name}>`
+      if (RAW_TEXT.has(name)) addText(html.slice(at, close))
+      at = close ?? html.length
     }
   }
-  return tokens
+  return { tokens, ...(cutIn === undefined ? {} : { cutIn }) }
 }
 
-/** Where the `>` of a tag is, beyond quoted values; the end of the text when there is none. */
-function endOfTag(html: string, from: number): number {
-  let quote = ''
-  for (let at = from; at < html.length; at++) {
-    const char = html[at] as string
-    if (quote) quote = char === quote ? '' : quote
-    else if (char === '>') return at
-    else if (char === '"' || char === "'") quote = char
-  }
-  return html.length
-}
-
-/** Where the end tag of an element starts; the end of the text when there is none. */
-function contentEnd(html: string, name: string, from: number): number {
-  const end = new RegExp(`</${name}[\\s/>]`, 'gi')
-  end.lastIndex = from
-  return end.exec(html)?.index ?? html.length
-}
-
-function parseAttributes(text: string): Map<string, string> {
+/** The attributes of a tag from behind its name, and where the tag ends; no end when the text ends before. */
+function readAttributes(html: string, from: number): { attributes: Map<string, string>; end?: number } {
   const attributes = new Map<string, string>()
-  for (const [, name = '', double, single, bare] of text.matchAll(ATTRIBUTE)) {
+  for (let at = from; ; ) {
+    BETWEEN_ATTRIBUTES.lastIndex = at
+    at += BETWEEN_ATTRIBUTES.exec(html)?.[0].length ?? 0
+    if (html[at] === '>') return { attributes, end: at + 1 }
+    ATTRIBUTE.lastIndex = at
+    const [all, name = '', double, doubleEnd, single, singleEnd, bare] = ATTRIBUTE.exec(html) ?? []
+    if (all === undefined || doubleEnd === '' || singleEnd === '') return { attributes }
     const key = name.toLowerCase()
     // Of an attribute given twice, the first counts.
     if (!attributes.has(key)) attributes.set(key, unescapeHtml(double ?? single ?? bare ?? ''))
+    at += all.length
   }
-  return attributes
+}
+
+/** Where the end tag of an element starts, if there is one. */
+function contentEnd(html: string, name: string, from: number): number | undefined {
+  const end = new RegExp(`</${name}[\\s/>]`, 'gi')
+  end.lastIndex = from
+  return end.exec(html)?.index
 }
 
 function unescapeHtml(text: string): string {
-  return text.replace(/&(?:#(\d{1,7})|#x([0-9a-f]{1,6})|([a-z]+));?/gi, (all, decimal, hex, name) => {
+  return text.replace(/&(?:#(\d{1,7});?|#x([0-9a-f]{1,6});?|([a-z]+)(?:;|(?![=\w])))/gi, (all, decimal, hex, name) => {
     if (name !== undefined) return ENTITIES[name.toLowerCase()] ?? all
     const code = decimal === undefined ? Number.parseInt(hex, 16) : Number(decimal)
     return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : all

@@ -1,7 +1,18 @@
 // The six checks of what the site serves.
 import { bytes, oneLine, plural } from '../core/format.ts'
 import { elements } from './html.ts'
-import { getPage, getStylesheet, isProtected, type Page, passwordForms, requireStatus, stylesheets } from './page.ts'
+import {
+  getPage,
+  getStylesheet,
+  hasField,
+  isOwn,
+  isProtected,
+  type Page,
+  passwordForms,
+  refuseErrorPage,
+  requireStatus,
+  stylesheets,
+} from './page.ts'
 import { get, type Reply, short } from './request.ts'
 import { type CheckOutcome, type RunnableCheck, Unexpected } from './run-check.ts'
 
@@ -28,31 +39,60 @@ export function siteChecks(site: URL): RunnableCheck[] {
 
 async function homepage(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const page = await getPage(new URL('/', site), { signal })
+  if (!hasField(page)) refuseErrorPage(page)
   if (page.text === '') throw new Unexpected(`${short(page.url)} shows no text`)
   const linked = stylesheets(page)
   if (linked.length === 0) throw new Unexpected(`${short(page.url)} links no stylesheet`)
-  const own = linked.filter(({ origin }) => origin === page.url.origin).slice(0, MAX_STYLESHEETS)
+  const own = linked.filter((address) => isOwn(address, page.url)).slice(0, MAX_STYLESHEETS)
   if (own.length === 0)
     throw new Unexpected(`${short(page.url)} links no stylesheet of the site, only ${oneLine(linked[0]?.href ?? '')}`)
   const sheets = await Promise.all(own.map((address) => getStylesheet(address, { signal })))
-  return pass(
-    `200, HTML ${bytes(page.reply.bytes)}`,
-    ...sheets.map(({ url, bytes: size }) => `stylesheet ${oneLine(url.pathname, 60)} ${bytes(size)}`),
+  const seen = sheets.map(
+    ({ reply, styles }) =>
+      `stylesheet ${oneLine(reply.url.pathname, 60)} ${styles ? bytes(reply.bytes) : 'holds no rule'}`,
   )
+  if (!sheets.some(({ styles }) => styles)) throw new Unexpected(seen.join(', '))
+  const outcome = pass(`200, HTML ${bytes(page.reply.bytes)}`, ...seen)
+  // One of several may be empty on purpose.
+  return sheets.every(({ styles }) => styles) ? outcome : { ...outcome, verdict: 'warn' }
 }
 
 async function staticCss(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
-  const reply = await getStylesheet(new URL(CSS_PATH, site), { signal })
-  return pass(`200, text/css ${bytes(reply.bytes)}`, cacheState(reply))
+  const { reply, name } = await linkedCss(site, signal)
+  return pass(`200, text/css ${bytes(reply.bytes)}`, ...name, cacheState(reply))
+}
+
+// Django and WhiteNoise put a hash into the name (`app.3f2a1c4b5d6e.css`), and may serve that name alone.
+const HASHED_CSS = /\/app[.-](?=[\w-]*\d)[\w-]{6,40}\.css$/
+
+/** The stylesheet that the build makes, by its plain name or by the one that the homepage links. */
+async function linkedCss(site: URL, signal: AbortSignal): Promise<{ reply: Reply; name: string[] }> {
+  try {
+    return { reply: await getRules(new URL(CSS_PATH, site), signal), name: [] }
+  } catch (error) {
+    if (!(error instanceof Unexpected)) throw error
+    const page = await getPage(new URL('/', site), { signal }).catch(() => undefined)
+    const hashed =
+      page && stylesheets(page).find((address) => isOwn(address, page.url) && HASHED_CSS.test(address.pathname))
+    if (!hashed) throw error
+    return { reply: await getRules(hashed, signal), name: [`as ${oneLine(hashed.pathname, 60)}`] }
+  }
+}
+
+/** @throws Unexpected when it sets nothing */
+async function getRules(address: URL, signal: AbortSignal): Promise<Reply> {
+  const { reply, styles } = await getStylesheet(address, { signal })
+  if (!styles) throw new Unexpected(`${short(reply.url)} ${reply.body.trim() === '' ? 'is empty' : 'holds no rule'}`)
+  return reply
 }
 
 /** What Cloudflare's cache says of an answer. */
 function cacheState({ headers }: Reply): string {
-  const [status, age] = [headers.get('cf-cache-status'), headers.get('age')]
-  if (status === null && age === null) return 'not through a cache'
+  const { 'cf-cache-status': status, age } = headers
+  if (status === undefined && age === undefined) return 'not through a cache'
   return [
-    status === null ? [] : `cf-cache-status ${oneLine(status, 20)}`,
-    age === null ? [] : `age ${oneLine(age, 12)} s`,
+    status === undefined ? [] : `cf-cache-status ${oneLine(String(status), 20)}`,
+    age === undefined ? [] : `age ${oneLine(age, 12)} s`,
   ]
     .flat()
     .join(', ')
@@ -62,6 +102,7 @@ async function login(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const page = await getPage(new URL('/login/', site), { signal })
   requireLoginPath(page)
   const candidates = passwordForms(page)
+  if (candidates.length === 0) refuseErrorPage(page)
   if (candidates.length === 0) throw new Unexpected(`${short(page.url)} has no form with a password field`)
   if (!candidates.some(isProtected)) throw new Unexpected(`the password form of ${short(page.url)} has no CSRF token`)
   return pass('200', 'password form with its CSRF token', ...movedTo('/login/', page))
@@ -70,6 +111,7 @@ async function login(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
 async function admin(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const page = await getPage(new URL('/admin/', site), { signal })
   const [form] = passwordForms(page)
+  if (!form) refuseErrorPage(page)
   const inside = elements(page.tokens).some(({ attributes }) =>
     ['href', 'action'].some((name) => /\/logout\/?$/.test(attributes.get(name) ?? '')),
   )
@@ -92,6 +134,7 @@ function movedTo(path: string, { url }: Page): string[] {
 async function map(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   const page = await getPage(new URL('/map/', site), { signal })
   const element = elements(page.tokens).find(({ attributes }) => attributes.get('id') === 'libraries-map')
+  if (!element) refuseErrorPage(page)
   if (!element) throw new Unexpected(`${short(page.url)} has no element #libraries-map`)
   const named = element.attributes.get('data-map-data-url')?.trim()
   if (!named) throw new Unexpected(`#libraries-map of ${short(page.url)} names no data address`)

@@ -1,10 +1,11 @@
 // Gets pages and stylesheets of the site, and refuses what only looks like one.
 import { oneLine } from '../core/format.ts'
+import { readCss } from './css.ts'
 import { elements, type Form, forms, scan, type Token, textsOf, visibleText } from './html.ts'
 import { type GetOptions, get, type Reply, short } from './request.ts'
 import { Unexpected } from './run-check.ts'
 
-/** A whole HTML page that shows what it should, not an error that answers 200. */
+/** A whole HTML page. */
 export interface Page {
   url: URL
   /** What relative addresses in it start from. */
@@ -15,14 +16,17 @@ export interface Page {
   reply: Reply
 }
 
-// Titles, headings and short texts of error and maintenance pages: Django's and this app's, nginx's, Dokku's, Cloudflare's.
-const NOT_THE_SITE =
-  /maintenance|be (right )?back (soon|shortly)|server error|something went wrong|application error|internal error|error \d{3}\b|\b(4\d\d|5\d\d) (error|bad|forbidden|not found|internal|service|gateway)|bad gateway|gateway time-?out|service unavailable|temporarily (unavailable|offline|down)|under construction|page not found|^not found$|bad request|web server is down|no app(lication)? found|welcome to nginx|apache2 .*default page|just a moment|attention required|account suspended|disallowedhost|\w+Error at \//i
+// What error and maintenance pages say in their titles and headings: Django's and this app's, nginx's, Dokku's, Cloudflare's.
+const ERROR =
+  /be (right )?back (soon|shortly)|server error|something went wrong|application error|internal error|error \d{3}\b|\b(4\d\d|5\d\d) (error|bad|forbidden|not found|internal|service|gateway)|bad gateway|gateway time-?out|service unavailable|temporarily (unavailable|offline|down)|under construction|page not found|^not found$|bad request|web server is down|no app(lication)? found|welcome to nginx|apache2 .*default page|just a moment|attention required|account suspended|disallowedhost|\w+Error at \//i
+// That it is now. "Scheduled maintenance on Sunday" stands on pages that work.
+const MAINTENANCE =
+  /^((site|scheduled|planned|server) )?maintenance( (mode|break|page))?\W*$|maintenance mode|\b(down|closed|offline|unavailable|under|undergoing)\b[^.!?]{0,40}\bmaintenance\b/i
 const SHORT_TEXT = 400
 
 /**
  * Gets a page of the site.
- * @throws Unexpected when it is not 200, not HTML, cut short, empty, or an error page that answers 200
+ * @throws Unexpected when it is not 200, not HTML, empty, or cut short
  */
 export async function getPage(address: URL, options: GetOptions): Promise<Page> {
   const reply = await get(address, options)
@@ -30,18 +34,35 @@ export async function getPage(address: URL, options: GetOptions): Promise<Page> 
   if (reply.body.trim() === '') throw new Unexpected(`${short(reply.url)} answered 200 with an empty body`)
   if (!/^(text\/html|application\/xhtml\+xml)$/.test(reply.type))
     throw new Unexpected(`${short(reply.url)} is ${oneLine(reply.type) || 'of no content type'}, not HTML`)
-  const tokens = scan(reply.body)
-  const text = visibleText(tokens)
-  const headlines = [...textsOf(tokens, 'title'), ...textsOf(tokens, 'h1')].map((line) => line.slice(0, SHORT_TEXT))
-  if (text.length <= SHORT_TEXT) headlines.push(text)
-  const bad = headlines.find((line) => NOT_THE_SITE.test(line))
-  if (bad) throw new Unexpected(`${short(reply.url)} answered 200 with an error page: “${oneLine(bad, 60)}”`)
-  // Without a Content-Length nothing else tells that a page was cut.
-  if (elements(tokens, 'html').length > 0 && !tokens.some((token) => token.kind === 'close' && token.name === 'html'))
-    throw new Unexpected(`${short(reply.url)} is cut short: its <html> is not closed`)
+  const { tokens, cutIn } = scan(reply.body)
+  // End tags may be left out, even that of <html>: only the middle of something is no place to end.
+  if (cutIn !== undefined) throw new Unexpected(`${short(reply.url)} is cut short: it ends inside ${cutIn}`)
   const href = elements(tokens, 'base')[0]?.attributes.get('href')
   const base = href && URL.canParse(href, reply.url.href) ? new URL(href, reply.url) : reply.url
-  return { url: reply.url, base, tokens, text, reply }
+  return { url: reply.url, base, tokens, text: visibleText(tokens), reply }
+}
+
+/**
+ * For a page that does not show what it should: one with its form or its map is none, whatever a banner on it says.
+ * @throws Unexpected when it is an error page that answers 200
+ */
+export function refuseErrorPage({ url, tokens, text }: Page): void {
+  const isError = (line: string): boolean => ERROR.test(line) || MAINTENANCE.test(line)
+  const [title = ''] = textsOf(tokens, 'title').map((line) => line.slice(0, SHORT_TEXT))
+  const headings = textsOf(tokens, 'h1').map((line) => line.slice(0, SHORT_TEXT))
+  const isBare = text.length <= SHORT_TEXT && !elements(tokens, 'a').some(({ attributes }) => attributes.has('href'))
+  const bad =
+    [title].find((line) => isError(line) || /maintenance/i.test(line)) ??
+    (headings.every(isError) ? headings[0] : undefined) ??
+    (isBare && isError(text) ? text : undefined)
+  if (bad !== undefined) throw new Unexpected(`${short(url)} answered 200 with an error page: “${oneLine(bad, 60)}”`)
+}
+
+/** Whether there is something to fill in: an error page has nothing to ask. */
+export function hasField({ tokens }: Page): boolean {
+  return forms(tokens).some(({ inputs }) =>
+    inputs.some((input) => /^(|text|search|email|password)$/i.test(input.get('type') ?? '')),
+  )
 }
 
 export function requireStatus({ url, status }: Reply): void {
@@ -60,25 +81,39 @@ export function stylesheets({ base, tokens }: Page): URL[] {
   })
 }
 
-/** @throws Unexpected when it is not a stylesheet that styles anything */
-export async function getStylesheet(address: URL, options: GetOptions): Promise<Reply> {
+/** Whether an address belongs to the site: its own, or a host below it, where static files may be. */
+export function isOwn({ origin, protocol, hostname }: URL, site: URL): boolean {
+  return origin === site.origin || (protocol === site.protocol && hostname.endsWith(`.${site.hostname}`))
+}
+
+interface Stylesheet {
+  reply: Reply
+  /** It sets something, itself or by what it imports. */
+  styles: boolean
+}
+
+const MAX_IMPORTS = 4
+const MAX_DEPTH = 3
+
+/** @throws Unexpected when it is no whole stylesheet */
+export async function getStylesheet(address: URL, options: GetOptions, depth = 1): Promise<Stylesheet> {
   const reply = await get(address, options)
   requireStatus(reply)
   const name = short(reply.url)
-  if (reply.body.trim() === '') throw new Unexpected(`${name} is empty`)
-  if (reply.type !== 'text/css')
+  if (reply.body !== '' && reply.type !== 'text/css')
     throw new Unexpected(`${name} is ${oneLine(reply.type) || 'of no content type'}, not text/css`)
-  // What can hold a brace that is not one: comments, strings, addresses. Each alternative matches even if it is not
-  // closed, so that no text makes this try again and again.
-  const bare = reply.body.replace(
-    /\/\*[\s\S]*?(\*\/|$)|"(?:\\[\s\S]?|[^"\\\n])*"?|'(?:\\[\s\S]?|[^'\\\n])*'?|\burl\([^)]*\)?/g,
-    '',
+  if (/^\s*<(?!!--)/.test(reply.body)) throw new Unexpected(`${name} is HTML that calls itself text/css`)
+  const { hasDeclaration, imports, open } = readCss(reply.body)
+  if (open !== undefined) throw new Unexpected(`${name} is cut short: its last ${open} is not closed`)
+  if (hasDeclaration || imports.length === 0) return { reply, styles: hasDeclaration }
+  const addresses = imports.filter((href) => URL.canParse(href, reply.url.href)).map((href) => new URL(href, reply.url))
+  // What another site serves is not judged.
+  if (addresses.some((imported) => !isOwn(imported, reply.url))) return { reply, styles: true }
+  if (depth === MAX_DEPTH) return { reply, styles: false }
+  const imported = await Promise.all(
+    addresses.slice(0, MAX_IMPORTS).map((next) => getStylesheet(next, options, depth + 1)),
   )
-  const [open, close] = [bare.split('{').length - 1, bare.split('}').length - 1]
-  if (bare.trimStart().startsWith('<')) throw new Unexpected(`${name} is HTML that calls itself text/css`)
-  if (open === 0 && !/@import\b/i.test(bare)) throw new Unexpected(`${name} holds no rule`)
-  if (open > close) throw new Unexpected(`${name} is cut short: its last rule is not closed`)
-  return reply
+  return { reply, styles: imported.some(({ styles }) => styles) }
 }
 
 /** The page's forms with a password field that are sent to the site itself. */

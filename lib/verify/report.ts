@@ -1,7 +1,8 @@
 // Results for a terminal, a log and a program.
 import { chalk } from 'zx/core'
 import { duration, plural } from '../core/format.ts'
-import { checksFor, failedChecks, isGreen, type VerifyOptions, verifySite } from './checks.ts'
+import { checksFor, failedChecks, isGreen, isOnlyBlocked, type VerifyOptions, verifySite } from './checks.ts'
+import { USER_AGENT_NAME } from './request.ts'
 import type { CheckResult, Verdict } from './run-check.ts'
 
 const PAINT: Record<Verdict, (text: string) => string> = {
@@ -33,12 +34,13 @@ export function summaryLine(url: string, results: readonly CheckResult[], tookMs
 /** `verify --json`: one object, times in seconds. */
 export function resultsJson(url: string, results: readonly CheckResult[], tookMs: number): string {
   const seconds = (ms: number): number => Math.round(ms) / 1000
-  const checks = results.map(({ name, verdict, seen, tookMs: ms, tries }) => ({
+  const checks = results.map(({ name, verdict, seen, tookMs: ms, tries, blocked }) => ({
     name,
     verdict,
     seen,
     seconds: seconds(ms),
     tries,
+    blocked,
   }))
   return JSON.stringify({ url, verified: isGreen(results), checks, seconds: seconds(tookMs) })
 }
@@ -52,10 +54,21 @@ export function failureList(results: readonly CheckResult[]): string {
         .join('\n') || 'every check was skipped'
 }
 
+/** How to let these checks in, where something before the site did not. */
+export const LET_IN = [
+  'Nothing is known about the site itself: Cloudflare, before it, did not let these checks in.',
+  `In Cloudflare, Security → Security rules, add a rule that skips for a User Agent that contains ${USER_AGENT_NAME}.`,
+  'Bot Fight Mode heeds no rule: if Security → Events names it, turn it off, or verify from another network.',
+].join('\n')
+
 /** The commands to type after a red. `host`: DOKKU_HOST, if it is known here. */
-export function nextCommands(app: string, host = '$DOKKU_HOST'): string {
+export function nextCommands(results: readonly CheckResult[], app: string, host = '$DOKKU_HOST'): string {
   const dokku = (command: string): string => `  ssh dokku@${host} ${command}`
+  const blocked = results.some((result) => result.blocked)
+  // Whoever was not let in has no reason to go back.
+  if (isOnlyBlocked(results)) return LET_IN
   return [
+    ...(blocked ? [LET_IN] : []),
     'To look further:',
     dokku(`logs ${app} --num 100`),
     dokku(`logs:failed ${app}`),

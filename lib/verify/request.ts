@@ -1,7 +1,13 @@
 // HTTP requests with limits: each redirect, byte and second is counted.
+import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+import https from 'node:https'
+import { type Transform, Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createBrotliDecompress, createGunzip } from 'node:zlib'
 import { bytes, duration, oneLine } from '../core/format.ts'
 import { VERSION } from '../core/version.ts'
-import { Unexpected } from './run-check.ts'
+import { findBlock } from './blocked.ts'
+import { Blocked, Unexpected } from './run-check.ts'
 
 export interface Reply {
   /** The address that answered in the end. */
@@ -9,7 +15,7 @@ export interface Reply {
   status: number
   /** The content type without its parameters, in lower case. */
   type: string
-  headers: Headers
+  headers: IncomingHttpHeaders
   body: string
   bytes: number
 }
@@ -23,8 +29,10 @@ export interface GetOptions {
 const MAX_BYTES = 5_000_000
 const MAX_REDIRECTS = 10
 /** How every request names itself in the site's log. */
-export const USER_AGENT = `book-corners-ops/${VERSION} (+verify)`
-const HEADERS = { 'user-agent': USER_AGENT, 'accept-language': 'en' }
+export const USER_AGENT_NAME = 'book-corners-ops'
+export const USER_AGENT = `${USER_AGENT_NAME}/${VERSION} (+verify)`
+// Compressed, as browsers ask for it: what is stored compressed is a file of its own, and can be broken by itself.
+const HEADERS = { 'user-agent': USER_AGENT, 'accept-language': 'en', accept: '*/*', 'accept-encoding': 'gzip, br' }
 
 /**
  * Gets an address, following redirects on the same host.
@@ -49,7 +57,7 @@ export async function get(address: URL, options: GetOptions): Promise<Reply> {
 /** Where a redirect leads. @throws Unexpected for one that leads nowhere */
 export function redirectTarget({ url, status, headers }: Reply): URL | undefined {
   if (![301, 302, 303, 307, 308].includes(status)) return
-  const location = headers.get('location')
+  const { location } = headers
   if (!location || !URL.canParse(location, url.href))
     throw new Unexpected(
       `${short(url)} answered ${status} ${location ? `to ${oneLine(location)}` : 'without a Location'}`,
@@ -69,34 +77,87 @@ function isSameSite(next: URL, from: URL): boolean {
   )
 }
 
-/** One request without following a redirect. */
+/**
+ * One request without following a redirect. Not fetch: what is compressed and cut it takes for whole (undici of Node 20 to 24).
+ * @throws Unexpected, Blocked
+ */
 export async function getOnce(url: URL, { signal, maxBytes = MAX_BYTES }: GetOptions): Promise<Reply> {
   const startedMs = performance.now()
-  let response: Response | undefined
-  let count = 0
+  let response: IncomingMessage | undefined
+  const body: Body = { text: '', wireBytes: 0, bytes: 0 }
   try {
-    response = await fetch(url, { headers: HEADERS, redirect: 'manual', signal })
-    const { status, headers } = response
-    const type = (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
-    const chunks: Uint8Array[] = []
-    const redirected = status >= 300 && status < 400
-    if (redirected) await response.body?.cancel()
-    else
-      for await (const chunk of response.body ?? []) {
-        chunks.push(chunk)
-        count += chunk.length
-        if (count > maxBytes) throw new Unexpected(`${short(url)} is larger than ${bytes(maxBytes)}: cut there`)
-      }
-    return { url, status, type, headers, body: new TextDecoder().decode(Buffer.concat(chunks)), bytes: count }
+    response = await answerOf(url, signal)
+    const { statusCode: status = 0, headers } = response
+    const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
+    if (status >= 300 && status < 400) response.destroy()
+    else await readBody(response, body, maxBytes)
+    const reply = { url, status, type, headers, body: body.text, bytes: body.bytes }
+    const block = findBlock(reply)
+    if (block)
+      throw new Blocked(`${block.by} answered ${short(url)} with ${status} in place of the site`, !block.passing)
+    return reply
   } catch (error) {
+    if (error instanceof TooLarge) throw new Unexpected(`${short(url)} is larger than ${bytes(maxBytes)}: cut there`)
     if (error instanceof Unexpected) throw error
-    if (!signal.aborted) throw explain(error, url, response, count)
+    if (!signal.aborted) throw explain(error as NodeJS.ErrnoException, url, response, body)
     const waited = duration(performance.now() - startedMs)
     throw new Unexpected(
       response
-        ? `${short(url)} answered ${response.status}, but was not complete after ${waited} (${bytes(count)} came)`
+        ? `${short(url)} answered ${response.statusCode}, but was not complete after ${waited} (${bytes(body.wireBytes)} came)`
         : `${short(url)}: no answer in ${waited}`,
     )
+  }
+}
+
+function answerOf(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
+  const { get } = url.protocol === 'https:' ? https : http
+  return new Promise((resolve, reject) => {
+    // A connection of its own: one that was kept open may be closed by the server at the very moment it is used again.
+    get(url, { headers: HEADERS, signal, agent: false }, resolve).on('error', reject)
+  })
+}
+
+interface Body {
+  text: string
+  /** What came over the wire. */
+  wireBytes: number
+  /** What it is when decompressed. */
+  bytes: number
+}
+
+class TooLarge extends Error {}
+
+/** Reads the body into `body`, so that what came before an error is known. */
+async function readBody(response: IncomingMessage, body: Body, maxBytes: number): Promise<void> {
+  const chunks: Buffer[] = []
+  response.on('data', (chunk: Buffer) => {
+    body.wireBytes += chunk.length
+  })
+  const decoders = (response.headers['content-encoding'] ?? '').split(',').reverse().flatMap(decoder)
+  const sink = new Writable({
+    write: (chunk: Buffer, _, done) => {
+      chunks.push(chunk)
+      body.bytes += chunk.length
+      done(body.bytes > maxBytes ? new TooLarge() : null)
+    },
+  })
+  await pipeline([response, ...decoders, sink])
+  body.text = new TextDecoder().decode(Buffer.concat(chunks))
+}
+
+/** What undoes a content encoding. Each ends with an error when its input is cut. */
+function decoder(encoding: string): Transform[] {
+  switch (encoding.trim().toLowerCase()) {
+    case '':
+    case 'identity':
+      return []
+    case 'gzip':
+    case 'x-gzip':
+      return [createGunzip()]
+    case 'br':
+      return [createBrotliDecompress()]
+    default:
+      throw new Unexpected(`the answer is encoded as ${oneLine(encoding, 40)}, which was not asked for`)
   }
 }
 
@@ -108,29 +169,41 @@ const CAUSES: Record<string, string> = {
   EHOSTUNREACH: 'the host is unreachable',
   ENETUNREACH: 'the network is unreachable',
   ETIMEDOUT: 'the connection timed out',
-  UND_ERR_CONNECT_TIMEOUT: 'the connection timed out',
-  UND_ERR_SOCKET: 'the server closed the connection without an answer',
 }
 
 /** Why a connection could not be made or broke, in words. */
 export function trouble({ code = '', message }: NodeJS.ErrnoException): string {
   if (CERTIFICATE.test(code)) return `the certificate is not accepted (${code})`
-  // OpenSSL's message is a line of its own source code.
-  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'the port does not speak TLS'
+  // OpenSSL's message is a line of its own source code. Node puts it into a code of its own, or leaves it as EPROTO.
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || /:wrong version number:/.test(message))
+    return 'the port does not speak TLS'
   if (code.startsWith('ERR_SSL_')) return `TLS failed (${code})`
+  const tlsReason = code === 'EPROTO' ? /SSL routines:[^:]*:([^:]+)/.exec(message)?.[1] : undefined
+  if (tlsReason) return `TLS failed (${oneLine(tlsReason)})`
   return CAUSES[code] ?? (oneLine(message) || code)
 }
 
-/** Why fetch gave up. It wraps the cause, and with several addresses of a host the cause holds one error for each. */
-function explain(error: unknown, url: URL, response: Response | undefined, count: number): Unexpected {
-  const cause = (error instanceof Error && error.cause instanceof Error ? error.cause : error) as NodeJS.ErrnoException
-  const length = response?.headers.get('content-length')
+/** Why there is no whole answer. */
+function explain(
+  error: NodeJS.ErrnoException,
+  url: URL,
+  response: IncomingMessage | undefined,
+  body: Body,
+): Unexpected {
+  const { code = '', message } = error
+  const length = response?.headers['content-length']
+  if (response?.complete) {
+    const how = code === 'Z_BUF_ERROR' ? 'is cut short' : 'is broken'
+    return new Unexpected(`${short(url)} ${how} inside its compression (${response.headers['content-encoding']})`)
+  }
   if (response)
     return new Unexpected(
-      `${short(url)}: the answer (${response.status}) was cut after ${bytes(count)}${length ? ` of ${bytes(Number(length))}` : ''}`,
+      `${short(url)}: the answer (${response.statusCode}) was cut after ${bytes(body.wireBytes)}${length ? ` of ${bytes(Number(length))}` : ''}`,
     )
+  if (message === 'socket hang up')
+    return new Unexpected(`${short(url)}: the server closed the connection without an answer`)
   // A bad certificate stays bad while we wait.
-  return new Unexpected(`${short(url)}: ${trouble(cause)}`, CERTIFICATE.test(cause.code ?? ''))
+  return new Unexpected(`${short(url)}: ${trouble(error)}`, CERTIFICATE.test(code))
 }
 
 /** Node's codes for a certificate that it does not accept; codes with ERR_SSL_ mean that the server refuses us. */

@@ -14,6 +14,8 @@ export interface CheckOutcome {
 export interface CheckResult {
   name: string
   verdict: Verdict
+  /** It failed because something before the site did not let this program in. Of the site it says nothing. */
+  blocked?: boolean
   /** What was seen, in one line. */
   seen: string
   /** How long the attempt that decided took. */
@@ -47,6 +49,11 @@ export class Unexpected extends Error {
   ) {
     super(message)
   }
+}
+
+/** Something before the site answered in its place: whether the site works is not known. */
+export class Blocked extends Unexpected {
+  override name = 'Blocked'
 }
 
 interface Budget {
@@ -153,7 +160,8 @@ function start(check: RunnableCheck): Attempt {
       (error: unknown) => {
         if (!(error instanceof Unexpected || error instanceof Failure)) throw error
         const final = error instanceof Unexpected && error.final
-        return { result: result('fail', error.message), final, by: attempt }
+        const failed = result('fail', error.message)
+        return { result: error instanceof Blocked ? { ...failed, blocked: true } : failed, final, by: attempt }
       },
     ),
   }

@@ -4,10 +4,13 @@ import { isIP } from 'node:net'
 import { connect } from 'node:tls'
 import { oneLine, plural } from '../core/format.ts'
 import { getOnce, redirectTarget, trouble } from './request.ts'
-import { type Check, type CheckOutcome, Unexpected } from './run-check.ts'
+import { Blocked, type Check, type CheckOutcome, Unexpected } from './run-check.ts'
 
-const WARN_DAYS = 21
-const FAIL_DAYS = 3
+const DAY_MS = 86_400_000
+// Of its own lifetime, so that the short ones, too, are renewed well before: at a third of it, or half of less than ten days.
+// https://letsencrypt.org/docs/integration-guide/ and certbot 4. The days are those of a certificate of 90 days and more.
+const WARN = { share: 1 / 4, days: 21 }
+const FAIL = { share: 1 / 30, days: 3 }
 
 export function tlsCheck(site: URL): Check {
   const name = 'TLS'
@@ -30,7 +33,7 @@ export function tlsCheck(site: URL): Check {
 }
 
 interface SeenCertificate {
-  certificate: X509Certificate | undefined
+  certificate: Pick<X509Certificate, 'validFrom' | 'validTo' | 'subjectAltName'> | undefined
   /** Node's code for why it is not accepted. */
   refusal: string | undefined
 }
@@ -66,7 +69,7 @@ function readCertificate(site: URL, signal: AbortSignal): Promise<SeenCertificat
  * Pure.
  * @throws Unexpected, final: a bad certificate stays bad while we wait
  */
-function judgeCertificate({ certificate, refusal }: SeenCertificate, site: URL, now = new Date()): CheckOutcome {
+export function judgeCertificate({ certificate, refusal }: SeenCertificate, site: URL, now = new Date()): CheckOutcome {
   const end = certificate ? new Date(certificate.validTo) : undefined
   const date = end?.toISOString().slice(0, 10) ?? 'unknown'
   if (refusal === 'CERT_HAS_EXPIRED') throw new Unexpected(`the certificate expired on ${date}`, true)
@@ -77,16 +80,22 @@ function judgeCertificate({ certificate, refusal }: SeenCertificate, site: URL, 
     )
   if (refusal !== undefined) throw new Unexpected(`the certificate is not trusted (${oneLine(refusal)})`, true)
   if (!end) throw new Unexpected('the server shows no certificate')
-  const days = Math.floor((end.getTime() - now.getTime()) / 86_400_000)
-  const seen = `certificate valid for ${site.hostname}, ${plural(days, 'day')} left (until ${date})`
-  if (days < FAIL_DAYS) throw new Unexpected(seen, true)
-  return { verdict: days < WARN_DAYS ? 'warn' : 'pass', seen }
+  const lifetimeMs = end.getTime() - new Date(certificate?.validFrom ?? '').getTime()
+  const leftMs = end.getTime() - now.getTime()
+  const isBelow = ({ share, days }: typeof WARN): boolean => leftMs < Math.min(share * lifetimeMs, days * DAY_MS)
+  const left =
+    leftMs < 2 * DAY_MS ? plural(Math.floor(leftMs / 3_600_000), 'hour') : plural(Math.floor(leftMs / DAY_MS), 'day')
+  const seen = `certificate valid for ${site.hostname}, ${left} left (until ${date})`
+  if (isBelow(FAIL)) throw new Unexpected(seen, true)
+  return { verdict: isBelow(WARN) ? 'warn' : 'pass', seen }
 }
 
 /** @throws Unexpected when plain HTTP does not send visitors to HTTPS on the same host */
 export async function plainRedirect(plain: URL, site: URL, signal: AbortSignal): Promise<string> {
   const reply = await getOnce(plain, { signal }).catch((error: unknown) => {
-    throw error instanceof Unexpected ? new Unexpected(`plain HTTP: ${error.message}`) : error
+    throw error instanceof Unexpected && !(error instanceof Blocked)
+      ? new Unexpected(`plain HTTP: ${error.message}`)
+      : error
   })
   const target = redirectTarget(reply)
   if (!target) throw new Unexpected(`plain HTTP answered ${reply.status} instead of redirecting to HTTPS`)

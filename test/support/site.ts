@@ -199,7 +199,7 @@ function healthyRoutes(): Map<string, Handler> {
     [
       '/',
       html(
-        '<h1>Find a little free library</h1><p>Community map of neighborhood book exchange spots.</p><article class="card">Frankfurt</article><article class="card">Rome</article>',
+        '<h1>Find a little free library</h1><p>Community map of neighborhood book exchange spots.</p><form method="get" action="/map/"><input type="text" name="near" placeholder="City"><button>Search</button></form><article class="card">Frankfurt</article><article class="card">Rome</article>',
       ),
     ],
     ['/static/css/app.css', answer(200, 'text/css; charset="utf-8"', CSS, { 'cf-cache-status': 'HIT', age: '42' })],

@@ -167,6 +167,12 @@ const BROKEN: [promise: string, name: 'home' | 'map', routes: Record<string, Han
     /no stylesheet of the site is in force/,
   ],
   ['an error page with styles', 'home', { '/': html('<h1>Oh</h1>', { status: 500 }) }, /the page answered 500/],
+  [
+    "Cloudflare's challenge",
+    'home',
+    { '/': answer(403, 'text/html', '<title>Just a moment...</title>', { 'cf-mitigated': 'challenge' }) },
+    /^Cloudflare's challenge answered with 403 in place of the site$/,
+  ],
   ['no map', 'map', { '/map/': html('<h1>Explore</h1>') }, /no element #libraries-map/],
   [
     'markers that are not drawn',

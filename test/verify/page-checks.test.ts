@@ -1,3 +1,4 @@
+import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
@@ -198,7 +199,43 @@ for (const [name, cases] of Object.entries(BROKEN))
       assert.match(saw, /^fail/)
     })
 
+/** As html-minifier-terser leaves a page: without the end tags and quotes that HTML does not need. */
+function minified(title: string, body: string): string {
+  return `<!doctype html><html data-theme=light lang=en><meta charset=utf-8><link href=/static/images/logo.png rel=icon><title>${title} - Book Corners</title><link href=/static/css/app.css rel=stylesheet><body class="flex min-h-screen"><nav class=navbar><ul><li><a href=/ >Home</a><li><a href=/map/ >Map</a></ul></nav><main class="mx-auto w-full">${body}</main><footer><form action=/i18n/setlang/ method=post><input name=csrfmiddlewaretoken type=hidden value=abc><button type=submit>Italiano</button></form></footer>`
+}
+
+// Words of trouble on pages that work.
+const BANNERS: Good[] = [
+  'Scheduled maintenance on Sunday',
+  'Planned maintenance: Sunday, 3:00 to 5:00',
+  'The map will be down for maintenance on Sunday',
+  'We had a server error last night: it is repaired',
+  'Error 500 on upload? Write to us',
+].flatMap((words): Good[] => [
+  [`a banner: ${words}`, HOME, { '/': html(`<div role=alert>${words}</div><h1>Find a library</h1>`) }],
+  [`a heading: ${words}`, HOME, { '/': html(`<h1>${words}</h1><h1>Find a library</h1>`) }],
+  [`a banner: ${words}`, 'login page', { '/login/': html(`<h1>${words}</h1>${LOGIN_FORM}`, { title: words }) }],
+  [`a banner: ${words}`, 'map with markers', { '/map/': html(`<h1>${words}</h1>${MAP_BODY}`) }],
+  [`a banner: ${words}`, 'admin', { '/admin/login/': page(`<p>${words}</p>${LOGIN_FORM}`) }],
+])
+// Django's ManifestStaticFilesStorage, WhiteNoise with KEEP_ONLY_HASHED_FILES, webpack, Vite.
+const HASHED: Good[] = [
+  '/static/css/app.3f2a1c4b5d6e.css',
+  '/static/css/app-3f2a1c4b.css',
+  '/static/assets/app-BkT3x_9a.css',
+].map((path) => [
+  `a hashed name alone: ${path}`,
+  'static CSS',
+  {
+    '/static/css/app.css': answer(404, 'text/html', 'Not Found'),
+    '/': styled(`<link rel=stylesheet href=/static/css/other.css><link rel=stylesheet href="${path}">`),
+    [path]: answer(200, 'text/css', CSS),
+  },
+  new RegExp(`as ${path.replaceAll('.', '\\.')}`),
+])
+
 const GOOD: Good[] = [
+  ...HASHED,
   [
     'attributes in any order, unquoted, in upper case',
     HOME,
@@ -281,6 +318,53 @@ const GOOD: Good[] = [
     { '/map/': map('<div id="libraries-map" data-default-zoom="5" data-map-data-url="/map/libraries.geojson"></div>') },
     /geojson\?zoom=5 has/,
   ],
+  ...BANNERS,
+  [
+    'a page as a minifier leaves it',
+    HOME,
+    {
+      '/': page(
+        minified('Home', '<h1>Share books</h1><form action=/map/ ><input name=near placeholder="City & area"></form>'),
+      ),
+    },
+  ],
+  [
+    'a form as a minifier leaves it',
+    'login page',
+    {
+      '/login/': page(
+        minified(
+          'Login',
+          '<h1>Log in</h1><form method=post novalidate><input name=csrfmiddlewaretoken type=hidden value=xyz><label>Username <input name=username required></label><label>Password <input name=password type=password required></label><button>Log in</button></form>',
+        ),
+      ),
+    },
+  ],
+  [
+    'a map as a minifier leaves it',
+    'map with markers',
+    {
+      '/map/': page(
+        minified(
+          'Map',
+          '<h1>Explore</h1><div class=h-96 data-default-zoom=5 data-list-data-url="/map/list/?a=1&b=2" data-map-data-url=/map/libraries.geojson id=libraries-map></div>',
+        ),
+      ),
+    },
+  ],
+  ['values without quotes that hold one', 'login page', { '/login/': page(`<html><p title=it's>${LOGIN_FORM}`) }],
+  [
+    'a title in a drawing',
+    HOME,
+    { '/': styled('<link rel=stylesheet href=/static/css/app.css><svg><title>Error 500</title></svg>') },
+  ],
+  [
+    'static files on a host below the site, beside its own',
+    HOME,
+    {
+      '/': styled('<link rel=stylesheet href=//static.127.0.0.1/x.css><link rel=stylesheet href=/static/css/app.css>'),
+    },
+  ],
   ['an admin that asks at its own address', 'admin', { '/admin/': html(LOGIN_FORM) }, /asks for a login/],
   ["an admin that uses the site's login", 'admin', { '/admin/': redirect('/login/?next=/admin/') }, /at \/login\//],
 ]
@@ -290,4 +374,46 @@ for (const [promise, name, routes, seen = /^pass/] of GOOD)
     assert.match(saw, /^pass/)
     assert.match(saw, seen)
   })
+test('one empty stylesheet of several is a warning', async () => {
+  const saw = await lookAt(site, HOME, {
+    '/': styled('<link rel=stylesheet href=/static/css/app.css><link rel=stylesheet href=/own.css>'),
+    '/own.css': answer(200, 'text/css', '/* yours */'),
+  })
+  assert.match(saw, /^warn .*\/own.css holds no rule/)
+})
+test('the plain name counts where the homepage links no other, and its own fault is told', async () => {
+  const saw = await lookAt(site, 'static CSS', {
+    '/static/css/app.css': answer(404, 'text/html', 'Not Found'),
+    '/': styled('<link rel=stylesheet href=/static/css/app-theme.css>'),
+  })
+  assert.is(saw, 'fail /static/css/app.css answered 404')
+  const broken = await lookAt(site, 'static CSS', {
+    '/': styled('<link rel=stylesheet href=/static/css/app.3f2a1c4b5d6e.css>'),
+    '/static/css/app.3f2a1c4b5d6e.css': answer(200, 'text/css', 'a{b:c'),
+  })
+  assert.match(broken, /^fail \/static\/css\/app.3f2a1c4b5d6e.css is cut short/)
+})
+test('pages are read as they come, plain and compressed, and are red where they are cut', async () => {
+  const routes = { '/': HOME, '/login/': 'login page', '/map/': 'map with markers', '/health/': 'health' }
+  for (const [path, name] of Object.entries(routes))
+    for (const encode of [gzipSync, brotliCompressSync]) {
+      const encoding = encode === gzipSync ? 'gzip' : 'br'
+      const good = await fetch(`${site.url}${path}`)
+      const type = good.headers.get('content-type') ?? ''
+      const body = encode(Buffer.from(await good.arrayBuffer()))
+      const headers = { 'content-encoding': encoding }
+      assert.match(
+        await lookAt(site, name, { [path]: answer(200, type, body, headers) }),
+        /^pass/,
+        `${path} ${encoding}`,
+      )
+      const half = answer(200, type, body.subarray(0, body.length / 2), headers)
+      assert.match(
+        await lookAt(site, name, { [path]: half }),
+        /cut short inside its compression/,
+        `${path} ${encoding}`,
+      )
+      site.reset()
+    }
+})
 test.run()

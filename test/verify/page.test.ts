@@ -45,7 +45,7 @@ const BROKEN: Broken[] = [
     { '/': html('<p>Soon.</p>', { title: 'We&#39;ll be back soon!' }) },
     /be back soon/,
   ],
-  ['a proxy error', { '/': html('<center>502 Bad Gateway</center>') }, /error page/],
+  ['a proxy error', { '/': page('<html><body><center>502 Bad Gateway</center></body></html>') }, /error page/],
   ['an empty body', { '/': page('') }, /empty body/],
   ['nothing but blanks', { '/': page(' \n ') }, /empty body/],
   ['another content type', { '/': answer(200, 'application/octet-stream', '<html></html>') }, /octet-stream, not HTML/],
@@ -54,7 +54,6 @@ const BROKEN: Broken[] = [
     { '/': (_, response) => void response.writeHead(200).end('<html>x</html>') },
     /of no content type/,
   ],
-  ['a page cut without a trace', { '/': cutSilently('text/html', '<html><body>Hi') }, /its <html> is not closed/],
 ]
 for (const [promise, routes, seen] of BROKEN)
   test(`red: ${promise}`, async () => {
@@ -63,7 +62,34 @@ for (const [promise, routes, seen] of BROKEN)
     assert.match(saw, /^fail/)
   })
 
+// A page that says how long it is, or where it ends, is told cut by that. These say nothing.
+for (const [cutIn, text] of [
+  ['a tag', '<html><link rel=stylesheet href=/static/css/app.css><h1>Hi</h1><div class="car'],
+  ['a tag', '<html><link rel=stylesheet href=/static/css/app.css><h1>Hi</h1></di'],
+  ['a comment', '<html><link rel=stylesheet href=/static/css/app.css><h1>Hi</h1><!-- foot'],
+  ['<script>', '<html><link rel=stylesheet href=/static/css/app.css><h1>Hi</h1><script>fetch('],
+  ['<title>', '<html><link rel=stylesheet href=/static/css/app.css><title>Book Cor'],
+] as const)
+  test(`red: cut without a trace in ${cutIn}: ${text.slice(-8)}`, async () => {
+    const saw = await lookAt(site, HOME, { '/': cutSilently('text/html', text) })
+    assert.is(saw, `fail / is cut short: it ends inside ${cutIn}`)
+  })
+test('what ends between two elements can not be told from a whole page, and is not red', async () => {
+  const text = '<html><link rel=stylesheet href=/static/css/app.css><body><h1>Hi</h1><p>Books'
+  assert.match(await lookAt(site, HOME, { '/': cutSilently('text/html', text) }), /^pass/)
+})
+
 const BROKEN_CSS: Broken[] = [
+  [
+    'rules in another file that is gone',
+    { '/static/css/app.css': answer(200, 'text/css', '@import "/b.css";') },
+    /\/b.css answered 404/,
+  ],
+  [
+    'files that import each other',
+    { '/static/css/app.css': answer(200, 'text/css', '@import "app.css";') },
+    /holds no rule/,
+  ],
   ['missing', { '/static/css/app.css': answer(404, 'text/css', CSS) }, /answered 404/],
   ['HTML with 200', { '/static/css/app.css': html('<h1>Hi</h1>') }, /text\/html, not text\/css/],
   ['HTML that calls itself CSS', { '/static/css/app.css': answer(200, 'text/css', '<html>{}</html>') }, /is HTML/],
@@ -97,7 +123,19 @@ const GOOD: Good[] = [
     { '/': styled('<base href=/static/x><link rel=stylesheet href=css/app.css>') },
     /stylesheet \/static\/css\/app.css/,
   ],
-  ['rules in another file', 'static CSS', { '/static/css/app.css': answer(200, 'text/css', '@import "/b.css";') }],
+  [
+    'rules in another file',
+    'static CSS',
+    {
+      '/static/css/app.css': answer(200, 'text/css', '@import "../b.css";'),
+      '/static/b.css': answer(200, 'text/css', CSS),
+    },
+  ],
+  [
+    'rules on another site, which is not judged',
+    'static CSS',
+    { '/static/css/app.css': answer(200, 'text/css', '@import url(https://fonts.example/a.css);') },
+  ],
   [
     'braces in strings and addresses',
     'static CSS',

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { plainRedirect } from '../../lib/verify/tls.ts'
+import { judgeCertificate, plainRedirect } from '../../lib/verify/tls.ts'
 import { answer, createAuthority, type Handler, html, redirect, type Site, startSite } from '../support/site.ts'
 import { verify } from '../support/verify.ts'
 
@@ -34,6 +34,7 @@ for (const [promise, subject, days, trusted, code, seen] of [
   ['21 days are none', 'IP:127.0.0.1', 21, true, 0, /^pass {2}TLS .*21 days left/m],
   ['3 days are a warning', 'IP:127.0.0.1', 3, true, 0, /^warn {2}TLS .*3 days left/m],
   ['2 days fail', 'IP:127.0.0.1', 2, true, 1, /^fail {2}TLS .*2 days left/m],
+  ['1 day fails', 'IP:127.0.0.1', 1, true, 1, /^fail {2}TLS .*2\d hours left/m],
   ['expired fails', 'IP:127.0.0.1', -2, true, 1, /^fail {2}TLS .*expired on \d{4}/m],
   [
     'another host fails',
@@ -76,6 +77,48 @@ tls('a certificate that is not accepted is red at once, for every check', () =>
     assert.ok(performance.now() - started < 10_000)
   }),
 )
+const DAY_MS = 86_400_000
+// Lifetimes that Let's Encrypt gives or will give (6, 45, 64, 90 days), and others'. Renewed at half or at a third of each.
+for (const [lifetimeDays, leftDays, expected] of [
+  [6.67, 6, 'pass'],
+  [6.67, 2.9, 'pass'],
+  [6.67, 1.5, 'warn'],
+  [6.67, 0.2, 'fail'],
+  [14, 4.6, 'pass'],
+  [14, 3, 'warn'],
+  [14, 0.4, 'fail'],
+  [45, 14.9, 'pass'],
+  [45, 11, 'warn'],
+  [45, 1.4, 'fail'],
+  [64, 21, 'pass'],
+  [64, 15, 'warn'],
+  [90, 29, 'pass'],
+  [90, 21, 'pass'],
+  [90, 20.9, 'warn'],
+  [90, 3, 'warn'],
+  [90, 2.9, 'fail'],
+  [365, 60, 'pass'],
+  [365, 20, 'warn'],
+  [365, 2, 'fail'],
+] as const)
+  tls(`a certificate of ${lifetimeDays} days with ${leftDays} left: ${expected}`, () => {
+    const now = new Date('2026-02-28T03:00:00Z')
+    const end = new Date(now.getTime() + leftDays * DAY_MS)
+    const certificate = {
+      validFrom: new Date(end.getTime() - lifetimeDays * DAY_MS).toISOString(),
+      validTo: end.toISOString(),
+      subjectAltName: 'DNS:site.example',
+    }
+    const judge = () => judgeCertificate({ certificate, refusal: undefined }, new URL('https://site.example'), now)
+    if (expected === 'fail') assert.throws(judge, / left /)
+    else assert.is(judge().verdict, expected)
+  })
+tls('less than two days are told in hours', () => {
+  const certificate = { validFrom: '2026-02-24T00:00:00Z', validTo: '2026-03-01T15:30:00Z', subjectAltName: '' }
+  const site = new URL('https://site.example')
+  const { seen } = judgeCertificate({ certificate, refusal: undefined }, site, new Date('2026-02-28T03:00:00Z'))
+  assert.is(seen, 'certificate valid for site.example, 36 hours left (until 2026-03-01)')
+})
 for (const [promise, signal, code] of [
   ['when the time is up', undefined, 1],
   ['after Ctrl-C', 'SIGINT', 130],
