@@ -1,5 +1,8 @@
 // `backup --check`: whether this machine, the settings, the repository and the crontab are sound. It changes nothing.
 
+import { lstat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { isStale, listArchives } from '../borg/archives.ts'
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { Archive } from '../borg/output.ts'
@@ -35,6 +38,7 @@ export async function checkEverything(context: Context): Promise<number> {
   const lines = (
     await Promise.all([
       nodeCheck(process.versions.node),
+      codeCacheCheck(join(tmpdir(), `tsx-${process.geteuid?.()}`), process.geteuid?.()),
       version,
       envFileCheck(envFile),
       settingsCheck(problems),
@@ -86,6 +90,22 @@ export function nodeCheck(version: string): CheckLine {
   return Number(version.split('.')[0]) >= 20
     ? pass('Node', version)
     : fail('Node', `${version} is too old`, 'Install Node 20 or later.')
+}
+
+/**
+ * These scripts don't use tsx's cache, but another program of this user may: whoever may write there runs code as this user.
+ * @param path where tsx keeps what it has compiled for the user `uid`
+ */
+export async function codeCacheCheck(path: string, uid: number | undefined): Promise<CheckLine> {
+  const name = 'other users'
+  const found = await lstat(path).catch(() => undefined)
+  if (!found || (found.isDirectory() && found.uid === uid && !(found.mode & 0o022)))
+    return pass(name, `none of them has put code in ${path}`)
+  return fail(
+    name,
+    `${path} is where tsx would run code as this user, and it is in others' hands (owner ${found.uid}, mode ${(found.mode & 0o777).toString(8)})`,
+    `See what is there: ls -lan ${path}. Then, as root: rm -r ${path}`,
+  )
 }
 
 /** Whether the env file can be read, by this user alone. */

@@ -1,9 +1,17 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { ageCheck, type CheckLine, crontabCheck, envFileCheck, nodeCheck, rightsCheck } from '../../lib/backup/check.ts'
+import {
+  ageCheck,
+  type CheckLine,
+  codeCacheCheck,
+  crontabCheck,
+  envFileCheck,
+  nodeCheck,
+  rightsCheck,
+} from '../../lib/backup/check.ts'
 import { createShell } from '../../lib/core/shell.ts'
 
 const test = suite('backup --check')
@@ -54,5 +62,24 @@ for (const [what, crontab, verdict, text] of [
     assert.is(line.verdict, verdict)
     assert.match(`${line.detail} ${line.fix ?? ''}`, text)
   })
+
+test("tsx's cache of compiled code: gone or this user's own passes; another's, a link, or one that others write to fails", async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-cache-'))
+  const path = join(folder, 'tsx-0')
+  const uid = process.getuid?.() ?? 0
+  const verdict = async (owner = uid): Promise<string> => (await codeCacheCheck(path, owner)).verdict
+  assert.is(await verdict(), 'pass')
+  await symlink('/var', path)
+  assert.is(await verdict(), 'fail')
+  await rm(path)
+  await mkdir(path, { mode: 0o755 })
+  assert.is(await verdict(), 'pass')
+  assert.is(await verdict(uid + 1), 'fail')
+  for (const mode of [0o775, 0o757]) {
+    await chmod(path, mode)
+    assert.is(await verdict(), 'fail')
+  }
+  await rm(folder, { recursive: true })
+})
 
 test.run()
