@@ -75,8 +75,12 @@ export function stylesheets({ base, tokens }: Page): URL[] {
     const rel = (attributes.get('rel') ?? '').toLowerCase().split(/\s+/)
     const media = attributes.get('media')?.trim().toLowerCase()
     const href = attributes.get('href')?.trim()
-    if (!rel.includes('stylesheet') || rel.includes('alternate') || attributes.has('disabled')) return []
-    if (media === 'print' || !href || !URL.canParse(href, base.href)) return []
+    // Loaded without holding up the page: a script of the link's own makes it a stylesheet, or one for the screen.
+    const isLate = attributes.has('onload')
+    const isStylesheet =
+      rel.includes('stylesheet') || (isLate && rel.includes('preload') && attributes.get('as') === 'style')
+    if (!isStylesheet || rel.includes('alternate') || attributes.has('disabled')) return []
+    if ((media === 'print' && !isLate) || !href || !URL.canParse(href, base.href)) return []
     return [new URL(href, base)]
   })
 }

@@ -1,3 +1,4 @@
+// A web server with pages shaped like the site's, healthy or broken, and certificates for it.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'

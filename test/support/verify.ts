@@ -1,3 +1,4 @@
+// Runs verify, as a script or one check of it.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'

@@ -365,6 +365,16 @@ const GOOD: Good[] = [
       '/': styled('<link rel=stylesheet href=//static.127.0.0.1/x.css><link rel=stylesheet href=/static/css/app.css>'),
     },
   ],
+  [
+    'a stylesheet that is loaded late',
+    HOME,
+    { '/': styled(`<link rel=preload as=style href=/static/css/app.css onload="this.rel='stylesheet'">`) },
+  ],
+  [
+    'a stylesheet that is for print until it is loaded',
+    HOME,
+    { '/': styled(`<link rel=stylesheet media=print href=/static/css/app.css onload="this.media='all'">`) },
+  ],
   ['an admin that asks at its own address', 'admin', { '/admin/': html(LOGIN_FORM) }, /asks for a login/],
   ["an admin that uses the site's login", 'admin', { '/admin/': redirect('/login/?next=/admin/') }, /at \/login\//],
 ]

@@ -1,6 +1,17 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { cut, cutChunks, drip, flood, type Handler, redirect, type Site, startSite, styled } from '../support/site.ts'
+import {
+  cut,
+  cutChunks,
+  drip,
+  flood,
+  type Handler,
+  json,
+  redirect,
+  type Site,
+  startSite,
+  styled,
+} from '../support/site.ts'
 import { look, lookAt } from '../support/verify.ts'
 
 const HOME = 'homepage with styles'
@@ -65,6 +76,13 @@ test('a body that drips is not waited for', async () => {
 test('an answer that never begins is not waited for', async () => {
   site.set('/health/', () => {})
   assert.match(await look(site, 'health', 200), /no answer in 2\d\d ms/)
+})
+test('early hints, as Cloudflare sends them, are no answer', async () => {
+  site.set('/health/', (request, response) => {
+    response.writeEarlyHints({ link: '</static/css/app.css>; rel=preload; as=style' })
+    setTimeout(() => json({ status: 'ok' })(request, response), 20)
+  })
+  assert.match(await look(site, 'health'), /^pass/)
 })
 test('requests name the tool and carry nothing secret', async () => {
   await look(site, 'map with markers')
