@@ -21,16 +21,21 @@ test('a suite that is made but never run is found', () => {
 })
 
 test('what takes long begins first', () => {
+  const [sandbox, server] = ["from '../support/sandbox.ts'\n", "from '../support/server.ts'\n"]
   const files = [
-    { name: 'core/format.test.ts', sizeBytes: 2000 },
-    { name: 'scripts/restore-drill.test.ts', sizeBytes: 5000 },
-    { name: 'server/sync.test.ts', sizeBytes: 11_000 },
-    { name: 'scripts/restore-database.test.ts', sizeBytes: 24_000 },
+    { name: 'short', text: '1' },
+    { name: 'long', text: '1'.repeat(50) },
+    { name: 'on a server', text: server },
+    { name: 'on a sandbox', text: `${sandbox}1` },
+    { name: 'scripts/deploy-broken-site.test.ts', text: server },
   ]
-  assert.equal(
-    longestFirst(files).map((name) => name.replace('.test.ts', '')),
-    ['scripts/restore-database', 'scripts/restore-drill', 'server/sync', 'core/format'],
-  )
+  assert.equal(longestFirst(files), [
+    'scripts/deploy-broken-site.test.ts',
+    'on a sandbox',
+    'on a server',
+    'long',
+    'short',
+  ])
 })
 
 const IMPORT = `import { suite } from ${JSON.stringify(import.meta.resolve('uvu'))}\nconst test = suite('it')\n`

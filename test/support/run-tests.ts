@@ -1,6 +1,6 @@
 // `npm test`: runs the test files, several at once, and fails unless every test in every one of them ran and passed.
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -46,13 +46,24 @@ export function parseTotals(output: string): { total: number; passed: number; sk
   return { total: Number(total), passed: Number(passed), skipped: Number(skipped ?? 0) }
 }
 
+interface TestFile {
+  /** From the folder of the tests. */
+  name: string
+  text: string
+}
+
+/** It waits for a minute while others compute. */
+const WAITS_FOR_LONG = 'scripts/deploy-broken-site.test.ts'
+
 /**
  * The order in which files are begun: what takes long comes first, so that no single one is left at the end. Those that
- * run whole scripts take longest, and among them those with more in them; a unit test takes next to nothing.
+ * start servers take longest, and among them those with more in them; a unit test takes next to nothing.
  */
-export function longestFirst(files: readonly { name: string; sizeBytes: number }[]): string[] {
-  const weight = ({ name, sizeBytes }: { name: string; sizeBytes: number }): number =>
-    /^scripts\//.test(name) ? sizeBytes + 1e6 : sizeBytes
+export function longestFirst(files: readonly TestFile[]): string[] {
+  const weight = ({ name, text }: TestFile): number =>
+    name === WAITS_FOR_LONG
+      ? Number.POSITIVE_INFINITY
+      : text.length * (/support\/(sandbox|server)\.ts/.test(text) ? 100 : 1)
   return [...files].sort((a, b) => weight(b) - weight(a)).map(({ name }) => name)
 }
 
@@ -95,7 +106,7 @@ function testFiles(wanted: readonly string[]): string[] {
   const names = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.test.ts'))
     .filter((name) => wanted.length === 0 || wanted.some((word) => name.includes(word)))
-  return longestFirst(names.map((name) => ({ name, sizeBytes: statSync(join(FOLDER, name)).size })))
+  return longestFirst(names.map((name) => ({ name, text: readFileSync(join(FOLDER, name), 'utf8') })))
 }
 
 function report(file: string, { passed, failed, skipped, problem, output }: Result, seconds: number): void {
