@@ -62,7 +62,7 @@ async function nightly(context: Context): Promise<number> {
   const startedMs = Date.now()
   await watched(createMonitor(settings.HEALTHCHECK_URL, context.log), context.shell.signal, async (begin) => {
     const backup = prepareBackup(context)
-    const unlock = await takeLock('backup.ts', backup.settings.DB_SERVICE, backup.settings.MEDIA_DIR)
+    const unlock = await takeLock(context.shell, 'backup.ts', backup.settings)
     begin()
     try {
       const production = await preflight(backup)
@@ -75,7 +75,7 @@ async function nightly(context: Context): Promise<number> {
       requireComplete(archive)
       return summary
     } finally {
-      unlock()
+      await unlock()
     }
   })
   return EXIT.done

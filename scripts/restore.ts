@@ -85,11 +85,11 @@ await main(COMMAND, async (context) => {
       EXIT.usage,
     )
   if (mode.looks) return mode.run(restore)
-  const unlock = await takeLock('restore.ts', restore.settings.DB_SERVICE, restore.settings.MEDIA_DIR)
+  const unlock = await takeLock(context.shell, 'restore.ts', restore.settings)
   try {
     return await mode.run(restore)
   } finally {
-    unlock()
+    await unlock()
   }
 })
 

@@ -1,9 +1,21 @@
 // One run at a time on this machine.
 import { createHash } from 'node:crypto'
-import { connect, createServer, type Server } from 'node:net'
+import { constants } from 'node:fs'
+import { chmod, type FileHandle, lstat, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import { EXIT, Failure } from '../core/failure.ts'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EXIT, Failure, reason } from '../core/failure.ts'
 import { age, isoLocal } from '../core/format.ts'
+import type { Shell } from '../core/shell.ts'
+import type { Settings } from './settings.ts'
+import { stateFolder } from './state.ts'
+
+/** Where users share the lock, if root has made it (docs/setup.md): only those in its group can enter. */
+export const SHARED_FOLDER = '/var/lib/book-corners-ops'
+
+/** What is locked. */
+export type Locked = Settings<'DB_SERVICE' | 'MEDIA_DIR'>
 
 interface Holder {
   script: string
@@ -13,64 +25,159 @@ interface Holder {
   since: string
 }
 
+/** Another run holds the lock. */
+export class HeldLock extends Failure {
+  constructor(readonly holder: Holder | undefined) {
+    super(
+      holder
+        ? `Another run holds the lock: ${holder.script} of ${holder.user}, process ${holder.pid}, since ${holder.since} (${age(new Date(holder.since))}).`
+        : 'Another run holds the lock and does not say who it is.',
+      holder ? `Wait for it, or look: ps -fp ${holder.pid}` : 'Look: pgrep -af "backup.ts|restore.ts"',
+      EXIT.locked,
+    )
+  }
+}
+
 /**
  * One run at a time for a database service and its media folder, whichever script and user: backup and restore share it.
  *
- * The lock is a Linux abstract socket: the kernel gives the name to one process, takes it back when that process is
- * gone, however it ended, and whoever comes second can ask the holder who it is. Nothing can be left behind.
+ * The lock is the kernel's (flock) on a file that this process has open: it ends with the process, however that ends, and
+ * any Node takes it alike. The file is in a folder that other users of the machine can't enter: whoever could open it could
+ * keep the nights from running.
  *
+ * @param shared the folder that users share, where it exists
  * @returns a function that gives the lock back
- * @throws Failure (exit status 75) that says who holds it since when
+ * @throws HeldLock (exit status 75) that says who holds it since when
  */
-export async function takeLock(script: string, service: string, mediaDir: string): Promise<() => void> {
-  const key = createHash('sha256').update(`${service}\0${mediaDir}`).digest('hex').slice(0, 16)
-  const name = `\0book-corners-ops-${key}`
-  const me: Holder = { script, pid: process.pid, user: userInfo().username, since: isoLocal(new Date()) }
-  const server = createServer((client) => {
-    client.on('error', () => {})
-    client.end(JSON.stringify(me))
-  })
-  if (await listen(server, name)) {
-    server.unref()
-    return () => void server.close()
+export async function takeLock(
+  shell: Shell,
+  script: string,
+  { DB_SERVICE, MEDIA_DIR }: Locked,
+  shared = SHARED_FOLDER,
+): Promise<() => Promise<void>> {
+  const key = createHash('sha256').update(`${DB_SERVICE}\0${MEDIA_DIR}`).digest('hex').slice(0, 16)
+  const path = join(await lockFolder(shell, shared), `${key}.lock`)
+  const record = `${path}.json`
+  const file = await lockFile(shell, path)
+  if (!file) throw new HeldLock(await readHolder(record))
+  await writeHolder(record, { script, pid: process.pid, user: userName(), since: isoLocal(new Date()) })
+  return async () => {
+    await rm(record, { force: true }).catch(() => {})
+    await file.close()
   }
-  const holder = await askHolder(name)
+}
+
+/**
+ * The folder of the lock's file: the shared one, or this user's own.
+ * @throws Failure when other users can get at what is in it
+ */
+async function lockFolder(shell: Shell, shared: string): Promise<string> {
+  const me = process.getuid?.()
+  const found = await stat(shared).catch(() => undefined)
+  const folder = found ? shared : stateFolder(shell.env)
+  try {
+    if (!found) await mkdir(folder, { recursive: true, mode: 0o700 })
+    const { uid } = await stat(folder)
+    if (!found && uid === me) await chmod(folder, 0o700)
+    const { mode } = await stat(folder)
+    // What another user owns is a trap to everybody but root, whom nobody shuts out.
+    if ((uid === me || uid === 0 || me === 0) && !(mode & 0o007)) return folder
+  } catch (error) {
+    throw new Failure(`The lock's folder can't be used: ${reason(error)}`, `Look: ls -ld ${folder}`)
+  }
   throw new Failure(
-    holder
-      ? `Another run holds the lock: ${holder.script} of ${holder.user}, process ${holder.pid}, since ${holder.since} (${age(new Date(holder.since))}).`
-      : 'Another run holds the lock and does not say who it is.',
-    holder ? `Wait for it, or look: ps -fp ${holder.pid}` : 'Look: pgrep -af "backup.ts|restore.ts"',
-    EXIT.locked,
+    `Other users can enter ${folder}, and whoever takes the lock there keeps every run from starting.`,
+    `It must belong to root or to this user, and be closed to others: chmod o= ${folder}`,
   )
 }
 
-function listen(server: Server, name: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    server.once('listening', () => resolve(true))
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE') resolve(false)
-      else reject(error)
+/**
+ * Opens the lock's file, and locks it. It is only read: what another user put in its place must do no harm.
+ * @returns undefined when another process has locked it
+ */
+async function lockFile(shell: Shell, path: string): Promise<FileHandle | undefined> {
+  const { O_RDONLY, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants
+  for (;;) {
+    const file = await open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o644).catch((error: unknown) => {
+      throw new Failure(
+        `The lock can't be taken: ${reason(error)}`,
+        `Run this as the user who runs the nights, or join the group of that folder: ls -ld ${dirname(path)}`,
+      )
     })
-    server.listen(name)
-  })
+    try {
+      // The lock belongs to the open file, not to flock: it stays when flock has ended.
+      const { exitCode, stderr } = await shell.run(['flock', '--nonblock', '0'], { stdin: file.fd })
+      if (exitCode === 127) throw new Failure('flock is not installed.', 'Install it: sudo apt-get install util-linux')
+      if (exitCode !== 0 && exitCode !== 1) throw new Failure(`The lock can't be taken: ${stderr.trim()}`)
+      const there = await lstat(path).catch(() => undefined)
+      const { ino } = await file.stat()
+      if (exitCode === 0 && there?.ino === ino) return file
+      await file.close()
+      if (exitCode === 1) return undefined
+      // Someone removed the file while we locked it: what we hold keeps nobody out.
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
 }
 
-function askHolder(name: string): Promise<Holder | undefined> {
-  return new Promise((resolve) => {
-    let answer = ''
-    const socket = connect(name)
-    const giveUp = setTimeout(() => socket.destroy(), 2000)
-    socket.setEncoding('utf8').on('data', (text: string) => {
-      answer += text
-    })
-    socket.on('error', () => {})
-    socket.on('close', () => {
-      clearTimeout(giveUp)
-      try {
-        resolve(JSON.parse(answer))
-      } catch {
-        resolve(undefined)
-      }
-    })
-  })
+/** For whoever comes second. It is not the lock: that it can't be written harms nobody. */
+async function writeHolder(path: string, holder: Holder): Promise<void> {
+  try {
+    await rm(`${path}.new`, { force: true })
+    await writeFile(`${path}.new`, JSON.stringify(holder), { flag: 'wx', mode: 0o644 })
+    await rename(`${path}.new`, path)
+  } catch {
+    // Then the second one is told that it is not known.
+  }
+}
+
+const LONGEST_RECORD_BYTES = 4096
+const RECORD_WAIT_MS = 2000
+
+/** Who holds the lock. The record comes a moment after the lock, and an earlier run that was killed may have left its own. */
+async function readHolder(path: string): Promise<Holder | undefined> {
+  for (const untilMs = performance.now() + RECORD_WAIT_MS; performance.now() < untilMs; await sleep(50)) {
+    const holder = parseHolder(await readRecord(path).catch(() => ''))
+    if (holder && (await stat(`/proc/${holder.pid}`).catch(() => undefined))) return holder
+  }
+  return undefined
+}
+
+async function readRecord(path: string): Promise<string> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  const file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  try {
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(LONGEST_RECORD_BYTES) })
+    return buffer.toString('utf8', 0, bytesRead)
+  } finally {
+    await file.close()
+  }
+}
+
+/** What a record says; undefined unless all of it has the shape that is shown, and typed as a command. */
+export function parseHolder(text: string): Holder | undefined {
+  try {
+    const { script, pid, user, since } = JSON.parse(text)
+    const isWhole =
+      Number.isSafeInteger(pid) &&
+      pid > 0 &&
+      /^[a-z]{1,20}\.ts$/.test(script) &&
+      /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/.test(user) &&
+      /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/.test(since) &&
+      !Number.isNaN(Date.parse(since))
+    return isWhole ? { script, pid, user, since } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** A user may have no name: a container's, one that was removed. */
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return String(process.getuid?.())
+  }
 }

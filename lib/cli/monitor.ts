@@ -1,8 +1,9 @@
 // Tells a monitor (healthchecks.io and its like) that a run began, and how it ended.
-import { EXIT, Failure, fetchReason, reason } from '../core/failure.ts'
+import { fetchReason, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
 import { VERSION } from '../core/version.ts'
+import { HeldLock } from './lock.ts'
 
 /**
  * Tells a monitor of the healthchecks.io kind: `/start`, success at the address itself, `/fail` with the reason.
@@ -41,7 +42,7 @@ export function createMonitor(address: string | undefined, log: Log): Monitor {
 
 /**
  * Runs something and tells the monitor how it ends: success with the summary, or failure with the reason. Nothing is told
- * when another run holds the lock: that run tells how it ends itself.
+ * when another run has held the lock since not long ago: that run tells how it ends itself.
  *
  * @param signal an interruption's: its reason counts, not the error that it leads to
  * @param run calls `begin` when the work begins, and returns the summary; what it throws before that is told, too
@@ -64,7 +65,14 @@ export async function watched(
   } catch (error) {
     await started
     const cause = signal.aborted ? signal.reason : error
-    if (!(cause instanceof Failure && cause.exitCode === EXIT.locked)) await monitor.fail(reason(cause))
+    if (!(cause instanceof HeldLock && isOfTonight(cause))) await monitor.fail(reason(cause))
     throw error
   }
+}
+
+/** No night takes longer. Whoever holds the lock for longer hangs, and who does not say who it is may be anybody. */
+const LONGEST_NIGHT_MS = 20 * 3_600_000
+
+function isOfTonight({ holder }: HeldLock): boolean {
+  return holder !== undefined && Date.now() - Date.parse(holder.since) < LONGEST_NIGHT_MS
 }

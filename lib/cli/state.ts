@@ -17,10 +17,15 @@ interface State {
   testService?: boolean
 }
 
-/** Per repository and service, in `~/.local/state/book-corners-ops` (XDG_STATE_HOME). */
+/** `~/.local/state/book-corners-ops` (XDG_STATE_HOME). */
+export function stateFolder(env: Env): string {
+  return join(env.XDG_STATE_HOME || join(env.HOME ?? '/', '.local/state'), 'book-corners-ops')
+}
+
+/** Per repository and service. */
 export function statePath(env: Env, repository: string, service: string): string {
   const key = createHash('sha256').update(`${repository}\0${service}`).digest('hex').slice(0, 16)
-  return join(env.XDG_STATE_HOME || join(env.HOME ?? '/', '.local/state'), 'book-corners-ops', `${key}.json`)
+  return join(stateFolder(env), `${key}.json`)
 }
 
 /** What earlier runs left; nothing when there is no such file, or it can't be read. */

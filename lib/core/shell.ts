@@ -21,6 +21,8 @@ export interface RunOptions {
   cwd?: string
   /** What the program reads on stdin; without it stdin is /dev/null. */
   input?: string
+  /** The descriptor of an open file that the program gets as its stdin. */
+  stdin?: number
   timeoutMs?: number
   /** Gives the program the terminal itself (stdin and stderr), so that it can ask for a password. */
   terminal?: boolean
@@ -122,7 +124,7 @@ async function run({ env, signal }: Base, command: readonly string[], options: R
  * Not bash, which zx prefers: started with Node's pipes it takes itself for a login over the network, and reads the
  * user's .bashrc, which may do anything.
  */
-function preset(env: Env, { terminal, input, cwd, env: added }: RunOptions) {
+function preset(env: Env, { terminal, input, stdin, cwd, env: added }: RunOptions) {
   return zx({
     env: { ...env, ...added },
     shell: '/bin/sh',
@@ -131,7 +133,11 @@ function preset(env: Env, { terminal, input, cwd, env: added }: RunOptions) {
     nothrow: true,
     quiet: true,
     detached: !terminal,
-    stdio: [terminal ? 'inherit' : input === undefined ? 'ignore' : 'pipe', 'pipe', terminal ? 'inherit' : 'pipe'],
+    stdio: [
+      stdin ?? (terminal ? 'inherit' : input === undefined ? 'ignore' : 'pipe'),
+      'pipe',
+      terminal ? 'inherit' : 'pipe',
+    ],
     ...(cwd === undefined ? {} : { cwd }),
     ...(input === undefined ? {} : { input }),
   })

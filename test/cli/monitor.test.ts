@@ -5,9 +5,10 @@ import { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { takeLock } from '../../lib/cli/lock.ts'
+import { HeldLock } from '../../lib/cli/lock.ts'
 import { createMonitor, watched } from '../../lib/cli/monitor.ts'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
+import { isoLocal } from '../../lib/core/format.ts'
 import { createLog, type Log } from '../../lib/core/log.ts'
 import { createShell } from '../../lib/core/shell.ts'
 
@@ -87,17 +88,23 @@ test('an interruption is told as the reason, whatever it leads to', async () => 
   assert.equal(told, ['/start ', '/fail Interrupted by SIGTERM.'])
 })
 
-test('a run that finds the lock held tells nothing', async () => {
-  const service = `monitor-test-${process.pid}`
-  const unlock = await takeLock('backup.ts', service, '/media')
-  const run = watched(createMonitor(address, log), never, async () => {
-    await takeLock('backup.ts', service, '/media')
-    return ''
+for (const [what, hours, outcome] of [
+  ['for an hour', 1, []],
+  [
+    'for longer than a night',
+    21,
+    [/^\/fail Another run holds the lock: restore\.ts of deploy, process 7, since .* \(21 hours ago\)\.$/],
+  ],
+  ['by who knows whom', undefined, [/^\/fail Another run holds the lock and does not say who it is\.$/]],
+] as const)
+  test(`a lock that is held ${what} is ${outcome.length > 0 ? '' : 'not '}told`, async () => {
+    const since = isoLocal(new Date(Date.now() - (hours ?? 0) * 3_600_000))
+    const held = new HeldLock(hours === undefined ? undefined : { script: 'restore.ts', pid: 7, user: 'deploy', since })
+    const error = await failing(watched(createMonitor(address, log), never, () => Promise.reject(held)))
+    assert.is((error as Failure).exitCode, 75)
+    assert.is(told.length, outcome.length)
+    for (const [i, pattern] of outcome.entries()) assert.match(told[i] ?? '', pattern)
   })
-  assert.is(((await failing(run)) as Failure).exitCode, 75)
-  assert.equal(told, [])
-  unlock()
-})
 
 test('the work does not wait for the monitor, but its end is told after its start', async () => {
   let startAnswered = false
