@@ -8,6 +8,7 @@ import { type Borg, openBorg } from '../borg/borg.ts'
 import type { Archive } from '../borg/output.ts'
 import { askRights, type Rights } from '../borg/rights.ts'
 import type { EnvFile } from '../cli/env-file.ts'
+import { lockFolder, SHARED_FOLDER } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
 import { checkSettings, type Settings } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
@@ -45,6 +46,7 @@ export async function checkEverything(context: Context): Promise<number> {
       BORG_REPO && version.verdict === 'pass' ? repositoryChecks(borg, settings) : [],
       DOKKU_COMMAND && DB_SERVICE ? dokkuCheck(createDokku(context, DOKKU_COMMAND), DB_SERVICE) : [],
       MEDIA_DIR ? mediaCheck(MEDIA_DIR) : [],
+      lockCheck(shell),
       crontabCheck(shell),
     ])
   )
@@ -208,6 +210,20 @@ function mediaCheck(mediaDir: string): Promise<CheckLine> {
         `Give this user the right to read: sudo setfacl -R -m u:$(id -un):rX -m d:u:$(id -un):rX ${mediaDir}`,
       )
     return pass('media', `${mediaDir}: ${plural(files, 'file')}, ${bytes(size)}`)
+  })
+}
+
+/** Whether the lock keeps out the runs of other users, too. */
+export function lockCheck(shell: Shell, shared = SHARED_FOLDER): Promise<CheckLine> {
+  const name = 'lock'
+  return attempt(name, async () => {
+    const folder = await lockFolder(shell, shared)
+    if (folder === shared) return pass(name, `in ${folder}: whoever can enter it waits for the others`)
+    return warn(
+      name,
+      `in ${folder}: it does not keep out the runs of another user, such as root`,
+      `sudo install -d -o root -g "$(id -gn)" -m 770 ${shared}`,
+    )
   })
 }
 

@@ -1,9 +1,9 @@
 // One run at a time on this machine.
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { chmod, type FileHandle, lstat, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { access, chmod, type FileHandle, lstat, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { age, isoLocal } from '../core/format.ts'
@@ -13,9 +13,6 @@ import { stateFolder } from './state.ts'
 
 /** Where users share the lock, if root has made it (docs/setup.md): only those in its group can enter. */
 export const SHARED_FOLDER = '/var/lib/book-corners-ops'
-
-/** What is locked. */
-export type Locked = Settings<'DB_SERVICE' | 'MEDIA_DIR'>
 
 interface Holder {
   script: string
@@ -52,7 +49,7 @@ export class HeldLock extends Failure {
 export async function takeLock(
   shell: Shell,
   script: string,
-  { DB_SERVICE, MEDIA_DIR }: Locked,
+  { DB_SERVICE, MEDIA_DIR }: Settings<'DB_SERVICE' | 'MEDIA_DIR'>,
   shared = SHARED_FOLDER,
 ): Promise<() => Promise<void>> {
   const key = createHash('sha256').update(`${DB_SERVICE}\0${MEDIA_DIR}`).digest('hex').slice(0, 16)
@@ -71,7 +68,7 @@ export async function takeLock(
  * The folder of the lock's file: the shared one, or this user's own.
  * @throws Failure when other users can get at what is in it
  */
-async function lockFolder(shell: Shell, shared: string): Promise<string> {
+export async function lockFolder(shell: Shell, shared = SHARED_FOLDER): Promise<string> {
   const me = process.getuid?.()
   const found = await stat(shared).catch(() => undefined)
   const folder = found ? shared : stateFolder(shell.env)
@@ -81,9 +78,15 @@ async function lockFolder(shell: Shell, shared: string): Promise<string> {
     if (!found && uid === me) await chmod(folder, 0o700)
     const { mode } = await stat(folder)
     // What another user owns is a trap to everybody but root, whom nobody shuts out.
-    if ((uid === me || uid === 0 || me === 0) && !(mode & 0o007)) return folder
+    if ((uid === me || uid === 0 || me === 0) && !(mode & 0o007)) {
+      await access(folder, constants.W_OK | constants.X_OK)
+      return folder
+    }
   } catch (error) {
-    throw new Failure(`The lock's folder can't be used: ${reason(error)}`, `Look: ls -ld ${folder}`)
+    throw new Failure(
+      `The folder of the lock can't be used: ${reason(error)}`,
+      `Run this as the user who runs the nights, or join the group of that folder. Look: ls -ld ${folder}`,
+    )
   }
   throw new Failure(
     `Other users can enter ${folder}, and whoever takes the lock there keeps every run from starting.`,
@@ -98,13 +101,11 @@ async function lockFolder(shell: Shell, shared: string): Promise<string> {
 async function lockFile(shell: Shell, path: string): Promise<FileHandle | undefined> {
   const { O_RDONLY, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants
   for (;;) {
-    const file = await open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o644).catch((error: unknown) => {
-      throw new Failure(
-        `The lock can't be taken: ${reason(error)}`,
-        `Run this as the user who runs the nights, or join the group of that folder: ls -ld ${dirname(path)}`,
-      )
+    const file = await open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK).catch((error: unknown) => {
+      throw new Failure(`The lock can't be taken: ${reason(error)}`, `Look: ls -l ${path}`)
     })
     try {
+      await letOthersRead(file)
       // The lock belongs to the open file, not to flock: it stays when flock has ended.
       const { exitCode, stderr } = await shell.run(['flock', '--nonblock', '0'], { stdin: file.fd })
       if (exitCode === 127) throw new Failure('flock is not installed.', 'Install it: sudo apt-get install util-linux')
@@ -126,11 +127,23 @@ async function lockFile(shell: Shell, path: string): Promise<FileHandle | undefi
 async function writeHolder(path: string, holder: Holder): Promise<void> {
   try {
     await rm(`${path}.new`, { force: true })
-    await writeFile(`${path}.new`, JSON.stringify(holder), { flag: 'wx', mode: 0o644 })
+    const file = await open(`${path}.new`, 'wx')
+    try {
+      await letOthersRead(file)
+      await file.writeFile(JSON.stringify(holder))
+    } finally {
+      await file.close()
+    }
     await rename(`${path}.new`, path)
   } catch {
     // Then the second one is told that it is not known.
   }
+}
+
+/** The others are those who can enter the folder. Whatever the umask: what root made first must not keep `deploy` out. */
+async function letOthersRead(file: FileHandle): Promise<void> {
+  const { uid } = await file.stat()
+  if (uid === process.getuid?.()) await file.chmod(0o644)
 }
 
 const LONGEST_RECORD_BYTES = 4096

@@ -9,6 +9,7 @@ import {
   codeCacheCheck,
   crontabCheck,
   envFileCheck,
+  lockCheck,
   nodeCheck,
   rightsCheck,
 } from '../../lib/backup/check.ts'
@@ -79,6 +80,20 @@ test("tsx's cache of compiled code: gone or this user's own passes; another's, a
     await chmod(path, mode)
     assert.is(await verdict(), 'fail')
   }
+  await rm(folder, { recursive: true })
+})
+
+test("the lock: shared with other users, this user's alone, or in a folder that others can enter", async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-lock-'))
+  const shared = join(folder, 'shared')
+  const shell = createShell({ HOME: folder }, new AbortController().signal)
+  const own = await lockCheck(shell, shared)
+  assert.is(own.verdict, 'warn')
+  assert.match(own.fix ?? '', /^sudo install -d -o root .* \S+\/shared$/)
+  await mkdir(shared, { mode: 0o770 })
+  assert.is((await lockCheck(shell, shared)).verdict, 'pass')
+  await chmod(shared, 0o775)
+  assert.is((await lockCheck(shell, shared)).verdict, 'fail')
   await rm(folder, { recursive: true })
 })
 
