@@ -120,11 +120,16 @@ async function look<T>(
 ): Promise<CheckOutcome> {
   let loadedMs: number | undefined
   let scriptError: string | undefined
+  let notLoaded: string | undefined
   page.on('load', () => {
     loadedMs ??= performance.now()
   })
   page.on('pageerror', ({ name, message }) => {
-    scriptError ??= oneLine(`${name}: ${message}`)
+    scriptError ??= `a script of the page failed: ${oneLine(`${name}: ${message}`)}`
+  })
+  // What the page takes from elsewhere, such as the map's program, fails first; its own scripts only miss it.
+  page.on('requestfailed', (request) => {
+    if (request.resourceType() === 'script') notLoaded ??= `${oneLine(request.url())} could not be loaded`
   })
   const response = await answered(page.goto(url, { waitUntil: 'commit', timeout: 0, signal }))
   const status = response?.status() ?? 200
@@ -143,7 +148,7 @@ async function look<T>(
     if (!done) await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => {})
     if (!done && !signal.aborted) continue
     const problem = 'verdict' in outcome ? 'the page is not loaded completely in time' : outcome.message
-    throw new Unexpected(`${problem}${scriptError ? `; a script of the page failed: ${scriptError}` : ''}`)
+    throw new Unexpected([problem, notLoaded ?? scriptError].filter(Boolean).join('; '))
   }
 }
 
