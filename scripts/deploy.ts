@@ -9,6 +9,7 @@ import { lines } from '../lib/core/shell.ts'
 import { CLOUDFLARE_SETTINGS } from '../lib/deploy/cloudflare.ts'
 import { withDeployment } from '../lib/deploy/deployment.ts'
 import { finish, purgeStep, syncStep } from '../lib/deploy/finish.ts'
+import { gateScript } from '../lib/deploy/gate.ts'
 import { goLive } from '../lib/deploy/go-live.ts'
 import { describePlan, type Plan } from '../lib/deploy/plan.ts'
 import { preflight } from '../lib/deploy/preflight.ts'
@@ -24,6 +25,7 @@ const MODES: Record<string, (context: Context) => Promise<number>> = {
   'purge-only': purgeOnly,
   status,
   logs,
+  gate,
 }
 const MODE_FLAGS = Object.keys(MODES)
 
@@ -36,7 +38,7 @@ const COMMAND: Command = {
   help: `
 Usage: deploy [REF] [--no-verify] [--yes] [--repo DIR] [--env-file PATH]
        deploy [REF] --dry-run
-       deploy --sync-only | --purge-only | --status | --logs
+       deploy --sync-only | --purge-only | --status | --logs | --gate
 
 Pushes a commit (HEAD, or REF) to Dokku, syncs the ops scripts to the server,
 purges Cloudflare's cache and verifies the site. At a terminal it shows what will
@@ -48,6 +50,7 @@ go live and asks first; without one, as in CI, it goes ahead.
   --no-verify      Don't look at the site afterwards.
   --status         What runs, since when, whose; processes, certificate, backup.
   --logs           Follow the app's log; Ctrl-C ends it.
+  --gate           Print what restricts CI's SSH key on the server, and how.
   --yes            Don't ask.
   --repo DIR       The app's git checkout; else the current directory.
   --env-file PATH  Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
@@ -111,9 +114,14 @@ function status(context: Context): Promise<number> {
   })
 }
 
+async function gate({ environment, envFile, print }: Context): Promise<number> {
+  print(gateScript(readSettings(['DOKKU_APP', 'DEPLOY_USER', 'OPS_DIR'], environment, envFile)))
+  return EXIT.done
+}
+
 function logs({ print, ...context }: Context): Promise<number> {
   return withRemote(context, ['DOKKU_APP'], async (remote, { DOKKU_APP: app }) => {
-    const log = remote.startDokku(['logs', app, '--tail'])
+    const log = remote.startDokku('logs APP --tail', app)
     let unread = false
     // `deploy --logs | head`: nobody reads on.
     process.stdout.once('error', () => {

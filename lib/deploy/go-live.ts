@@ -140,7 +140,7 @@ async function askServer({ remote, app }: Deployment, patiently: boolean): Promi
 
 async function askFailedLog({ remote, app }: Deployment): Promise<string[]> {
   try {
-    const { stdout } = await remote.dokku(['logs:failed', app], { timeoutMs: 30_000 })
+    const { stdout } = await remote.dokku('logs:failed APP', app, { timeoutMs: 30_000 })
     return stdout
       .split('\n')
       .map(cleanLine)

@@ -7,6 +7,7 @@ import type { Output } from '../core/shell.ts'
 import { isLocked, type RunningRelease, runningRelease } from '../server/app.ts'
 import { type Entry, readLedger } from '../server/ledger.ts'
 import type { Remote } from '../server/ssh.ts'
+import { checkBackup, currentRelease } from '../server/words.ts'
 
 interface Status extends RunningRelease {
   app: string
@@ -57,14 +58,14 @@ export async function readStatus(remote: Remote, app: string, opsDir: string): P
 async function dokkuStatus(remote: Remote, app: string) {
   const release = await runningRelease(remote, app)
   const locked = await isLocked(remote, app)
-  const certificate = await remote.dokku(['certs:report', app, '--ssl-expires-at'], { timeoutMs: 30_000 })
+  const certificate = await remote.dokku('certs:report APP --ssl-expires-at', app, { timeoutMs: 30_000 })
   return { ...release, locked, certificateDays: daysUntil(certificate.exitCode === 0 ? certificate.stdout : '') }
 }
 
 async function opsStatus(remote: Remote, opsDir: string) {
   try {
     const deploys = await readLedger(remote, opsDir)
-    const current = await remote.shell(['readlink', `${opsDir}/current`])
+    const current = await remote.shell(currentRelease(opsDir))
     const opsRelease = /^releases\/(\S+)$/m.exec(current.stdout)?.[1] ?? 'none: deploy --sync-only'
     return { deploys, opsRelease, newestBackup: await askNewestBackup(remote, opsDir) }
   } catch (error) {
@@ -73,10 +74,9 @@ async function opsStatus(remote: Remote, opsDir: string) {
   }
 }
 
-/** Asks the launcher next to the ops folder. @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
+/** @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
 export async function askNewestBackup(remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<string> {
-  const launcher = `${opsDir.replace(/\/[^/]+$/, '')}/backup`
-  return newestBackup(await remote.shell([launcher, '--check', '--json'], { timeoutMs }))
+  return newestBackup(await remote.shell(checkBackup(opsDir), { timeoutMs }))
 }
 
 const SHOWN = 5

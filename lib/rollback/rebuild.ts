@@ -28,10 +28,10 @@ export async function planRebuild(deployment: Deployment, deployed: string): Pro
  * and it survives a failed one.
  */
 async function checkRevision({ remote, app, context }: Deployment, deployed: string): Promise<void> {
-  const head = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs: 60_000 })
+  const head = await remote.dokku('git:report APP --git-sha', app, { timeoutMs: 60_000 })
   if (head.exitCode !== 0) throw explainDokku(head, `git:report ${app}`, remote.host)
   // Not config:show, which prints every secret. It exits 1 for a key that is not set.
-  const config = await remote.dokku(['config:get', app, 'GIT_REV'], { timeoutMs: 60_000 })
+  const config = await remote.dokku('config:get APP GIT_REV', app, { timeoutMs: 60_000 })
   const [sha, revision] = [parseSha(head.stdout), parseSha(config.stdout)]
   if (revision === undefined && sha === deployed)
     return context.log.warn(`${app} has no GIT_REV to compare ${shortSha(deployed)} with.`)
@@ -54,7 +54,7 @@ export function describeRebuild({ app }: Deployment, { commit }: Plan): string {
 export async function rebuildApp({ remote, app }: Deployment, onLine: (line: string) => void): Promise<PushResult> {
   const said = collectLines(onLine)
   try {
-    return classifyPush(await remote.dokku(['ps:rebuild', app], { onLine: said.take }), said.lines)
+    return classifyPush(await remote.dokku('ps:rebuild APP', app, { onLine: said.take }), said.lines)
   } catch (error) {
     if (!(error instanceof SshFailure)) throw error
     return { outcome: error.trouble === 'lost' ? 'lost' : 'no-connection', cause: [error.message] }

@@ -51,9 +51,9 @@ export async function runningRelease(remote: Remote, app: string): Promise<Runni
 }
 
 async function reportedRelease(remote: Remote, app: string, timeoutMs = 60_000): Promise<RunningRelease> {
-  const sha = await remote.dokku(['git:report', app, '--git-sha'], { timeoutMs })
+  const sha = await remote.dokku('git:report APP --git-sha', app, { timeoutMs })
   if (sha.exitCode !== 0) throw explainDokku(sha, `git:report ${app}`, remote.host)
-  const ps = await remote.dokku(['ps:report', app, '--format', 'json'], { timeoutMs })
+  const ps = await remote.dokku('ps:report APP --format json', app, { timeoutMs })
   if (ps.exitCode !== 0) throw explainDokku(ps, `ps:report ${app}`, remote.host)
   return { sha: parseSha(sha.stdout), ...parsePs(ps.stdout) }
 }
@@ -76,7 +76,7 @@ export async function liveRelease(remote: Remote, app: string, timeoutMs = 60_00
  * @throws Failure when it does not exist
  */
 export async function requireApp(remote: Remote, app: string): Promise<void> {
-  const output = await remote.dokku(['apps:exists', app], { timeoutMs: 60_000 })
+  const output = await remote.dokku('apps:exists APP', app, { timeoutMs: 60_000 })
   if (output.exitCode !== 0) throw explainDokku(output, `apps:exists ${app}`, remote.host)
 }
 
@@ -85,8 +85,8 @@ export async function requireApp(remote: Remote, app: string): Promise<void> {
  * which later versions report apart.
  */
 export async function deployBranch(remote: Remote, app: string): Promise<string> {
-  for (const flag of ['--git-deploy-branch', '--git-computed-deploy-branch']) {
-    const { exitCode, stdout } = await remote.dokku(['git:report', app, flag], { timeoutMs: 60_000 })
+  for (const words of ['git:report APP --git-deploy-branch', 'git:report APP --git-computed-deploy-branch'] as const) {
+    const { exitCode, stdout } = await remote.dokku(words, app, { timeoutMs: 60_000 })
     if (exitCode === 0 && stdout.trim() !== '') return stdout.trim()
   }
   return 'master'
@@ -94,7 +94,7 @@ export async function deployBranch(remote: Remote, app: string): Promise<string>
 
 /** Somebody deploys at this moment, or the lock's file was left behind: by a build that failed, a deploy that was killed, `apps:lock`. */
 export async function isLocked(remote: Remote, app: string): Promise<boolean> {
-  return (await remote.dokku(['apps:locked', app], { timeoutMs: 60_000 })).exitCode === 0
+  return (await remote.dokku('apps:locked APP', app, { timeoutMs: 60_000 })).exitCode === 0
 }
 
 /**
@@ -102,7 +102,7 @@ export async function isLocked(remote: Remote, app: string): Promise<boolean> {
  * and the GIT_REV of the app's configuration runs ahead of a failed one. Undefined when the container can't be asked.
  */
 export async function containerRevision(remote: Remote, app: string, timeoutMs = 60_000): Promise<string | undefined> {
-  const { exitCode, stdout } = await remote.dokku(['enter', app, 'web', 'printenv', 'GIT_REV'], { timeoutMs })
+  const { exitCode, stdout } = await remote.dokku('enter APP web printenv GIT_REV', app, { timeoutMs })
   return exitCode === 0 ? parseSha(stdout) : undefined
 }
 

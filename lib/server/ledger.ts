@@ -3,8 +3,8 @@
 import { Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import { isSha } from '../core/sha.ts'
-import { quote } from '../core/shell.ts'
 import type { Remote } from './ssh.ts'
+import { appendToLedger, ledgerPath, readLedgerLines } from './words.ts'
 
 /** One line of OPS_DIR/deploys.jsonl: what a deploy or rollback did to production. */
 export interface Entry {
@@ -33,13 +33,9 @@ export function wasCutOff({ outcome }: Entry): boolean {
   return outcome === 'lost' || outcome === 'interrupted'
 }
 
-function ledgerPath(opsDir: string): string {
-  return `${opsDir}/deploys.jsonl`
-}
-
-/** One line; Dokku's and git's words can't break it, JSON escapes newlines. */
+/** One line; Dokku's and git's words can't break it, JSON escapes newlines. Without a ' it is also easy to tell what a command line adds. */
 export function entryLine(entry: Entry): string {
-  return JSON.stringify(entry)
+  return JSON.stringify(entry).replaceAll("'", '\\u0027')
 }
 
 function isText(value: unknown): boolean {
@@ -64,15 +60,11 @@ export function parseLedger(text: string): Entry[] {
 }
 
 /**
- * Adds an entry. One short write to a file opened for appending: two writers don't mix.
+ * Adds an entry.
  * @throws Failure when it can't be written
  */
 export async function appendEntry(remote: Remote, opsDir: string, entry: Entry): Promise<void> {
-  const file = quote(ledgerPath(opsDir))
-  // A line that a full disk cut is ended first: else this one would be lost with it.
-  const end = `[ -z "$(tail -c 1 ${file} 2>/dev/null)" ] || echo`
-  const command = `mkdir -p ${quote(opsDir)} && { ${end}; printf '%s\\n' "$1"; } >> ${file}`
-  const output = await remote.shell(['sh', '-c', command, 'ledger', entryLine(entry)], { timeoutMs: 30_000 })
+  const output = await remote.shell(appendToLedger(opsDir, entryLine(entry)), { timeoutMs: 30_000 })
   if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${lastLines(output.stderr)}`)
 }
 
@@ -80,9 +72,8 @@ export async function appendEntry(remote: Remote, opsDir: string, entry: Entry):
  * The newest entries, oldest of them first; none when nothing was ever deployed with these scripts.
  * @throws Failure when the ledger can't be read
  */
-export async function readLedger(remote: Remote, opsDir: string, most = 200): Promise<Entry[]> {
-  const command = `[ ! -e "$1" ] || tail -n ${most} "$1"`
-  const output = await remote.shell(['sh', '-c', command, 'ledger', ledgerPath(opsDir)], { timeoutMs: 30_000 })
+export async function readLedger(remote: Remote, opsDir: string): Promise<Entry[]> {
+  const output = await remote.shell(readLedgerLines(opsDir), { timeoutMs: 30_000 })
   if (output.exitCode !== 0) throw new Failure(`${ledgerPath(opsDir)} on the server: ${lastLines(output.stderr)}`)
   return parseLedger(output.stdout)
 }

@@ -6,8 +6,18 @@ import { join } from 'node:path'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type SettingName, type Settings } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { type Child, createShell, type Env, type Output, quoteAll, type RunOptions, type Shell } from '../core/shell.ts'
+import {
+  type Child,
+  createShell,
+  type Env,
+  type Output,
+  quote,
+  quoteAll,
+  type RunOptions,
+  type Shell,
+} from '../core/shell.ts'
 import { explainSsh, SshFailure } from './ssh-errors.ts'
+import { type DokkuWords, GATE_REFUSES, type OpsCommand, withApp } from './words.ts'
 
 /** The Dokku host. Every step of a run shares one connection per user, opened by the first that needs it. */
 export interface Remote {
@@ -20,17 +30,16 @@ export interface Remote {
    * Runs a command as the ops user; its arguments arrive as they are.
    * @throws SshFailure when the connection could not be made, or broke
    */
-  shell(command: readonly string[], options?: RunOptions): Promise<Output>
+  shell(command: OpsCommand, options?: RunOptions): Promise<Output>
   /**
    * Runs a Dokku command as user `dokku`.
    * @throws SshFailure as `shell` does
-   * @throws Error for an argument that would not arrive as it is
    */
-  dokku(args: readonly string[], options?: RunOptions): Promise<Output>
+  dokku(words: DokkuWords, app: string, options?: RunOptions): Promise<Output>
   /** Starts a command as the ops user that is talked to while it runs; its end is judged by `ended`. */
-  start(command: readonly string[]): Child
+  start(command: OpsCommand): Child
   /** Starts a Dokku command whose output is read while it runs. */
-  startDokku(args: readonly string[]): Child
+  startDokku(words: DokkuWords, app: string): Child
   /**
    * Copies files and folders of this machine into a folder that exists there, as the ops user.
    * @throws SshFailure as `shell` does
@@ -63,18 +72,6 @@ function sshOptions(controlPath: string): string[] {
     `ControlPath=${controlPath}`,
     `ControlPersist=${PERSIST}`,
   ].flatMap((option) => ['-o', option])
-}
-
-/**
- * The words of a Dokku command over SSH. Dokku 0.3x splits them with `xargs -n 1`, whose echo swallows -n and -e. Quotes and
- * backslashes are read once more, and blanks split. Nothing of that is reported.
- * @throws Error for a word that would not arrive
- */
-export function dokkuWords(args: readonly string[]): string[] {
-  for (const arg of args)
-    if (!/^[A-Za-z0-9_/.,:=@%+-]+$/.test(arg) || /^-[neE]+$/.test(arg) || arg === '--help')
-      throw new Error(`Dokku would not get this argument over SSH as it is: ${JSON.stringify(arg)}`)
-  return [...args]
 }
 
 /** One user's shared connection. */
@@ -127,6 +124,12 @@ function createLogin(shell: Shell, user: string, host: string, socket: string): 
 function requireConnection(output: Output, program: string | undefined, user: string, host: string): Output {
   if (output.exitCode === 127 && /\b(ssh|scp): (command )?not found|spawn (ssh|scp) ENOENT/.test(output.stderr))
     throw new Failure('OpenSSH is not installed.', 'Install it: sudo apt-get install openssh-client', EXIT.usage)
+  const refused = output.exitCode === GATE_REFUSES ? /^The gate of .*/m.exec(output.stderr)?.[0] : undefined
+  if (refused)
+    throw new Failure(
+      refused,
+      'Check DOKKU_APP and OPS_DIR: a gate is for one of each. What a key may say: docs/security.md',
+    )
   // scp passes ssh's troubles on with an exit status of its own.
   const failed = output.exitCode === 255 || (program === 'scp' && output.exitCode !== 0)
   const trouble = failed ? explainSsh(output.stderr, user, host) : undefined
@@ -156,11 +159,20 @@ export async function connectRemote(
     user,
     signal: shell.signal,
     shell: (command, options) => ops.run(ops.ssh(quoteAll(command)), options),
-    dokku: async (args, options) => dokku.run(dokku.ssh(dokkuWords(args).join(' ')), options),
+    dokku: (words, app, options) => dokku.run(dokku.ssh(withApp(words, app)), options),
     start: (command) => shell.start(ops.ssh(quoteAll(command))),
-    startDokku: (args) => shell.start(dokku.ssh(dokkuWords(args).join(' '))),
-    upload: (paths, target, options) =>
-      ops.run(['scp', '-q', '-r', ...ops.options(), ...paths, `${ops.destination}:${target}`], options),
+    startDokku: (words, app) => shell.start(dokku.ssh(withApp(words, app))),
+    upload: async (paths, target, options) => {
+      const scp = (...flags: string[]): Promise<Output> =>
+        ops.run(
+          ['scp', ...flags, '-q', '-r', ...ops.options(), ...paths, `${ops.destination}:${quote(target)}`],
+          options,
+        )
+      // The far end of the old protocol is a command that names the folder. That of SFTP may write anywhere: no gate could let it in.
+      const output = await scp('-O')
+      // OpenSSH before 8.7 knows no other protocol, and not the flag.
+      return /option -- '?O\b/.test(output.stderr) ? scp() : output
+    },
     gitUrl: (app) => `${dokku.destination}:${app}`,
     gitEnv: () => ({ GIT_SSH_COMMAND: quoteAll(['ssh', ...dokku.options()]), GIT_SSH_VARIANT: 'ssh' }),
     close: async () => {

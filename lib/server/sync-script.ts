@@ -36,8 +36,9 @@ const LOCK_SECONDS = 60
 const SCRIPT = `
 set -u
 umask 022
-ops=$1 id=$2 version=$3 home=$(dirname "$1")
-backup_launcher=$4 restore_launcher=$5
+ops=$1 home=$(dirname "$1")
+backup_launcher=$2 restore_launcher=$3
+id=$4 version=$5
 # A folder of this session alone: an scp that outlived its killed deploy may still be writing to its own.
 new="$ops/releases/$id" partial="$ops/releases/$id.$$.partial"
 
@@ -111,8 +112,8 @@ done
 echo switched
 `
 
-/** The command line that runs the script there. */
-export function syncCommand(opsDir: string, release: string, version: string): string[] {
+/** The command line that runs the script there, without its last two words: the release's name and version. */
+export function syncWords(opsDir: string): string[] {
   return [
     'timeout',
     String(LONGEST_SECONDS),
@@ -121,8 +122,6 @@ export function syncCommand(opsDir: string, release: string, version: string): s
     SCRIPT,
     'sync',
     opsDir,
-    release,
-    version,
     ...LAUNCHERS.map((name) => launcher(opsDir, name)),
   ]
 }

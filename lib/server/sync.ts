@@ -10,7 +10,7 @@ import { lines } from '../core/shell.ts'
 import { VERSION } from '../core/version.ts'
 import type { Remote } from './ssh.ts'
 import { explainSsh, SshFailure } from './ssh-errors.ts'
-import { syncCommand } from './sync-script.ts'
+import { sync } from './words.ts'
 
 /** What a release of the ops scripts is made of. */
 export const CONTENT = ['scripts', 'lib', 'package.json', 'package-lock.json', 'tsconfig.json'] as const
@@ -61,7 +61,7 @@ export async function syncRelease(
   { opsDir, log, project = PROJECT }: { opsDir: string; log: Log; project?: string },
 ): Promise<SyncResult> {
   const release = await releaseId(project)
-  const session = remote.start(syncCommand(opsDir, release, VERSION))
+  const session = remote.start(sync(opsDir, release, VERSION))
   let answer = ''
   let uploadFailure: unknown
   for await (const line of lines(session)) {
@@ -82,7 +82,7 @@ export async function syncRelease(
   if (uploadFailure instanceof SshFailure && uploadFailure.trouble === 'lost' && !lost)
     throw new Failure(
       'scp can upload nothing, though the connection stands.',
-      'The server must offer SFTP: a line `Subsystem sftp …` in its /etc/ssh/sshd_config.',
+      'The server must have scp, too: apt-get install openssh-client',
     )
   if (uploadFailure) throw uploadFailure
   if (exitCode === 0 && answer) return { release, changed: answer === 'switched' }

@@ -237,6 +237,8 @@ test('a deploy branch of another name than the HEAD of the repository there', as
   await mkdir(dir)
   await writeFile(join(dir, 'deploy-branch'), 'main\n')
   const env = { DOKKU_APP: 'book-corners-2', DEPLOY_BRANCH: 'main' }
+  // The gate is for one app.
+  await server.gate('')
   const output = await server.script('deploy.ts', ['--no-verify'], { env })
   ends(output, 0)
   const status = await server.script('deploy.ts', ['--status'], { env })

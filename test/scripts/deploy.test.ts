@@ -143,8 +143,17 @@ test('another deploy branch there is refused before the push, and an empty one m
   assert.is(server.deployed('main'), undefined)
 })
 
-test('a mistyped app is refused, and not created by asking', async () => {
+test('a mistyped app is refused by the gate, which is that of an app', async () => {
   const output = await deploy(['--dry-run'], { DOKKU_APP: 'book-corner' })
+  ends(output, 1)
+  assert.match(output.stderr, /The gate of book-corners does not let this key say that\./)
+  assert.match(output.stderr, /Check DOKKU_APP/)
+})
+
+test('a mistyped app is refused, and not created by asking', async () => {
+  await server.gate('')
+  const output = await deploy(['--dry-run'], { DOKKU_APP: 'book-corner' })
+  await server.gate('sync')
   ends(output, 2)
   assert.match(output.stderr, /Dokku has no app book-corner\./)
   assert.match(output.stderr, `ssh dokku@${server.host} apps:list`)

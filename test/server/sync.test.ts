@@ -194,11 +194,20 @@ staysOld(
   /scp failed.*No space left on device/,
 )
 staysOld(
-  'the server offers no SFTP, which scp takes for a closed connection',
-  () => writeFile(near('scp'), '#!/bin/sh\necho "/usr/bin/scp: Connection closed" >&2\nexit 255\n'),
-  () => writeFile(near('scp'), scp),
+  'the server has no scp',
+  () => server.farProgram('scp', '#!/bin/sh\necho "sh: 1: scp: not found" >&2\nexit 127\n'),
+  () => server.farProgram('scp'),
   /scp can upload nothing, though the connection stands/,
 )
+
+test('an scp of before OpenSSH 8.7, which does not know the flag of its only protocol, uploads all the same', async () => {
+  const old = '#!/bin/bash\n[ "$1" != -O ] || { echo "unknown option -- O" >&2; exit 1; }\nset -- -O "$@"\n'
+  await writeFile(near('scp'), scp.replace(/^#!.*\n/, old))
+  await change()
+  assert.is((await sync()).changed, true)
+  await writeFile(near('scp'), scp)
+  await consistent()
+})
 
 function npm(script?: string) {
   return (): Promise<void> => server.farProgram('npm', script)
@@ -318,7 +327,10 @@ test('a backup that runs during the switch goes on in its own release', async ()
 
 test('OPS_DIR may hold any sign', async () => {
   const opsDir = join(server.dir, 'o\'p "s" $(id)', 'ops')
+  // The gate is for one folder.
+  await server.gate('')
   await syncRelease(remote, { opsDir, log, project })
+  await server.gate('sync')
   const backup = () => server.launch('env', ['-i', 'PATH=/usr/bin:/bin', join(opsDir, '../backup'), '--version']).ended
   assert.is((await backup()).stdout.trim(), VERSION)
   await rm(join(opsDir, 'current'))

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
+import { gateScript } from '../../lib/deploy/gate.ts'
 import { type AppCheckout, gitIn, makeCheckout } from './app-checkout.ts'
 import { TOKEN } from './cloudflare.ts'
 import { whenEnding } from './ending.ts'
@@ -17,7 +18,13 @@ import { processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
 import { type Sshd, startSshd } from './sshd.ts'
 
-/** The host, as a test sees it from inside. It has the users `dokku` (Dokku's stand-in, and git) and `deploy` (a plain shell). */
+/** See `deploy --gate`. */
+type GateMode = 'ledger' | 'sync'
+
+/**
+ * The host, as a test sees it from inside. It has the users `dokku` (Dokku's stand-in, and git) and `deploy`, whose keys the gate
+ * restricts to what these scripts say.
+ */
 interface DokkuHost {
   /** What runs: the revision of the web container. */
   running(): string | undefined
@@ -25,6 +32,8 @@ interface DokkuHost {
   deployed(branch?: string): string | undefined
   /** Makes a Dokku command misbehave, as in sandbox.ts; `git-hook` is the deployment. */
   fault(command: string, snippet?: string): Promise<void>
+  /** What the gate lets deploy's key say, at first `sync`; without one both keys say what they like, as an engineer's do. */
+  gate(mode: GateMode | ''): Promise<void>
   /** Puts a program first in the PATH of the deploy user there, or takes it away. */
   farProgram(name: string, script?: string): Promise<void>
   /** Lets a deployment go on that waits. */
@@ -111,15 +120,23 @@ async function layOut(dir: string, home: string): Promise<string> {
     await mkdir(folder, { recursive: true })
   await symlink(STAND_IN, join(bin, 'dokku'))
   await writeFile(join(home, '.npmrc'), `cache=${npmCache()}\n`)
+  const gate = join(bin, 'gate')
+  await executable(gate, gateScript({ DOKKU_APP: 'book-corners', DEPLOY_USER: 'deploy', OPS_DIR: join(home, 'ops') }))
+  await writeFile(join(dir, 'gate-mode'), 'sync')
   const login = join(bin, 'login')
   await executable(
     login,
     `#!/bin/sh
 printf '%s\\n' "$1: $SSH_ORIGINAL_COMMAND" | head -n 1 >>'${join(dir, 'calls')}'
 cd '${home}' || exit 1
-if [ "$1" = dokku ]; then export PATH=/usr/local/bin:/usr/bin:/bin; exec '${join(bin, 'dokku')}' $SSH_ORIGINAL_COMMAND; fi
-command=$SSH_ORIGINAL_COMMAND
-exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:/usr/bin:/bin' /bin/sh -c "$command"
+mode=$(cat '${join(dir, 'gate-mode')}')
+asked=$SSH_ORIGINAL_COMMAND
+if [ "$1" = dokku ]; then
+  export PATH='${bin}:/usr/local/bin:/usr/bin:/bin'
+  if [ -n "$mode" ]; then exec '${gate}' dokku; else exec dokku $asked; fi
+fi
+if [ -n "$mode" ]; then set -- '${gate}' "$mode"; else set -- /bin/sh -c "$asked"; fi
+exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:/usr/bin:/bin' SSH_ORIGINAL_COMMAND="$asked" "$@"
 `,
   )
   return login
@@ -153,6 +170,7 @@ function hostIn(dir: string, env: Record<string, string>): DokkuHost {
       if (snippet === undefined) await rm(at('faults', command), { force: true })
       else await writeFile(at('faults', command), snippet)
     },
+    gate: (mode) => writeFile(at('gate-mode'), mode),
     farProgram: async (name, script) => {
       if (script === undefined) await rm(at('far-bin', name), { force: true })
       else await executable(at('far-bin', name), script)
