@@ -25,4 +25,24 @@ test('a site that does not pass its checks makes a deploy fail that Dokku called
   }
 })
 
+test("where Cloudflare's challenge answers in place of the site, that is said, and no way back is advised", async () => {
+  const [server, site] = await Promise.all([startServer(), startSite()])
+  for (const path of ['/', '/static/css/app.css', '/login/', '/map/', '/admin/', '/health/'])
+    site.set(path, answer(403, 'text/html', '<title>Just a moment...</title>', { 'cf-mitigated': 'challenge' }))
+  try {
+    const output = await server.script('deploy.ts', [], { env: { SITE_URL: site.url } })
+    endsWith(server, output, 1)
+    assert.match(output.stderr, /Cloudflare's challenge answered \/health\/ with 403 in place of the site/)
+    assert.match(
+      output.stderr,
+      /Nothing is known about the site itself[\s\S]*User Agent that contains book-corners-ops/,
+    )
+    assert.not.match(output.stderr, /rollback/)
+    assert.is(server.running(), server.git('rev-parse', 'HEAD'))
+  } finally {
+    await server.stop()
+    await site.stop()
+  }
+})
+
 test.run()
