@@ -4,6 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { commandsUnder } from '../support/docs.ts'
 import { executable } from '../support/engineer.ts'
 import type { Output, RunOptions } from '../support/launch.ts'
 import { endsWith, type Server, startServer } from '../support/server.ts'
@@ -26,20 +27,14 @@ async function goesWell(name: string, args: readonly string[]): Promise<string> 
   return output.stdout
 }
 
-/** Does what the gate's own first lines say; MODE is what the key of deploy may say. */
+/** The lines that write authorized_keys, as the page has them. */
+const LINES =
+  commandsUnder('docs/pipeline.md', '1. A key for CI, and its gate').match(/^printf [\s\S]*?authorized_keys$/gm) ?? []
+
+/** Types them; MODE is what the key of deploy may say. */
 async function install(mode: 'ledger' | 'sync'): Promise<void> {
   const gate = join(server.dir, 'book-corners-gate')
   const keys = join(server.dir, 'authorized_keys')
-  const lines = printed.split('\n').filter((line) => /^# {3}/.test(line) && !/^# {3}deploy/.test(line))
-  const commands = lines
-    .map((line) => line.slice(4))
-    .join('\n')
-    .replaceAll('/usr/local/bin/book-corners-gate', gate)
-    .replace(/KEY\.pub/g, 'key_dokku.pub')
-    .replace(' ledger"', ` ${mode}"`)
-    .replace(/~(dokku|deploy)\/\.ssh\/authorized_keys/g, keys)
-  // The second key is deploy's.
-  const [first = '', second = ''] = commands.split(/\n(?=printf 'restrict)/)
   await writeFile(join(server.dir, 'the-gate'), printed)
   // What differs here is where Dokku is, and that one account has two homes.
   await executable(
@@ -50,7 +45,14 @@ PATH='${server.dir}/bin':"$PATH" exec /bin/sh '${server.dir}/the-gate' "$@"
 `,
   )
   await writeFile(keys, '')
-  execFileSync('sh', ['-e', '-c', `${first}\n${second.replaceAll('key_dokku', 'key_deploy')}`], { cwd: server.dir })
+  for (const [i, user] of ['dokku', 'deploy'].entries()) {
+    const here = (LINES[i] ?? '')
+      .replaceAll('/usr/local/bin/book-corners-gate', gate)
+      .replaceAll('KEY.pub', `key_${user}.pub`)
+      .replace(' ledger"', ` ${mode}"`)
+      .replace(`~${user}/.ssh/authorized_keys`, keys)
+    execFileSync('sh', ['-e', '-c', here], { cwd: server.dir })
+  }
 }
 
 function ssh(...args: string[]): Promise<Output> {
@@ -74,6 +76,11 @@ test('--gate is printed without a question to the server, and takes no commit', 
   assert.is(server.connections(), 0)
   endsWith(server, await run('deploy.ts', ['--gate', 'HEAD']), 2)
   endsWith(server, await run('deploy.ts', ['--gate', '--status']), 2)
+})
+
+test('how to install it stands in it as on the page', () => {
+  assert.is(LINES.length, 2)
+  for (const line of LINES.join('\n').split('\n')) assert.ok(printed.includes(`#   ${line}\n`), line)
 })
 
 test('its lines in authorized_keys are those of Dokku: it is told the name and the fingerprint of the key', async () => {
