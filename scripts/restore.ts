@@ -102,7 +102,7 @@ function requireSense({ flags, argument }: Context, flag: string, mode: Mode): v
 
 async function list({ context, settings, borg }: Restore): Promise<number> {
   const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
-  if (context.flags.has('json')) context.print(JSON.stringify(archives.map(archiveJson)))
+  if (context.flags.has('json')) context.printJson(archives.map(archiveJson))
   else if (archives.length > 0) context.print(table(archives.map(describe)))
   else context.log.info('There is no archive yet. Make the first one: backup')
   return EXIT.done

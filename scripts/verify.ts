@@ -97,18 +97,18 @@ async function openBrowser({ shell, environment, values }: Context): Promise<Bro
 }
 
 /** Runs the checks and shows them as they come: a live table at a terminal, lines in a log. */
-function run({ flags, log, print }: Context, options: VerifyOptions): Promise<CheckResult[]> {
+function run({ flags, print }: Context, options: VerifyOptions): Promise<CheckResult[]> {
   if (flags.has('json')) return verifySite(options)
   if (process.stdout.isTTY) return verifyLive(options, process.stdout)
-  return verifySite({ ...options, onResult: (result) => print(log.redact(resultLine(result))) })
+  return verifySite({ ...options, onResult: (result) => print(resultLine(result)) })
 }
 
 async function report(context: Context, url: string, results: CheckResult[], tookMs: number): Promise<void> {
   const { flags, log, environment, envFile } = context
-  if (flags.has('json')) context.print(resultsJson(url, results, tookMs))
+  if (flags.has('json')) context.printJson(resultsJson(url, results, tookMs))
   else context.print(`${process.stdout.isTTY ? '' : `${isoLocal(new Date())} `}${summaryLine(url, results, tookMs)}`)
   // The runner reads commands from both streams; a JSON object has stdout for itself.
-  const print = flags.has('json') ? (line: string): void => log.raw(`${line}\n`) : context.print
+  const print = (line: string): void => log.command(line, flags.has('json') ? 'stderr' : 'stdout')
   if (!isGreen(results)) {
     const known = checkSettings(SERVER, environment, envFile).settings
     log.error(`What failed:\n${failureList(results)}`)

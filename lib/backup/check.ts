@@ -52,7 +52,7 @@ export async function checkEverything(context: Context): Promise<number> {
   )
     .flat()
     .map((line) => ({ ...line, detail: context.log.redact(line.detail) }))
-  if (context.flags.has('json')) context.print(JSON.stringify({ checks: lines }))
+  if (context.flags.has('json')) context.printJson({ checks: lines })
   else context.print(lines.map(createFormatter(lines)).join('\n'))
   if (problems.length > 0 || envFile.problems.length > 0) return EXIT.usage
   return lines.some(({ verdict }) => verdict === 'fail') ? EXIT.failed : EXIT.done

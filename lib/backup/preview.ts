@@ -26,18 +26,16 @@ export async function preview(context: Context): Promise<number> {
   const prunes = settings.PRUNE && media.unreadable.length === 0
   const prune = prunes ? prunable([...archives, tonight], retentionOf(settings)).map(({ name }) => name) : []
   if (context.flags.has('json'))
-    context.print(
-      JSON.stringify({
-        archive: tonight.name,
-        database: service.database,
-        databaseBytes: onDisk,
-        mediaFiles: media.files,
-        mediaBytes: media.bytes,
-        unreadable: media.unreadable,
-        sha: sha ?? null,
-        prune,
-      }),
-    )
+    context.printJson({
+      archive: tonight.name,
+      database: service.database,
+      databaseBytes: onDisk,
+      mediaFiles: media.files,
+      mediaBytes: media.bytes,
+      unreadable: media.unreadable,
+      sha: sha ?? null,
+      prune,
+    })
   else
     context.print(
       [

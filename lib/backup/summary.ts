@@ -17,9 +17,9 @@ export interface BackupSummary {
 }
 
 /** Prints the summary, and returns the line for the monitor. */
-export function report({ flags, log, print }: Context, summary: BackupSummary): string {
+export function report({ flags, log, print, printJson }: Context, summary: BackupSummary): string {
   const line = summaryLine(summary, log.warnings)
-  if (flags.has('json')) print(JSON.stringify(summaryJson(summary, log.warnings)))
+  if (flags.has('json')) printJson(summaryJson(summary, log.warnings))
   else print(log.isTerminal ? line : `${isoLocal(new Date())} ${line}`)
   return line
 }

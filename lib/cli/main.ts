@@ -23,6 +23,8 @@ export interface Context extends Arguments {
   interactive: boolean
   /** Writes a result to stdout. */
   print(text: string): void
+  /** Writes a result to stdout as one line of JSON. */
+  printJson(value: unknown): void
   ask: Ask
 }
 
@@ -34,7 +36,10 @@ type Script = (context: Context) => Promise<number>
 
 /** Runs a script: the only place that reads the process's arguments, environment and signals, prints errors and sets the exit status. */
 export async function main(command: Command, script: Script): Promise<void> {
-  const log = createLog(process.stderr)
+  const log = createLog(process.stderr, {
+    stdout: process.stdout,
+    actions: process.env.GITHUB_ACTIONS === 'true',
+  })
   const signal = interruption(log)
   // A reader that has gone (`… | head`) is no reason for a stack trace; the exit status tells what happened.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
@@ -65,8 +70,10 @@ function interruption(log: Log): AbortSignal {
 /** @returns the exit status */
 async function run(command: Command, script: Script, log: Log, signal: AbortSignal): Promise<number> {
   const args = parse(command, process.argv.slice(2))
-  if (args.flags.has('help')) return print(command.help.trim())
-  if (args.flags.has('version')) return print(VERSION)
+  if (args.flags.has('help') || args.flags.has('version')) {
+    log.print(args.flags.has('help') ? command.help.trim() : VERSION)
+    return EXIT.done
+  }
   const environment = definedOnly(process.env)
   const named = args.values['env-file'] ?? environment.OPS_ENV_FILE
   const envFile = await readEnvFile(named || DEFAULT_ENV_FILE, Boolean(named))
@@ -81,11 +88,9 @@ async function run(command: Command, script: Script, log: Log, signal: AbortSign
     environment,
     envFile,
     interactive,
-    print: (text) => {
-      log.status('')
-      print(text)
-    },
-    ask: createAsk(args.flags.has('yes'), interactive, signal),
+    print: log.print,
+    printJson: log.printJson,
+    ask: createAsk(args.flags.has('yes'), interactive, signal, log.clean),
   })
 }
 
@@ -109,11 +114,6 @@ const LEAVE_EVERY_MS = 100
 function leave(): void {
   const isBusy = process.getActiveResourcesInfo().includes('ProcessWrap')
   if (!isBusy && process.stdout.writableLength + process.stderr.writableLength === 0) process.exit()
-}
-
-function print(text: string): number {
-  process.stdout.write(`${text}\n`)
-  return EXIT.done
 }
 
 function definedOnly(environment: NodeJS.ProcessEnv): Env {

@@ -1,6 +1,7 @@
 // Questions to the operator at the terminal.
 import { createInterface } from 'node:readline'
 import { EXIT, Failure } from '../core/failure.ts'
+import { printable } from '../core/format.ts'
 
 /** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
 export interface Ask {
@@ -13,18 +14,27 @@ export interface Ask {
   pick(prompt: string, choices: readonly string[]): Promise<number>
 }
 
-/** @param yes whether --yes was given */
-export function createAsk(yes: boolean, interactive: boolean, signal: AbortSignal): Ask {
+/**
+ * @param yes whether --yes was given
+ * @param clean makes what is shown safe to show
+ */
+export function createAsk(
+  yes: boolean,
+  interactive: boolean,
+  signal: AbortSignal,
+  clean: (text: string) => string,
+): Ask {
+  const askClean = (prompt: string): Promise<string> => askLine(clean(prompt), interactive, signal)
   return {
     confirm: async (prompt, word) => {
       if (yes) return
-      const answer = await askLine(`${prompt}\nType ${word} to go on: `, interactive, signal)
+      const answer = await askClean(`${prompt}\nType ${word} to go on: `)
       if (answer !== word) throw new Failure(`The answer was not ${word}: nothing was changed.`)
     },
     pick: async (prompt, choices) => {
       if (yes) return 0
-      const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${choice}`)
-      const answer = await askLine(`${lines.join('\n')}\n${prompt} [1] `, interactive, signal)
+      const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${printable(choice)}`)
+      const answer = await askClean(`${lines.join('\n')}\n${prompt} [1] `)
       const number = answer === '' ? 1 : Number(answer)
       if (!Number.isInteger(number) || number < 1 || number > choices.length)
         throw new Failure(`${answer} is not a number from 1 to ${choices.length}: nothing was changed.`)

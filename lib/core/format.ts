@@ -61,8 +61,12 @@ export function localTimestamp(date: Date): string {
   return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19)
 }
 
-/** Rows as aligned columns, two spaces apart; a column is right-aligned when `right` lists its index. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+/**
+ * Rows as aligned columns, two spaces apart; a column is right-aligned when `right` lists its index. What is in a cell
+ * makes no line of its own.
+ */
+export function table(cells: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const rows = cells.map((row) => row.map(printable))
   const widths: number[] = []
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)
   return rows
@@ -75,9 +79,29 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
     .join('\n')
 }
 
+/** C0, DEL, C1, line and paragraph separators, and what turns the direction of writing: each can hide or forge a line. */
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g
+
 /** Text from outside made safe for one line of a terminal or log: control characters become `?`. */
 export function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+  return text.replace(CONTROL, '?')
+}
+
+/** The same for text of several lines. Colours go without a trace: they are in what builds and Dokku print. */
+export function printableLines(text: string): string {
+  return text
+    .replace(/\u001b\[[\d;]*m/g, '')
+    .replaceAll('\t', '  ')
+    .replace(CONTROL, (sign) => (sign === '\n' ? sign : '?'))
+}
+
+/**
+ * JSON that a terminal may show: control characters are escaped, which changes nothing of the value.
+ * @param change made to every text in it
+ */
+export function printableJson(value: unknown, change: (text: string) => string): string {
+  const json = JSON.stringify(value, (_, part: unknown) => (typeof part === 'string' ? change(part) : part))
+  return json.replace(CONTROL, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** Text from outside for one line: no control characters, not longer than a line can bear. */

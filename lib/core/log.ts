@@ -1,72 +1,129 @@
-// The log: what a run tells while it goes on.
+// The one place through which text leaves the program: the log, results, and commands to GitHub's runner.
+import { randomUUID } from 'node:crypto'
 import { chalk } from 'zx/core'
-import { isoLocal } from './format.ts'
+import { isoLocal, printableJson, printableLines } from './format.ts'
+import { createRedaction, type Redaction } from './redaction.ts'
 
 /**
- * The one logger. Everything it writes goes to stderr: stdout is for results. At a terminal lines are short and
- * coloured and `status` keeps one live line; in a log each line starts with an ISO time with zone, and `status` is silent.
+ * The one logger. It writes to stderr: stdout is for results. At a terminal lines are short and coloured and `status`
+ * keeps one live line; in a log each line starts with an ISO time with zone, and `status` is silent.
+ *
+ * Whatever it writes is without secrets and without control characters, and further lines of a message are indented: a
+ * name that holds a newline can't look like a line of ours.
  */
-export interface Log {
+export interface Log extends Redaction {
   /** A step begins or ended. */
   info(message: string): void
   /** Something the operator should know although the run goes on; kept for the summary. */
   warn(message: string): void
   error(message: string): void
-  /** Lines of another program, passed on as they are (a build's output). */
-  raw(text: string): void
+  /** A line of another program (a build's output). GitHub's runner takes no commands from it. */
+  raw(line: string): void
   /** The live line of a long step at a terminal; replaced by the next, cleared by `info`, `warn` and `error`. */
   status(message: string): void
+  /** A result, to stdout. */
+  print(text: string): void
+  /** A result as one line of JSON, to stdout. Its values stay exact, but for secrets. */
+  printJson(value: unknown): void
+  /** A command to GitHub's runner: a line that begins with `::`. */
+  command(line: string, where?: 'stdout' | 'stderr'): void
+  /** What may be shown elsewhere: without secrets and control characters, long lines cut. */
+  clean(text: string): string
   /** Every warning so far, in order. */
   readonly warnings: readonly string[]
   readonly isTerminal: boolean
-  /** Replaces every known secret, and the password of any URL, by `***`. */
-  redact(text: string): string
-  /** Makes `redact` know these values, too. */
-  addSecrets(values: readonly string[]): void
 }
 
-export function createLog(stream: NodeJS.WriteStream): Log {
+/** A longer line is cut when it is shown. */
+const LONGEST_LINE = 4000
+
+interface Target {
+  write(text: string): unknown
+}
+
+interface LogOptions {
+  /** Where results go. */
+  stdout?: Target
+  /** Whether GitHub's runner reads what is written, and obeys the commands in it. */
+  actions?: boolean
+}
+
+/** @param stream stderr */
+export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions = false }: LogOptions = {}): Log {
   const isTerminal = Boolean(stream.isTTY)
   const warnings: string[] = []
-  const secrets: string[] = []
+  const redaction = createRedaction()
   let live = false
+  /** The word with which the runner takes commands again. */
+  let stopped = ''
 
-  const redact = (text: string): string =>
-    secrets
-      .reduce((clean, secret) => clean.split(secret).join('***'), text)
-      .replace(/(\w+:\/\/[^\s:/@]*):[^\s@]+@/g, '$1:***@')
-
-  const write = (message: string, paint: (text: string) => string): void => {
-    clear()
-    for (const line of redact(message).split('\n')) {
-      stream.write(isTerminal ? `${paint(line)}\n` : `${isoLocal(new Date())} ${line}\n`)
-    }
-  }
-  const clear = (): void => {
+  const clean = (text: string): string => shown(redaction.redact(text), actions)
+  const settle = (): void => {
     if (live) stream.write('\r\u001b[K')
     live = false
+    if (stopped) stream.write(`::${stopped}::\n`)
+    stopped = ''
+  }
+  const write = (message: string, paint: (text: string) => string): void => {
+    settle()
+    for (const line of clean(message).split('\n').map(indentFurther))
+      stream.write(isTerminal ? `${paint(line)}\n` : `${isoLocal(new Date())} ${line}\n`)
   }
 
   return {
+    ...redaction,
     info: (message) => write(message, (text) => text),
     warn: (message) => {
-      warnings.push(redact(message))
+      warnings.push(redaction.redact(message))
       write(`Warning: ${message}`, chalk.yellow)
     },
     error: (message) => write(message, chalk.red),
-    raw: (text) => {
-      clear()
-      stream.write(redact(text))
+    raw: (line) => {
+      if (!stopped) settle()
+      if (actions && !stopped) {
+        stopped = randomUUID()
+        stream.write(`::stop-commands::${stopped}\n`)
+      }
+      for (const part of clean(line).split('\n')) stream.write(`  ${part}\n`)
     },
     status: (message) => {
       if (!isTerminal) return
-      stream.write(`\r\u001b[K${chalk.dim(redact(message).slice(0, (stream.columns ?? 80) - 1))}`)
+      const line = clean(message).replaceAll('\n', ' ')
+      stream.write(`\r\u001b[K${chalk.dim(line.slice(0, (stream.columns ?? 80) - 1))}`)
       live = true
     },
+    print: (text) => {
+      settle()
+      stdout.write(`${clean(text)}\n`)
+    },
+    printJson: (value) => {
+      settle()
+      const json = printableJson(value, redaction.redact)
+      stdout.write(`${actions ? json.replaceAll('##[', '#\\u0023[') : json}\n`)
+    },
+    command: (line, where = 'stdout') => {
+      settle()
+      const target = where === 'stdout' ? stdout : stream
+      target.write(`${printableLines(redaction.redact(line)).replaceAll('\n', ' ').replaceAll('##[', '## [')}\n`)
+    },
+    clean,
     warnings,
     isTerminal,
-    redact,
-    // A secret that is a plain word would be replaced wherever the word stands, and so show itself.
-    addSecrets: (values) => secrets.push(...values.filter((value) => value.length >= 8 && !/^[a-z]+$/i.test(value))),
   }
+}
+
+/** Text as it is shown: printable, long lines cut, and, where the runner reads it, without a command. */
+function shown(text: string, actions: boolean): string {
+  return printableLines(text)
+    .split('\n')
+    .map((line) => {
+      const cut = line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}… (${line.length} characters)` : line
+      // `::` counts at the beginning of a line, `##[` anywhere in it (actions/runner, ActionCommand).
+      return actions ? cut.replaceAll('##[', '## [').replace(/^(\s*)::/, '$1: :') : cut
+    })
+    .join('\n')
+}
+
+function indentFurther(line: string, index: number): string {
+  return index === 0 ? line : `  ${line}`
 }

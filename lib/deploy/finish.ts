@@ -127,7 +127,7 @@ const VERIFY_TIMEOUT_MS = 60_000
  * @throws Failure that names the checks that failed
  */
 export async function verifyStep({ context, settings, remote, app }: Deployment, sha: string): Promise<string> {
-  const { log, shell, environment, print } = context
+  const { log, shell, environment } = context
   const url = settings.SITE_URL
   log.status(`Verifying ${url}`)
   const results = await verifySite({
@@ -142,9 +142,9 @@ export async function verifyStep({ context, settings, remote, app }: Deployment,
         return { ...live, sha: live.revision === sha ? sha : live.sha, revision: undefined }
       },
     },
-    onResult: (result) => log.info(resultLine(result, log.isTerminal)),
+    onResult: (result) => log.info(resultLine(result)),
   })
-  await tellActions({ environment, print, log }, url, results)
+  await tellActions({ environment, print: log.command, log }, url, results)
   const failed = failedChecks(results)
   if (isGreen(results)) return `verified (${plural(results.length, 'check')})`
   throw new Failure(

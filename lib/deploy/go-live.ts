@@ -51,7 +51,7 @@ export async function bringLive(
 ): Promise<'deployed' | 'unchanged'> {
   const { kind, context } = deployment
   try {
-    return await judge(deployment, plan, await act((line) => context.log.raw(`${line}\n`)))
+    return await judge(deployment, plan, await act(context.log.raw))
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error
     context.log.error(`The ${kind === 'rebuild' ? 'rebuild' : 'push'} was interrupted; asking the server what it does.`)

@@ -21,7 +21,8 @@ export async function drill(restore: Restore): Promise<number> {
     const drilled = await proveNewest(restore)
     const seconds = (Date.now() - startedMs) / 1000
     const summary = `${drilled.archive} restores: the dump imports cleanly, ${plural(drilled.mediaCompared, 'media file')} compared, took ${duration(seconds * 1000)}`
-    context.print(context.flags.has('json') ? JSON.stringify({ ...drilled, seconds }) : summary)
+    if (context.flags.has('json')) context.printJson({ ...drilled, seconds })
+    else context.print(summary)
     return summary
   })
   return EXIT.done

@@ -22,7 +22,8 @@ export async function preview(restore: Restore): Promise<number> {
     choice.media && lookAtMedia(restore, choice.media),
   ])
   const looked: Preview = { choice, ...(database && { database }), ...(media && { media }) }
-  context.print(context.flags.has('json') ? JSON.stringify(asJson(looked)) : asText(restore, looked))
+  if (context.flags.has('json')) context.printJson(asJson(looked))
+  else context.print(asText(restore, looked))
   return EXIT.done
 }
 

@@ -32,7 +32,7 @@ export function summaryLine(url: string, results: readonly CheckResult[], tookMs
 }
 
 /** `verify --json`: one object, times in seconds. */
-export function resultsJson(url: string, results: readonly CheckResult[], tookMs: number): string {
+export function resultsJson(url: string, results: readonly CheckResult[], tookMs: number): unknown {
   const seconds = (ms: number): number => Math.round(ms) / 1000
   const checks = results.map(({ name, verdict, seen, tookMs: ms, tries, blocked }) => ({
     name,
@@ -42,7 +42,7 @@ export function resultsJson(url: string, results: readonly CheckResult[], tookMs
     tries,
     blocked,
   }))
-  return JSON.stringify({ url, verified: isGreen(results), checks, seconds: seconds(tookMs) })
+  return { url, verified: isGreen(results), checks, seconds: seconds(tookMs) }
 }
 
 /** What failed, as one line each. */

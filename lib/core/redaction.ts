@@ -1,0 +1,73 @@
+// Takes secrets out of text, in time that grows with the text's length and no faster.
+
+/** Knows secrets, and takes them out of text. */
+export interface Redaction {
+  /** Replaces every known secret, also as JSON, an address or a shell writes it, and the password of any URL, by `***`. */
+  redact(text: string): string
+  /** Makes `redact` know these values, too. */
+  addSecrets(values: readonly string[]): void
+}
+
+const MASK = '***'
+
+export function createRedaction(): Redaction {
+  let forms: string[] = []
+  return {
+    redact: (text) => redactAddresses(forms.reduce((clean, form) => clean.split(form).join(MASK), text)),
+    addSecrets: (values) => {
+      const known = new Set([...forms, ...values.filter(canBeRedacted).flatMap(writtenForms)])
+      // The longest first: a secret may be a part of another one.
+      forms = [...known].sort((a, b) => b.length - a.length)
+    },
+  }
+}
+
+/** A secret that is a plain word would be replaced wherever the word stands, and so show itself. */
+export function canBeRedacted(secret: string): boolean {
+  return secret.length >= 8 && !/^[a-z]+$/i.test(secret)
+}
+
+/** How other programs write a secret in what they say. */
+function writtenForms(secret: string): string[] {
+  return [
+    secret,
+    JSON.stringify(secret).slice(1, -1),
+    // By way of bytes: half a character, which an address can't hold, becomes the sign for one that is missing.
+    encodeURIComponent(Buffer.from(secret).toString()),
+    new URLSearchParams({ '': secret }).toString().slice(1),
+    secret.replaceAll("'", "'\\''"),
+    secret.replaceAll('\\', '\\\\').replaceAll("'", "\\'"),
+  ]
+}
+
+const SEPARATOR = '://'
+
+/** `scheme://user:***@host`: the password of every URL. A pattern would take the square of a long word's length. */
+function redactAddresses(text: string): string {
+  let clean = ''
+  let done = 0
+  let wordEnd = 0
+  for (let at = text.indexOf(SEPARATOR); at >= 0; at = text.indexOf(SEPARATOR, Math.max(done, at + 1))) {
+    const userEnd = endOf(text, at + SEPARATOR.length, /[\s:/@]/g)
+    if (!/\w/.test(text[at - 1] ?? '') || text[userEnd] !== ':') continue
+    // No part of the text is looked at again and again.
+    if (wordEnd <= userEnd) wordEnd = endOf(text, userEnd, /\s/g)
+    const length = passwordLength(text.slice(userEnd + 1, wordEnd))
+    if (length > 0) clean += `${text.slice(done, userEnd + 1)}${MASK}`
+    // Without an @ up to the end of this word no other address in it has a password either.
+    else clean += text.slice(done, wordEnd)
+    done = length > 0 ? userEnd + 1 + length : wordEnd
+  }
+  return clean + text.slice(done)
+}
+
+/** Up to the last @ before the path; in a password with a slash, up to the first @ at all. 0 when there is none. */
+function passwordLength(rest: string): number {
+  const last = rest.slice(0, endOf(rest, 0, /[\s/?#"'<>,]/g)).lastIndexOf('@')
+  return Math.max(last > 0 ? last : rest.indexOf('@', 1), 0)
+}
+
+function endOf(text: string, start: number, pattern: RegExp): number {
+  pattern.lastIndex = start
+  return pattern.exec(text)?.index ?? text.length
+}
