@@ -13,6 +13,7 @@ import type { Context } from '../cli/main.ts'
 import { checkSettings, type Settings } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, bytes, plural } from '../core/format.ts'
+import { canBeRedacted } from '../core/redaction.ts'
 import type { Shell } from '../core/shell.ts'
 import { createDokku, type Dokku } from '../dokku/dokku.ts'
 import { measureMedia, requireMediaDir } from '../media/folder.ts'
@@ -43,15 +44,14 @@ export async function checkEverything(context: Context): Promise<number> {
       version,
       envFileCheck(envFile),
       settingsCheck(problems),
+      secretsCheck(settings),
       BORG_REPO && version.verdict === 'pass' ? repositoryChecks(borg, settings) : [],
       DOKKU_COMMAND && DB_SERVICE ? dokkuCheck(createDokku(context, DOKKU_COMMAND), DB_SERVICE) : [],
       MEDIA_DIR ? mediaCheck(MEDIA_DIR) : [],
       lockCheck(shell),
       crontabCheck(shell),
     ])
-  )
-    .flat()
-    .map((line) => ({ ...line, detail: context.log.redact(line.detail) }))
+  ).flat()
   if (context.flags.has('json')) context.printJson({ checks: lines })
   else context.print(lines.map(createFormatter(lines)).join('\n'))
   if (problems.length > 0 || envFile.problems.length > 0) return EXIT.usage
@@ -62,7 +62,7 @@ export async function checkEverything(context: Context): Promise<number> {
 function createFormatter(lines: readonly CheckLine[]): (line: CheckLine) => string {
   const width = Math.max(...lines.map(({ name }) => name.length))
   return ({ name, verdict, detail, fix }) =>
-    `${verdict}  ${name.padEnd(width)}  ${detail}${fix ? `\n${' '.repeat(width + 8)}→ ${fix}` : ''}`
+    `${verdict}  ${name.padEnd(width)}  ${detail.replaceAll('\n', ' ')}${fix ? `\n${' '.repeat(width + 8)}→ ${fix}` : ''}`
 }
 
 function pass(name: string, detail: string): CheckLine {
@@ -130,6 +130,22 @@ function settingsCheck(problems: readonly string[]): CheckLine {
   return problems.length === 0
     ? pass('settings', 'complete')
     : fail('settings', problems.join(' '), 'See .env.backup.example for every setting.')
+}
+
+/** Whether the log can keep the secrets out: a plain word, or a few letters, may stand in it for something else. */
+export function secretsCheck(secrets: Partial<Settings<'BORG_PASSPHRASE'>>): CheckLine[] {
+  const { BORG_PASSPHRASE } = secrets
+  if (BORG_PASSPHRASE === undefined) return []
+  const name = 'passphrase'
+  return canBeRedacted(BORG_PASSPHRASE)
+    ? [pass(name, 'long enough, and no plain word')]
+    : [
+        fail(
+          name,
+          'BORG_PASSPHRASE is of letters alone, or shorter than eight characters: it can be guessed, and no log hides it',
+          'Choose another one: borg key change-passphrase, then the same in the env file, and on paper',
+        ),
+      ]
 }
 
 function borgCheck(borg: Borg): Promise<CheckLine> {
@@ -227,6 +243,11 @@ export function lockCheck(shell: Shell, shared = SHARED_FOLDER): Promise<CheckLi
   })
 }
 
+/** A line of a crontab without what it sets variables to: one of them may be a passphrase. */
+function withoutValues(line: string): string {
+  return line.trim().replace(/\b([A-Za-z_]\w*)=(?:'[^']*'?|"[^"]*"?|\\.?|[^\s'"\\])+/g, '$1=***')
+}
+
 /** What this user's crontab runs at night. */
 export async function crontabCheck(shell: Shell): Promise<CheckLine> {
   const name = 'crontab'
@@ -236,7 +257,7 @@ export async function crontabCheck(shell: Shell): Promise<CheckLine> {
   if (exitCode !== 0 && !/no crontab for/.test(stderr)) return warn(name, `crontab -l failed: ${stderr.trim()}`, add)
   const lines = stdout.split('\n').filter((line) => !/^\s*(#|$)/.test(line))
   const old = lines.find((line) => /\bbackup\.sh\b/.test(line))
-  if (old) return fail(name, `it still runs the old script: ${old.trim()}`, `Remove that line. ${add}`)
+  if (old) return fail(name, `it still runs the old script: ${withoutValues(old)}`, `Remove that line. ${add}`)
   const line = lines.find((line) => /\/backup(\.ts)?(\s|$)/.test(line))
-  return line ? pass(name, line.trim()) : warn(name, 'no line of it runs the backup', add)
+  return line ? pass(name, withoutValues(line)) : warn(name, 'no line of it runs the backup', add)
 }

@@ -1,5 +1,6 @@
 // The env file: the settings and secrets of a machine, as KEY=value lines that bash reads the same way.
-import { readFile, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { parse } from 'dotenv'
 import type { Env } from '../core/shell.ts'
 
@@ -18,30 +19,66 @@ export interface EnvFile {
 
 export const DEFAULT_ENV_FILE = '/home/deploy/.env.backup'
 
+/** More than any real one has. */
+const LARGEST_BYTES = 64 * 1024
+const MOST_PROBLEMS = 20
+
 /**
  * Reads the env file.
  * @param named whether the path was asked for: then the file must exist; at the default path it need not
  */
 export async function readEnvFile(path: string, named: boolean): Promise<EnvFile> {
   const empty = { path, exists: false, values: {}, problems: [] }
+  let file: FileHandle
   try {
-    const { mode } = await stat(path)
-    const permissions = mode & 0o777
-    const text = await readFile(path, 'utf8')
-    const problems = bashisms(text).map((problem) => `${path}, ${problem}`)
-    if (permissions & 0o007)
-      problems.unshift(`${path} can be read by everybody on this machine. Type: chmod 600 ${path}`)
-    return { path, exists: true, values: parse(text), problems, mode: permissions }
+    // Without waiting: nobody may ever write into a pipe of that name.
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR')
       return named ? { ...empty, problems: [`The env file ${path} does not exist.`] } : empty
-    const there = { ...empty, exists: true }
-    if (code === 'EISDIR') return { ...there, problems: [`The env file ${path} is a directory.`] }
-    // Someone without access to the deploy user's home may run a script that needs no secret: that alone is no problem.
-    if (code === 'EACCES' && !named) return { ...there, denied: true }
-    return { ...there, denied: true, problems: [`The env file ${path} can't be read (${code}).`] }
+    return unusable(path, named, `can't be read (${code}).`)
   }
+  try {
+    const found = await file.stat()
+    if (!found.isFile()) return { ...empty, exists: true, problems: [`The env file ${path} is not a file.`] }
+    // Its owner chooses commands that run here: BORG_PASSCOMMAND, BORG_RSH.
+    if (found.uid !== 0 && found.uid !== process.getuid?.())
+      return unusable(path, named, `belongs to another user (UID ${found.uid}): run this as that user.`)
+    if (found.size > LARGEST_BYTES)
+      return { ...empty, exists: true, problems: [`The env file ${path} is larger than ${LARGEST_BYTES / 1024} kB.`] }
+    const mode = found.mode & 0o777
+    const { values, problems } = parseEnvFile(await file.readFile('utf8'))
+    return { path, exists: true, values, problems: [...modeProblems(path, mode), ...shorten(path, problems)], mode }
+  } finally {
+    await file.close()
+  }
+}
+
+/** Someone without a right to the deploy user's file may run a script that needs no secret: that alone is no problem. */
+function unusable(path: string, named: boolean, why: string): EnvFile {
+  return { path, exists: true, denied: true, values: {}, problems: named ? [`The env file ${path} ${why}`] : [] }
+}
+
+function modeProblems(path: string, mode: number): string[] {
+  const fix = `Type: chmod 600 ${path}`
+  if (mode & 0o007) return [`${path} can be read by everybody on this machine. ${fix}`]
+  return mode & 0o020 ? [`${path} can be changed by its group. ${fix}`] : []
+}
+
+function shorten(path: string, problems: readonly string[]): string[] {
+  const more = problems.length - MOST_PROBLEMS
+  return [
+    ...problems.slice(0, MOST_PROBLEMS).map((problem) => `${path}, ${problem}`),
+    ...(more > 0 ? [`${path} has ${more} more problems.`] : []),
+  ]
+}
+
+/** The values of the lines that bash would read alike, and what is wrong with the others. */
+function parseEnvFile(text: string): { values: Env; problems: string[] } {
+  const problems = bashisms(text)
+  const good = text.split('\n').filter((line) => !lineProblem(line.replace(/\r$/, '')))
+  return { values: Object.assign({}, ...good.map((line) => parse(line))), problems }
 }
 
 /**
@@ -56,6 +93,7 @@ export function bashisms(text: string): string[] {
 }
 
 function lineProblem(line: string): string | undefined {
+  if (line.includes('\0')) return 'it holds a NUL, which no program can be given: remove it.'
   if (/^\s*(#|$)/.test(line)) return
   const assignment = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$/.exec(line)
   if (!assignment) {
@@ -82,7 +120,8 @@ function lineProblem(line: string): string | undefined {
     if (found.includes('\\')) return `a backslash in double quotes is read differently by bash: ${quote}.`
     return
   }
-  const bare = value.replace(/\s+#.*$/, '')
+  const comment = value.search(/\s#/)
+  const bare = (comment < 0 ? value : value.slice(0, comment)).trimEnd()
   if (bare.includes('#')) return `an unquoted # starts a comment here, but not in bash: ${quote}.`
   if (/[$`]/.test(bare))
     return `an unquoted $ or backtick is expanded by bash but not here: ${quote}, or the plain value.`

@@ -38,6 +38,8 @@ function webAddress(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || !/^https?:$/.test(url.protocol))
     throw new Error('must be an address that starts with https:// or http://')
+  // What fetches it refuses it, and says it whole.
+  if (url.username || url.password) throw new Error('must not hold a user or password')
   return text.replace(/\/+$/, '')
 }
 
@@ -47,7 +49,6 @@ function webAddress(text: string): string {
  */
 export function siteAddress(text: string): string {
   const url = new URL(webAddress(text))
-  if (url.username || url.password) throw new Error('must not hold a user or password')
   if (url.pathname !== '/' || url.search || url.hash)
     throw new Error("must be the site's address alone, without a path")
   return url.origin
@@ -100,10 +101,10 @@ export const SETTINGS = {
     parse: matching(/^(default|fixed,\d+(,\d+)?|(buzhash,)?\d+,\d+,\d+,\d+)$/, 'chunker parameters Borg knows'),
   },
   DOKKU_COMMAND: { default: 'sudo dokku', parse: (text: string) => text.trim().split(/\s+/) },
-  HEALTHCHECK_URL: { parse: webAddress },
+  HEALTHCHECK_URL: { secret: true, parse: webAddress },
   CHECK_EVERY_DAYS: { default: '7', parse: wholeNumber(0) },
   VERIFY_SQL: { default: 'SELECT count(*) FROM libraries_library', parse: text },
-  DRILL_HEALTHCHECK_URL: { parse: webAddress },
+  DRILL_HEALTHCHECK_URL: { secret: true, parse: webAddress },
   SITE_URL: { default: 'https://bookcorners.org', parse: siteAddress },
   DOKKU_HOST: { required: true, parse: matching(/^[A-Za-z0-9][A-Za-z0-9.-]*$/, 'a host name') },
   DEPLOY_USER: { default: 'deploy', parse: matching(/^[a-z_][a-z0-9_-]*$/, 'a user name') },

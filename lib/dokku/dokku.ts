@@ -63,9 +63,11 @@ function gitShaArgs(app: string): string[] {
   return ['git:report', app, '--git-sha']
 }
 
-/** The last part of a DSN, without what a `?` adds. The DSN holds the password: only this part may leave here. */
-function parseDatabase(dsn: string): string | undefined {
-  return /\/([^/?\s]+)(\?\S*)?\s*$/.exec(dsn)?.[1]
+/** The path of a DSN. The DSN holds the password: only this part may leave here, and nothing where there is no path. */
+export function parseDatabase(dsn: string): string | undefined {
+  const address = dsn.trim()
+  const { pathname } = URL.canParse(address) ? new URL(address) : { pathname: '' }
+  return /^\/([\w.-]+)$/.exec(pathname)?.[1]
 }
 
 /** Dokku on this machine, called the way `DOKKU_COMMAND` says. */

@@ -12,6 +12,7 @@ import {
   lockCheck,
   nodeCheck,
   rightsCheck,
+  secretsCheck,
 } from '../../lib/backup/check.ts'
 import { createShell } from '../../lib/core/shell.ts'
 
@@ -30,6 +31,9 @@ for (const [what, line, verdict, text] of [
   ['no env file', envFileCheck({ ...FILE, exists: false }), 'warn', /there is no .*Copy/],
   ['an env file of another user', envFileCheck({ ...FILE, denied: true }), 'fail', /can't be read by this user/],
   ['an env file with a mistake', envFileCheck({ ...FILE, problems: ['Line 3 is odd.'] }), 'fail', /Line 3.*Fix/],
+  ['a passphrase of letters', secretsCheck({ BORG_PASSPHRASE: 'correcthorsebattery' })[0], 'fail', /letters alone/],
+  ['a short passphrase', secretsCheck({ BORG_PASSPHRASE: 'horse-7' })[0], 'fail', /change-passphrase/],
+  ['a good passphrase', secretsCheck({ BORG_PASSPHRASE: 'correct-horse-7' })[0], 'pass', /long enough/],
   ['no archive yet', ageCheck(undefined), 'warn', /Make the first one: backup/],
   ["last night's archive", ageCheck(archive(9)), 'pass', /9 hours ago/],
   ['a key that may only append', rightsCheck('append', false), 'pass', /may only append/],
@@ -51,6 +55,12 @@ for (const [what, crontab, verdict, text] of [
   ['a line that is commented out', `echo '# ${BACKUP}'`, 'warn', /no line of it runs the backup/],
   ['something else alone', `echo '0 4 * * * /home/deploy/backups-report'`, 'warn', /crontab -e/],
   ['the old script', `echo '0 3 * * * /home/deploy/backup.sh'`, 'fail', /old script.*Remove that line/],
+  [
+    'a passphrase',
+    `echo "0 3 * * * BORG_PASSPHRASE='two words'x A=b\\\\ c /home/deploy/backup"`,
+    'pass',
+    /\* BORG_PASSPHRASE=\*\*\* A=\*\*\* \/home/,
+  ],
   ['nothing', 'echo "no crontab for deploy" >&2; exit 1', 'warn', /no line of it/],
   ['an error', 'echo "crontab: not allowed" >&2; exit 1', 'warn', /failed: crontab: not allowed/],
   ['no command', 'exit 127', 'warn', /apt-get install cron/],

@@ -1,4 +1,5 @@
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
@@ -42,6 +43,7 @@ const DIFFERENT: [line: string, says: RegExp][] = [
   ['KEY="a', /does not end/],
   ['set -a', /not KEY=value/],
   ['source other', /not KEY=value/],
+  ['KEY=a\0b', /NUL/],
 ]
 for (const [line, says] of DIFFERENT)
   test(`refused with the fix: ${line}`, () => {
@@ -70,8 +72,72 @@ test('a file for everybody to read is refused; a missing one only when it was na
   const file = await readEnvFile(path, false)
   assert.equal(file.problems, [])
   assert.equal(file.values, { BORG_PASSPHRASE: 'a b' })
-  assert.match((await readEnvFile(folder, true)).problems.join(), /is a directory/)
+  assert.match((await readEnvFile(folder, true)).problems.join(), /is not a file/)
   await rm(folder, { recursive: true })
 })
+
+test('a file that its group can change is refused', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-env-'))
+  const path = join(folder, '.env')
+  await writeFile(path, "BORG_PASSPHRASE='a b'\n")
+  await chmod(path, 0o620)
+  assert.match((await readEnvFile(path, false)).problems.join(), /can be changed by its group.*chmod 600/)
+  await rm(folder, { recursive: true })
+})
+
+const asRoot = process.getuid?.() === 0 ? test : test.skip
+if (process.getuid?.() !== 0) console.log("Skipped: another user's file, because only root can make one.")
+
+asRoot("another user's file is refused where it was named, and not read elsewhere", async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-env-'))
+  const path = join(folder, '.env')
+  await writeFile(path, "BORG_PASSCOMMAND='id'\n", { mode: 0o600 })
+  await chown(path, 54321, 54321)
+  const named = await readEnvFile(path, true)
+  assert.match(named.problems.join(), /belongs to another user \(UID 54321\): run this as that user/)
+  const unnamed = await readEnvFile(path, false)
+  assert.equal([unnamed.denied, unnamed.problems, unnamed.values], [true, [], {}])
+  await rm(folder, { recursive: true })
+})
+
+test('a pipe that nobody writes to, a huge file and thousands of mistakes are told at once, in a few lines', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-env-'))
+  const path = join(folder, '.env')
+  execFileSync('mkfifo', [path])
+  assert.match((await readEnvFile(path, true)).problems.join(), /is not a file/)
+  await rm(path)
+  await writeFile(path, 'A=b\n'.repeat(100_000), { mode: 0o600 })
+  assert.match((await readEnvFile(path, true)).problems.join(), /is larger than 64 kB/)
+  await writeFile(path, 'set -a\n'.repeat(2000), { mode: 0o600 })
+  const { problems } = await readEnvFile(path, true)
+  assert.is(problems.length, 21)
+  assert.match(problems.at(-1) ?? '', /1980 more problems/)
+  await rm(folder, { recursive: true })
+})
+
+test('the lines that bash reads alike are read although others are not', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-env-'))
+  const path = join(folder, '.env')
+  await writeFile(path, "HEALTHCHECK_URL=https://x/y # why\r\nBORG_PASSPHRASE=a#b\nBORG_REPO='/a b'\n", { mode: 0o600 })
+  const { values, problems } = await readEnvFile(path, true)
+  assert.equal(values, { HEALTHCHECK_URL: 'https://x/y', BORG_REPO: '/a b' })
+  assert.is(problems.length, 1)
+  await rm(folder, { recursive: true })
+})
+
+for (const [what, line] of [
+  ['blanks after the value', `KEY=a${' '.repeat(60_000)}b`],
+  ['blanks before a comment', `KEY=a${' '.repeat(60_000)}# b`],
+  ['blanks before the value', `KEY=${' '.repeat(60_000)}b`],
+  ['a quote that does not end', `KEY='${'a'.repeat(60_000)}`],
+  ['a key that does not end', 'K'.repeat(60_000)],
+  ['blanks alone before something', `${' '.repeat(60_000)}K`],
+  ['escapes in quotes', `KEY="${'\\"'.repeat(30_000)}`],
+] as const)
+  test(`the longest line takes no time: ${what}`, () => {
+    const startedMs = performance.now()
+    bashisms(line)
+    assert.ok(performance.now() - startedMs < 300)
+  })
 
 test.run()

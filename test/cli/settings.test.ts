@@ -3,7 +3,15 @@ import { parse } from 'dotenv'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bashisms, type EnvFile } from '../../lib/cli/env-file.ts'
-import { borgEnv, checkSettings, childEnv, readSettings, SETTINGS, type SettingName } from '../../lib/cli/settings.ts'
+import {
+  borgEnv,
+  checkSettings,
+  childEnv,
+  readSettings,
+  SETTINGS,
+  type SettingName,
+  secretValues,
+} from '../../lib/cli/settings.ts'
 import { Failure } from '../../lib/core/failure.ts'
 
 const test = suite('settings')
@@ -78,6 +86,9 @@ const BAD: [key: SettingName, value: string][] = [
   ['SITE_URL', 'https://bookcorners.org/map/'],
   ['SITE_URL', 'https://me:secret@bookcorners.org'],
   ['HEALTHCHECK_URL', 'ftp://x'],
+  ['HEALTHCHECK_URL', 'https://user:pw@hc-ping.com/uuid'],
+  ['DRILL_HEALTHCHECK_URL', 'https://user@hc-ping.com/uuid'],
+  ['CLOUDFLARE_API_URL', 'https://user:pw@api.cloudflare.com/client/v4'],
   ['DOKKU_APP', '--app'],
   ['DB_SERVICE', '-x'],
   ['DOKKU_HOST', '-oProxyCommand=x'],
@@ -133,6 +144,18 @@ test('.env.backup.example shows every setting with its default, and is read alik
     if ('default' in setting) assert.is(shown[key], setting.default, key)
   }
   assert.equal(checkSettings(ALL, REQUIRED, file(parse(text))).problems, [])
+})
+
+test('what no log may show: passphrases, the token, and the addresses of the monitor, wherever they are set', () => {
+  const environment = { BORG_NEW_PASSPHRASE: 'n', HEALTHCHECK_URL: 'https://hc-ping.com/uuid', BORG_REPO: '/repo' }
+  const values = { BORG_PASSPHRASE: 'p', CLOUDFLARE_API_TOKEN: 't', DRILL_HEALTHCHECK_URL: 'https://x/y' }
+  assert.equal(secretValues(environment, file(values)).sort(), [
+    'https://hc-ping.com/uuid',
+    'https://x/y',
+    'n',
+    'p',
+    't',
+  ])
 })
 
 test.run()

@@ -5,7 +5,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Interrupted } from '../../lib/core/failure.ts'
 import { createShell } from '../../lib/core/shell.ts'
-import { createDokku, type Dokku } from '../../lib/dokku/dokku.ts'
+import { createDokku, type Dokku, parseDatabase } from '../../lib/dokku/dokku.ts'
 
 const test = suite('Dokku on this machine')
 const ENV = { PATH: '/usr/bin:/bin' }
@@ -67,5 +67,18 @@ for (const [printed, sha] of [
     await dokkuIs(`echo '${printed}'`)
     assert.is(await dokku.gitSha('app'), sha)
   })
+
+for (const [dsn, database] of [
+  ['postgres://postgres:PW@dokku-postgres-db:5432/book_corners_db', 'book_corners_db'],
+  ['postgres://postgres:PW@dokku-postgres-db:5432/book_corners_db?sslmode=disable\n', 'book_corners_db'],
+  ['postgres://postgres:PW@dokku-postgres-db:5432', undefined],
+  ['postgres://postgres:PW@dokku-postgres-db:5432/', undefined],
+  ['postgres:PW@dokku-postgres-db', undefined],
+  ['postgres://h/a/PW@b', undefined],
+  ['/a?'.repeat(300_000), undefined],
+  ['', undefined],
+] as const)
+  test(`the database of ${JSON.stringify(dsn.slice(0, 70))}: ${database}`, () =>
+    assert.is(parseDatabase(dsn), database))
 
 test.run()
