@@ -1,6 +1,7 @@
 // Every setting there is: its default, how it is read, and what is wrong with it.
 import { EXIT, Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
+import { isHost } from '../core/host.ts'
 import type { Env } from '../core/shell.ts'
 import type { EnvFile } from './env-file.ts'
 
@@ -52,6 +53,22 @@ export function siteAddress(text: string): string {
   if (url.pathname !== '/' || url.search || url.hash)
     throw new Error("must be the site's address alone, without a path")
   return url.origin
+}
+
+/** A token goes into an HTTP header. What a copy from a web page or a mail adds to it can't be seen. */
+function token(text: string): string {
+  const value = text.trim()
+  const [odd] = /[^\u0021-\u007e]/u.exec(value) ?? []
+  if (odd === undefined) return value
+  const code = odd.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')
+  throw new Error(
+    `must be the token alone: it holds ${/\s/.test(odd) ? 'a blank or a line break' : 'a character'} (U+${code})`,
+  )
+}
+
+function hostName(text: string): string {
+  if (!isHost(text)) throw new Error('must be a host name, or HOST:PORT')
+  return text
 }
 
 function oneOf<T extends string>(...values: T[]) {
@@ -106,12 +123,12 @@ export const SETTINGS = {
   VERIFY_SQL: { default: 'SELECT count(*) FROM libraries_library', parse: text },
   DRILL_HEALTHCHECK_URL: { secret: true, parse: webAddress },
   SITE_URL: { default: 'https://bookcorners.org', parse: siteAddress },
-  DOKKU_HOST: { required: true, parse: matching(/^[A-Za-z0-9][A-Za-z0-9.-]*$/, 'a host name') },
+  DOKKU_HOST: { required: true, parse: hostName },
   DEPLOY_USER: { default: 'deploy', parse: matching(/^[a-z_][a-z0-9_-]*$/, 'a user name') },
   OPS_DIR: { default: '/home/deploy/ops', parse: absolutePath },
   DEPLOY_BRANCH: { default: 'master', parse: matching(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'a branch') },
   CLOUDFLARE_ZONE_ID: { parse: matching(/^[A-Za-z0-9_-]+$/, 'the ID of the zone') },
-  CLOUDFLARE_API_TOKEN: { secret: true, parse: text },
+  CLOUDFLARE_API_TOKEN: { secret: true, parse: token },
   CLOUDFLARE_API_URL: { default: 'https://api.cloudflare.com/client/v4', parse: webAddress },
 } satisfies Record<string, Setting<unknown>>
 
@@ -235,5 +252,8 @@ export function secretValues(environment: Env, file: EnvFile): string[] {
     ...Object.keys(SETTINGS).filter((key) => (SETTINGS as Record<string, Setting<unknown>>)[key]?.secret),
     'BORG_NEW_PASSPHRASE',
   ]
-  return keys.flatMap((key) => [environment[key], file.values[key]]).filter((value): value is string => Boolean(value))
+  return keys
+    .flatMap((key) => [environment[key], file.values[key]])
+    .flatMap((value) => [value, value?.trim()])
+    .filter((value): value is string => Boolean(value))
 }

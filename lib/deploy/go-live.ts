@@ -1,6 +1,7 @@
 // Makes the server deploy a commit, and makes sure what it runs afterwards.
 
 import { Failure, Interrupted, reason } from '../core/failure.ts'
+import { sshLine } from '../core/host.ts'
 import { retry } from '../core/retry.ts'
 import { shortSha } from '../core/sha.ts'
 import { createShell } from '../core/shell.ts'
@@ -99,7 +100,7 @@ async function confirmLive(deployment: Deployment, plan: Plan): Promise<'deploye
     runs === plan.commit.sha
       ? `The push went through, but not every process runs: ${processes}.`
       : `The push went through, but the server says it runs ${runs ? shortSha(runs) : 'nothing'}.`,
-    `Look: deploy --status, and: deploy --logs. Dokku's own settings: ssh dokku@${remote.host} ps:report ${app}`,
+    `Look: deploy --status, and: deploy --logs. Dokku's own settings: ${sshLine('dokku', remote.host)} ps:report ${app}`,
   )
 }
 
@@ -109,7 +110,7 @@ async function confirmUnchanged({ remote, app }: Deployment, { commit }: Plan): 
   if (running) return 'unchanged'
   throw new Failure(
     `${shortSha(commit.sha)} is deployed already, but not every process runs: ${processes}.`,
-    `Look: deploy --logs. Start it: ssh dokku@${remote.host} ps:start ${app}, or build it again: rollback --rebuild`,
+    `Look: deploy --logs. Start it: ${sshLine('dokku', remote.host)} ps:start ${app}, or build it again: rollback --rebuild`,
   )
 }
 

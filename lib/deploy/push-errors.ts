@@ -1,6 +1,7 @@
 // What a push that did not go live means for the operator, and what to do.
 
 import { EXIT, Failure } from '../core/failure.ts'
+import { sshLine } from '../core/host.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from './deployment.ts'
 import type { PushResult } from './push.ts'
@@ -32,7 +33,7 @@ export function explainPush(
     case 'locked':
       return failure(
         `Another deploy of ${app} is under way: ${it} was not deployed.`,
-        `Wait for it, then ${again}; see it: deploy --status. If none is under way: ssh dokku@${host} apps:unlock ${app}`,
+        `Wait for it, then ${again}; see it: deploy --status. If none is under way: ${sshLine('dokku', host)} apps:unlock ${app}`,
         EXIT.locked,
       )
     case 'stale':
@@ -45,12 +46,12 @@ export function explainPush(
     case 'predeploy-failed':
       return failure(
         `The predeploy task (migrate) of ${it} failed.`,
-        `${fix('the migration')}. What was applied: ssh dokku@${host} run ${app} python manage.py showmigrations`,
+        `${fix('the migration')}. What was applied: ${sshLine('dokku', host)} run ${app} python manage.py showmigrations`,
       )
     case 'health-failed':
       return failure(
         `${it} was built, but its container did not pass the health check.`,
-        `More of its log: ssh dokku@${host} logs:failed ${app}. ${fix('it')}.`,
+        `More of its log: ${sshLine('dokku', host)} logs:failed ${app}. ${fix('it')}.`,
       )
     case 'elsewhere':
       return failure(

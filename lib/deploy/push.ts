@@ -2,6 +2,8 @@
 
 import type { Output } from '../core/shell.ts'
 import { explainDokku } from '../dokku/errors.ts'
+import { hookNotice } from '../git/checkout.ts'
+import { plainUrl } from '../git/own-settings.ts'
 import { explainSsh, type SshTrouble } from '../server/ssh-errors.ts'
 import type { Deployment } from './deployment.ts'
 import type { Plan } from './plan.ts'
@@ -33,6 +35,7 @@ export interface PushResult {
 export function pushArgs(url: string, sha: string, branch: string, deployed: string | undefined): string[] {
   return [
     'push',
+    '--no-verify',
     '--no-follow-tags',
     `--force-with-lease=refs/heads/${branch}:${deployed ?? ''}`,
     url,
@@ -142,12 +145,15 @@ export function classifyPush(
  * @throws Interrupted; what the server does then is asked by the caller
  */
 export async function pushCommit(
-  { checkout, remote, app, branch }: Deployment,
+  { checkout, remote, app, branch, context }: Deployment,
   { commit, deployed }: Plan,
   onLine: (line: string) => void,
 ): Promise<PushResult> {
   const said = collectLines(onLine)
-  const output = await checkout.git(pushArgs(remote.gitUrl(app), commit.sha, branch, deployed), {
+  const notice = hookNotice(checkout)
+  if (notice) context.log.info(notice)
+  const url = remote.gitUrl(app)
+  const output = await checkout.git([...plainUrl(url), ...pushArgs(url, commit.sha, branch, deployed)], {
     env: remote.gitEnv(),
     onLine: said.take,
   })
@@ -162,7 +168,8 @@ export async function pushCommit(
  * @throws SshFailure, Failure
  */
 export async function deployedCommit({ checkout, remote, app, branch }: Deployment): Promise<string | undefined> {
-  const output = await checkout.git(['ls-remote', remote.gitUrl(app), `refs/heads/${branch}`], {
+  const url = remote.gitUrl(app)
+  const output = await checkout.git([...plainUrl(url), 'ls-remote', url, `refs/heads/${branch}`], {
     env: remote.gitEnv(),
   })
   if (output.exitCode !== 0)

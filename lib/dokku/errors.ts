@@ -1,5 +1,6 @@
 import { EXIT, Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
+import { sshLine } from '../core/host.ts'
 import type { Output } from '../core/shell.ts'
 
 // One explanation of a Dokku command that failed, here or over SSH.
@@ -14,7 +15,7 @@ export class NotRunning extends Failure {}
  */
 export function explainDokku(output: Output, what: string, host?: string): Failure {
   const [command = '', subject = ''] = what.split(' ')
-  const dokku = host === undefined ? 'sudo dokku' : `ssh dokku@${host}`
+  const dokku = host === undefined ? 'sudo dokku' : sshLine('dokku', host)
   const said = saidBy(output, command)
   if (output.exitCode === 20 || /App .* does not exist/.test(output.stderr))
     return new Failure(

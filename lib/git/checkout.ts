@@ -1,13 +1,17 @@
 // The app's checkout on this machine, asked with git.
 
+import { access, constants } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { EXIT, Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import type { Env, Output, RunOptions, Shell } from '../core/shell.ts'
+import { OWN_SETTINGS } from './own-settings.ts'
 
 /** A checkout, or a working tree of it. */
 export interface Checkout {
   readonly dir: string
+  /** The hook that a `git push` of the engineer's would run here. */
+  readonly prePushHook: string | undefined
   git(args: readonly string[], options?: RunOptions): Promise<Output>
   /** Git's standard output. @throws Failure with what git said, when it did not end well */
   ask(args: readonly string[], env?: Env): Promise<string>
@@ -27,22 +31,9 @@ export interface Commit {
  * @throws Failure (exit status 2) when it is none
  */
 export async function openCheckout(shell: Shell, dir: string): Promise<Checkout> {
-  const checkoutAt = (cwd: string): Checkout => {
-    const git: Checkout['git'] = (args, options = {}) =>
-      shell.run(['git', ...args], {
-        cwd,
-        ...options,
-        // What git says is read here: it must be in English. And it must not ask for a password.
-        env: { LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0', ...options.env },
-      })
-    const ask: Checkout['ask'] = async (args, env = {}) => {
-      const output = await git(args, { env })
-      if (output.exitCode !== 0) throw new Failure(`git ${args[0]} failed: ${lastLines(output.stderr)}`)
-      return output.stdout.trim()
-    }
-    return { dir: cwd, git, ask }
-  }
-  const found = await checkoutAt('/').git(['-C', resolve(dir), 'rev-parse', '--show-toplevel'])
+  const from = resolve(dir)
+  const args = ['rev-parse', '--show-toplevel', '--git-path', 'hooks/pre-push']
+  const found = await shell.run(['git', '-C', from, ...args], { cwd: '/', env: ENGLISH })
   if (found.exitCode === 127)
     throw new Failure('Git is not installed.', 'Install it: sudo apt-get install git', EXIT.usage)
   if (found.exitCode !== 0)
@@ -51,7 +42,39 @@ export async function openCheckout(shell: Shell, dir: string): Promise<Checkout>
       'Change to the checkout, or name it: --repo DIR',
       EXIT.usage,
     )
-  return checkoutAt(found.stdout.trim())
+  const [top = '', hook = ''] = found.stdout.trimEnd().split('\n')
+  return { ...gitIn(shell, top), dir: top, prePushHook: await ifExecutable(resolve(from, hook)) }
+}
+
+// What git says is read here: it must be in English. And it must not ask for a password.
+const ENGLISH: Env = { LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0' }
+
+function gitIn(shell: Shell, cwd: string): Pick<Checkout, 'git' | 'ask'> {
+  const git: Checkout['git'] = (args, options = {}) =>
+    shell.run(['git', ...OWN_SETTINGS, ...args], { cwd, ...options, env: { ...ENGLISH, ...options.env } })
+  const ask: Checkout['ask'] = async (args, env = {}) => {
+    const output = await git(args, { env })
+    if (output.exitCode !== 0) throw new Failure(`git ${args[0]} failed: ${lastLines(output.stderr)}`)
+    return output.stdout.trim()
+  }
+  return { git, ask }
+}
+
+/** What to tell the engineer before a push, if anything. */
+export function hookNotice({ prePushHook }: Checkout): string | undefined {
+  return (
+    prePushHook &&
+    `The hook ${prePushHook} is not run: what is pushed is a commit that exists, for what your hooks check.`
+  )
+}
+
+async function ifExecutable(path: string): Promise<string | undefined> {
+  try {
+    await access(path, constants.X_OK)
+    return path
+  } catch {
+    return
+  }
 }
 
 /**

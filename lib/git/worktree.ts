@@ -7,9 +7,6 @@ import type { Context } from '../cli/main.ts'
 import type { Shell } from '../core/shell.ts'
 import { type Checkout, openCheckout } from './checkout.ts'
 
-/** Git's options in such a working tree: the checkout's hooks (of husky, say) would not find there what they need. */
-export const QUIET = ['-c', 'core.hooksPath=/dev/null', '-c', 'advice.detachedHead=false']
-
 /** The name of its folder, with the process that made it. */
 const FOLDER = /^bc-revert-(\d+)-/
 
@@ -26,7 +23,7 @@ export async function inOwnTree<T>(
   await removeLeftovers(checkout, cleanup)
   const dir = await mkdtemp(join(tmpdir(), `bc-revert-${process.pid}-`))
   try {
-    await checkout.ask([...QUIET, 'worktree', 'add', '--quiet', '--detach', dir, sha])
+    await checkout.ask(['worktree', 'add', '--quiet', '--detach', dir, sha])
     return await work(await openCheckout(shell, dir))
   } finally {
     await removeTree(checkout, cleanup, dir)

@@ -8,7 +8,7 @@ import { createSteps, summary, verifyStep } from '../deploy/finish.ts'
 import { record } from '../deploy/go-live.ts'
 import type { Plan } from '../deploy/plan.ts'
 import { classifyPush, collectLines, pushArgs } from '../deploy/push.ts'
-import { type Checkout, commitsBetween, hasCommit, openCheckout, resolveCommit } from '../git/checkout.ts'
+import { type Checkout, commitsBetween, hasCommit, hookNotice, openCheckout, resolveCommit } from '../git/checkout.ts'
 import { describeState, serverState } from '../server/app.ts'
 
 /** A revert as it goes to origin. */
@@ -74,10 +74,12 @@ export async function bringToOrigin(deployment: Deployment, push: Push): Promise
 
 async function pushToOrigin({ checkout, branch, context }: Deployment, { sha, head }: Push): Promise<void> {
   const said = collectLines()
+  const notice = hookNotice(checkout)
+  if (notice) context.log.info(notice)
   let failure: Failure
   try {
     const output = await checkout.git(pushArgs('origin', sha, branch, head), { onLine: said.take })
-    if (output.exitCode === 0) return
+    if (output.exitCode === 0) return requireOriginHas(checkout, branch, sha)
     const { outcome } = classifyPush(output, said.lines)
     failure = explainOrigin(branch, sha, outcome === 'stale', said.lines)
   } catch (error) {
@@ -112,6 +114,18 @@ function explainOrigin(branch: string, sha: string, isStale: boolean, lines: rea
         `origin did not take the revert: nothing was pushed.${why}`,
         `If ${branch} is protected, open a pull request: git push origin ${shortSha(sha)}:refs/heads/revert-${shortSha(sha)}. At once: rollback --list, then rollback --to SHA`,
       )
+}
+
+/** @throws Failure when the push went to another repository: `remote.origin.pushurl` names it, and CI deploys from origin */
+async function requireOriginHas(checkout: Checkout, branch: string, sha: string): Promise<void> {
+  const [origin, pushed] = await Promise.all(
+    [['origin'], ['--push', 'origin']].map((args) => checkout.ask(['remote', 'get-url', ...args])),
+  )
+  if (origin === pushed || (await originHas(checkout, branch, sha)) !== false) return
+  throw new Failure(
+    `The revert went to ${pushed}, not to origin (${origin}), which CI deploys from.`,
+    `Your remote.origin.pushurl names it. To origin: git push ${origin} ${shortSha(sha)}:refs/heads/${branch}`,
+  )
 }
 
 /** @returns undefined when origin does not say */

@@ -2,6 +2,7 @@
 
 import { Failure } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
+import { sshLine } from '../core/host.ts'
 import { parseSha, shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import type { Plan } from '../deploy/plan.ts'
@@ -40,8 +41,8 @@ async function checkRevision({ remote, app, context }: Deployment, deployed: str
   throw new Failure(
     `The server disagrees with itself about what is deployed: ${says('its deploy branch', deployed)}, ${says('HEAD', sha)}, ${says('GIT_REV', revision)}. A deploy of ${shortSha(revision ?? sha ?? deployed)} failed or was cut off; a rebuild would run ${shortSha(deployed)} under another name. Nothing was changed.`,
     sha === deployed
-      ? `If ${shortSha(deployed)} is right: ssh dokku@${remote.host} config:set --no-restart ${app} GIT_REV=${deployed}, then again. Else: deploy, or rollback --list`
-      : `See: ssh dokku@${remote.host} git:report ${app}. Then: deploy, or rollback --list`,
+      ? `If ${shortSha(deployed)} is right: ${sshLine('dokku', remote.host)} config:set --no-restart ${app} GIT_REV=${deployed}, then again. Else: deploy, or rollback --list`
+      : `See: ${sshLine('dokku', remote.host)} git:report ${app}. Then: deploy, or rollback --list`,
   )
 }
 

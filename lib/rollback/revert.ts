@@ -6,7 +6,7 @@ import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { describePlan, type Plan } from '../deploy/plan.ts'
 import { type Checkout, type Commit, describeCommit, hasCommit, isAncestor } from '../git/checkout.ts'
-import { inOwnTree, QUIET } from '../git/worktree.ts'
+import { inOwnTree } from '../git/worktree.ts'
 import { type Entry, wasCutOff, wentLive } from '../server/ledger.ts'
 import { pushLine } from './agree.ts'
 import { fetchOrigin } from './origin.ts'
@@ -148,12 +148,12 @@ async function revertOnto(
 async function revertOne(tree: Checkout, { sha, subject, mainline }: CommitToRevert): Promise<void> {
   const options = mainline === undefined ? [] : ['-m', String(mainline)]
   // A revert is recognised by its classic subject.
-  const output = await tree.git([...QUIET, '-c', 'revert.reference=false', 'revert', '--no-edit', ...options, sha])
+  const output = await tree.git(['-c', 'revert.reference=false', 'revert', '--no-edit', ...options, sha])
   if (output.exitCode === 0) return
   const conflicts = (await tree.ask(['diff', '--name-only', '--diff-filter=U'])).split('\n').filter(Boolean)
   // Not every failure without a conflict: that would be taken for a revert that is there already.
   if (conflicts.length === 0 && /^nothing to commit/m.test(output.stdout)) {
-    await tree.git([...QUIET, 'revert', '--skip'])
+    await tree.git(['revert', '--skip'])
     return
   }
   throw new Failure(

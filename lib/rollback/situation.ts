@@ -1,10 +1,12 @@
 // Where a way back begins, and where it leads.
 
 import { EXIT, Failure } from '../core/failure.ts'
+import { sshLine } from '../core/host.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { lookAtServer, requireDeployable } from '../deploy/preflight.ts'
 import { hasCommit, resolveCommit } from '../git/checkout.ts'
+import { plainUrl } from '../git/own-settings.ts'
 import { containerRevision } from '../server/app.ts'
 import { type Entry, readLedger, wasCutOff, wentLive } from '../server/ledger.ts'
 
@@ -38,8 +40,9 @@ export async function lookAround(deployment: Deployment): Promise<Situation> {
 async function fetchDeployed({ checkout, remote, app, branch, context }: Deployment, deployed: string): Promise<void> {
   if (await hasCommit(checkout, deployed)) return
   context.log.info(`${shortSha(deployed)}, which runs, is not in this checkout: fetching it from the server.`)
-  const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', remote.gitUrl(app), `refs/heads/${branch}`]
-  await checkout.git(args, { env: remote.gitEnv(), timeoutMs: 120_000 })
+  const url = remote.gitUrl(app)
+  const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', url, `refs/heads/${branch}`]
+  await checkout.git([...plainUrl(url), ...args], { env: remote.gitEnv(), timeoutMs: 120_000 })
 }
 
 /**
@@ -97,7 +100,7 @@ export function requireNotLive({ remote, app }: Deployment, { deployed, running 
     )
   throw new Failure(
     `${shortSha(sha)} is on the deploy branch there already, so pushing it changes nothing; but ${shortSha(running)} runs.`,
-    `Build it there: ssh dokku@${remote.host} config:set --no-restart ${app} GIT_REV=${sha}, then rollback --rebuild`,
+    `Build it there: ${sshLine('dokku', remote.host)} config:set --no-restart ${app} GIT_REV=${sha}, then rollback --rebuild`,
   )
 }
 

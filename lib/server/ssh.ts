@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type SettingName, type Settings } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
+import { parseHost } from '../core/host.ts'
 import {
   type Child,
   createShell,
@@ -16,11 +17,12 @@ import {
   type RunOptions,
   type Shell,
 } from '../core/shell.ts'
-import { explainSsh, SshFailure } from './ssh-errors.ts'
+import { explainSsh, lockedKey, SshFailure } from './ssh-errors.ts'
 import { type DokkuWords, GATE_REFUSES, type OpsCommand, withApp } from './words.ts'
 
 /** The Dokku host. Every step of a run shares one connection per user, opened by the first that needs it. */
 export interface Remote {
+  /** As DOKKU_HOST names it, perhaps with a port. */
   readonly host: string
   /** The ops user, e.g. `deploy`. */
   readonly user: string
@@ -59,11 +61,19 @@ const CLOSE_TIMEOUT_MS = 5000
 
 /**
  * The options of every ssh and scp. A host key must be known already, and nothing asks: a question would hang in CI.
- * A dead connection is noticed within a minute; the sshd answers even while a build is silent.
+ * A dead connection is noticed within a minute; the sshd answers even while a build is silent. What the user's ssh configuration
+ * may add for work by hand (a terminal, a command, forwarded ports, silence) would break git's protocol, or hide why ssh failed.
  */
-function sshOptions(controlPath: string): string[] {
+function sshOptions(controlPath: string, port: string | undefined): string[] {
   return [
+    ...(port === undefined ? [] : [`Port=${port}`]),
     'BatchMode=yes',
+    'RequestTTY=no',
+    'RemoteCommand=none',
+    'PermitLocalCommand=no',
+    'ClearAllForwardings=yes',
+    'ForwardAgent=no',
+    'LogLevel=INFO',
     'StrictHostKeyChecking=yes',
     'ConnectTimeout=15',
     'ServerAliveInterval=15',
@@ -88,8 +98,9 @@ interface Login {
 }
 
 function createLogin(shell: Shell, user: string, host: string, socket: string): Login {
-  const destination = `${user}@${host}`
-  const settings = sshOptions(socket)
+  const { name, port } = parseHost(host)
+  const destination = `${user}@${name}`
+  const settings = sshOptions(socket, port)
   let used = false
   const options = (): string[] => {
     used = true
@@ -112,7 +123,11 @@ function createLogin(shell: Shell, user: string, host: string, socket: string): 
       // command's own ssh is not enough to be rid of it.
       const timer = options?.timeoutMs ? setTimeout(() => void hangUp(), options.timeoutMs + 500) : undefined
       try {
-        return requireConnection(await shell.run(command, options), command[0], user, host)
+        const output = await shell.run(command, options)
+        const trouble = troubleOf(output, command[0], user, host)
+        if (trouble?.trouble === 'login') throw (await explainLockedKey(shell, settings, destination)) ?? trouble
+        if (trouble) throw trouble
+        return output
       } finally {
         clearTimeout(timer)
       }
@@ -120,8 +135,11 @@ function createLogin(shell: Shell, user: string, host: string, socket: string): 
   }
 }
 
-/** @throws SshFailure when ssh or scp failed, not the command that it ran */
-function requireConnection(output: Output, program: string | undefined, user: string, host: string): Output {
+/**
+ * @returns what kept ssh or scp from its work; undefined when it did it, however the command that it ran has ended
+ * @throws Failure (exit status 2) when there is no ssh
+ */
+function troubleOf(output: Output, program: string | undefined, user: string, host: string): SshFailure | undefined {
   if (output.exitCode === 127 && /\b(ssh|scp): (command )?not found|spawn (ssh|scp) ENOENT/.test(output.stderr))
     throw new Failure('OpenSSH is not installed.', 'Install it: sudo apt-get install openssh-client', EXIT.usage)
   const refused = output.exitCode === GATE_REFUSES ? /^The gate of .*/m.exec(output.stderr)?.[0] : undefined
@@ -133,10 +151,27 @@ function requireConnection(output: Output, program: string | undefined, user: st
   // scp passes ssh's troubles on with an exit status of its own.
   const failed = output.exitCode === 255 || (program === 'scp' && output.exitCode !== 0)
   const trouble = failed ? explainSsh(output.stderr, user, host) : undefined
-  if (trouble) throw trouble
-  if (output.exitCode === 255 && output.stderr.trim() === '')
-    throw new SshFailure('lost', `The connection to ${host} was lost.`, 'Look: deploy --status')
-  return output
+  if (trouble || output.exitCode !== 255 || output.stderr.trim() !== '') return trouble
+  return new SshFailure('lost', `The connection to ${host} was lost.`, 'Look: deploy --status')
+}
+
+/** Of a key with a passphrase ssh says nothing where it may not ask for it: then the server seems not to know the key. */
+async function explainLockedKey(
+  shell: Shell,
+  options: readonly string[],
+  destination: string,
+): Promise<SshFailure | undefined> {
+  const { stdout } = await shell.run(['ssh', ...options, '-G', destination])
+  const files = [...stdout.matchAll(/^identityfile (.+)$/gm)].map(([, file = '']) => file)
+  for (const file of files) {
+    const path = file.replace(/^~(?=\/)/, shell.env.HOME ?? '~')
+    const { stderr } = await shell.run(['ssh-keygen', '-y', '-P', '', '-f', path])
+    if (!/incorrect passphrase/.test(stderr)) continue
+    const fingerprint = /SHA256:\S+/.exec((await shell.run(['ssh-keygen', '-l', '-f', path])).stdout)?.[0]
+    const inAgent = fingerprint && (await shell.run(['ssh-add', '-l'])).stdout.includes(fingerprint)
+    if (!inAgent) return lockedKey(destination, path)
+  }
+  return
 }
 
 /**
@@ -173,7 +208,7 @@ export async function connectRemote(
       // OpenSSH before 8.7 knows no other protocol, and not the flag.
       return /option -- '?O\b/.test(output.stderr) ? scp() : output
     },
-    gitUrl: (app) => `${dokku.destination}:${app}`,
+    gitUrl: (app) => gitUrl(host, app),
     gitEnv: () => ({ GIT_SSH_COMMAND: quoteAll(['ssh', ...dokku.options()]), GIT_SSH_VARIANT: 'ssh' }),
     close: async () => {
       shell.signal.removeEventListener('abort', onAbort)
@@ -181,6 +216,12 @@ export async function connectRemote(
       await rm(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** Git's short form of an address has no place for a port. */
+function gitUrl(host: string, app: string): string {
+  const { name, port } = parseHost(host)
+  return port === undefined ? `dokku@${name}:${app}` : `ssh://dokku@${name}:${port}/${app}`
 }
 
 /**

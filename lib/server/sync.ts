@@ -5,6 +5,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Failure } from '../core/failure.ts'
+import { sshLine } from '../core/host.ts'
 import type { Log } from '../core/log.ts'
 import { lines } from '../core/shell.ts'
 import { VERSION } from '../core/version.ts'
@@ -90,7 +91,7 @@ export async function syncRelease(
   if (trouble) throw trouble
   throw new Failure(
     `${exitCode === 124 ? 'it took too long: ' : ''}${sayWhy(stderr) || `the server's shell ended with ${exitCode}`}`,
-    `Fix it, then: deploy --sync-only. By hand: ssh ${remote.user}@${remote.host}`,
+    `Fix it, then: deploy --sync-only. By hand: ${sshLine(remote.user, remote.host)}`,
   )
 }
 

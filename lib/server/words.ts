@@ -22,8 +22,13 @@ export const DOKKU_WORDS = [
 
 export type DokkuWords = (typeof DOKKU_WORDS)[number]
 
-/** What git itself says to Dokku: for a push, and for fetch and ls-remote. */
-export const GIT_WORDS = ["git-receive-pack 'APP'", "git-upload-pack 'APP'"] as const
+/** What git itself says to Dokku: for a push, and for fetch and ls-remote. An address with a port makes a path of the app's name. */
+export const GIT_WORDS = [
+  "git-receive-pack 'APP'",
+  "git-receive-pack '/APP'",
+  "git-upload-pack 'APP'",
+  "git-upload-pack '/APP'",
+] as const
 
 /** @param app a name without blanks, quotes and wildcards, as the setting DOKKU_APP is */
 export function withApp(words: string, app: string): string {

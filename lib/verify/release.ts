@@ -4,7 +4,7 @@ import { shortSha } from '../core/sha.ts'
 import { createShell, type Shell } from '../core/shell.ts'
 import { type LiveRelease, liveRelease } from '../server/app.ts'
 import { connectRemote } from '../server/ssh.ts'
-import { SshFailure } from '../server/ssh-errors.ts'
+import { isFinal, SshFailure } from '../server/ssh-errors.ts'
 import { type Check, Unexpected } from './run-check.ts'
 
 /** The commit that must run, and how to find out what runs. */
@@ -50,8 +50,7 @@ export function releaseCheck(release: ExpectedRelease | undefined): Check {
     run: async () => {
       const { sha, revision, processes, running } = await release.ask().catch((error: unknown) => {
         // A key that is not accepted now will not be accepted in a minute.
-        const final = error instanceof SshFailure && (error.trouble === 'host-key' || error.trouble === 'login')
-        throw final ? new Unexpected(error.message, true) : error
+        throw error instanceof SshFailure && isFinal(error) ? new Unexpected(error.message, true) : error
       })
       if (sha === undefined) throw new Unexpected('the server does not say which commit it runs')
       const seen = `runs ${shortSha(sha)}, ${processes}`

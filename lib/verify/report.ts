@@ -1,6 +1,8 @@
 // Results for a terminal, a log and a program.
+
 import { chalk } from 'zx/core'
 import { duration, plural } from '../core/format.ts'
+import { sshLine } from '../core/host.ts'
 import { checksFor, failedChecks, isGreen, isOnlyBlocked, type VerifyOptions, verifySite } from './checks.ts'
 import { USER_AGENT_NAME } from './request.ts'
 import type { CheckResult, Verdict } from './run-check.ts'
@@ -63,7 +65,7 @@ export const LET_IN = [
 
 /** The commands to type after a red. `host`: DOKKU_HOST, if it is known here. */
 export function nextCommands(results: readonly CheckResult[], app: string, host = '$DOKKU_HOST'): string {
-  const dokku = (command: string): string => `  ssh dokku@${host} ${command}`
+  const dokku = (command: string): string => `  ${sshLine('dokku', host)} ${command}`
   const blocked = results.some((result) => result.blocked)
   // Whoever was not let in has no reason to go back.
   if (isOnlyBlocked(results)) return LET_IN

@@ -51,6 +51,30 @@ test('all problems are reported at once, with exit status 2, and without a value
   }
 })
 
+for (const [key, value, says] of [
+  ['DOKKU_HOST', 'vps.example.org', undefined],
+  ['DOKKU_HOST', 'vps.example.org:2222', undefined],
+  ['DOKKU_HOST', 'vps.example.org:0', /must be a host name, or HOST:PORT/],
+  ['DOKKU_HOST', 'vps.example.org:65536', /HOST:PORT/],
+  ['DOKKU_HOST', 'vps.example.org:', /HOST:PORT/],
+  ['DOKKU_HOST', '-oProxyCommand=x', /HOST:PORT/],
+  ['DOKKU_HOST', 'dokku@vps.example.org', /HOST:PORT/],
+  ['CLOUDFLARE_API_TOKEN', 'abc_DEF-123', undefined],
+  ['CLOUDFLARE_API_TOKEN', 'abc\n', undefined],
+  ['CLOUDFLARE_API_TOKEN', 'abc\u200b', /a character \(U\+200B\)/],
+  ['CLOUDFLARE_API_TOKEN', '\ufeffabc\u200b', /a character \(U\+200B\)/],
+  ['CLOUDFLARE_API_TOKEN', 'abc\ndef', /a blank or a line break \(U\+000A\)/],
+  ['CLOUDFLARE_API_TOKEN', 'Bearer abc', /a blank or a line break \(U\+0020\)/],
+  ['CLOUDFLARE_API_TOKEN', 'abc\u00a0def', /\(U\+00A0\)/],
+] as const)
+  test(`${key} ${JSON.stringify(value)} is ${says ? 'refused' : 'taken'}`, () => {
+    const { problems } = checkSettings([key], { [key]: value, CLOUDFLARE_ZONE_ID: 'zone' }, file())
+    if (!says) return assert.equal(problems, [])
+    assert.is(problems.length, 1)
+    assert.match(problems[0] ?? '', says)
+    assert.not.ok((problems[0] ?? '').includes('abc'))
+  })
+
 test('where to fix it: in the environment, in the file, or as another user', () => {
   const hintOf = (environment: Record<string, string>, more: Partial<EnvFile>): string => {
     try {

@@ -115,7 +115,7 @@ test('--to: a dry run shows the push, then it goes live, is verified and recorde
   assert.match(dry.stdout, /takes back 2 commits, no migration:\n {2}- [0-9a-f]{8} Break it more/)
   assert.match(
     dry.stdout,
-    `Push: git push --no-follow-tags --force-with-lease=refs/heads/master:${bad} dokku@vps.test:book-corners ${good}:refs/heads/master`,
+    `Push: git push --no-verify --no-follow-tags --force-with-lease=refs/heads/master:${bad} dokku@vps.test:book-corners ${good}:refs/heads/master`,
   )
   assert.match(dry.stdout, /Nothing was pushed\./)
   assert.is(pushes(), before)

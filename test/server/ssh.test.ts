@@ -1,4 +1,5 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,6 +21,18 @@ for (const word of ['', 'a b', "it's", '$HOME', '`id`', 'a\nb', '*', '"', '\\', 
     assert.is(said, word)
   })
 
+for (const [host, lines] of [
+  ['vps', ['ssh dokku@vps ', 'ssh-keyscan vps >>', "ssh-keygen -R 'vps'"]],
+  ['vps:2222', ['ssh -p 2222 dokku@vps ', 'ssh-keyscan -p 2222 vps >>', "ssh-keygen -R '[vps]:2222'"]],
+] as const)
+  words(`${host}: the commands that are told work`, () => {
+    const said = ['x: Permission denied (publickey).', 'IDENTIFICATION HAS CHANGED']
+      .map((stderr) => explainSsh(stderr, 'dokku', host)?.hint)
+      .join('\n')
+    assert.match(said.replace('ssh -v ', 'ssh '), lines[0].trim())
+    for (const line of lines) assert.ok(said.replace('ssh -v ', 'ssh ').includes(line.trim()), line)
+  })
+
 for (const [stderr, trouble] of [
   ['Host key verification failed.', 'host-key'],
   [
@@ -28,6 +41,15 @@ for (const [stderr, trouble] of [
   ],
   ['@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.', 'host-key'],
   ['dokku@vps: Permission denied (publickey).', 'login'],
+  ['Load key "/k": invalid format\ndokku@vps: Permission denied (publickey).', 'key'],
+  ["Permissions 0644 for '/k' are too open.\ndokku@vps: Permission denied (publickey).", 'key'],
+  [
+    'sign_and_send_pubkey: signing failed for ED25519 "/k": agent refused operation\ndokku@vps: Permission denied (publickey).',
+    'key',
+  ],
+  ['/home/e/.ssh/config: line 3: Bad configuration option: hots', 'setup'],
+  ['Bad owner or permissions on /home/e/.ssh/config', 'setup'],
+  ['Unable to negotiate with 10.0.0.1 port 22: no matching host key type found.', 'unreachable'],
   ['ssh: Could not resolve hostname vps: Name or service not known', 'unreachable'],
   ['ssh: connect to host vps port 22: Connection refused', 'unreachable'],
   ['ssh: connect to host vps port 22: Connection timed out', 'unreachable'],
@@ -203,5 +225,42 @@ real('a key that the server does not accept is named as such', async () => {
     await other.close()
   }
 })
+
+const unusable: [what: string, spoil: (key: string, file: string) => void, says: RegExp][] = [
+  [
+    'with the line ends of Windows',
+    (key, file) => writeFileSync(file, key.replaceAll('\n', '\r\n')),
+    /can't be read: Load key/,
+  ],
+  ['on one line', (key, file) => writeFileSync(file, key.replaceAll('\n', ' ')), /can't be read: Load key/],
+  ['that is cut', (key, file) => writeFileSync(file, key.slice(0, 200)), /can't be read: Load key/],
+  ['that is empty', (_, file) => writeFileSync(file, ''), /can't be read: Load key/],
+  ['that is the public one', (_, file) => writeFileSync(file, readFileSync(`${file}.pub`)), /can't be read: Load key/],
+  ['that others may read', (_, file) => chmodSync(file, 0o644), /was not used: Permissions 0644/],
+  [
+    'with a passphrase',
+    (_, file) => void execFileSync('ssh-keygen', ['-q', '-p', '-N', 'secret', '-f', file]),
+    /has a passphrase, and no ssh-agent holds it/,
+  ],
+]
+for (const [what, spoil, says] of unusable)
+  real(`a private key ${what} is the cause that is told, and not that the server does not know it`, async () => {
+    const file = join(server.dir, 'key_dokku')
+    const key = await readFile(file, 'utf8')
+    const other = await connect()
+    spoil(key, file)
+    try {
+      await other.dokku('apps:exists APP', 'book-corners')
+      assert.unreachable()
+    } catch (error) {
+      assert.is((error as SshFailure).trouble, 'key')
+      assert.match((error as SshFailure).message, says)
+      assert.not.match((error as SshFailure).message, /does not accept/)
+    } finally {
+      await writeFile(file, key)
+      chmodSync(file, 0o600)
+      await other.close()
+    }
+  })
 
 real.run()

@@ -13,8 +13,10 @@ export interface Engineer {
   forgetHostKey(): Promise<void>
 }
 
-/** What DOKKU_HOST is set to. */
+/** What DOKKU_HOST is set to. The engineer's ssh configuration has its port. */
 export const HOST = 'vps.test'
+/** The same host for somebody whose ssh configuration says nothing of its port: as DOKKU_HOST it needs one. */
+export const BARE_HOST = 'bare.test'
 
 export function executable(path: string, text: string): Promise<void> {
   return writeFile(path, text, { mode: 0o755 })
@@ -26,14 +28,16 @@ export async function settleEngineer(dir: string, sshd: Sshd): Promise<Engineer>
   for (const folder of [near, home, temporary]) await mkdir(folder)
   const knownHosts = join(dir, 'known_hosts')
   const config = join(dir, 'ssh_config')
-  await writeFile(config, ['dokku', 'deploy'].map((user) => sshAlias(user, sshd, knownHosts)).join(''))
+  const users = ['dokku', 'deploy'].map((user) => sshAlias(user, sshd, knownHosts))
+  await writeFile(config, users.join(''))
   for (const program of ['ssh', 'scp']) await executable(join(near, program), sshWrapper(program, config))
   await writeFile(join(home, '.env'), '', { mode: 0o600 })
   await writeFile(
     join(home, '.gitconfig'),
     '[user]\n\tname = Engineer\n\temail = engineer@example.org\n[init]\n\tdefaultBranch = master\n',
   )
-  const pinHostKey = (): Promise<void> => writeFile(knownHosts, `${HOST} ${sshd.hostKey}\n`)
+  const pinHostKey = (): Promise<void> =>
+    writeFile(knownHosts, `${HOST} ${sshd.hostKey}\n[127.0.0.1]:${sshd.port} ${sshd.hostKey}\n`)
   await pinHostKey()
   return {
     env: {
@@ -54,9 +58,10 @@ export async function settleEngineer(dir: string, sshd: Sshd): Promise<Engineer>
 /** Both users are this account: the wrappers turn them into two names of the host, of which each has its key. */
 function sshAlias(user: string, sshd: Sshd, knownHosts: string): string {
   return `Host ${user}.${HOST}
-  HostName 127.0.0.1
   Port ${sshd.port}
   HostKeyAlias ${HOST}
+Host ${user}.${HOST} ${user}.${BARE_HOST}
+  HostName 127.0.0.1
   User ${userInfo().username}
   IdentityFile ${sshd.keyOf(user)}
   IdentitiesOnly yes
@@ -69,7 +74,9 @@ function sshWrapper(program: string, config: string): string {
   return `#!/bin/bash
 args=()
 for arg; do
-  case $arg in (dokku@${HOST}*|deploy@${HOST}*) rest=\${arg#*@${HOST}}; arg=\${arg%%@*}.${HOST}$rest ;; esac
+  for host in ${HOST} ${BARE_HOST}; do
+    case $arg in (dokku@$host*|deploy@$host*) arg=\${arg%%@*}.\${arg#*@} ;; esac
+  done
   args+=("$arg")
 done
 exec /usr/bin/${program} -F '${config}' "\${args[@]}"

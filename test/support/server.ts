@@ -56,7 +56,7 @@ export interface Server
     Programs,
     AppCheckout,
     Pick<Engineer, 'env' | 'forgetHostKey'>,
-    Pick<Sshd, 'connections' | 'cut'> {
+    Pick<Sshd, 'connections' | 'cut' | 'port'> {
   readonly dir: string
   /** What DOKKU_HOST is set to. */
   readonly host: string
@@ -88,7 +88,7 @@ export async function startServer(): Promise<Server> {
   const opsDir = join(home, 'ops')
   const env = { ...engineer.env, OPS_DIR: opsDir }
   const checkout = await makeCheckout(dir, env)
-  const { connections, cut } = sshd
+  const { connections, cut, port } = sshd
   return {
     dir,
     host: HOST,
@@ -97,6 +97,7 @@ export async function startServer(): Promise<Server> {
     env,
     connections,
     cut,
+    port,
     ...checkout,
     ...hostIn(dir, env),
     ...programsFor(running, checkout.app, env),
