@@ -133,7 +133,6 @@ const HOSTILE_DOKKU = [
   'ssh-keys:add mine',
   '--app other ps:rebuild book-corners',
   "git-receive-pack 'other'",
-  "git-receive-pack '/book-corners'",
   "git-receive-pack '../other'",
   "git-receive-pack 'book-corners' 'other'",
   'git-receive-pack book-corners',
