@@ -1,9 +1,8 @@
 // Stores the dump and the media folder in one archive, which exists only when the dump is known to be whole.
 
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { ArchiveComment } from '../borg/archives.ts'
-import { type CreateOptions, createArgs } from '../borg/commands.ts'
+import { type CreateOptions, createArgs, patternBelow } from '../borg/commands.ts'
 import { type CreateWarnings, sortWarnings } from '../borg/errors.ts'
 import { type Created, type Message, parseCreated } from '../borg/output.ts'
 import type { DumpMode } from '../cli/settings.ts'
@@ -41,7 +40,7 @@ export async function store(backup: Backup, { service, sha }: Production): Promi
     chunkerParams: settings.CHUNKER_PARAMS,
     mediaDir: settings.MEDIA_DIR,
     // What a restore that was killed has left there.
-    without: [join(settings.MEDIA_DIR, INBOX)],
+    without: [patternBelow(settings.MEDIA_DIR, INBOX)],
     progress: log.isTerminal,
   }
   log.info(`Storing the database ${service.database} as ${options.archive}`)

@@ -30,7 +30,7 @@ export interface CreateOptions {
   compression: string
   chunkerParams: string
   mediaDir: string
-  /** Absolute paths below it that are left out. */
+  /** Borg's patterns of what is left out. */
   without: readonly string[]
   progress: boolean
 }
@@ -53,11 +53,21 @@ export function createArgs(options: CreateOptions): string[] {
     DUMP_NAME,
     '--stdin-mode',
     '0600',
-    ...options.without.flatMap((path) => ['--exclude', `pp:${path}`]),
+    ...options.without.flatMap((pattern) => ['--exclude', pattern]),
     `::${options.archive}`,
     '-',
     options.mediaDir,
   ]
+}
+
+/**
+ * The pattern of what is below a folder under certain names.
+ * @param names of the paths relative to it; it begins with `^`
+ */
+export function patternBelow(folder: string, names: RegExp): string {
+  // Borg's are Python's, and of paths without the leading `/`.
+  const literal = folder.slice(1).replace(/[^\w/\u0080-\uffff]/g, '\\$&')
+  return `re:^${literal}/${names.source.slice(1)}`
 }
 
 /** Prunes the prefix's archives, and says which, and how much that took. */

@@ -33,6 +33,8 @@ export interface RunOptions {
 export interface StartOptions extends Pick<RunOptions, 'env' | 'cwd' | 'onLine'> {
   /** Ends the program if this process is killed; see `GUARD`. */
   guarded?: boolean
+  /** Leaves the program at our terminal, where it can ask for a password although its stdin is streamed. */
+  terminal?: boolean
 }
 
 /** A program whose stdin and stdout are streamed. */
@@ -148,7 +150,7 @@ function start({ env, signal }: Base, [file = '', ...args]: readonly string[], o
   const child = spawn(file, args, {
     env: { ...env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    detached: true,
+    detached: !options.terminal,
     stdio: ['pipe', 'pipe', 'pipe'],
   }) as ChildProcessWithoutNullStreams
   const guard = options.guarded && child.pid ? startGuard(child, env) : undefined
@@ -157,7 +159,7 @@ function start({ env, signal }: Base, [file = '', ...args]: readonly string[], o
   const ended = endOf(child, file)
   void ended.then(() => guard?.stdin?.end('done\n'))
   if (options.onLine) eachLine(child.stderr, options.onLine)
-  const stop = (): Promise<Output> => stopChild(child, ended)
+  const stop = (): Promise<Output> => stopChild(child, options.terminal ? (child.pid ?? 0) : -(child.pid ?? 0), ended)
   const onAbort = (): void => void stop()
   signal.addEventListener('abort', onAbort, { once: true })
   void ended.then(() => signal.removeEventListener('abort', onAbort))
@@ -185,12 +187,16 @@ function endOf(child: ChildProcessWithoutNullStreams, file: string): Promise<Out
   })
 }
 
-async function stopChild(child: ChildProcessWithoutNullStreams, ended: Promise<Output>): Promise<Output> {
+async function stopChild(
+  child: ChildProcessWithoutNullStreams,
+  group: number,
+  ended: Promise<Output>,
+): Promise<Output> {
   // What nobody reads to its end never closes, and `ended` would wait for ever.
   const close = (): void => void child.stdout.destroy()
   if (child.exitCode !== null || child.signalCode !== null) close()
   else child.once('exit', close)
-  if (child.pid) await kill(-child.pid, ended, child)
+  if (child.pid) await kill(group, ended, child)
   return ended
 }
 

@@ -1,11 +1,8 @@
 // An archive's media against the disk: what is missing, what differs, what must not be restored.
 
-import type { Stats } from 'node:fs'
-import { lstat, readlink } from 'node:fs/promises'
-import { dirname, join, normalize } from 'node:path'
 import { storedPath } from '../borg/archives.ts'
 import type { Item } from '../borg/output.ts'
-import { type FileInfo, filesOf, INBOX } from './folder.ts'
+import { type Entry, type FileInfo, INBOX, type Listing, list } from './folder.ts'
 
 /** A file or link of an archive, its path relative to MEDIA_DIR. */
 export type MediaFile = Item
@@ -13,7 +10,7 @@ export type MediaFile = Item
 /** What a restore of the media would do. */
 export interface MediaPlan {
   missing: MediaFile[]
-  /** Size or time differ: the archive's replaces the disk's. */
+  /** Size, time or kind differ: the archive's replaces the disk's. */
   different: MediaFile[]
   /** The same already, in the archive's order. */
   same: MediaFile[]
@@ -21,6 +18,8 @@ export interface MediaPlan {
   onDisk: { count: number; bytes: number; first: string[] }
   /** Never restored, each with the reason: links and paths that lead outside MEDIA_DIR, special files, what something else is in the way of. */
   refused: string[]
+  /** Folders on the disk that could not be looked into, each with the reason. */
+  unlisted: string[]
 }
 
 /** The files a plan extracts. */
@@ -42,7 +41,7 @@ function storedTime(mtimeMs: number): number {
   return Math.min(Math.max(mtimeMs, 0), LATEST_MS)
 }
 
-/** Whether the file on the disk is the archive's, by size and time; a hard link's size is not listed, so only its presence counts. */
+/** Whether a file on the disk is the archive's, by size and time; a hard link's size is not listed, so only its presence counts. */
 export function isSame(file: MediaFile, disk: FileInfo): boolean {
   return (
     file.type === 'h' ||
@@ -55,79 +54,114 @@ export function createMediaComparison(mediaDir: string) {
   const prefix = `${storedPath(mediaDir)}/`
   const files: MediaFile[] = []
   // Looked at while Borg lists.
-  const scan = filesOf(mediaDir)
+  const scan = list(mediaDir)
   scan.catch(() => {})
 
   const add = (item: Item): void => {
     if (!item.path.startsWith(prefix) || item.type === 'd') return
     const path = item.path.slice(prefix.length)
-    if (path !== INBOX && !path.startsWith(`${INBOX}/`)) files.push({ ...item, path })
+    if (INBOX.test(path)) return
+    const target = item.type === 'h' && item.target.startsWith(prefix) ? item.target.slice(prefix.length) : item.target
+    files.push({ ...item, path, target })
   }
 
-  const plan = async (): Promise<MediaPlan> => {
-    const disk = await scan
-    const sorted: Omit<MediaPlan, 'onDisk'> = { missing: [], different: [], same: [], refused: [] }
-    const obstacle = createObstacles(mediaDir)
-    for (const file of files) {
-      const found = disk.get(file.path)
-      disk.delete(file.path)
-      const why = refusal(file) ?? (await obstacle(file.path, found !== undefined))
-      if (why) sorted.refused.push(`${file.path}: ${why}`)
-      else if (!found) sorted.missing.push(file)
-      else if (await isUnchanged(mediaDir, file, found)) sorted.same.push(file)
-      else sorted.different.push(file)
-    }
-    return { ...sorted, onDisk: summarize(disk) }
-  }
+  const plan = async (): Promise<MediaPlan> => sort(files, await scan)
   return { add, plan }
 }
 
-/** Why an item must not be restored, whatever the disk holds; undefined when it may. */
-function refusal({ path, type, target }: MediaFile): string | undefined {
-  if (path.split('/').some((part) => part === '..' || part === '')) return OUTSIDE
-  if (type === 'l') {
-    const leadsTo = normalize(join(dirname(path), target)).split('/')[0]
-    return target.startsWith('/') || leadsTo === '..' ? `a link to ${target}` : undefined
+function sort(files: readonly MediaFile[], disk: Listing): MediaPlan {
+  const unlisted = [...disk.unlisted].map(([folder, why]) => `${folder || '.'}: ${why}`)
+  const plan: MediaPlan = { missing: [], different: [], same: [], onDisk: { ...NOTHING }, refused: [], unlisted }
+  const archived = new Map(files.map((file) => [file.path, file.type]))
+  const obstacle = createObstacles(archived, disk)
+  for (const file of files) {
+    const found = disk.entries.get(file.path)
+    // A pipe that the app has in its folder comes back with the app, if at all.
+    if (SPECIAL.test(file.type) && found?.kind === 'special') continue
+    const why = refusal(file, archived, disk) ?? obstacle(file.path)
+    if (why) plan.refused.push(`${file.path}: ${why}`)
+    else if (!found) plan.missing.push(file)
+    else if (isUnchanged(file, found)) plan.same.push(file)
+    else plan.different.push(file)
   }
-  return type === '-' || type === 'h' ? undefined : 'neither a file nor a link'
+  plan.onDisk = summarize(disk, archived)
+  return plan
 }
 
+const SPECIAL = /^[^-hl]$/
 const OUTSIDE = 'leads outside'
 
-async function isUnchanged(mediaDir: string, file: MediaFile, disk: FileInfo): Promise<boolean> {
-  if (file.type !== 'l') return isSame(file, disk)
-  return (await readlink(join(mediaDir, file.path)).catch(() => undefined)) === file.target
+/** The types of an archive's items by their paths, without folders. */
+type Archived = ReadonlyMap<string, string>
+
+/** Why an item must not be restored, whatever is in its way; undefined when it may. */
+function refusal({ path, type, target }: MediaFile, archived: Archived, disk: Listing): string | undefined {
+  if (path.split('/').some((part) => part === '..' || part === '.' || part === '')) return OUTSIDE
+  if (SPECIAL.test(type)) return 'neither a file nor a link'
+  // Borg would link to whatever is under that name, wherever it extracts to.
+  if (type === 'h' && archived.get(target) !== '-') return `a hard link to ${target}`
+  return type === 'l' ? refusalOfLink(path, target, archived, disk) : undefined
 }
 
+/** A link is judged by its words. They say where it leads only as long as it does not walk through another link. */
+function refusalOfLink(path: string, target: string, archived: Archived, disk: Listing): string | undefined {
+  const at = path.split('/').slice(0, -1)
+  for (const [i, name] of target.split('/').entries()) {
+    const here = at.join('/')
+    if (i > 0 && (archived.get(here) === 'l' || disk.entries.get(here)?.kind === 'link'))
+      return `a link to ${target}, through the link ${here}`
+    if (name === '..' ? at.pop() === undefined : name === '' && i === 0) return `a link to ${target}`
+    if (name !== '..' && name !== '.' && name !== '') at.push(name)
+  }
+  return undefined
+}
+
+function isUnchanged(file: MediaFile, disk: Entry): boolean {
+  if (file.type === 'l') return disk.kind === 'link' && disk.target === file.target
+  return disk.kind === 'file' && isSame(file, disk)
+}
+
+const NOTHING: MediaPlan['onDisk'] = { count: 0, bytes: 0, first: [] }
 const SHOWN = 3
 
-function summarize(disk: ReadonlyMap<string, FileInfo>): MediaPlan['onDisk'] {
+/** What only the disk has. */
+function summarize({ entries }: Listing, archived: Archived): MediaPlan['onDisk'] {
+  const paths: string[] = []
   let bytes = 0
-  for (const { size } of disk.values()) bytes += size
-  return { count: disk.size, bytes, first: [...disk.keys()].sort().slice(0, SHOWN) }
+  for (const [path, { kind, size }] of entries) {
+    if ((kind !== 'file' && kind !== 'link') || archived.has(path)) continue
+    paths.push(path)
+    bytes += size
+  }
+  return { count: paths.length, bytes, first: paths.sort().slice(0, SHOWN) }
 }
 
-/** Finds why a path can't be restored because of what the disk has in its place or on the way to it. */
-function createObstacles(root: string): (path: string, isFile: boolean) => Promise<string | undefined> {
-  const folders = new Map<string, Promise<string | undefined>>()
-  const look = (path: string): Promise<Stats | undefined> => lstat(join(root, path)).catch(() => undefined)
-  const onTheWay = async (folder: string): Promise<string | undefined> => {
-    if (folder === '.') return
-    const above = await inFolder(dirname(folder))
-    if (above) return above
-    const found = await look(folder)
-    if (found?.isSymbolicLink()) return `${OUTSIDE}, or may: ${folder} is a link on the disk`
-    if (found && !found.isDirectory()) return `${folder} is a file on the disk`
-    return
+/** Finds why a path can't be restored because of what the archive or the disk has in its place or on the way to it. */
+function createObstacles(archived: Archived, disk: Listing): (path: string) => string | undefined {
+  const folders = new Map<string, string | undefined>([['', unlisted('', disk)]])
+  const inFolder = (folder: string): string | undefined => {
+    if (!folders.has(folder)) folders.set(folder, inFolder(parentOf(folder)) ?? onTheWay(folder, archived, disk))
+    return folders.get(folder)
   }
-  const inFolder = (folder: string): Promise<string | undefined> => {
-    const known = folders.get(folder) ?? onTheWay(folder)
-    folders.set(folder, known)
-    return known
-  }
-  return async (path, isFile) => {
-    const why = await inFolder(dirname(path))
-    if (why || isFile) return why
-    return (await look(path))?.isDirectory() ? 'a folder on the disk' : undefined
-  }
+  return (path) =>
+    inFolder(parentOf(path)) ?? (disk.entries.get(path)?.kind === 'folder' ? 'a folder on the disk' : undefined)
+}
+
+function onTheWay(folder: string, archived: Archived, disk: Listing): string | undefined {
+  // Borg would extract what is in it to where the link leads.
+  if (archived.get(folder) === 'l') return `${OUTSIDE}, or may: ${folder} is a link in the archive`
+  if (archived.has(folder)) return `${folder} is a file in the archive`
+  const kind = disk.entries.get(folder)?.kind
+  if (kind === 'link') return `${OUTSIDE}, or may: ${folder} is a link on the disk`
+  if (kind === 'file' || kind === 'special') return `${folder} is a file on the disk`
+  return unlisted(folder, disk)
+}
+
+function unlisted(folder: string, disk: Listing): string | undefined {
+  const why = disk.unlisted.get(folder)
+  return why === undefined ? undefined : `${folder || 'the folder'} can't be looked into (${why})`
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(path.lastIndexOf('/'), 0))
 }

@@ -1,12 +1,15 @@
 // The media folder on the disk: whether it can be read, what is in it, how large it is.
 
 import { constants, type Dirent, type Stats } from 'node:fs'
-import { access, lstat, readdir } from 'node:fs/promises'
+import { access, type FileHandle, lstat, open, readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Failure } from '../core/failure.ts'
+import { Failure, reason } from '../core/failure.ts'
 
-/** The working folder of a restore, inside MEDIA_DIR: on the same file system, so that a rename is enough. */
-export const INBOX = '.restoring'
+/**
+ * The working folders of restores, by their paths relative to MEDIA_DIR, and what is in them. They are made in MEDIA_DIR
+ * itself (see place.sh), on its file system, so that a rename is enough.
+ */
+export const INBOX = /^\.restoring(\.[^/]*)?(\/|$)/
 
 /**
  * Whether the media folder can be backed up at all.
@@ -49,16 +52,15 @@ interface MediaSize {
 /** Counts the files in the folder, and finds what this user can't read. */
 export async function measureMedia(mediaDir: string): Promise<MediaSize> {
   const size: MediaSize = { files: 0, bytes: 0, unreadable: [] }
-  const measure = async (path: string, entry: Dirent): Promise<void> => {
+  const measure = async (path: string, at: string, entry: Dirent): Promise<void> => {
     if (!entry.isFile()) return
     try {
-      const file = join(mediaDir, path)
-      const [info] = await Promise.all([lstat(file), access(file, constants.R_OK)])
+      const [info] = await Promise.all([lstat(at), access(at, constants.R_OK)])
       size.files++
       size.bytes += info.size
     } catch (error) {
       // Deleted since it was listed: not a file we can't read.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') size.unreadable.push(path)
+      if (codeOf(error) !== 'ENOENT') size.unreadable.push(path)
     }
   }
   await walk(mediaDir, measure, (folder) => size.unreadable.push(folder))
@@ -68,47 +70,65 @@ export async function measureMedia(mediaDir: string): Promise<MediaSize> {
 /** What the disk says of a file, in the words of Node's `lstat`: `size` is in bytes. */
 export type FileInfo = Pick<Stats, 'size' | 'mtimeMs'>
 
-/**
- * Regular files and links below a folder, by their relative path.
- * @throws the error of the first folder that can't be read
- */
-export async function filesOf(root: string): Promise<Map<string, FileInfo>> {
-  const found = new Map<string, FileInfo>()
-  const note = async (path: string, entry: Dirent): Promise<void> => {
-    if (!entry.isFile() && !entry.isSymbolicLink()) return
-    const info = await lstat(join(root, path)).catch(() => undefined)
-    if (info) found.set(path, { size: info.size, mtimeMs: info.mtimeMs })
+/** What is under a name in the folder. */
+export interface Entry extends FileInfo {
+  kind: 'file' | 'folder' | 'link' | 'special'
+  /** The permissions, e.g. 0o640. */
+  mode: number
+  /** Where a link leads. */
+  target: string
+}
+
+/** What is in a folder, by the path relative to it. */
+export interface Listing {
+  entries: Map<string, Entry>
+  /** Folders that could not be looked into, each with the reason. */
+  unlisted: Map<string, string>
+}
+
+/** Everything below a folder. */
+export async function list(root: string): Promise<Listing> {
+  const listing: Listing = { entries: new Map(), unlisted: new Map() }
+  const note = async (path: string, at: string): Promise<void> => {
+    const info = await lstat(at).catch(() => undefined)
+    if (!info) return
+    const kind = info.isFile() ? 'file' : info.isDirectory() ? 'folder' : info.isSymbolicLink() ? 'link' : 'special'
+    const target = kind === 'link' ? await readlink(at).catch(() => '') : ''
+    listing.entries.set(path, { kind, mode: info.mode & 0o777, size: info.size, mtimeMs: info.mtimeMs, target })
   }
-  const refuse = (_: string, error: unknown): never => {
-    throw error
-  }
-  await walk(root, note, refuse)
-  return found
+  await walk(root, note, (path, error) => listing.unlisted.set(path, codeOf(error) ?? reason(error)))
+  return listing
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code
 }
 
 /**
- * Goes through everything below a folder that is not a folder, without following links, and without what a killed
- * restore has left there. Paths are relative; the files of one folder are visited at the same time.
+ * Goes through everything below a folder, without following links, and without what a killed restore has left there.
+ * Whoever changes the folder at the same time can't lead this out of it: each folder is opened as what it is, and its
+ * content is reached through the open folder (`/proc/self/fd`), whatever stands on the path to it by then.
+ * @param visit gets the relative path, and the one at which it is reached; for the entries of one folder at the same time
  */
 async function walk(
   root: string,
-  visit: (path: string, entry: Dirent) => Promise<void>,
-  onUnreadableFolder: (path: string, error: unknown) => void,
+  visit: (path: string, at: string, entry: Dirent) => Promise<void>,
+  onUnlisted: (path: string, error: unknown) => void,
 ): Promise<void> {
-  const folders = ['']
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    const here = folder
-    const entries = await readdir(join(root, here), { withFileTypes: true }).catch((error: unknown) => {
-      onUnreadableFolder(here, error)
-      return []
-    })
-    const files: Promise<void>[] = []
-    for (const entry of entries) {
-      const path = join(here, entry.name)
-      if (path === INBOX) continue
-      if (entry.isDirectory()) folders.push(path)
-      else files.push(visit(path, entry))
+  const look = async (path: string, at: string): Promise<void> => {
+    let folder: FileHandle | undefined
+    try {
+      folder = await open(at, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+      const here = `/proc/self/fd/${folder.fd}`
+      const entries = (await readdir(here, { withFileTypes: true })).filter(({ name }) => !INBOX.test(join(path, name)))
+      await Promise.all(entries.map((entry) => visit(join(path, entry.name), `${here}/${entry.name}`, entry)))
+      for (const entry of entries) if (entry.isDirectory()) await look(join(path, entry.name), `${here}/${entry.name}`)
+    } catch (error) {
+      // Deleted since it was listed; but under a name that is not UTF-8 it is only not found.
+      if (path === '' || codeOf(error) !== 'ENOENT' || path.includes('\ufffd')) onUnlisted(path, error)
+    } finally {
+      await folder?.close()
     }
-    await Promise.all(files)
   }
+  await look('', root)
 }

@@ -1,25 +1,24 @@
-// How restored files get to their places: who may write there, whether there is room, which command moves them.
+// How restored files get to their places: as whom, by which command, and what could not be placed.
 
-import { constants } from 'node:fs'
-import { access, lstat, mkdir, realpath, rename, rm, statfs } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { createReadStream } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
-import { bytes, lastLines, plural } from '../core/format.ts'
-import type { Output, Shell } from '../core/shell.ts'
-import { type MediaFile, totalBytes } from './compare.ts'
-import { INBOX } from './folder.ts'
+import { bar, lastLines, plural } from '../core/format.ts'
+import { type Child, quote, type Shell } from '../core/shell.ts'
+import { settlesWithin, transfer } from '../core/transfer.ts'
+import { END, header, type Member, padding } from './tar.ts'
 
 /** How restored files get to their places. */
 export interface MediaPlacement {
-  /** Where they are extracted to. */
-  staging: string
-  /** The command that moves them; see place-media.sh. */
-  command: string[]
-  /** Why it needs root; undefined when it does not. */
-  needsRoot?: string
+  /** The command that runs place.sh, as the user whose files they are. */
+  command: readonly string[]
+  /** Why it takes sudo; undefined when it does not. */
+  needsSudo?: string
   /** It will ask for the sudo password. */
   asks: boolean
 }
@@ -31,116 +30,217 @@ export interface User {
   name: string
 }
 
+export type PlaceSettings = Settings<'MEDIA_DIR' | 'MEDIA_OWNER'>
+
 /**
  * Finds out how files can be placed, before anything is asked or done.
- * @throws Failure when it takes root and nobody is there to type a password: with the exact sudoers line
+ * @param count how many
+ * @throws Failure when it takes sudo and nobody is there to type a password: with the exact sudoers line
  */
 export async function planPlacement(
   { shell, interactive }: Pick<Context, 'shell' | 'interactive'>,
-  { MEDIA_DIR: mediaDir, MEDIA_OWNER: owner }: Settings<'MEDIA_DIR' | 'MEDIA_OWNER'>,
-  files: readonly MediaFile[],
+  settings: PlaceSettings,
+  count: number,
   user: User,
 ): Promise<MediaPlacement> {
-  const [uid = '', gid = ''] = owner.split(':')
-  const script = await placeScript()
-  const command = (staging: string): string[] => ['/bin/sh', script, staging, mediaDir, uid, gid]
-  const inbox = join(mediaDir, INBOX)
-  if ((await lstat(inbox).catch(() => undefined))?.isSymbolicLink())
-    throw new Failure(
-      `${inbox}, where files are put before they get to their places, is a link.`,
-      `Look: ls -l ${inbox}`,
-    )
-  const why = files.length === 0 ? undefined : await whyRoot(mediaDir, owner, files, user)
-  if (why === undefined) {
-    const staging = join(inbox, 'files')
-    return { staging, command: command(staging), asks: false }
-  }
-  const staging = join(shell.env.XDG_CACHE_HOME || join(shell.env.HOME ?? '/', '.cache'), 'book-corners-ops/media')
-  const placement = { staging, command: ['sudo', '-n', ...command(staging)], needsRoot: why, asks: false }
-  const probed = command(staging)
-  const { exitCode, stderr } = await probe(shell, probed, staging)
-  if (exitCode === 0) return placement
-  if (interactive) return { ...placement, command: ['sudo', ...probed], asks: true }
-  const line = `${user.name} ALL=(root) NOPASSWD: ${probed.map(sudoersWord).join(' ')}`
+  if (count === 0) return { command: [], asks: false }
+  const command = placeCommand(settings, user)
+  const needsSudo = whySudo(settings, user)
+  if (needsSudo === undefined) return { command, asks: false }
+  const { allowed, said } = await tryPlacing(shell, settings, user)
+  if (allowed) return { command: ['sudo', '-n', ...command], needsSudo, asks: false }
+  if (interactive) return { command: ['sudo', ...command], needsSudo, asks: true }
   throw new Failure(
-    `Restoring ${plural(files.length, 'media file')} needs root: ${why} (sudo: ${lastLines(stderr)})`,
-    `Run it at a terminal, where sudo can ask for the password, or allow this one command:\n  echo '${line}' | sudo tee /etc/sudoers.d/${user.name}-media`,
+    `Restoring ${plural(count, 'media file')} takes sudo: ${needsSudo} (${said})`,
+    `Run it at a terminal, where sudo can ask for the password, or allow it to do this one thing; as root type:\n  ${allowPlacing(settings, user)}`,
   )
-}
-
-/** The very command, with nothing to move: whether sudo lets it through can't be asked in any other way. */
-async function probe(shell: Shell, command: readonly string[], staging: string): Promise<Output> {
-  const aside = `${staging}.aside`
-  const kept = await rename(staging, aside).then(
-    () => true,
-    () => false,
-  )
-  await mkdir(staging, { recursive: true, mode: 0o700 })
-  try {
-    return await shell.run(['sudo', '-n', ...command])
-  } finally {
-    await rm(staging, { recursive: true, force: true })
-    if (kept) await rename(aside, staging)
-  }
-}
-
-/** A word of a command in a sudoers file. */
-export function sudoersWord(word: string): string {
-  return word.replace(/[\\,:= \t!"'()*?[\]]/g, '\\$&')
-}
-
-/** Of a released copy the path through `current`, which stays the same from release to release. */
-async function placeScript(): Promise<string> {
-  const own = fileURLToPath(new URL('../place-media.sh', import.meta.url))
-  const current = own.replace(/\/releases\/[^/]+\/lib\//, '/current/lib/')
-  return current !== own && (await realpath(current).catch(() => '')) === own ? current : own
-}
-
-/** Why placing the files takes root, in the rest of a sentence; undefined when it does not. */
-export async function whyRoot(
-  mediaDir: string,
-  owner: string,
-  files: readonly MediaFile[],
-  user: User,
-): Promise<string | undefined> {
-  if (user.uid === 0) return
-  if (owner !== `${user.uid}:${user.gid}`) return `the files belong to ${owner} (MEDIA_OWNER), not to ${user.name}.`
-  for (const folder of new Set(['.', ...files.map(({ path }) => dirname(path))])) {
-    // The nearest folder that exists is the one that must be writable.
-    for (let here = join(mediaDir, folder); ; here = dirname(here)) {
-      const error: NodeJS.ErrnoException | undefined = await access(here, constants.W_OK | constants.X_OK).catch(
-        (reason) => reason,
-      )
-      if (!error) break
-      if (error.code !== 'ENOENT' || here === mediaDir) return `${user.name} can't write to ${here}.`
-    }
-  }
-  return
 }
 
 /**
- * Whether the disk of the media folder has room for the files.
- * @param needsRoot through sudo they are copied once more, perhaps on the same disk
+ * The command that runs place.sh as the files' owner, without sudo in front of it. The script comes on its stdin: the
+ * owner may not look into the folder that these scripts are in.
  */
-export async function mediaSpace(
-  mediaDir: string,
-  files: readonly MediaFile[],
-  needsRoot: boolean,
-): Promise<{ needed: number; free: number }> {
-  const { bavail, bsize } = await statfs(mediaDir)
-  return { needed: totalBytes(files) * (needsRoot ? 2 : 1), free: bavail * bsize }
+function placeCommand({ MEDIA_DIR, MEDIA_OWNER }: PlaceSettings, user: User): string[] {
+  const { uid, gid } = ownerOf(MEDIA_OWNER)
+  const script = ['/bin/bash', '-s', MEDIA_DIR]
+  if (isOwner(MEDIA_OWNER, user)) return script
+  const ids = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups']
+  return ['/usr/bin/setpriv', ...ids, '--no-new-privs', '--inh-caps=-all', '--bounding-set=-all', '--', ...script]
 }
 
-/** Stops where the disk has too little room. */
-export async function requireSpace(
-  mediaDir: string,
-  files: readonly MediaFile[],
-  { needsRoot }: MediaPlacement,
-): Promise<void> {
-  const { needed, free } = await mediaSpace(mediaDir, files, needsRoot !== undefined)
-  if (needed > free)
-    throw new Failure(
-      `The media needs ${bytes(needed)}, but only ${bytes(free)} are free on the disk of ${mediaDir}.`,
-      `Look: df -h ${mediaDir}`,
-    )
+/** @throws Failure when it is root */
+function ownerOf(owner: string): { uid: string; gid: string } {
+  const [uid = '', gid = ''] = owner.split(':')
+  if (Number(uid) !== 0) return { uid, gid }
+  throw new Failure(
+    `MEDIA_OWNER is ${owner}: these scripts are never root in a folder that the app can change.`,
+    'Let the app run as a user of its own, or put its files back by hand: docs/without-these-scripts.md',
+  )
+}
+
+function isOwner(owner: string, { uid, gid }: User): boolean {
+  return owner === `${uid}:${gid}`
+}
+
+/**
+ * Why placing files takes sudo, in the rest of a sentence; undefined when it does not.
+ * @throws Failure when files can't be placed at all: their owner is root
+ */
+export function whySudo({ MEDIA_OWNER }: Settings<'MEDIA_OWNER'>, user: User): string | undefined {
+  ownerOf(MEDIA_OWNER)
+  return user.uid === 0 || isOwner(MEDIA_OWNER, user)
+    ? undefined
+    : `the files belong to ${MEDIA_OWNER} (MEDIA_OWNER), not to ${user.name}.`
+}
+
+/** Whether sudo lets the very command through without a password: with nothing to place, it changes nothing. */
+export async function tryPlacing(
+  shell: Shell,
+  settings: PlaceSettings,
+  user: User,
+): Promise<{ allowed: boolean; said: string }> {
+  const command = ['sudo', '-n', ...placeCommand(settings, user)]
+  const { exitCode, stderr } = await shell.run(command, { input: await readFile(SCRIPT, 'utf8') })
+  return { allowed: exitCode === 0, said: lastLines(stderr) }
+}
+
+/** What root types to let a user place files without a password. */
+export function allowPlacing(settings: PlaceSettings, user: User): string {
+  return `echo ${quote(sudoersLine(settings, user))} > /etc/sudoers.d/${user.name}-media`
+}
+
+/** Lets a user place files: as their owner, not as root. */
+function sudoersLine(settings: PlaceSettings, user: User): string {
+  return `${user.name} ALL=(root) NOPASSWD: ${placeCommand(settings, user).map(sudoersWord).join(' ')}`
+}
+
+/** A word of a command in a sudoers file. */
+function sudoersWord(word: string): string {
+  return word.replace(/[\\,:= \t!"'()*?[\]]/g, '\\$&')
+}
+
+const SCRIPT = new URL('place.sh', import.meta.url)
+
+/** A file or link to be placed. Of a link 0 bytes. */
+export interface StagedFile extends Omit<Member, 'name'> {
+  /** Below MEDIA_DIR, and below the staging folder. */
+  path: string
+}
+
+/** What is placed from where. */
+interface Placing {
+  /** The folder that the files were extracted to. */
+  from: string
+  files: readonly StagedFile[]
+  /** When no byte moves for this long, it has stalled. */
+  stallMs: number
+}
+
+/**
+ * Places files: they replace what is under their names.
+ * @returns what could not be placed: the paths, each with the reason
+ * @throws Failure when it ended before it had tried all
+ */
+export async function place(
+  { shell, log }: Pick<Context, 'shell' | 'log'>,
+  { command, asks }: MediaPlacement,
+  { from, files, stallMs }: Placing,
+): Promise<Map<string, string>> {
+  const parcels = parcelsOf(files)
+  const script = await readFile(SCRIPT)
+  const stdout = Readable.from(streamOf(script, parcels, from), { objectMode: false })
+  const target = shell.start(command, { terminal: asks })
+  const report = text(target.stdout)
+  // Read when it has ended well.
+  report.catch(() => {})
+  const total = script.length + parcels.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0)
+  const given = new AbortController()
+  await transfer({ stdout, stop: async () => stdout.destroy() }, target, {
+    names: ['the staging folder', 'the media folder'],
+    stallMs,
+    onBytes: (count) => log.status(`Placing ${bar(count, total)}`),
+    whole: async () => given.abort(),
+    result: () => judge(target, given.signal, stallMs),
+  })
+  return failuresOf(await report)
+}
+
+/** Waits for the end of place.sh: until it has been given everything, and then so much longer. */
+async function judge(target: Child, given: AbortSignal, stallMs: number): Promise<void> {
+  await Promise.race([target.ended, new Promise((resolve) => given.addEventListener('abort', resolve))])
+  if (!(await settlesWithin(target.ended, stallMs)))
+    throw new Failure(`The last files were not placed within ${stallMs / 1000} s.`, KEPT)
+  const { exitCode, stderr } = await target.ended
+  if (exitCode !== 0)
+    throw new Failure(`The files could not be placed: ${lastLines(stderr) || 'it does not say why'}.`, KEPT)
+}
+
+const KEPT = 'They are kept; run the same command again to go on.'
+
+/** Files whose names differ, in one tar. */
+interface Parcel {
+  files: { file: StagedFile; start: Buffer }[]
+  /** What goes to which folder. */
+  folders: Map<string, string[]>
+  names: Set<string>
+  /** Of the tar. */
+  lengthBytes: number
+}
+
+// Those of one folder are the arguments of one `mv`.
+const FILES_A_PARCEL = 1000
+
+function parcelsOf(files: readonly StagedFile[]): Parcel[] {
+  const parcels: Parcel[] = []
+  let parcel: Parcel | undefined
+  for (const file of files) {
+    const name = basename(file.path)
+    const folder = dirname(file.path)
+    if (!parcel || parcel.files.length === FILES_A_PARCEL || parcel.names.has(name)) {
+      parcel = { files: [], folders: new Map(), names: new Set(), lengthBytes: END.length }
+      parcels.push(parcel)
+    }
+    const start = header({ ...file, name })
+    parcel.files.push({ file, start })
+    const others = parcel.folders.get(folder)
+    if (others) others.push(name)
+    else parcel.folders.set(folder, [name])
+    parcel.names.add(name)
+    parcel.lengthBytes += start.length + file.sizeBytes + padding(file.sizeBytes).length
+  }
+  return parcels
+}
+
+/** What place.sh reads: itself, and for each parcel the tar, and then where its files belong. */
+async function* streamOf(script: Buffer, parcels: readonly Parcel[], from: string): AsyncGenerator<Buffer> {
+  const words = (...all: readonly (string | number)[]): Buffer => Buffer.from(all.map((word) => `${word}\0`).join(''))
+  yield script
+  for (const { files, folders, lengthBytes } of parcels) {
+    yield words('unpack', lengthBytes)
+    for (const { file, start } of files) {
+      yield start
+      if (file.target === undefined) yield* contentOf(join(from, file.path), file.sizeBytes)
+      yield padding(file.sizeBytes)
+    }
+    yield END
+    for (const [folder, names] of folders) yield words('move', folder === '.' ? '' : folder, names.length, ...names)
+  }
+}
+
+async function* contentOf(path: string, sizeBytes: number): AsyncGenerator<Buffer> {
+  let count = 0
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    count += chunk.length
+    yield chunk
+  }
+  // The tar would be out of step.
+  if (count !== sizeBytes) throw new Failure(`${path} was changed while it was placed.`, KEPT)
+}
+
+/** Reads what place.sh printed. */
+function failuresOf(report: string): Map<string, string> {
+  const words = report.split('\0')
+  const failures = new Map<string, string>()
+  for (let i = 0; i + 1 < words.length; i += 2) failures.set(words[i] ?? '', words[i + 1] ?? '')
+  return failures
 }

@@ -1,8 +1,8 @@
 // A sample of an archive's media against the disk, byte by byte.
 
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { lstat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { storedPath } from '../borg/archives.ts'
@@ -39,11 +39,8 @@ export async function compareSample(
     for (const file of sample) {
       const stored = createHash('sha256')
       await take(file.sizeBytes, (chunk) => stored.update(chunk))
-      const path = join(mediaDir, file.path)
-      const disk = await hashOf(path)
-      // Replaced or deleted since it was listed: nothing to compare.
-      const now = await lstat(path).catch(() => undefined)
-      if (!now || !isSame(file, now)) continue
+      const disk = await hashOf(join(mediaDir, file.path), file)
+      if (disk === undefined) continue
       if (disk !== stored.digest('hex'))
         throw new Failure(
           `${printable(file.path)} is not on the disk as ${archive} has it, although size and time are the same.`,
@@ -85,13 +82,28 @@ function createTaker(stream: Readable): (length: number, onChunk: (chunk: Buffer
   }
 }
 
-/** SHA-256 of a file; undefined when it can't be read. */
-async function hashOf(path: string): Promise<string | undefined> {
+/**
+ * SHA-256 of the file that is in an archive's file's place; undefined when that can't be read, or is another one: it was
+ * replaced or deleted since it was listed, and there is nothing to compare.
+ */
+async function hashOf(path: string, file: MediaFile): Promise<string | undefined> {
   const hash = createHash('sha256')
+  let found: FileHandle | undefined
   try {
-    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) hash.update(chunk)
+    // The app may have put anything in its place by now. To open a pipe would wait for whoever writes to it.
+    found = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    if (!(await isStill(file, found))) return
+    const content = found.createReadStream({ end: file.sizeBytes - 1, autoClose: false })
+    for await (const chunk of content as AsyncIterable<Buffer>) hash.update(chunk)
+    return (await isStill(file, found)) ? hash.digest('hex') : undefined
   } catch {
     return
+  } finally {
+    await found?.close()
   }
-  return hash.digest('hex')
+}
+
+async function isStill(file: MediaFile, found: FileHandle): Promise<boolean> {
+  const info = await found.stat()
+  return info.isFile() && isSame(file, info)
 }

@@ -2,7 +2,8 @@ import { EXIT, Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import { type MediaPlan, wanted } from '../media/compare.ts'
 import { restoreMedia } from '../media/extract.ts'
-import { planPlacement, requireSpace } from '../media/place.ts'
+import { planPlacement } from '../media/place.ts'
+import { requireMediaSpace, stagingOf } from '../media/staging.ts'
 import { type Choice, choose } from './choose.ts'
 import { describeMedia, lines, question } from './messages.ts'
 import { dumpOf } from './prove.ts'
@@ -39,10 +40,10 @@ async function planMedia(restore: Restore, { archive }: Choice, plan: MediaPlan)
   const { log } = context
   const { MEDIA_DIR } = settings
   const files = wanted(plan)
-  const placement = await planPlacement(context, settings, files, user)
+  const placement = await planPlacement(context, settings, files.length, user)
   log.info([`Media of ${archive.name} against ${MEDIA_DIR}:`, ...describeMedia(plan)].join('\n'))
-  await requireSpace(MEDIA_DIR, files, placement)
-  if (placement.asks) log.info(`Later sudo will ask for your password, to place the files: ${placement.needsRoot}`)
+  await requireMediaSpace(MEDIA_DIR, stagingOf(context.shell.env, MEDIA_DIR), files)
+  if (placement.asks) log.info(`Later sudo will ask for your password, to place the files: ${placement.needsSudo}`)
   const notRestored = [...plan.refused]
   return {
     files: files.length,

@@ -2,7 +2,8 @@ import { EXIT } from '../core/failure.ts'
 import { bytes, isoLocal, table } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, totalBytes, wanted } from '../media/compare.ts'
-import { mediaSpace, whyRoot } from '../media/place.ts'
+import { whySudo } from '../media/place.ts'
+import { mediaSpace, stagingOf } from '../media/staging.ts'
 import { databaseSpace } from '../postgres/scratch.ts'
 import { countRows } from '../postgres/sql.ts'
 import { type Choice, choose } from './choose.ts'
@@ -42,8 +43,8 @@ interface DatabasePreview extends Space {
 
 interface MediaPreview extends Space {
   plan: NonNullable<Choice['media']>
-  /** Why placing the files takes root. */
-  needsRoot: string | undefined
+  /** Why placing the files takes sudo. */
+  needsSudo: string | undefined
 }
 
 interface Preview {
@@ -61,11 +62,11 @@ async function lookAtDatabase(restore: Restore, production: Service, dump: Archi
   return { production, rows, advice, ...space }
 }
 
-async function lookAtMedia({ settings, user }: Restore, plan: MediaPreview['plan']): Promise<MediaPreview> {
-  const { MEDIA_DIR, MEDIA_OWNER } = settings
+async function lookAtMedia({ context, settings, user }: Restore, plan: MediaPreview['plan']): Promise<MediaPreview> {
+  const { MEDIA_DIR } = settings
   const files = wanted(plan)
-  const needsRoot = files.length > 0 ? await whyRoot(MEDIA_DIR, MEDIA_OWNER, files, user) : undefined
-  return { plan, needsRoot, ...(await mediaSpace(MEDIA_DIR, files, needsRoot !== undefined)) }
+  const needsSudo = files.length > 0 ? whySudo(settings, user) : undefined
+  return { plan, needsSudo, ...(await mediaSpace(MEDIA_DIR, stagingOf(context.shell.env, MEDIA_DIR), files)) }
 }
 
 function asJson({ choice: { archive, dump }, database, media }: Preview): unknown {
@@ -102,7 +103,7 @@ function asJson({ choice: { archive, dump }, database, media }: Preview): unknow
           refused: media.plan.refused,
           neededBytes: media.needed,
           freeBytes: media.free ?? null,
-          needsRoot: media.needsRoot ?? null,
+          needsSudo: media.needsSudo ?? null,
         }
       : null,
   }
@@ -126,8 +127,8 @@ function asText({ settings }: Restore, { choice: { archive, dump }, database, me
       `change ${settings.MEDIA_DIR}`,
       ...describeMedia(media.plan),
       room(media),
-      media.needsRoot
-        ? `  rights: takes root: ${media.needsRoot} At a terminal sudo asks for your password`
+      media.needsSudo
+        ? `  rights: takes sudo: ${media.needsSudo} At a terminal it may ask for your password`
         : '  rights: all there',
     )
   return lines.join('\n')

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createArgs, listArgs, pruneArgs } from '../../lib/borg/commands.ts'
+import { createArgs, listArgs, patternBelow, pruneArgs } from '../../lib/borg/commands.ts'
 
 const test = suite('borg commands')
 
@@ -12,16 +12,20 @@ test('create reads the dump from stdin under a relative name, beside the media f
       compression: 'zstd,3',
       chunkerParams: 'buzhash,10,23,16,4095',
       mediaDir: '/srv/media',
-      without: ['/srv/media/.restoring'],
+      without: ['re:^srv/media/x'],
       progress: false,
     }),
     [
       ...['create', '--log-json', '--lock-wait', '10', '--json', '--comment', '{{"sha":"abc"}}'],
       ...['--compression', 'zstd,3', '--chunker-params', 'buzhash,10,23,16,4095'],
-      ...['--stdin-name', 'db.dump', '--stdin-mode', '0600', '--exclude', 'pp:/srv/media/.restoring'],
+      ...['--stdin-name', 'db.dump', '--stdin-mode', '0600', '--exclude', 're:^srv/media/x'],
       ...['::book-corners-2026-02-28T03:00:00', '-', '/srv/media'],
     ],
   )
+})
+
+test('what is left out is named by the whole path, whatever is in it', () => {
+  assert.is(patternBelow('/srv/a+b (größe)', /^\.x(\/|$)/), 're:^srv/a\\+b\\ \\(größe\\)/\\.x(\\/|$)')
 })
 
 test('prune and list keep to the names this tool gives', () => {

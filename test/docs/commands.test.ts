@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { startCloudflare, TOKEN } from '../support/cloudflare.ts'
 import { blocksOf, commandsUnder } from '../support/docs.ts'
 import type { Output } from '../support/launch.ts'
-import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { OWNER, type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 import { startServer } from '../support/server.ts'
 import { startSite } from '../support/site.ts'
 
@@ -23,7 +23,7 @@ test.before(async () => {
   await seed(sandbox)
   assert.is((await sandbox.script('backup.ts')).exitCode, 0)
   archive = (await sandbox.archives())[0] ?? ''
-  // Everybody may do here what takes sudo there, and belongs to whom restored photos belong to.
+  // Everybody may do here what takes sudo there; who is not root is the app's user.
   await writeFile(join(sandbox.dir, 'bin/sudo'), '#!/bin/sh\nexec "$@"\n', { mode: 0o755 })
   const setpriv = '#!/bin/sh\nwhile case $1 in --*) true ;; *) false ;; esac; do shift; done\nexec "$@"\n'
   if (process.getuid?.() !== 0) await writeFile(join(sandbox.dir, 'bin/setpriv'), setpriv, { mode: 0o755 })
@@ -40,7 +40,7 @@ function typed(commands: string): Promise<Output> {
     ['/home/deploy', sandbox.home],
     ['/var/lib/dokku/data/storage/book-corners/media', sandbox.mediaDir],
     [/\bARCHIVE\b/g, archive],
-    [/(--re[ug]id)=32767/g, `$1=${process.getuid?.()}`],
+    [/(--re[ug]id)=32767/g, `$1=${OWNER.split(':')[0]}`],
     ['sleep 10', 'sleep 0'],
   ]
   const here = names.reduce((text, [from, to]) => text.replaceAll(from, to), commands)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure } from '../../lib/core/failure.ts'
-import { filesOf, INBOX, measureMedia, requireMediaDir } from '../../lib/media/folder.ts'
+import { list, measureMedia, requireMediaDir } from '../../lib/media/folder.ts'
 
 const test = suite('media folder')
 let dir: string
@@ -13,32 +13,45 @@ let media: string
 test.before(async () => {
   dir = await mkdtemp(join(tmpdir(), 'bc-folder-'))
   media = join(dir, 'media')
-  await mkdir(join(media, 'photos/deep'), { recursive: true })
-  await mkdir(join(media, INBOX, 'files'), { recursive: true })
-  await writeFile(join(media, 'one'), '1')
+  await mkdir(join(media, 'photos/deep/.restoring'), { recursive: true })
+  await writeFile(join(media, 'one'), '1', { mode: 0o640 })
   await writeFile(join(media, 'photos/deep/three'), '333')
-  await writeFile(join(media, INBOX, 'files/half'), 'half')
+  for (const left of ['.restoring/files', '.restoring.Ab1']) {
+    await mkdir(join(media, left), { recursive: true })
+    await writeFile(join(media, left, 'half'), 'half')
+  }
   await symlink('..', join(media, 'photos/upwards'))
 })
 test.after(() => rm(dir, { recursive: true }))
 
 test('links are listed but not followed, and what a killed restore has left is not listed', async () => {
-  const files = await filesOf(media)
-  assert.equal([...files.keys()].sort(), ['one', 'photos/deep/three', 'photos/upwards'])
-  assert.is(files.get('photos/deep/three')?.size, 3)
+  const { entries, unlisted } = await list(media)
+  assert.equal(
+    [...entries].map(([path, { kind }]) => `${kind} ${path}`).sort(),
+    ['file one', 'file photos/deep/three', 'folder photos', 'folder photos/deep', 'folder photos/deep/.restoring']
+      .concat('link photos/upwards')
+      .sort(),
+  )
+  assert.equal([entries.get('one')?.mode, entries.get('one')?.size], [0o640, 1])
+  assert.is(entries.get('photos/upwards')?.target, '..')
+  assert.is(unlisted.size, 0)
 })
 
 test('the size is that of the files alone', async () => {
   assert.equal(await measureMedia(media), { files: 2, bytes: 4, unreadable: [] })
 })
 
-test('a folder that cannot be listed is named by the measuring, and ends the listing', async () => {
+test('a folder that cannot be looked into is named, and everything else is listed', async () => {
   const gone = join(dir, 'gone')
   assert.equal((await measureMedia(gone)).unreadable, [''])
-  await filesOf(gone).then(
-    () => assert.unreachable(),
-    (error) => assert.is(error.code, 'ENOENT'),
-  )
+  assert.equal([...(await list(gone)).unlisted], [['', 'ENOENT']])
+  // Its name is Latin-1: Node can't say it.
+  const odd = Buffer.concat([Buffer.from(join(media, 'caf')), Buffer.from([0xe9])])
+  await mkdir(odd)
+  const { entries, unlisted } = await list(media)
+  await rm(odd, { recursive: true })
+  assert.equal([...unlisted], [['caf\ufffd', 'ENOENT']])
+  assert.ok(entries.has('photos/deep/three'))
 })
 
 for (const [what, make, message] of [

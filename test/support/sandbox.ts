@@ -25,6 +25,8 @@ interface Places {
 
 /** What a test does in it. */
 interface Tools {
+  /** Gives everything in the media folder to the app's user, as whose files they would be there. */
+  ownMedia(): void
   /** Rewrites the env file: these settings, and those that the sandbox itself needs; undefined removes one. */
   configure(settings: Record<string, string | undefined>): Promise<void>
   /** Runs a script as cron does: no terminal, another directory, next to no environment. */
@@ -58,6 +60,8 @@ export interface Sandbox extends Places, Tools {
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
 const SERVICE = 'book-corners-db'
+/** UID:GID of the app's user. Root's tests have one beside root, as a server has; others are the app's user themselves. */
+export const OWNER = process.getuid?.() === 0 ? '32767:32767' : `${process.getuid?.()}:${process.getgid?.()}`
 export const PASSPHRASE = 'a long passphrase #with $igns'
 
 export async function startSandbox(): Promise<Sandbox> {
@@ -68,6 +72,7 @@ export async function startSandbox(): Promise<Sandbox> {
   const forget = whenEnding(clear)
 
   const tools = toolsFor(places, postgres, running)
+  tools.ownMedia()
   await tools.configure({})
   const image = ['--image', 'postgis/postgis', '--image-version', '17-3.5']
   const { exitCode, stderr } = await tools.dokku(['postgres:create', SERVICE, ...image])
@@ -147,6 +152,7 @@ function toolsFor(places: Places, postgres: Postgres, running: Set<ChildProcess>
       const { stdout } = await borg(['list', '--short', '--consider-checkpoints'])
       return stdout.split('\n').filter(Boolean)
     },
+    ownMedia: () => void execFileSync('chown', ['-R', '-h', OWNER, places.mediaDir]),
     configure: (settings) => writeSettings(places, settings),
     sql: (sql, service = SERVICE) => ask(launch, join(postgres.bin, 'psql'), join(dir, 'services', service), sql),
     fault: async (command, snippet) => {
@@ -163,7 +169,7 @@ async function writeSettings(places: Places, settings: Record<string, string | u
     BORG_REPO: places.repository,
     BORG_PASSPHRASE: PASSPHRASE,
     MEDIA_DIR: places.mediaDir,
-    MEDIA_OWNER: `${process.getuid?.()}:${process.getgid?.()}`,
+    MEDIA_OWNER: OWNER,
     DOKKU_COMMAND: join(places.dir, 'bin/dokku'),
     ...settings,
   }
@@ -215,4 +221,5 @@ export async function seed(
   await mkdir(join(sandbox.mediaDir, 'photos'), { recursive: true })
   for (let i = 1; i <= photos; i++)
     await writeFile(join(sandbox.mediaDir, 'photos', `${i}.jpg`), randomBytes(photoBytes))
+  sandbox.ownMedia()
 }
