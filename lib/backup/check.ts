@@ -1,7 +1,7 @@
 // `backup --check`: whether this machine, the settings, the repository and the crontab are sound. It changes nothing.
 
 import { lstat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { isStale, listArchives } from '../borg/archives.ts'
 import { type Borg, openBorg } from '../borg/borg.ts'
@@ -17,6 +17,7 @@ import { canBeRedacted } from '../core/redaction.ts'
 import type { Shell } from '../core/shell.ts'
 import { createDokku, type Dokku } from '../dokku/dokku.ts'
 import { measureMedia, requireMediaDir } from '../media/folder.ts'
+import { allowPlacing, type PlaceSettings, tryPlacing, type User, whySudo } from '../media/place.ts'
 import { databaseBytes } from '../postgres/sql.ts'
 import { BACKUP_SETTINGS } from './backup.ts'
 
@@ -32,8 +33,12 @@ export interface CheckLine {
 /** Every check, printed as a line each. Exit status 2 when the settings are wrong, 1 when another check failed. */
 export async function checkEverything(context: Context): Promise<number> {
   const { environment, envFile, shell } = context
-  const { settings, problems } = checkSettings(BACKUP_SETTINGS, environment, { ...envFile, problems: [] })
-  const { BORG_REPO, DOKKU_COMMAND, DB_SERVICE, MEDIA_DIR } = settings
+  const { settings, problems } = checkSettings([...BACKUP_SETTINGS, 'MEDIA_OWNER'], environment, {
+    ...envFile,
+    problems: [],
+  })
+  const { BORG_REPO, DOKKU_COMMAND, DB_SERVICE, MEDIA_DIR, MEDIA_OWNER } = settings
+  const { uid, gid, username: name } = userInfo()
   const borg = openBorg(context, BORG_REPO ?? '')
   const version = await borgCheck(borg)
   // What depends on a setting that is wrong is not asked: the line on the settings says what to fix first.
@@ -49,6 +54,7 @@ export async function checkEverything(context: Context): Promise<number> {
       DOKKU_COMMAND && DB_SERVICE ? dokkuCheck(createDokku(context, DOKKU_COMMAND), DB_SERVICE) : [],
       MEDIA_DIR ? mediaCheck(MEDIA_DIR) : [],
       lockCheck(shell),
+      MEDIA_DIR && MEDIA_OWNER ? placingCheck(shell, { MEDIA_DIR, MEDIA_OWNER }, { uid, gid, name }) : [],
       crontabCheck(shell),
     ])
   ).flat()
@@ -246,6 +252,30 @@ export function lockCheck(shell: Shell, shared = SHARED_FOLDER): Promise<CheckLi
 /** A line of a crontab without what it sets variables to: one of them may be a passphrase. */
 function withoutValues(line: string): string {
   return line.trim().replace(/\b([A-Za-z_]\w*)=(?:'[^']*'?|"[^"]*"?|\\.?|[^\s'"\\])+/g, '$1=***')
+}
+
+/** Whether a restore could put photos back, and whether sudo still lets this user be root for it, as it had to once. */
+export async function placingCheck(shell: Shell, settings: PlaceSettings, user: User): Promise<CheckLine> {
+  const name = 'placing media'
+  try {
+    const needsSudo = whySudo(settings, user)
+    if (needsSudo === undefined) return pass(name, `as ${settings.MEDIA_OWNER}, without sudo`)
+    const allow = `As root type: ${allowPlacing(settings, user)}`
+    const { stdout } = await shell.run(['sudo', '-n', '-l'])
+    if (/\/place-media\.sh\b/.test(stdout))
+      return warn(
+        name,
+        `sudo lets ${user.name} run place-media.sh as root; that does nothing any more but to make ${user.name} root`,
+        `Remove its line: grep -r place-media.sh /etc/sudoers /etc/sudoers.d. ${allow}`,
+      )
+    const { allowed, said } = await tryPlacing(shell, settings, user)
+    return allowed
+      ? pass(name, `as ${settings.MEDIA_OWNER}, through sudo without a password`)
+      : warn(name, `a restore can put no photos back without a password: ${needsSudo} (${said})`, allow)
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    return warn(name, error.message, error.hint)
+  }
 }
 
 /** What this user's crontab runs at night. */

@@ -11,6 +11,7 @@ import {
   envFileCheck,
   lockCheck,
   nodeCheck,
+  placingCheck,
   rightsCheck,
   secretsCheck,
 } from '../../lib/backup/check.ts'
@@ -106,5 +107,30 @@ test("the lock: shared with other users, this user's alone, or in a folder that 
   assert.is((await lockCheck(shell, shared)).verdict, 'fail')
   await rm(folder, { recursive: true })
 })
+
+const DEPLOY = { uid: 1000, gid: 1000, name: 'deploy' }
+const NEW_LINE =
+  /As root type: echo 'deploy ALL=\(root\) NOPASSWD: \/usr\/bin\/setpriv .* -- \/bin\/bash -s \/srv\/media' > \/etc/
+for (const [what, sudo, user, owner, verdict, text] of [
+  ['sudo lets the new line through', 'exit 0', DEPLOY, '32767:32767', 'pass', /as 32767:32767, through sudo/],
+  ['sudo asks for a password', 'echo "a password is required" >&2; exit 1', DEPLOY, '32767:32767', 'warn', NEW_LINE],
+  ['there is no sudo', 'exit 127', DEPLOY, '32767:32767', 'warn', NEW_LINE],
+  [
+    'sudo has the old line, which made root of this user',
+    'echo "    (root) NOPASSWD: /bin/sh /home/deploy/ops/current/lib/place-media.sh /x /srv/media 32767 32767"',
+    ...([DEPLOY, '32767:32767', 'warn', /place-media\.sh as root.*Remove its line.*bash -s \/srv\/media/] as const),
+  ],
+  ['the files are our own', 'exit 1', DEPLOY, '1000:1000', 'pass', /as 1000:1000, without sudo/],
+  ["the files are root's", 'exit 0', DEPLOY, '0:0', 'warn', /never root in a folder that the app can change/],
+] as const)
+  test(`placing media, when ${what}: ${verdict}`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'bc-sudo-'))
+    await writeFile(join(folder, 'sudo'), `#!/bin/sh\n${sudo}\n`, { mode: 0o755 })
+    const shell = createShell({ PATH: `${folder}:/usr/bin:/bin` }, new AbortController().signal)
+    const line = await placingCheck(shell, { MEDIA_DIR: '/srv/media', MEDIA_OWNER: owner }, user)
+    await rm(folder, { recursive: true })
+    assert.is(line.verdict, verdict, line.detail)
+    assert.match(`${line.detail} ${line.fix ?? ''}`, text)
+  })
 
 test.run()
