@@ -11,6 +11,7 @@ import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
 import { createShell, lines } from '../../lib/core/shell.ts'
 import { LOADER } from '../support/loader.ts'
+import { until } from '../support/until.ts'
 
 const test = suite('shell')
 const env = { PATH: '/usr/bin:/bin' }
@@ -140,7 +141,7 @@ test('when this process is killed, a guarded child is ended before it sees the e
   await once(parent.stdout, 'data')
   parent.kill('SIGKILL')
   await once(parent, 'close')
-  for (let i = 0; i < 50 && !existsSync(said); i++) await sleep(100)
+  await until(() => existsSync(said))
   await sleep(100)
   assert.is(readFileSync(said, 'utf8'), 'TERM\n')
   await rm(folder, { recursive: true })

@@ -10,6 +10,7 @@ import * as assert from 'uvu/assert'
 import { LOADER } from '../support/loader.ts'
 import { startMonitor } from '../support/monitor.ts'
 import { PASSPHRASE, type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { until } from '../support/until.ts'
 
 const test = suite('backup')
 const NAME = /^book-corners-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/
@@ -140,8 +141,8 @@ test('a dump that waits for a lock is ended in the container as well', async () 
   const holder = sandbox.dokku(['postgres:connect', sandbox.service], lock)
   const others = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pg_dump';"
   const waits = async (): Promise<boolean> => (await sandbox.sql(`SELECT count(*) ${others}`)) !== '0'
-  while ((await sandbox.sql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock';")) === '0')
-    await sleep(50)
+  const locks = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock';"
+  await until(async () => (await sandbox.sql(locks)) !== '0')
 
   const stalled = await sandbox.script('backup.ts', [], { env: { DUMP_STALL_SECONDS: '1' } })
   assert.is(stalled.exitCode, 1)
@@ -149,7 +150,7 @@ test('a dump that waits for a lock is ended in the container as well', async () 
   assert.not.ok(await waits())
 
   const run = sandbox.start('backup.ts')
-  for (let i = 0; i < 100 && !(await waits()); i++) await sleep(50)
+  await until(waits)
   run.child.kill('SIGTERM')
   assert.is((await run.ended).exitCode, 143)
   assert.not.ok(await waits())
@@ -239,8 +240,7 @@ test('after a SIGKILL at any moment there is no archive cut short, and the next 
   await storing.ended
   await rm(mediaFile('huge'))
   // Borg hears of it through the guard, and needs a moment to end.
-  for (let i = 0; i < 200 && sandbox.strays().length > 0; i++) await sleep(100)
-  assert.equal(sandbox.strays(), [])
+  await until(() => sandbox.strays().length === 0)
   assert.equal(await sandbox.archives(), before)
   const { exitCode, stderr } = await sandbox.script('backup.ts')
   assert.is(exitCode, 0, stderr)
@@ -249,7 +249,7 @@ test('after a SIGKILL at any moment there is no archive cut short, and the next 
 test('a second run exits 75 at once and says who holds the lock since when', async () => {
   await breakDump('sleep 60')
   const first = sandbox.start('backup.ts')
-  for (let i = 0; i < 100 && paths().length === 0; i++) await sleep(50)
+  await until(() => paths().length > 0)
   const { exitCode, stderr } = await sandbox.script('backup.ts')
   first.child.kill('SIGTERM')
   await first.ended

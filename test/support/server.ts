@@ -4,7 +4,6 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { appendFile, chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import { gateScript } from '../../lib/deploy/gate.ts'
@@ -17,6 +16,7 @@ import { LOADER } from './loader.ts'
 import { processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
 import { type Sshd, startSshd } from './sshd.ts'
+import { until } from './until.ts'
 
 /** See `deploy --gate`. */
 type GateMode = 'ledger' | 'sync'
@@ -186,8 +186,7 @@ async function resetHost(dir: string): Promise<void> {
   await rm(join(dir, 'faults'), { recursive: true, force: true })
   await mkdir(join(dir, 'faults'))
   // A hook whose connection was cut ends when it is let go.
-  const hooks = (): string[] => processesWith(dir).filter((line) => /git-hook|receive-pack/.test(line))
-  for (let tries = 0; tries < 50 && hooks().length > 0; tries++) await sleep(100)
+  await until(() => !processesWith(dir).some((line) => /git-hook|receive-pack/.test(line)))
   await rm(join(dir, 'go'), { force: true })
   await rm(join(dir, 'apps/book-corners/.deploy.lock'), { force: true })
 }
@@ -214,6 +213,6 @@ export function endsWith(server: Server, output: Output, exitCode: number): void
   assert.not.match(said, TOKEN)
   assert.not.match(said, /A bug in|\n {4}at |\(node:\d+\)/)
   const pause = new Int32Array(new SharedArrayBuffer(4))
-  for (let tries = 0; tries < 100 && server.strays().length > 0; tries++) Atomics.wait(pause, 0, 0, 50)
+  for (let tries = 0; tries < 400 && server.strays().length > 0; tries++) Atomics.wait(pause, 0, 0, 50)
   assert.equal(server.strays(), [])
 }
