@@ -64,6 +64,10 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
     if (stopped) stream.write(`::${stopped}::\n`)
     stopped = ''
   }
+  const put = (line: string, target: Target = stdout): void => {
+    settle()
+    target.write(`${line}\n`)
+  }
   const write = (message: string, paint: (text: string) => string): void => {
     settle()
     for (const line of clean(message).split('\n').map(indentFurther))
@@ -72,7 +76,7 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
 
   return {
     ...redaction,
-    info: (message) => write(message, (text) => text),
+    info: (message) => write(message, String),
     warn: (message) => {
       warnings.push(redaction.redact(message))
       write(`Warning: ${message}`, chalk.yellow)
@@ -88,23 +92,20 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
     },
     status: (message) => {
       if (!isTerminal) return
-      const line = clean(message).replaceAll('\n', ' ')
-      stream.write(`\r\u001b[K${chalk.dim(line.slice(0, (stream.columns ?? 80) - 1))}`)
+      const line = clean(message)
+        .replaceAll('\n', ' ')
+        .slice(0, (stream.columns ?? 80) - 1)
+      stream.write(`\r\u001b[K${chalk.dim(line)}`)
       live = true
     },
-    print: (text) => {
-      settle()
-      stdout.write(`${clean(text)}\n`)
-    },
+    print: (text) => put(clean(text)),
     printJson: (value) => {
-      settle()
       const json = printableJson(value, redaction.redact)
-      stdout.write(`${actions ? json.replaceAll('##[', '#\\u0023[') : json}\n`)
+      put(actions ? json.replaceAll('##[', '#\\u0023[') : json)
     },
     command: (line, where = 'stdout') => {
-      settle()
-      const target = where === 'stdout' ? stdout : stream
-      target.write(`${printableLines(redaction.redact(line)).replaceAll('\n', ' ').replaceAll('##[', '## [')}\n`)
+      const text = printableLines(redaction.redact(line)).replaceAll('\n', ' ').replaceAll('##[', '## [')
+      put(text, where === 'stdout' ? stdout : stream)
     },
     clean,
     warnings,
