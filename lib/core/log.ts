@@ -53,16 +53,17 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
   const isTerminal = Boolean(stream.isTTY)
   const warnings: string[] = []
   const redaction = createRedaction()
+  const pause = createPause(stream, actions)
   let live = false
-  /** The word with which the runner takes commands again. */
-  let stopped = ''
 
   const clean = (text: string): string => shown(redaction.redact(text), actions)
-  const settle = (): void => {
+  const clearLive = (): void => {
     if (live) stream.write('\r\u001b[K')
     live = false
-    if (stopped) stream.write(`::${stopped}::\n`)
-    stopped = ''
+  }
+  const settle = (): void => {
+    clearLive()
+    pause.end()
   }
   const put = (line: string, target: Target = stdout): void => {
     settle()
@@ -83,11 +84,8 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
     },
     error: (message) => write(message, chalk.red),
     raw: (line) => {
-      if (!stopped) settle()
-      if (actions && !stopped) {
-        stopped = randomUUID()
-        stream.write(`::stop-commands::${stopped}\n`)
-      }
+      clearLive()
+      pause.begin()
       for (const part of clean(line).split('\n')) stream.write(`  ${part}\n`)
     },
     status: (message) => {
@@ -99,10 +97,7 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
       live = true
     },
     print: (text) => put(clean(text)),
-    printJson: (value) => {
-      const json = printableJson(value, redaction.redact)
-      put(actions ? json.replaceAll('##[', '#\\u0023[') : json)
-    },
+    printJson: (value) => put(printableJson(value, redaction.redact).replaceAll('##[', '#\\u0023[')),
     command: (line, where = 'stdout') => {
       const text = printableLines(redaction.redact(line)).replaceAll('\n', ' ').replaceAll('##[', '## [')
       put(text, where === 'stdout' ? stdout : stream)
@@ -110,6 +105,22 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
     clean,
     warnings,
     isTerminal,
+  }
+}
+
+/** While other programs' lines are passed on, GitHub's runner is told to take no commands, until it hears a word that nobody can know. */
+function createPause(stream: Target, actions: boolean): { begin(): void; end(): void } {
+  let word = ''
+  return {
+    begin: () => {
+      if (!actions || word) return
+      word = randomUUID()
+      stream.write(`::stop-commands::${word}\n`)
+    },
+    end: () => {
+      if (word) stream.write(`::${word}::\n`)
+      word = ''
+    },
   }
 }
 

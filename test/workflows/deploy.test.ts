@@ -18,8 +18,8 @@ interface DeployJob {
   summary: string
   /** Those that run a command. */
   steps: Step[]
-  /** @param instead other values of its secrets */
-  start(step: Step, instead?: Record<string, string>): Running
+  /** @param instead other values of its secrets, and of its inputs */
+  start(step: Step, instead?: Record<string, string>, inputs?: Record<string, string>): Running
 }
 
 async function startDeployJob(
@@ -44,8 +44,8 @@ async function startDeployJob(
   }
   await useTheJobsKey(server)
   const deploy = workflow('deploy.yml').jobs.deploy ?? { steps: [] }
-  const start = (step: Step, instead: Record<string, string> = {}): Running => {
-    const env = stepEnv(deploy, step, { inputs, secrets: { ...secrets, ...instead } })
+  const start: DeployJob['start'] = (step, instead = {}, otherInputs = {}) => {
+    const env = stepEnv(deploy, step, { inputs: { ...inputs, ...otherInputs }, secrets: { ...secrets, ...instead } })
     const [shell, ...options] = SHELL
     return server.launch(shell, [...options, step.run ?? ''], {
       cwd: join(workspace, step['working-directory'] ?? ''),
@@ -89,7 +89,11 @@ let job: DeployJob
 
 deployJob.before(async () => {
   ;[server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])
-  job = await startDeployJob(server, { app: 'book-corners', 'site-url': site.url }, cloudflare.url)
+  job = await startDeployJob(
+    server,
+    { app: 'book-corners', 'site-url': site.url, 'ops-ref': 'a'.repeat(40) },
+    cloudflare.url,
+  )
 })
 deployJob.after(async () => {
   await Promise.all([server?.stop(), site?.stop(), cloudflare?.stop()])
@@ -118,12 +122,14 @@ deployJob('its commands deploy an app with the shape of the real one', async () 
   assert.equal(server.strays(), [])
 })
 
-const [SET_UP, DEPLOY, REDACT, SHOW] = [
+const [CHECK, SET_UP, DEPLOY, REDACT, SHOW] = [
+  'Check which scripts will run',
   'Set up SSH',
   'Deploy',
   'Take the secrets out of the report',
   'Show the summary',
 ].map((name) => workflow('deploy.yml').jobs.deploy?.steps.find((step) => step.name === name) as Step) as [
+  Step,
   Step,
   Step,
   Step,
@@ -139,7 +145,15 @@ deployJob('no secret is left in what is kept: neither the name of the server nor
   assert.is(await readFile(log, 'utf8'), 'ssh dokku@***\nto *** (***)\n*** ***\n')
   await writeFile(job.summary, '')
   assert.is((await job.start(SHOW, secrets).ended).exitCode, 0)
-  assert.is(await readFile(job.summary, 'utf8'), '***: done\n')
+  assert.is(await readFile(job.summary, 'utf8'), '```text\n***: done\n```\n')
+})
+
+deployJob('nothing in a log ends the fence that it is shown in', async () => {
+  await writeFile(join(job.workspace, 'report/summary.txt'), '')
+  await writeFile(join(job.workspace, 'report/deploy.log'), 'a\n```\n<img src=x>\n')
+  await writeFile(job.summary, '')
+  assert.is((await job.start(SHOW).ended).exitCode, 0)
+  assert.is(await readFile(job.summary, 'utf8'), "```text\na\n'''\n<img src=x>\n```\n")
 })
 
 deployJob('nothing is kept or shown that was not read through', () => {
@@ -189,6 +203,13 @@ deployJob('host keys that are missing are told', async () => {
   assert.match(stdout, /DOKKU_KNOWN_HOSTS is empty: pin/)
 })
 
+for (const ref of ['main', 'v1.0.0', 'abcdef0', `${'a'.repeat(40)}\nmain`])
+  deployJob(`scripts of ${JSON.stringify(ref)} are refused: another could be put there`, async () => {
+    const { exitCode, stdout } = await job.start(CHECK, {}, { 'ops-ref': ref }).ended
+    assert.is(exitCode, 1)
+    assert.match(stdout, /^::error title=ops-ref::It must be a full commit/m)
+  })
+
 // As GitHub's runner does it: SIGINT to the shell of the step, and to nothing else.
 deployJob('a job that is cancelled says what the server does, in its summary too', async () => {
   assert.is((await job.start(SET_UP).ended).exitCode, 0)
@@ -208,7 +229,7 @@ deployJob('a job that is cancelled says what the server does, in its summary too
   await writeFile(join(job.workspace, 'report/summary.txt'), '::error title=verify::x\n')
   await writeFile(job.summary, '')
   assert.is((await job.start(SHOW).ended).exitCode, 0)
-  assert.match(await readFile(job.summary, 'utf8'), /Interrupted by SIGINT/)
+  assert.match(await readFile(job.summary, 'utf8'), /^```text\n[^`]*Interrupted by SIGINT[^`]*\n```\n$/)
   assert.not.match(await readFile(job.summary, 'utf8'), /::error/)
 })
 
