@@ -1,3 +1,5 @@
+// restore: brings the database, the media folder or both back from an archive, or proves that it could.
+
 import { archiveJson, describe, listArchives } from '../lib/borg/archives.ts'
 import type { Command } from '../lib/cli/arguments.ts'
 import { takeLock } from '../lib/cli/lock.ts'

@@ -26,8 +26,6 @@ export interface TransferOptions<T> extends PumpOptions {
   whole(count: number): Promise<unknown>
   /** Waits for the target's end, and judges it. */
   result(): Promise<T>
-  /** Written to the target after the last byte, before its input ends. */
-  ending?: string
 }
 
 /**
@@ -38,7 +36,7 @@ export interface TransferOptions<T> extends PumpOptions {
  * @throws what `whole` or `result` throws, whichever comes first; Failure on a stall
  */
 export async function transfer<T>(source: Source, target: Child, options: TransferOptions<T>): Promise<T> {
-  const { names, whole, ending } = options
+  const { names, whole } = options
   try {
     const result = options.result()
     const feed = async (): Promise<void> => {
@@ -50,7 +48,7 @@ export async function transfer<T>(source: Source, target: Child, options: Transf
         throw new Failure(`Stopped half-way: ${names[1]} ended before it had read all of ${names[0]}.`)
       }
       await whole(count)
-      target.stdin.end(ending)
+      target.stdin.end()
     }
     const [done] = await Promise.all([result, feed()])
     return done

@@ -20,25 +20,12 @@ export function exportArgs(service: string): string[] {
   return ['postgres:export', service]
 }
 
-function pgDumpArgs({ name, database }: Service, ...format: string[]): string[] {
+/** A custom-format dump like `postgres:export`'s but uncompressed, so that Borg finds what did not change. */
+export function dumpArgs({ name, database }: Service): string[] {
   return [
-    ...['postgres:enter', name, 'pg_dump', ...format],
+    ...['postgres:enter', name, 'pg_dump', '-Fc', '-Z0'],
     ...['--no-acl', '--no-owner', '-U', 'postgres', '-d', database],
   ]
-}
-
-/** A custom-format dump like `postgres:export`'s but uncompressed, so that Borg finds what did not change. */
-export function dumpArgs(service: Service): string[] {
-  return pgDumpArgs(service, '-Fc', '-Z0')
-}
-
-/** The database as plain SQL, for `psql` inside a transaction of ours. */
-export function plainDumpArgs(service: Service): string[] {
-  return pgDumpArgs(service, '-Fp')
-}
-
-export function importArgs(service: string): string[] {
-  return ['postgres:import', service]
 }
 
 export function connectArgs(service: string): string[] {
@@ -57,6 +44,48 @@ export function destroyServiceArgs(service: string): string[] {
 
 export function restartArgs(app: string): string[] {
   return ['ps:restart', app]
+}
+
+/** Of the app's configuration: written before a build, it survives a failed one, and is what a restart starts. */
+export function configuredRevisionArgs(app: string): string[] {
+  return ['config:get', app, 'GIT_REV']
+}
+
+/** Of the running web container: what it was made from. */
+export function containerRevisionArgs(app: string): string[] {
+  return ['enter', app, 'web', 'printenv', 'GIT_REV']
+}
+
+export function psReportArgs(app: string): string[] {
+  return ['ps:report', app, '--format', 'json']
+}
+
+/** An app's processes. */
+interface Processes {
+  isDeployed: boolean
+  /** Every process runs. */
+  allRun: boolean
+  /** By name, e.g. `web.1`: `running`, `exited` and the like. */
+  statuses: ReadonlyMap<string, string>
+}
+
+/**
+ * Reads `ps:report --format json`: strings all of them (Dokku 0.30 and later).
+ * @throws Failure when that is no report
+ */
+export function parseProcesses(stdout: string): Processes {
+  let report: Record<string, string>
+  try {
+    report = JSON.parse(stdout)
+  } catch {
+    throw new Failure('Dokku did not report the processes as JSON.', 'It must be 0.30 or later: dokku version')
+  }
+  const statuses = Object.entries(report)
+    .filter(([key]) => key.startsWith('status-'))
+    // `running (CID: 0123456789a)`: the container's ID helps nobody here.
+    .map(([key, status]) => [key.replace('status-', ''), status.replace(/\s*\(CID:.*\)/, '')] as const)
+    .sort()
+  return { isDeployed: report.deployed === 'true', allRun: report.running === 'true', statuses: new Map(statuses) }
 }
 
 function gitShaArgs(app: string): string[] {

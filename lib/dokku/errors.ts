@@ -1,9 +1,9 @@
+// One explanation of a Dokku command that failed, here or over SSH.
+
 import { EXIT, Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import { sshLine } from '../core/host.ts'
 import type { Output } from '../core/shell.ts'
-
-// One explanation of a Dokku command that failed, here or over SSH.
 
 /** The service exists, but its container is stopped or gone. */
 export class NotRunning extends Failure {}

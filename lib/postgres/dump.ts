@@ -1,3 +1,5 @@
+// A dump of a service's database that begins, is known to be one, and is ended in the container too.
+
 import type { Readable } from 'node:stream'
 import type { DumpMode } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'

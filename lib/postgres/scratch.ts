@@ -1,19 +1,51 @@
-import { Failure } from '../core/failure.ts'
-import { bytes, plural } from '../core/format.ts'
-import type { Log } from '../core/log.ts'
-import { transfer } from '../core/transfer.ts'
-import { connectArgs, type Dokku, plainDumpArgs, type Service } from '../dokku/dokku.ts'
-import { explainDokku } from '../dokku/errors.ts'
-import { BARE, compareCounts, countRows, identifier, literal, rows, sql } from './sql.ts'
-import { restoringName } from './swap.ts'
+// The database beside production that a restore imports into: made, filled in, and cleared when a run was killed.
 
-/** Removes the copy that an earlier run left half-way, and whatever still writes to it. */
-export async function clearRestoring(dokku: Dokku, { name, database }: Service, log: Log): Promise<void> {
-  const restoring = restoringName(database)
-  const [found] = await rows<number>(dokku, name, `SELECT 1 FROM pg_database WHERE datname = ${literal(restoring)};`)
-  if (!found) return
-  log.info(`Removing the database ${restoring} that an earlier run left`)
-  await sql(dokku, name, `DROP DATABASE IF EXISTS ${identifier(restoring)} WITH (FORCE);`, 'postgres')
+import { Failure } from '../core/failure.ts'
+import { bytes } from '../core/format.ts'
+import type { Log } from '../core/log.ts'
+import type { Dokku, Service } from '../dokku/dokku.ts'
+import { IMPORT_SESSION } from './import.ts'
+import { identifier, literal, rows, serverOf, sql } from './sql.ts'
+import { restoringOf, SWAP_SESSION } from './swap.ts'
+
+/**
+ * Clears what a killed run left on production's server: a swap that its psql is still at, an import that goes on in the
+ * container without it, and the database that it was for. Nobody else's can be there, since the lock is ours.
+ * @throws Failure when one of them does not end
+ */
+export async function clearRestoring(dokku: Dokku, production: Service, log: Log): Promise<void> {
+  const restoring = restoringOf(production)
+  const left = await rows<{ session?: string; database?: string }>(
+    dokku,
+    serverOf(production),
+    endStraysSql(restoring.database),
+  )
+  for (const { session } of left)
+    if (session) log.info(`Ended the ${session.split(' ').at(-1)} that an earlier run was at`)
+  if (!left.some(({ database }) => database)) return
+  log.info(`Removing the database ${restoring.database} that an earlier run left`)
+  await sql(dokku, serverOf(production), `DROP DATABASE IF EXISTS ${identifier(restoring.database)} WITH (FORCE);`)
+}
+
+/**
+ * Ends both kinds of sessions, prints which there were, returns when they are gone, and prints whether there is the database.
+ * An import ends by itself when `pg_restore` has lost its connection, also one that is only about to connect. Only when it
+ * does not, because its shell was killed, its psql loses the connection, too: what is left of it reaches no database.
+ */
+function endStraysSql(restoring: string): string {
+  const ours = `application_name IN (${literal(SWAP_SESSION)}, ${literal(IMPORT_SESSION)})`
+  return `SELECT json_build_object('session', application_name) FROM pg_stat_activity WHERE ${ours};
+DO $$ BEGIN
+  FOR i IN 1..400 LOOP
+    PERFORM pg_stat_clear_snapshot();
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE application_name = ${literal(SWAP_SESSION)} OR datname = ${literal(restoring)} OR (i > 200 AND ${ours});
+    IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE ${ours}) THEN RETURN; END IF;
+    PERFORM pg_sleep(0.05);
+  END LOOP;
+  RAISE EXCEPTION 'a session of an earlier run does not end';
+END $$;
+SELECT json_build_object('database', datname) FROM pg_database WHERE datname = ${literal(restoring)};`
 }
 
 /** A row of pg_database as `to_jsonb` gives it; the columns differ between versions (PostgreSQL 13 to 18). */
@@ -51,23 +83,24 @@ export function createDatabaseSql(name: string, properties: DatabaseProperties):
 }
 
 /**
- * Whether production's server has room for the two copies that a restore makes beside it.
+ * Whether production's server has room for the copy that a restore makes beside it.
  * @param dumpBytes of the archive's dump
  */
 export async function databaseSpace(
   dokku: Dokku,
-  { name, database }: Service,
+  production: Service,
   dumpBytes: number,
 ): Promise<{ needed: number; free: number | undefined }> {
-  const [production] = await rows<{ bytes: number; folder: string }>(
+  const { name, database } = production
+  const [found] = await rows<{ bytes: number; folder: string }>(
     dokku,
-    name,
+    production,
     "SELECT json_build_object('bytes', pg_database_size(current_database()), 'folder', current_setting('data_directory'));",
   )
-  if (!production)
+  if (!found)
     throw new Failure(`PostgreSQL does not say how large ${database} is.`, `Look: sudo dokku postgres:connect ${name}`)
-  const needed = 2 * Math.max(production.bytes, dumpBytes)
-  const output = await dokku.run(['postgres:enter', name, 'df', '-Pk', production.folder])
+  const needed = Math.max(found.bytes, dumpBytes)
+  const output = await dokku.run(['postgres:enter', name, 'df', '-Pk', found.folder])
   const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
   return { needed, free: output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined }
 }
@@ -78,7 +111,7 @@ export async function requireDatabaseSpace(dokku: Dokku, service: Service, dumpB
   if (free === undefined) log.warn(`How much room the disk of ${service.name} has could not be found out.`)
   else if (free < needed)
     throw new Failure(
-      `The restore needs ${bytes(needed)} for two copies of the database, but only ${bytes(free)} are free.`,
+      `The restore needs ${bytes(needed)} for a copy of the database, but only ${bytes(free)} are free.`,
       'Make room: databases kept by earlier restores are listed by restore --undo, images by: sudo docker system df',
     )
 }
@@ -97,67 +130,29 @@ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)
 }
 
 /**
- * Copies the proved database beside production, on its server, while the app goes on. The copy is one transaction,
- * committed only after the dump's program exited 0; then the rows of every table must be as many as in the proved one.
+ * Makes the empty database that will become production, with production's encoding, locale, owner and tablespace.
+ * The server would go on with that after an interruption: it is not cut short.
  */
-export async function copyAside(
-  dokku: Dokku,
-  proved: Service,
-  production: Service,
-  stallMs: number,
-  log: Log,
-): Promise<void> {
-  const restoring = restoringName(production.database)
+export async function createRestoring(dokku: Dokku, production: Service): Promise<Service> {
+  const restoring = restoringOf(production)
   const [properties] = await rows<DatabaseProperties>(
     dokku,
-    production.name,
+    production,
     `SELECT (to_jsonb(d) - 'datacl') || jsonb_build_object('encodingName', pg_encoding_to_char(encoding),
        'owner', pg_get_userbyid(datdba), 'tablespace', spcname)
      FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = current_database();`,
   )
   if (!properties) throw new Failure(`PostgreSQL does not describe the database ${production.database}.`)
-  log.info(`Copying ${proved.database} of ${proved.name} to ${restoring} of ${production.name}; the app goes on`)
-  // The server would go on with this after an interruption, and nobody would clear it.
-  await sql(dokku.lasting, production.name, createDatabaseSql(restoring, properties), 'postgres')
+  await sql(dokku.lasting, serverOf(production), createDatabaseSql(restoring.database, properties))
+  return restoring
+}
 
-  const source = dokku.start(plainDumpArgs(proved))
-  const target = dokku.start(connectArgs(production.name))
-  target.stdout.resume()
-  // Were the connection not where it should be, the division stops psql before it has changed anything.
-  const begin = [
-    ...BARE.slice(0, 4),
-    `\\c ${identifier(restoring)}`,
-    `SELECT 1 / (current_database() = ${literal(restoring)})::int;`,
-    'BEGIN;',
-    '',
-  ]
-  target.stdin.write(begin.join('\n'))
-  await transfer(source, target, {
-    names: ['the test service', 'production'],
-    stallMs,
-    onBytes: (count) => log.status(`Copying: ${bytes(count)}`),
-    whole: async () => {
-      const output = await source.ended
-      if (output.exitCode !== 0) throw explainDokku(output, `postgres:enter ${proved.name} pg_dump`)
-    },
-    ending: '\nCOMMIT;\n',
-    result: async () => {
-      const output = await target.ended
-      if (output.exitCode !== 0) throw explainDokku(output, `postgres:connect ${production.name}`)
-    },
-  })
-  const [from, to] = await Promise.all([
-    countRows(dokku, proved.name),
-    countRows(dokku, production.name, restoring),
-    // Without statistics the app's first queries would be slow.
-    sql(dokku, production.name, 'ANALYZE;', restoring),
-  ])
-  const different = compareCounts(from, to).filter(({ production: a, restored: b }) => a !== b)
-  if (different.length > 0)
-    throw new Failure(
-      `The copy differs from the proved database in ${plural(different.length, 'table')}, first ${different[0]?.table}.`,
-      'Production was not touched. Try again; if it stays so, keep the log and look: restore --test',
-    )
-  // Not before: production may be set to be read only, or to read dates otherwise than pg_dump writes them.
-  await sql(dokku, production.name, copySettings(production.database, restoring), 'postgres')
+/**
+ * Gives the imported database what a dump does not hold: production's settings, and statistics, without which the app's
+ * first queries would be slow. Not before the import: production may be set to be read only, or to read dates otherwise
+ * than pg_dump writes them.
+ */
+export async function finishRestoring(dokku: Dokku, production: Service): Promise<void> {
+  const restoring = restoringOf(production)
+  await sql(dokku, restoring, `ANALYZE;\n${copySettings(production.database, restoring.database)}`)
 }

@@ -1,3 +1,5 @@
+// SQL through Dokku's Postgres plugin: quoting, questions and their answers, rows of tables.
+
 import { reason } from '../core/failure.ts'
 import { retry } from '../core/retry.ts'
 import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
@@ -28,30 +30,33 @@ export const BARE = [
 // Whoever connects in the very moment of a swap is told this, and has done nothing yet; the name is there again at once.
 const JUST_RENAMED = /just been dropped or renamed/
 
+/** A service's server, for what is about databases and not in one of them. */
+export function serverOf({ name }: Service): Service {
+  return { name, database: 'postgres' }
+}
+
 /**
- * Runs SQL in a service's database. `postgres:connect` is psql with ON_ERROR_STOP, so the first error ends it.
- * @param database another database of the same server
+ * Runs SQL in a database. `postgres:connect` is psql with ON_ERROR_STOP, so the first error ends it.
  * @returns what the statements printed, a row a line
  * @throws Failure with what PostgreSQL said
  */
-export async function sql(dokku: Dokku, service: string, text: string, database?: string): Promise<string> {
-  const connect = database === undefined ? [] : [`\\c ${identifier(database)}`]
-  const input = [...BARE.slice(0, 4), ...connect, ...BARE.slice(4), text, ''].join('\n')
-  const run = async (): Promise<string> => (await dokku.must(connectArgs(service), { input })).stdout
+export async function sql(dokku: Dokku, { name, database }: Service, text: string): Promise<string> {
+  const input = [...BARE.slice(0, 4), `\\c ${identifier(database)}`, ...BARE.slice(4), text, ''].join('\n')
+  const run = async (): Promise<string> => (await dokku.must(connectArgs(name), { input })).stdout
   return retry(run, { attempts: 3, waitMs: (error) => (JUST_RENAMED.test(reason(error)) ? 200 : undefined) })
 }
 
 /** The same for a query whose rows are one JSON value each: text can hold any sign. */
-export async function rows<T>(dokku: Dokku, service: string, query: string, database?: string): Promise<T[]> {
-  return (await sql(dokku, service, query, database))
+export async function rows<T>(dokku: Dokku, database: Service, query: string): Promise<T[]> {
+  return (await sql(dokku, database, query))
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as T)
 }
 
 /** What the database takes on its server's disk, in bytes, indexes included. */
-export async function databaseBytes(dokku: Dokku, { name }: Service): Promise<number> {
-  return Number(await sql(dokku, name, 'SELECT pg_database_size(current_database());'))
+export async function databaseBytes(dokku: Dokku, database: Service): Promise<number> {
+  return Number(await sql(dokku, database, 'SELECT pg_database_size(current_database());'))
 }
 
 /** Rows of each table, by `schema.table`. */
@@ -67,8 +72,8 @@ FROM pg_tables WHERE ${LASTING_TABLES} ORDER BY schemaname, tablename
 \\gexec`
 
 /** Counts the rows of every table, exactly; no temporary ones, which only their own session can read. */
-export async function countRows(dokku: Dokku, service: string, database?: string): Promise<RowCounts> {
-  return new Map(await rows<[string, number]>(dokku, service, COUNT_ALL, database))
+export async function countRows(dokku: Dokku, database: Service): Promise<RowCounts> {
+  return new Map(await rows<[string, number]>(dokku, database, COUNT_ALL))
 }
 
 /** A table in production and in the restored database; undefined where it does not exist. */

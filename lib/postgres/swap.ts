@@ -1,9 +1,10 @@
+// The swap: one transaction renames production's database and the one that becomes production.
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure, reason } from '../core/failure.ts'
 import { localTimestamp } from '../core/format.ts'
-import type { Log } from '../core/log.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
-import { identifier, literal, rows, sql } from './sql.ts'
+import { identifier, literal, rows, serverOf, sql } from './sql.ts'
 
 /** PostgreSQL cuts longer names short without a word (NAMEDATALEN - 1). */
 const LONGEST_NAME = 63
@@ -13,9 +14,9 @@ function fitted(database: string, suffix: string, more = 0): string {
   return database.slice(0, LONGEST_NAME - suffix.length - more) + suffix
 }
 
-/** The copy that will become production, on production's server. */
-export function restoringName(database: string): string {
-  return fitted(database, '_restoring')
+/** The database that will become production, on production's server. */
+export function restoringOf({ name, database }: Service): Service {
+  return { name, database: fitted(database, '_restoring') }
 }
 
 function keptPrefix(database: string): string {
@@ -34,40 +35,18 @@ export interface KeptDatabase {
 }
 
 /** The databases that earlier swaps kept, newest first. */
-export async function listKept(dokku: Dokku, { name, database }: Service): Promise<KeptDatabase[]> {
+export async function listKept(dokku: Dokku, service: Service): Promise<KeptDatabase[]> {
   const all = await rows<KeptDatabase>(
     dokku,
-    name,
+    service,
     `SELECT json_build_object('name', datname, 'bytes', pg_database_size(oid)) FROM pg_database
-     WHERE starts_with(datname, ${literal(keptPrefix(database))});`,
+     WHERE starts_with(datname, ${literal(keptPrefix(service.database))});`,
   )
   return all.sort((a, b) => (a.name < b.name ? 1 : -1))
 }
 
 /** What the session of a swap is called on the server. */
-const SWAP_SESSION = 'book-corners-ops swap'
-
-/**
- * Ends the swap that a killed run was at: its psql goes on without it for as long as the app is in the way, and must
- * not rename anything under this run. Nobody else's can be there, since the lock is ours. Returns when it has ended.
- */
-export async function endStraySwap(dokku: Dokku, { name }: Service, log: Log): Promise<void> {
-  const found = await sql(
-    dokku,
-    name,
-    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ${literal(SWAP_SESSION)};
-     DO $$ BEGIN
-       FOR i IN 1..200 LOOP
-         PERFORM pg_stat_clear_snapshot();
-         IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = ${literal(SWAP_SESSION)}) THEN RETURN; END IF;
-         PERFORM pg_sleep(0.05);
-       END LOOP;
-       RAISE EXCEPTION 'the swap of an earlier run does not end';
-     END $$;`,
-    'postgres',
-  )
-  if (found.trim()) log.info('Ended the swap that an earlier run was at')
-}
+export const SWAP_SESSION = 'book-corners-ops swap'
 
 const ATTEMPTS = 20
 
@@ -115,7 +94,7 @@ export async function swap(dokku: Dokku, service: Service, incoming: string): Pr
     kept = keptName(service.database, new Date())
   }
   try {
-    await sql(dokku, service.name, swapSql(service.database, incoming, kept), 'postgres')
+    await sql(dokku, serverOf(service), swapSql(service.database, incoming, kept))
   } catch (error) {
     // When the connection breaks after the transaction, only the news of it is lost.
     if (!(await isThere(kept).catch(() => false)))

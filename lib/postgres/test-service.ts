@@ -1,3 +1,5 @@
+// The disposable service in which a dump is proved: whose it is, made, and removed.
+
 import { readState, remember } from '../cli/state.ts'
 import { Failure, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
@@ -57,14 +59,8 @@ function note({ statePath, context }: Tools, testService: boolean): Promise<void
 async function clear({ dokku, context }: Tools, name: string, wasBegun: boolean): Promise<void> {
   if (!(await dokku.exists(name))) return
   const destroy = `If nobody needs it: sudo dokku postgres:destroy ${name} --force`
-  const [found] = await rows<{ mark: string | null; tables: number }>(
-    dokku,
-    name,
-    `SELECT json_build_object(
-      'mark', (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()),
-      'tables', (SELECT count(*) FROM pg_tables WHERE ${LASTING_TABLES}));`,
-  ).catch((error: unknown) => {
-    if (wasBegun) return []
+  const found = await look(dokku, name).catch((error: unknown) => {
+    if (wasBegun) return undefined
     throw new Failure(
       `The service ${name} exists, but can't be asked whose it is: ${reason(error)}`,
       `Start it: sudo dokku postgres:start ${name}. ${destroy}`,
@@ -78,6 +74,22 @@ async function clear({ dokku, context }: Tools, name: string, wasBegun: boolean)
   context.log.info(`Removing the test service ${name} that an earlier run left`)
   // Dokku may still be making it: what it is at can't be removed yet.
   await retry(() => dokku.must(destroyServiceArgs(name)), { attempts: wasBegun ? MOST_ATTEMPTS : 1, waitMs: WAIT_MS })
+}
+
+interface Found {
+  mark: string | null
+  tables: number
+}
+
+async function look(dokku: Dokku, name: string): Promise<Found | undefined> {
+  const [found] = await rows<Found>(
+    dokku,
+    await dokku.service(name),
+    `SELECT json_build_object(
+      'mark', (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()),
+      'tables', (SELECT count(*) FROM pg_tables WHERE ${LASTING_TABLES}));`,
+  )
+  return found
 }
 
 /** Together longer than Dokku takes to make or remove a service. */
@@ -112,10 +124,10 @@ async function create({ dokku, context, settings }: Tools, name: string, wasBegu
 }
 
 /** `postgres:create` starts the server a second time, for SSL, and does not wait until it answers (dokku-postgres 1.48). */
-async function markWhenReady(dokku: Dokku, { name, database }: Service): Promise<void> {
+async function markWhenReady(dokku: Dokku, test: Service): Promise<void> {
   const isStarting = (error: unknown): boolean =>
     /connection to server|could not connect|starting up|is not running/.test(reason(error))
-  await retry(() => sql(dokku, name, `COMMENT ON DATABASE ${identifier(database)} IS ${literal(MARK)};`), {
+  await retry(() => sql(dokku, test, `COMMENT ON DATABASE ${identifier(test.database)} IS ${literal(MARK)};`), {
     withinMs: 60_000,
     waitMs: (error) => (isStarting(error) ? 500 : undefined),
   })

@@ -1,3 +1,5 @@
+// The restore itself, from the choice of an archive to what could not be restored.
+
 import { EXIT, Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import { type MediaPlan, wanted } from '../media/compare.ts'

@@ -1,12 +1,13 @@
+// The drill: an unattended proof that the newest archive restores, told to the monitor.
+
 import { isStale, listArchives } from '../borg/archives.ts'
 import { createMonitor, watched } from '../cli/monitor.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, duration, plural } from '../core/format.ts'
 import { compareSample } from '../media/sample.ts'
-import { requireDatabaseSpace } from '../postgres/scratch.ts'
 import { readContents } from './choose.ts'
-import { clearLeftovers, discardTest } from './leftovers.ts'
-import { dumpOf, prove } from './prove.ts'
+import { discardTest } from './leftovers.ts'
+import { dumpOf, inTestService } from './prove.ts'
 import type { Restore } from './restore.ts'
 
 /**
@@ -39,7 +40,7 @@ interface Drilled {
 }
 
 async function proveNewest(restore: Restore): Promise<Drilled> {
-  const { context, settings, borg, dokku } = restore
+  const { settings, borg } = restore
   const [archive] = await listArchives(borg, settings.ARCHIVE_PREFIX)
   if (!archive) throw new Failure('There is no archive to restore.', 'Make the first one: backup')
   if (isStale(archive))
@@ -47,27 +48,23 @@ async function proveNewest(restore: Restore): Promise<Drilled> {
       `The newest archive, ${archive.name}, is from ${age(archive.start)}.`,
       'A nightly run was missed: look at its log, then type: backup',
     )
-  const production = await dokku.service(settings.DB_SERVICE)
   const contents = await readContents(restore, archive.name)
   const dump = dumpOf({ archive, ...contents })
   const { same = [], missing = [], different = [] } = contents.media ?? {}
-  const test = await clearLeftovers(restore, production)
-  try {
-    await requireDatabaseSpace(dokku, production, dump.sizeBytes, context.log)
-    const { emptied } = await prove(restore, production, dump, test)
+  return inTestService(restore, dump, async ({ test, emptied }) => {
     if (emptied.length > 0)
       throw new Failure(
         `In ${archive.name} these tables are empty, but not in production: ${emptied.join(', ')}`,
         'Look: restore --test',
       )
+    const mediaCompared = await compareSample(borg, archive.name, settings.MEDIA_DIR, same)
+    await discardTest(restore, test)
     return {
       archive: archive.name,
       dumpBytes: dump.sizeBytes,
-      mediaCompared: await compareSample(borg, archive.name, settings.MEDIA_DIR, same),
+      mediaCompared,
       missing: missing.length,
       different: different.length,
     }
-  } finally {
-    await discardTest(restore, test)
-  }
+  })
 }

@@ -1,3 +1,5 @@
+// What a restore would do now, as text or as JSON.
+
 import { EXIT } from '../core/failure.ts'
 import { bytes, isoLocal, table } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
@@ -55,7 +57,7 @@ interface Preview {
 
 async function lookAtDatabase(restore: Restore, production: Service, dump: ArchivedDump): Promise<DatabasePreview> {
   const [rows, space, advice] = await Promise.all([
-    countRows(restore.dokku, production.name),
+    countRows(restore.dokku, production),
     databaseSpace(restore.dokku, production, dump.sizeBytes),
     releaseAdvice(restore, dump.archive),
   ])
@@ -114,7 +116,7 @@ function asText({ settings }: Restore, { choice: { archive, dump }, database, me
   if (database && dump)
     lines.push(
       `replace the database ${database.production.database} of ${database.production.name} by a dump of ${bytes(dump.sizeBytes)} of ${isoLocal(new Date(dump.mtimeMs))}`,
-      room(database, ' for two copies'),
+      room(database, ' for a copy of the database beside production'),
       '  production has now',
       ...table(
         [...database.rows].map(([name, count]) => [`    ${name}`, count.toLocaleString('en')]),

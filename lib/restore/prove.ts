@@ -1,17 +1,19 @@
+// The import of an archive's dump, and what shows that it is what is wanted.
+
 import type { Borg, BorgStream } from '../borg/borg.ts'
 import { extractToStdoutArgs } from '../borg/commands.ts'
 import type { Archive } from '../borg/output.ts'
-import { EXIT, Failure } from '../core/failure.ts'
+import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bar, bytes, table } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { peek, settlesWithin, transfer } from '../core/transfer.ts'
-import { importArgs, type Service } from '../dokku/dokku.ts'
-import { explainDokku } from '../dokku/errors.ts'
-import { requireDatabaseSpace } from '../postgres/scratch.ts'
+import type { Dokku, Service } from '../dokku/dokku.ts'
+import { openImport } from '../postgres/import.ts'
+import { clearRestoring, requireDatabaseSpace } from '../postgres/scratch.ts'
 import { compareCounts, countRows, sql, type TableDifference } from '../postgres/sql.ts'
-import type { TestService } from '../postgres/test-service.ts'
+import { reserveTestService, type TestService } from '../postgres/test-service.ts'
 import { type Choice, choose } from './choose.ts'
-import { clearLeftovers, discardTest } from './leftovers.ts'
+import { discardTest } from './leftovers.ts'
 import type { Restore } from './restore.ts'
 
 /** An archive's dump. */
@@ -24,22 +26,15 @@ export interface ArchivedDump {
 
 /** `restore --test`: proves an archive in the test service and leaves it there to look around. */
 export async function proveOnly(restore: Restore): Promise<number> {
-  const { context, dokku, settings } = restore
-  const production = await dokku.service(settings.DB_SERVICE)
+  const { context } = restore
   const dump = dumpOf(await choose(restore))
-  const test = await clearLeftovers(restore, production)
-  try {
-    await requireDatabaseSpace(dokku, production, dump.sizeBytes, context.log)
-    const { proved } = await prove(restore, production, dump, test)
+  await inTestService(restore, dump, async ({ test, restored }) => {
     await test.leave()
     context.print(`${dump.archive.name} imports cleanly. Production was not touched.
-  look around:  sudo dokku postgres:connect ${proved.name}
-  remove it:    sudo dokku postgres:destroy ${proved.name} --force`)
-    return EXIT.done
-  } catch (error) {
-    await discardTest(restore, test)
-    throw error
-  }
+  look around:  sudo dokku postgres:connect ${restored.name}
+  remove it:    sudo dokku postgres:destroy ${restored.name} --force`)
+  })
+  return EXIT.done
 }
 
 /** @throws Failure when the archive holds none */
@@ -48,39 +43,52 @@ export function dumpOf({ archive, dump }: Choice): ArchivedDump {
   return { archive, path: dump.path, sizeBytes: dump.sizeBytes }
 }
 
+interface Proved {
+  test: TestService
+  restored: Service
+  /** Tables that have rows in production and none in it. */
+  emptied: readonly string[]
+}
+
 /**
- * Proves the dump: into the fresh test service, then rows and the operator's own question beside production's.
- * @returns the test service, and the tables that have rows in production and none in it
+ * Proves a dump in a service of its own: what only proves must not lean on production's server.
+ * @param then what follows when it is proved; what becomes of the test service is up to it. It is removed when anything fails
  */
-export async function prove(
+export async function inTestService<T>(
   restore: Restore,
-  production: Service,
   dump: ArchivedDump,
-  test: TestService,
-): Promise<{ proved: Service; emptied: string[] }> {
-  const { context, settings, borg, dokku } = restore
-  const stallMs = settings.DUMP_STALL_SECONDS * 1000
-  // Borg takes its time to open the repository, Dokku to make the service; the service can't be removed before it is made.
-  const [made, read, counted] = await Promise.allSettled([
-    test.create(),
-    readDump(borg, dump, stallMs),
-    countRows(dokku, production.name),
-  ])
-  if (made.status === 'rejected' || read.status === 'rejected' || counted.status === 'rejected') {
-    if (read.status === 'fulfilled') await read.value.stop()
-    throw [made, read, counted].find((step) => step.status === 'rejected')?.reason
+  then: (proved: Proved) => Promise<T>,
+): Promise<T> {
+  const { context, settings, dokku } = restore
+  const production = await dokku.service(settings.DB_SERVICE)
+  await clearRestoring(dokku, production, context.log)
+  const test = await reserveTestService(restore)
+  try {
+    await requireDatabaseSpace(dokku, production, dump.sizeBytes, context.log)
+    const restored = await importDump(restore, dump, test.create)
+    const emptied = await compare(restore, production, restored)
+    return await then({ test, restored, emptied })
+  } catch (error) {
+    await discardTest(restore, test)
+    throw error
   }
-  const proved = made.value
-  await importDump(restore, read.value, dump, proved)
-  const [after, answers] = await Promise.all([
-    countRows(dokku, proved.name),
-    askBoth(restore, settings.VERIFY_SQL, [production, proved]),
-  ])
-  const tables = compareCounts(counted.value, after)
+}
+
+/**
+ * Shows the rows of the restored database, and its answer to the operator's own question, beside production's.
+ * @returns the tables that have rows in production and none in it
+ */
+export async function compare(restore: Restore, production: Service, restored: Service): Promise<string[]> {
+  const { context, settings, dokku } = restore
+  const look = async (database: Service) => ({
+    rows: await countRows(dokku, database),
+    answer: await askIt(dokku, settings.VERIFY_SQL, database),
+  })
+  const [now, then] = await Promise.all([look(production), look(restored)])
+  const tables = compareCounts(now.rows, then.rows)
   context.log.info(describeTables(tables))
-  judgeAnswers(settings.VERIFY_SQL, answers, context.log)
-  const emptied = tables.filter((row) => (row.production ?? 0) > 0 && row.restored === 0).map((row) => row.table)
-  return { proved, emptied }
+  judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], context.log)
+  return tables.filter((row) => (row.production ?? 0) > 0 && row.restored === 0).map((row) => row.table)
 }
 
 function describeTables(tables: readonly TableDifference[]): string {
@@ -99,22 +107,13 @@ function describeTables(tables: readonly TableDifference[]): string {
 
 type Answer = string | Failure
 
-/** Asks both databases at the same time. */
-function askBoth(
-  { dokku }: Restore,
-  question: string,
-  services: readonly [production: Service, restored: Service],
-): Promise<Answer[]> {
-  return Promise.all(
-    services.map(async ({ name }) => {
-      try {
-        return (await sql(dokku, name, `${question.replace(/;\s*$/, '')};`)).trim()
-      } catch (error) {
-        if (error instanceof Failure) return error
-        throw error
-      }
-    }),
-  )
+async function askIt(dokku: Dokku, question: string, database: Service): Promise<Answer> {
+  try {
+    return (await sql(dokku, database, `${question.replace(/;\s*$/, '')};`)).trim()
+  } catch (error) {
+    if (error instanceof Failure) return error
+    throw error
+  }
 }
 
 /** @throws Failure when production can answer the question, but not the restored database */
@@ -128,6 +127,54 @@ function judgeAnswers(question: string, [now = '', then = '']: readonly Answer[]
       `VERIFY_SQL fails on the restored database: ${then.message}`,
       'Production was not touched. Try another archive: restore --list',
     )
+}
+
+/**
+ * Imports the dump of an archive into an empty database, in one pass; nothing lands on disk.
+ * @param make makes the database
+ * @throws Failure when the dump is not whole: an empty database has no excuse for any error
+ */
+export async function importDump(restore: Restore, dump: ArchivedDump, make: () => Promise<Service>): Promise<Service> {
+  const { context, settings, borg, dokku } = restore
+  const { archive, sizeBytes } = dump
+  const stallMs = settings.DUMP_STALL_SECONDS * 1000
+  const open = async () => {
+    const into = await make()
+    return { into, target: await openImport(dokku, into, stallMs) }
+  }
+  // Borg takes its time to open the repository, Dokku to reach the container; what is half-made can't be removed.
+  const [opened, read] = await Promise.allSettled([open(), readDump(borg, dump, stallMs)])
+  if (opened.status === 'rejected' || read.status === 'rejected') {
+    if (opened.status === 'fulfilled') await opened.value.target.stop()
+    if (read.status === 'fulfilled') await read.value.stop()
+    throw opened.status === 'rejected' ? opened.reason : (read as PromiseRejectedResult).reason
+  }
+  const { into, target } = opened.value
+  const source = read.value
+  context.log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${into.database} of ${into.name}`)
+  await transfer(source, target, {
+    names: ['Borg', 'the import'],
+    stallMs,
+    onBytes: (count) =>
+      context.log.status(`Importing ${bar(count, sizeBytes)}  ${bytes(count)} of ${bytes(sizeBytes)}`),
+    // Only what Borg read whole is a dump; the end of input would let pg_restore take the rest for good.
+    whole: async () => {
+      const { warned } = await source.result()
+      if (warned)
+        throw new Failure(
+          `Borg could not read the dump of ${archive.name} without warnings.`,
+          'Try: borg check --verify-data',
+        )
+    },
+    result: () =>
+      target.finish().catch((error: unknown) => {
+        throw new Failure(
+          `The dump of ${archive.name} does not import cleanly. ${reason(error)}`,
+          'Production was not touched. Try an older archive: restore --list',
+        )
+      }),
+  })
+  return into
 }
 
 /**
@@ -150,44 +197,4 @@ async function readDump(borg: Borg, { archive, path }: ArchivedDump, stallMs: nu
   if (head.length < 5 && (await settlesWithin(source.ended, stallMs))) await source.result()
   await source.stop()
   throw new Failure(`${path} of ${archive.name} is not a custom-format dump.`, 'Try an older archive: restore --list')
-}
-
-/**
- * Streams the dump into the test service; nothing lands on disk.
- * @param source what `readDump` returned
- * @throws Failure when the dump is not whole: a fresh database has no excuse for any error
- */
-async function importDump(
-  { context, dokku, settings }: Restore,
-  source: BorgStream,
-  { archive, sizeBytes }: ArchivedDump,
-  into: Service,
-): Promise<void> {
-  const { log } = context
-  log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${into.name}`)
-  const target = dokku.start(importArgs(into.name))
-  target.stdout.resume()
-  await transfer(source, target, {
-    names: ['Borg', 'the import'],
-    stallMs: settings.DUMP_STALL_SECONDS * 1000,
-    onBytes: (count) => log.status(`Importing ${bar(count, sizeBytes)}  ${bytes(count)} of ${bytes(sizeBytes)}`),
-    // Only what Borg read whole is a dump; the end of input would let pg_restore take the rest for good.
-    whole: async () => {
-      const { warned } = await source.result()
-      if (warned)
-        throw new Failure(
-          `Borg could not read the dump of ${archive.name} without warnings.`,
-          'Try: borg check --verify-data',
-        )
-    },
-    result: async () => {
-      const output = await target.ended
-      if (output.exitCode === 0) return
-      const failure = explainDokku(output, `postgres:import ${into.name}`)
-      throw new Failure(
-        `The dump of ${archive.name} does not import cleanly. ${failure.message}`,
-        'Production was not touched. Try an older archive: restore --list',
-      )
-    },
-  })
 }

@@ -1,52 +1,53 @@
 // The way to a new production database, and back.
 
-import { EXIT, Failure, fetchReason, reason } from '../core/failure.ts'
-import { bytes, lastLines } from '../core/format.ts'
-import { retry } from '../core/retry.ts'
-import { restartArgs, type Service } from '../dokku/dokku.ts'
-import { copyAside, requireDatabaseSpace } from '../postgres/scratch.ts'
-import { endStraySwap, type KeptDatabase, listKept, restoringName, swap } from '../postgres/swap.ts'
-import { clearLeftovers, discardCopy, discardTest } from './leftovers.ts'
+import { EXIT, Failure, reason } from '../core/failure.ts'
+import { bytes } from '../core/format.ts'
+import type { Service } from '../dokku/dokku.ts'
+import { clearRestoring, createRestoring, finishRestoring, requireDatabaseSpace } from '../postgres/scratch.ts'
+import { type KeptDatabase, listKept, swap } from '../postgres/swap.ts'
+import { awaitApp } from './app.ts'
+import { discardRestoring } from './leftovers.ts'
 import { describeKept, releaseAdvice } from './messages.ts'
-import { type ArchivedDump, prove } from './prove.ts'
+import { type ArchivedDump, compare, importDump } from './prove.ts'
 import type { Restore } from './restore.ts'
 
 /**
- * Proves the dump, asks, and makes it production. Whatever happens, what it worked with is removed.
+ * Imports the dump beside production, shows it, asks, and makes it production. Whatever happens before the swap, production
+ * is as it was, and the database beside it is removed.
  * @param agree what comes before production's database is replaced
  */
 export async function replaceDatabase(restore: Restore, dump: ArchivedDump, agree: () => Promise<void>): Promise<void> {
   const { context, dokku, settings } = restore
+  const { log } = context
   const production = await dokku.service(settings.DB_SERVICE)
-  const test = await clearLeftovers(restore, production)
-  let testIsGone: Promise<void> | undefined
-  let isSwapped = false
+  await clearRestoring(dokku, production, log)
+  let kept: string
   try {
-    await requireDatabaseSpace(dokku, production, dump.sizeBytes, context.log)
-    const { proved } = await prove(restore, production, dump, test)
-    context.log.info(`To look around before you agree: sudo dokku postgres:connect ${proved.name}`)
+    await requireDatabaseSpace(dokku, production, dump.sizeBytes, log)
+    log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
+    const restoring = await importDump(restore, dump, () => createRestoring(dokku, production))
+    await finishRestoring(dokku, production)
+    await compare(restore, production, restoring)
     const advice = await releaseAdvice(restore, dump.archive)
-    if (advice) context.log.warn(advice)
+    if (advice) log.warn(advice)
+    log.info(
+      `To look around before you agree: sudo dokku postgres:connect ${production.name}, and there: \\c ${restoring.database}`,
+    )
     await agree()
-    await copyAside(dokku, proved, production, settings.DUMP_STALL_SECONDS * 1000, context.log)
     context.shell.signal.throwIfAborted()
-    testIsGone = discardTest(restore, test)
-    const kept = await swap(dokku.lasting, production, restoringName(production.database))
-    isSwapped = true
-    await finishSwap(restore, production, kept, `Restored the database ${production.database} of ${dump.archive.name}.`)
-  } finally {
-    await Promise.all([
-      testIsGone ?? discardTest(restore, test),
-      isSwapped ? undefined : discardCopy(restore, production),
-    ])
+    kept = await swap(dokku.lasting, production, restoring.database)
+  } catch (error) {
+    await discardRestoring(restore, production)
+    throw error
   }
+  await finishSwap(restore, production, kept, `Restored the database ${production.database} of ${dump.archive.name}.`)
 }
 
 /** `restore --undo`: a database that an earlier swap kept becomes production again. */
 export async function undo(restore: Restore): Promise<number> {
   const { context, settings, dokku } = restore
   const production = await dokku.service(settings.DB_SERVICE)
-  await endStraySwap(dokku, production, context.log)
+  await clearRestoring(dokku, production, context.log)
   const choice = await chooseKept(restore, production)
   await context.ask.confirm(
     `This makes ${choice.name} the database of ${production.name}; the present one is kept beside it.`,
@@ -85,7 +86,7 @@ async function chooseKept({ context, dokku }: Restore, production: Service): Pro
 
 /** What follows a swap. From there on an interruption no longer stops anything. */
 async function finishSwap(restore: Restore, production: Service, kept: string, done: string): Promise<void> {
-  const { context, dokku } = restore
+  const { context, dokku, settings } = restore
   context.print(`${done}
 The database before is kept as ${kept}. To go back to it: restore --undo`)
   try {
@@ -94,37 +95,6 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
     // The app comes first.
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }
-  await restartApp(restore)
-}
-
-/** Restarts the app and asks the site, if one is set, whether it is well. */
-async function restartApp({ dokku, context, settings }: Restore): Promise<void> {
-  const { environment, envFile, log } = context
-  log.info(`Restarting ${settings.DOKKU_APP}`)
-  const output = await dokku.lasting.run(restartArgs(settings.DOKKU_APP))
-  if (output.exitCode !== 0)
-    throw new Failure(
-      `The data is restored, but ${settings.DOKKU_APP} did not restart: ${lastLines(output.stderr) || lastLines(output.stdout)}`,
-      `Type: sudo dokku ps:restart ${settings.DOKKU_APP}. To go back: restore --undo`,
-    )
-  if (!environment.SITE_URL && !envFile.values.SITE_URL) return
-  const address = `${settings.SITE_URL}/health/`
-  const ask = async (): Promise<void> => {
-    const response = await fetch(address, { signal: AbortSignal.timeout(10_000), redirect: 'manual' })
-    const text = await response.text()
-    if (response.status !== 200 || !/"status"\s*:\s*"ok"/.test(text)) throw new Error(`it answers ${response.status}`)
-  }
-  await retry(ask, {
-    withinMs: 60_000,
-    waitMs: (error) => {
-      log.status(`${address}: ${fetchReason(error)}`)
-      return 1000
-    },
-  }).catch((error: unknown) => {
-    throw new Failure(
-      `The data is restored, but ${address} is not well: ${fetchReason(error)}`,
-      `Look: sudo dokku logs ${settings.DOKKU_APP}. To go back: restore --undo`,
-    )
-  })
-  log.info(`${address} says ok`)
+  await awaitApp(restore)
+  context.print(`The app goes on with it. If it does not behave: sudo dokku ps:restart ${settings.DOKKU_APP}`)
 }

@@ -1,3 +1,5 @@
+// What every step of a restore works with.
+
 import { userInfo } from 'node:os'
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { Context } from '../cli/main.ts'

@@ -1,7 +1,7 @@
 // What the app on the server runs, asked of Dokku over SSH, and told in words.
 
-import { Failure } from '../core/failure.ts'
 import { parseSha, shortSha } from '../core/sha.ts'
+import { parseProcesses } from '../dokku/dokku.ts'
 import { explainDokku } from '../dokku/errors.ts'
 import type { Remote } from './ssh.ts'
 
@@ -18,26 +18,11 @@ export interface RunningRelease {
   running: boolean
 }
 
-/** Strings all of them, as `ps:report --format json` prints them (Dokku 0.30 and later). */
-type PsReport = Record<string, string>
-
 /** @throws Failure when Dokku's answer is not a report */
 export function parsePs(stdout: string): Pick<RunningRelease, 'processes' | 'running'> {
-  let report: PsReport
-  try {
-    report = JSON.parse(stdout)
-  } catch {
-    throw new Failure('Dokku did not report the processes as JSON.', 'It must be 0.30 or later: dokku version')
-  }
-  // `running (CID: 0123456789a)`: the container's ID helps nobody here.
-  const processes = Object.entries(report)
-    .filter(([key]) => /^status-/.test(key))
-    .map(([key, status]) => `${key.replace('status-', '')} ${status.replace(/\s*\(CID:.*\)/, '')}`)
-    .sort()
-  return {
-    processes: processes.join(', ') || (report.deployed === 'true' ? 'no process' : 'never deployed'),
-    running: report.running === 'true',
-  }
+  const { isDeployed, allRun, statuses } = parseProcesses(stdout)
+  const processes = [...statuses].map(([name, status]) => `${name} ${status}`)
+  return { processes: processes.join(', ') || (isDeployed ? 'no process' : 'never deployed'), running: allRun }
 }
 
 /**

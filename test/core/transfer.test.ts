@@ -55,12 +55,6 @@ test('every byte is carried, and memory does not grow with them', async () => {
   assert.ok(process.memoryUsage().rss - before < 100e6)
 })
 
-test('the ending comes after the last byte', async () => {
-  const target = shell.start(['sh', '-c', 'cat >&2'])
-  const { stderr } = await carry(shell.start(['printf', 'rows\\n']), target, { ending: 'COMMIT;\n' })
-  assert.is(stderr, 'rows\nCOMMIT;\n')
-})
-
 test('when the source fails, the target is stopped before it sees the end of its input', async () => {
   const said = join(folder, 'said')
   const source = shell.start(['sh', '-c', 'echo half; sleep 0.3; echo died >&2; exit 1'])

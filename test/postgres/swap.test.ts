@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { keptName, restoringName, swapSql } from '../../lib/postgres/swap.ts'
+import { keptName, restoringOf, swapSql } from '../../lib/postgres/swap.ts'
+import { holdName } from '../support/damage.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 
 const test = suite('swap')
@@ -36,16 +37,6 @@ test.before.each(async () => {
   await sandbox.sql('DELETE FROM libraries_photo; DELETE FROM libraries_library WHERE id > 120;')
 })
 
-/** Somebody who holds a lock that keeps the databases' names as they are. */
-async function holdNames(): Promise<{ letGo: () => void }> {
-  const client = spawn(join(sandbox.dir, 'bin/dokku'), ['postgres:connect', sandbox.service])
-  client.stdin.write(
-    '\\set QUIET on\n\\c postgres\nBEGIN;\nCOMMENT ON DATABASE book_corners_db IS NULL;\n\\echo held\n',
-  )
-  await once(client.stdout, 'data')
-  return { letGo: () => client.stdin.end() }
-}
-
 for (const [what, args, expected] of [
   ['restore', RESTORE, '300'],
   ['undo', ['--undo', '--yes'], '120'],
@@ -54,11 +45,11 @@ for (const [what, args, expected] of [
     // Something to go back to.
     const first = await sandbox.script('restore.ts', RESTORE)
     assert.is(first.exitCode, 0, first.stderr)
-    const { letGo } = await holdNames()
+    const { letGo } = await holdName(sandbox, sandbox.database)
     // In its container psql does not hear that nobody reads it any more.
     await sandbox.fault(
       'postgres:connect',
-      'input=$(cat); case "$input" in *"RENAME TO"*) touch "$root/swapping"; exec >/dev/null 2>&1;; esac; exec < <(printf "%s\\n" "$input")',
+      'take_input; case "$input" in *"RENAME TO"*) touch "$root/swapping"; exec >/dev/null 2>&1;; esac',
     )
     const run = sandbox.start('restore.ts', RESTORE)
     await run.reaches(join(sandbox.dir, 'swapping'))
@@ -81,7 +72,7 @@ for (const [what, args, expected] of [
 test('a swap whose answer is lost has happened all the same, and is reported so', async () => {
   await sandbox.fault(
     'postgres:connect',
-    'input=$(cat); case "$input" in *"RENAME TO"*) printf "%s\\n" "$input" | in_container "$1" psql -v ON_ERROR_STOP=1 -U postgres book_corners_db; echo "connection reset" >&2; exit 1;; esac; exec < <(printf "%s\\n" "$input")',
+    'take_input; case "$input" in *"RENAME TO"*) in_container "$1" psql -v ON_ERROR_STOP=1 -U postgres book_corners_db; echo "connection reset" >&2; exit 1;; esac',
   )
   const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', RESTORE)
   await sandbox.fault('postgres:connect')
@@ -119,10 +110,10 @@ test('a database that is read only, in odd settings, and busy with temporary tab
 
 test('names stay within what PostgreSQL takes, whatever the service is called', async () => {
   const long = 'b'.repeat(63)
-  const names = [restoringName(long), keptName(long, new Date())]
+  const names = [restoringOf({ name: 'db', database: long }).database, keptName(long, new Date())]
   for (const name of names) assert.is(name.length, 63)
   assert.is(new Set(names).size, 2)
-  assert.is(restoringName('db'), 'db_restoring')
+  assert.equal(restoringOf({ name: 'x', database: 'db' }), { name: 'x', database: 'db_restoring' })
   assert.is(keptName('db', new Date(2026, 1, 28, 3, 4, 5)), 'db_before_20260228T030405')
 
   const service = `book-corners-${'x'.repeat(50)}`

@@ -61,11 +61,11 @@ test('a photo that has rotted on the disk is named', async () => {
 test('photos that were deleted or replaced since they were listed are nothing to compare', async () => {
   const photos = join(sandbox.mediaDir, 'photos')
   await sandbox.fault(
-    'postgres:import',
+    'postgres:create',
     `mv "${photos}" "${photos}.away"; mkdir "${photos}"; printf replaced | tee "${photos}"/2.jpg > "${photos}"/3.jpg`,
   )
   const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--drill', '--json'])
-  await sandbox.fault('postgres:import')
+  await sandbox.fault('postgres:create')
   await rm(photos, { recursive: true })
   await rename(`${photos}.away`, photos)
   assert.is(exitCode, 0, stderr)
@@ -84,12 +84,15 @@ test('a table that has rows in production and none in the archive fails the dril
 })
 
 test('a dump that does not import fails the drill, and the test service is removed', async () => {
+  // The test service's container gets a pg_restore of its own.
   await sandbox.fault(
-    'postgres:import',
-    'head -c 100 >/dev/null; echo "pg_restore: error: unexpected end of file" >&2; exit 1',
+    'postgres:connect',
+    `case "$1" in *-test) mkdir -p "$root/services/$1/bin"
+      printf '#!/bin/sh\nhead -c 100 >/dev/null\necho pg_restore: error: unexpected end of file >&2\nexit 1\n' >"$root/services/$1/bin/pg_restore"
+      chmod +x "$root/services/$1/bin/pg_restore";; esac`,
   )
   const { exitCode, stderr } = await sandbox.script('restore.ts', ['--drill'])
-  await sandbox.fault('postgres:import')
+  await sandbox.fault('postgres:connect')
   assert.is(exitCode, 1)
   assert.match(stderr, /does not import cleanly/)
   assert.is(await services(), 'book-corners-db')

@@ -18,14 +18,17 @@ const SETTINGS = ['fsync = off', 'synchronous_commit = off', 'full_page_writes =
 // Small, since it is copied for each service: the segments of the log are 1 MB, but as much may be kept of them as usual.
 const SMALL = ['max_connections = 20', 'max_wal_size = 1GB']
 
-/** The newest version that is installed. */
-export function findPostgres(): Postgres {
-  const bin = newestBin()
+/** The folder of another PostgreSQL's programs than the newest that is installed. */
+const VARIABLE = 'TEST_POSTGRES_BIN'
+
+export function findPostgres(bin = process.env[VARIABLE] || installedBin()): Postgres {
   const owner = dataOwner()
-  return { bin, owner, template: madeOnce('cluster', (folder) => initialise(folder, bin, owner)) }
+  const name = `cluster${bin.replaceAll('/', '-')}`
+  return { bin, owner, template: madeOnce(name, (folder) => initialise(folder, bin, owner)) }
 }
 
-function newestBin(): string {
+/** The newest version that is installed. */
+export function installedBin(): string {
   const base = '/usr/lib/postgresql'
   const [newest] = (existsSync(base) ? readdirSync(base) : [])
     .filter((version) => existsSync(join(base, version, 'bin/initdb')))

@@ -4,6 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 interface RunningProcess {
   pid: number
   parent: number
+  /** As ps has it: `R`, `S`, `T` stopped, `Z` ended, and its parent has not heard of it. */
+  state: string
   /** Its command line, with spaces between the words; empty for one that has ended and waits for its parent. */
   command: string
 }
@@ -14,8 +16,8 @@ export function runningProcesses(): RunningProcess[] {
     try {
       const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
       // The name of the program, in parentheses, may hold anything.
-      const [, parent] = readFileSync(`/proc/${name}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
-      return [{ pid: Number(name), parent: Number(parent), command }]
+      const [state = '', parent] = readFileSync(`/proc/${name}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
+      return [{ pid: Number(name), parent: Number(parent), state, command }]
     } catch {
       // It has ended since it was listed.
       return []
@@ -28,4 +30,16 @@ export function processesWith(text: string): string[] {
   return runningProcesses()
     .filter(({ command }) => command.includes(text))
     .map(({ pid, command }) => `${pid} ${command}`)
+}
+
+/** What runs in the containers of a sandbox beside PostgreSQL's servers: those are known by a variable that only they have. */
+export function containerProcesses(dir: string): RunningProcess[] {
+  return runningProcesses().filter(({ pid, command }) => {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8')
+      return environment.includes(`PGHOST=${dir}/services/`) && !/^postgres:|\/postgres( |$)/.test(command)
+    } catch {
+      return false
+    }
+  })
 }

@@ -4,14 +4,14 @@ import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { whenEnding } from './ending.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
 import { LOADER } from './loader.ts'
 import { findPostgres, type Postgres } from './postgres.ts'
-import { processesWith } from './processes.ts'
+import { containerProcesses, processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
 
 /** Where everything of a sandbox is. */
@@ -45,6 +45,8 @@ interface Tools {
   sql(sql: string, service?: string): Promise<string>
   /** Makes a Dokku command misbehave: a bash snippet that runs before it (`$1` is its first argument); undefined takes it away. */
   fault(command: string, snippet?: string): Promise<void>
+  /** Puts a program into the production service's container, before PostgreSQL's own: a shell snippet, or undefined to remove it. */
+  containerProgram(name: string, snippet?: string): Promise<void>
   /** Processes that belong to the sandbox, beside its servers: what a finished script must not leave. */
   strays(): string[]
 }
@@ -64,8 +66,9 @@ const SERVICE = 'book-corners-db'
 export const OWNER = process.getuid?.() === 0 ? '32767:32767' : `${process.getuid?.()}:${process.getgid?.()}`
 export const PASSPHRASE = 'a long passphrase #with $igns'
 
-export async function startSandbox(): Promise<Sandbox> {
-  const postgres = findPostgres()
+/** @param postgresBin the folder of the programs of PostgreSQL, where it is not the run's own */
+export async function startSandbox(postgresBin?: string): Promise<Sandbox> {
+  const postgres = findPostgres(postgresBin)
   const places = await layOut(postgres)
   const running = new Set<ChildProcess>()
   const clear = (): void => clearAway(places.dir, running)
@@ -101,7 +104,8 @@ async function layOut({ bin, owner, template }: Postgres): Promise<Places> {
     await mkdir(join(dir, folder), { recursive: true })
   await symlink(STAND_IN, join(dir, 'bin/dokku'))
   await writeFile(join(dir, 'postgres.env'), `PG_BIN=${bin}\nOWNER=${owner.name}\nTEMPLATE=${template}\n`)
-  await writeFile(join(dir, 'apps/book-corners/sha'), '0123456789abcdef0123456789abcdef01234567\n')
+  for (const file of ['sha', 'GIT_REV', 'running'])
+    await writeFile(join(dir, 'apps/book-corners', file), '0123456789abcdef0123456789abcdef01234567\n')
   if (process.getuid?.() === 0)
     for (const folder of [dir, join(dir, 'services')]) await chown(folder, owner.uid, owner.gid)
   execFileSync('cp', ['-a', madeOnce('repository', initRepository), repository])
@@ -160,6 +164,12 @@ function toolsFor(places: Places, postgres: Postgres, running: Set<ChildProcess>
       if (snippet === undefined) await rm(path, { force: true })
       else await writeFile(path, snippet)
     },
+    containerProgram: async (name, snippet) => {
+      const path = join(dir, 'services', SERVICE, 'bin', name)
+      await mkdir(dirname(path), { recursive: true })
+      if (snippet === undefined) await rm(path, { force: true })
+      else await writeFile(path, `#!/bin/sh\n${snippet}\n`, { mode: 0o755 })
+    },
     strays: () => processesWith(dir).filter((line) => !/postgres(:| -D)|\/postgres /.test(line)),
   }
 }
@@ -202,6 +212,7 @@ function clearAway(dir: string, running: ReadonlySet<ChildProcess>): void {
       // It has ended already.
     }
   }
+  for (const { pid } of containerProcesses(dir)) process.kill(pid, 'SIGKILL')
   rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
 }
 

@@ -1,0 +1,198 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { backUpAndDamage, counts, DAMAGED, databases, holdName, OLD, reset } from '../support/damage.ts'
+import type { Running } from '../support/launch.ts'
+import { type Sandbox, startSandbox } from '../support/sandbox.ts'
+
+const test = suite('a restore that is killed')
+let sandbox: Sandbox
+
+const RESTORE = ['--db-only', '--yes']
+const SIGNALS = { SIGKILL: null, SIGTERM: 143, SIGINT: 130, SIGHUP: 129 } as const
+type Signal = keyof typeof SIGNALS
+
+function held(): string {
+  return join(sandbox.dir, 'services', sandbox.service, 'held')
+}
+
+/** A shell snippet that says that the step is reached, and stays there a while. */
+function hold(): string {
+  return `touch "${held()}"; sleep 1.5`
+}
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  await backUpAndDamage(sandbox)
+})
+test.after(() => sandbox.stop())
+test.before.each(async () => {
+  await reset(sandbox)
+  await rm(held(), { force: true })
+})
+
+async function restoring(): Promise<string[]> {
+  return (await databases(sandbox)).filter((name) => name.endsWith('_restoring'))
+}
+
+/** Production is wholly the old or the new one; what was begun is cleared, at the latest by the next run, which succeeds. */
+async function killed(run: Running, signal: Signal, release?: () => Promise<unknown>): Promise<void> {
+  run.child.kill(signal)
+  const { exitCode, stderr } = await run.ended
+  await release?.()
+  const state = await counts(sandbox)
+  assert.ok(state === OLD || state === DAMAGED, state)
+  if (signal !== 'SIGKILL') {
+    // After the swap nothing is cut short any more; before the script has begun, the signal ends it.
+    const isEarly = exitCode === null && stderr === ''
+    assert.ok(exitCode === SIGNALS[signal] || (exitCode === 0 && state === OLD) || isEarly, `${exitCode}: ${stderr}`)
+    assert.equal(await restoring(), [], 'it clears up after itself')
+  }
+  const next = await sandbox.script('restore.ts', RESTORE)
+  assert.is(next.exitCode, 0, next.stderr)
+  assert.is(await counts(sandbox), OLD)
+  assert.equal(await restoring(), [])
+  assert.equal(sandbox.strays(), [])
+}
+
+// Each step is held open, and the script is killed in it.
+const STEPS: [step: string, where: 'dokku' | 'container', program: string][] = [
+  ['before the database beside production is made', 'dokku', 'postgres:enter'],
+  ['while the import begins', 'container', 'pg_restore'],
+  ['after the import', 'dokku', 'git:report'],
+  ['after the swap', 'dokku', 'ps:report'],
+]
+for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
+  for (const [step, where, program] of STEPS)
+    test(`${signal} ${step}`, async () => {
+      const fault = (snippet?: string): Promise<void> =>
+        where === 'dokku'
+          ? sandbox.fault(program, snippet)
+          : sandbox.containerProgram(program, snippet && `${snippet}; PATH=\${PATH#*:} exec ${program} "$@"`)
+      await fault(hold())
+      const run = sandbox.start('restore.ts', RESTORE)
+      await run.reaches(held())
+      await killed(run, signal, fault)
+    })
+
+  test(`${signal} in the middle of the import`, async () => {
+    await sandbox.containerProgram(
+      'pg_restore',
+      `{ head -c 30000; ${hold()}; cat; } | PATH=\${PATH#*:} pg_restore "$@"`,
+    )
+    const run = sandbox.start('restore.ts', RESTORE)
+    await run.reaches(held())
+    await killed(run, signal, () => sandbox.containerProgram('pg_restore'))
+  })
+
+  test(`${signal} while the database is made`, async () => {
+    const { letGo } = await holdName(sandbox, 'template0')
+    const run = sandbox.start('restore.ts', RESTORE)
+    await activity(run, "query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'")
+    // After a Ctrl-C the script waits for it: the database would be there, and nobody would know.
+    setTimeout(letGo, 1000)
+    await killed(run, signal)
+  })
+
+  test(`${signal} while the databases are swapped`, async () => {
+    const { letGo } = await holdName(sandbox, sandbox.database)
+    const run = sandbox.start('restore.ts', RESTORE)
+    await activity(run, "application_name = 'book-corners-ops swap'")
+    setTimeout(letGo, 1000)
+    await killed(run, signal)
+  })
+}
+
+/** Waits until a session of the server is like this, as long as the script runs. */
+async function activity(run: Running, condition: string): Promise<void> {
+  const ask = `SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ${condition};`
+  let hasEnded = false
+  void run.ended.then(() => {
+    hasEnded = true
+  })
+  while ((await sandbox.sql(`\\c postgres\n${ask}`)) === '0') {
+    assert.is(hasEnded, false, `it never came to: ${condition}`)
+    await sleep(50)
+  }
+}
+
+test('killed anywhere, again and again', async () => {
+  for (let i = 0; i < 8; i++) {
+    const run = sandbox.start('restore.ts', RESTORE)
+    await sleep(300 + i * 150)
+    await killed(run, (['SIGKILL', 'SIGHUP'] as const)[i % 2] ?? 'SIGKILL')
+    await reset(sandbox)
+  }
+})
+
+test('an import that goes on in the container after a SIGKILL is ended by the next run, which says so', async () => {
+  // The data is in, and an index takes its time.
+  await sandbox.sql(`
+    CREATE TABLE slow (id int);
+    CREATE FUNCTION slowly(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+      $$ BEGIN PERFORM pg_sleep(coalesce(current_setting('test.seconds', true), '0')::float); RETURN $1; END $$;
+    CREATE INDEX ON slow (slowly(id)); INSERT INTO slow VALUES (1);`)
+  const name = JSON.parse((await sandbox.script('backup.ts', ['--json'])).stdout).archive
+  await sandbox.sql("ALTER ROLE postgres SET test.seconds TO '60';")
+  const run = sandbox.start('restore.ts', [name, ...RESTORE])
+  const inIndex = "datname LIKE '%_restoring' AND query LIKE 'CREATE INDEX%' AND state = 'active'"
+  await activity(run, inIndex)
+  run.child.kill('SIGKILL')
+  await run.ended
+  await sleep(1000)
+  assert.is(await sandbox.sql(`SELECT count(*) FROM pg_stat_activity WHERE ${inIndex};`), '1')
+  await sandbox.sql('ALTER ROLE postgres RESET test.seconds;')
+  const next = await sandbox.script('restore.ts', [name, ...RESTORE])
+  await sandbox.borg(['delete', `::${name}`])
+  assert.is(next.exitCode, 0, next.stderr)
+  assert.match(next.stderr, /Ended the import that an earlier run was at/)
+  assert.match(next.stderr, /Removing the database book_corners_db_restoring that an earlier run left/)
+  assert.equal(await restoring(), [])
+})
+
+test("what is left of an import whose shell was killed is in nobody's way", async () => {
+  await sandbox.containerProgram('pg_restore', 'head -c 30000 >/dev/null; kill -KILL $PPID; exec sleep 2')
+  const run = sandbox.start('restore.ts', RESTORE)
+  await activity(run, "application_name = 'book-corners-ops import'")
+  await sleep(500)
+  run.child.kill('SIGKILL')
+  await run.ended
+  await sandbox.containerProgram('pg_restore')
+  const next = await sandbox.script('restore.ts', RESTORE)
+  assert.is(next.exitCode, 0, next.stderr)
+  assert.is(await counts(sandbox), OLD)
+})
+
+test('PostgreSQL that restarts in the middle of the import leaves production as it was', async () => {
+  await sandbox.containerProgram('pg_restore', `{ head -c 30000; ${hold()}; cat; } | PATH=\${PATH#*:} pg_restore "$@"`)
+  const run = sandbox.start('restore.ts', RESTORE)
+  await run.reaches(held())
+  await sandbox.dokku(['postgres:stop', sandbox.service])
+  await sandbox.dokku(['postgres:start', sandbox.service])
+  const { exitCode, stderr } = await run.ended
+  await sandbox.containerProgram('pg_restore')
+  assert.is(exitCode, 1)
+  assert.match(stderr, /does not import cleanly[\s\S]*Production was not touched/)
+  assert.is(await counts(sandbox), DAMAGED)
+  const next = await sandbox.script('restore.ts', RESTORE)
+  assert.is(next.exitCode, 0, next.stderr)
+  assert.is(await counts(sandbox), OLD)
+})
+
+test('Borg that is killed in the middle of the dump leaves production as it was', async () => {
+  const bin = join(sandbox.dir, 'shims')
+  await mkdir(bin, { recursive: true })
+  const dies =
+    'case "$*" in *--stdout*) /usr/bin/borg "$@" | head -c 30000; kill -KILL $$;; esac; exec /usr/bin/borg "$@"'
+  await writeFile(join(bin, 'borg'), `#!/bin/sh\n${dies}\n`, { mode: 0o755 })
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE, { env: { PATH: `${bin}:/usr/bin:/bin` } })
+  assert.is(exitCode, 1)
+  assert.match(stderr, /Borg was ended by SIGKILL/)
+  assert.is(await counts(sandbox), DAMAGED)
+  assert.equal(await restoring(), [])
+  assert.equal(sandbox.strays(), [])
+})
+
+test.run()

@@ -1,0 +1,69 @@
+// A production database that somebody wants undone: rows gone, and a newer table that references an old one.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { type Sandbox, seed } from './sandbox.ts'
+
+/** Libraries and photos, as `counts` gives them: of the archive, and of the damaged database. */
+export const OLD = '300|10'
+export const DAMAGED = '120|0'
+
+/** Fills a new sandbox, backs it up, and damages it. Returns the archive's name. */
+export async function backUpAndDamage(sandbox: Sandbox): Promise<string> {
+  await seed(sandbox, { libraries: 300, photos: 10 })
+  await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
+  const { stdout, stderr } = await sandbox.script('backup.ts', ['--json'])
+  if (stdout === '') throw new Error(stderr)
+  await damage(sandbox)
+  return JSON.parse(stdout).archive
+}
+
+export async function damage(sandbox: Sandbox): Promise<void> {
+  await sandbox.sql(`
+    DROP TABLE IF EXISTS newer;
+    DELETE FROM libraries_photo; DELETE FROM libraries_library WHERE id > 120;
+    CREATE TABLE newer (id serial PRIMARY KEY, library_id int NOT NULL REFERENCES libraries_library);
+    INSERT INTO newer (library_id) SELECT id FROM libraries_library;`)
+}
+
+/** Back to the damaged state, whatever a test has left. */
+export async function reset(sandbox: Sandbox): Promise<void> {
+  for (const database of await databases(sandbox))
+    if (database !== sandbox.database) await sandbox.sql(`DROP DATABASE "${database}" WITH (FORCE);`)
+  await sandbox.sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public;')
+  await seed(sandbox, { libraries: 300, photos: 10 })
+  await damage(sandbox)
+}
+
+export async function counts(sandbox: Sandbox): Promise<string> {
+  for (;;) {
+    try {
+      return await sandbox.sql(
+        'SELECT (SELECT count(*) FROM libraries_library), (SELECT count(*) FROM libraries_photo);',
+      )
+    } catch (error) {
+      // The swap of a run that was killed may still be sending everybody away.
+      if (!/terminating connection due to administrator command/.test(String(error))) throw error
+    }
+  }
+}
+
+export async function databases(sandbox: Sandbox): Promise<string[]> {
+  return (
+    await sandbox.sql(
+      "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1') ORDER BY 1;",
+    )
+  ).split('\n')
+}
+
+export async function services(sandbox: Sandbox): Promise<string> {
+  return (await sandbox.dokku(['postgres:list'])).stdout.trim()
+}
+
+/** Somebody who holds a lock that keeps a database's name as it is: nothing renames it or copies it. */
+export async function holdName(sandbox: Sandbox, database: string): Promise<{ letGo: () => void }> {
+  const client = spawn(join(sandbox.dir, 'bin/dokku'), ['postgres:connect', sandbox.service])
+  client.stdin.write(`\\set QUIET on\n\\c postgres\nBEGIN;\nCOMMENT ON DATABASE ${database} IS 'held';\n\\echo held\n`)
+  await once(client.stdout, 'data')
+  return { letGo: () => client.stdin.end('ROLLBACK;\n') }
+}
