@@ -29,20 +29,6 @@ test('a service that somebody keeps under the name of the test service is not re
   assert.is(await sandbox.sql('SELECT count(*) FROM precious;', 'book-corners-db-test'), '0')
 })
 
-test('nor is it when a run was killed before it had made its own', async () => {
-  await sandbox.fault('postgres:create', 'touch "$root/creating"; sleep 1; exit 1')
-  const run = sandbox.start('restore.ts', TEST)
-  await run.reaches(join(sandbox.dir, 'creating'))
-  run.child.kill('SIGKILL')
-  await run.ended
-  await sandbox.fault('postgres:create')
-  await sandbox.dokku(['postgres:create', 'book-corners-db-test'])
-  await sandbox.sql('CREATE TABLE precious (id int);', 'book-corners-db-test')
-  const { exitCode, stderr } = await sandbox.script('restore.ts', TEST)
-  assert.is(exitCode, 1)
-  assert.match(stderr, /was not made by these scripts/)
-})
-
 test('a service of that name that cannot be asked whose it is is not removed', async () => {
   await sandbox.dokku(['postgres:create', 'book-corners-db-test'])
   await sandbox.sql('CREATE TABLE precious (id int);', 'book-corners-db-test')
@@ -56,6 +42,20 @@ test('a service of that name that cannot be asked whose it is is not removed', a
   assert.match(stderr, /can't be asked whose it is.*not running/)
   assert.match(stderr, /postgres:start book-corners-db-test/)
   assert.is(await sandbox.sql('SELECT count(*) FROM precious;', 'book-corners-db-test'), '0')
+})
+
+test('nor is it when a run was killed before it had made its own', async () => {
+  await sandbox.fault('postgres:create', 'touch "$root/creating"; sleep 1; exit 1')
+  const run = sandbox.start('restore.ts', TEST)
+  await run.reaches(join(sandbox.dir, 'creating'))
+  run.child.kill('SIGKILL')
+  await run.ended
+  await sandbox.fault('postgres:create')
+  await sandbox.dokku(['postgres:create', 'book-corners-db-test'])
+  await sandbox.sql('CREATE TABLE precious (id int);', 'book-corners-db-test')
+  const { exitCode, stderr } = await sandbox.script('restore.ts', TEST)
+  assert.is(exitCode, 1)
+  assert.match(stderr, /was not made by these scripts/)
 })
 
 test('a test service whose server is slow to start is waited for', async () => {
