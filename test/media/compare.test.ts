@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -81,6 +82,64 @@ test('what leads outside is refused, each with the reason', async () => {
     'fifo: neither a file nor a link',
   ])
   assert.equal(wanted(found), [])
+})
+
+test('a link is refused that walks through another one, in the archive or on the disk: its words do not say where it leads', async () => {
+  await symlink('..', join(media, 'up'))
+  const link = (path: string, target: string): Item => item(path, { type: 'l', target })
+  const found = await plan(
+    link('photos/deep/a', '..'),
+    link('photos/through', 'deep/a/../x'),
+    link('photos/to', 'deep/a'),
+    link('out', 'up/x'),
+    link('odd', './photos//deep/./../x'),
+  )
+  assert.equal(found.refused, [
+    'photos/through: a link to deep/a/../x, through the link photos/deep/a',
+    'out: a link to up/x, through the link up',
+  ])
+  assert.equal(paths(found.missing), ['photos/deep/a', 'photos/to', 'odd'])
+})
+
+test('what an archive has below a link or a file of its own is refused, in whatever order it lists them', async () => {
+  const found = await plan(
+    item('t/authorized_keys'),
+    item('t', { type: 'l', target: 'photos' }),
+    item('f'),
+    item('f/deep/x'),
+  )
+  assert.equal(found.refused, [
+    't/authorized_keys: leads outside, or may: t is a link in the archive',
+    'f/deep/x: f is a file in the archive',
+  ])
+})
+
+test('a hard link is restored with the file that it is of, and refused when it is of something else', async () => {
+  const found = await plan(
+    item('one'),
+    item('two', { type: 'h', target: join(media, 'one').slice(1) }),
+    item('three', { type: 'h', target: 'home/deploy/.ssh/id_ed25519' }),
+    item('four', { type: 'h', target: join(media, '../x').slice(1) }),
+  )
+  assert.equal(paths(found.missing), ['one', 'two'])
+  assert.match(found.refused.join(), /three: a hard link to home\/deploy\/.ssh\/id_ed25519,four: a hard link/)
+})
+
+test('a pipe or link in place of a file is replaced; a pipe that the archive has as well is left alone', async () => {
+  execFileSync('mkfifo', [join(media, 'pipe'), join(media, 'still')])
+  await put('target')
+  await symlink('target', join(media, 'link'))
+  const found = await plan(item('pipe'), item('link'), item('still', { type: 'p' }))
+  assert.equal([paths(found.different), found.refused], [['pipe', 'link'], []])
+})
+
+test('a folder that cannot be looked into is named, and what the archive has in it is refused; everything else goes on', async () => {
+  const odd = Buffer.concat([Buffer.from(join(media, 'caf')), Buffer.from([0xe9])])
+  await mkdir(odd)
+  const found = await plan(item('caf\ufffd/photo'), item('lost'))
+  assert.equal(found.unlisted, ['caf\ufffd: ENOENT'])
+  assert.equal(found.refused, ["caf\ufffd/photo: caf\ufffd can't be looked into (ENOENT)"])
+  assert.equal(paths(found.missing), ['lost'])
 })
 
 test('what the disk has in the way is named', async () => {

@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rename, rm, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
@@ -53,6 +54,20 @@ test('twenty files are compared at most, empty ones are not; of one that was del
   await unlink(photo(1))
   assert.is(await compareSample(borg, ARCHIVE, media, few), 3)
   assert.is(await compareSample(borg, ARCHIVE, media, []), 0)
+})
+
+test('what the app has put in place of a file since it was listed is neither waited for nor followed', async () => {
+  const same = await listed()
+  const few = same.filter(({ path }) => ['02.jpg', '03.jpg', '05.jpg', '06.jpg'].includes(path))
+  for (const i of [2, 3, 5]) await rename(photo(i), `${photo(i)}.aside`)
+  execFileSync('mkfifo', [photo(2)])
+  await symlink(`${photo(3)}.aside`, photo(3))
+  await mkdir(photo(5))
+  assert.is(await compareSample(borg, ARCHIVE, media, few), 1)
+  for (const i of [2, 3, 5]) {
+    await rm(photo(i), { recursive: true })
+    await rename(`${photo(i)}.aside`, photo(i))
+  }
 })
 
 test('a byte that changed while size and time stayed is found, and the file named', async () => {
