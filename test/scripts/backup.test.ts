@@ -481,7 +481,12 @@ test('--check names every problem with its fix, and passes a sound machine', asy
     mode: 0o755,
   })
   const bad = await sandbox.script('backup.ts', ['--check', '--json'], {
-    env: { PATH: `${bin}:/usr/bin:/bin`, DB_SERVICE: 'nope', MEDIA_DIR: '/nowhere', BORG_PASSPHRASE: 'wrong' },
+    env: {
+      PATH: `${bin}:/usr/bin:/bin`,
+      DB_SERVICE: 'nope',
+      MEDIA_DIR: '/nowhere',
+      BORG_PASSPHRASE: 'another one, and wrong',
+    },
   })
   assert.is(bad.exitCode, 1)
   const verdicts = JSON.parse(bad.stdout).checks.map(({ name, verdict }: { name: string; verdict: string }) => [
