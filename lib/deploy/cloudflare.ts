@@ -2,7 +2,7 @@
 
 import type { Settings } from '../cli/settings.ts'
 import { Failure, fetchReason } from '../core/failure.ts'
-import { printable } from '../core/format.ts'
+import { oneLine } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
 
@@ -16,6 +16,8 @@ interface Answer {
 interface ApiError {
   code?: number
   message?: string
+  /** What is behind it: often the one that says what to do. */
+  error_chain?: unknown
 }
 
 const ATTEMPTS = 4
@@ -24,13 +26,38 @@ const FIRST_WAIT_MS = 1000
 /** A `Retry-After` beyond this is not waited for. */
 const LONGEST_WAIT_MS = 60_000
 
-/** Cloudflare's errors as it words them: `10000: Authentication error`. */
-function apiErrors(answer: Answer | undefined, status: number): string {
+/** Cloudflare's errors as it words them: `6003: Invalid request headers (6111: Invalid format for Authorization header)`. */
+function apiErrors(errors: unknown): string {
+  return (Array.isArray(errors) ? (errors as (ApiError | null)[]) : [])
+    .map((error) => {
+      const behind = apiErrors(error?.error_chain)
+      return `${error?.code ?? '?'}: ${oneLine(error?.message ?? 'no message', MOST_REASON)}${behind && ` (${behind})`}`
+    })
+    .join(', ')
+}
+
+const MOST_REASON = 200
+/** Of a page no more is looked at. */
+const MOST_PAGE = 10_000
+
+/** Why it did not purge: the API's errors, or the title of the page that answered in its place, or that page's words. */
+function reasonOf(body: string, answer: Answer | undefined, status: number): string {
+  const page = body.slice(0, MOST_PAGE)
+  const title = /<title[^>]{0,200}>([^<]*)/i.exec(page)?.[1]?.trim()
+  const words = title || (answer ? '' : page.replace(/<(style|script)\b[\s\S]*?<\/\1>|<[^>]*>/gi, ' '))
   return (
-    (Array.isArray(answer?.errors) ? (answer.errors as ApiError[]) : [])
-      .map(({ code, message }) => printable(`${code ?? '?'}: ${message ?? 'no message'}`))
-      .join(', ') || `HTTP ${status} without a reason`
+    apiErrors(answer?.errors) ||
+    `HTTP ${status}${words.trim() ? `: ${oneLine(words, MOST_REASON)}` : ' without a reason'}`
   )
+}
+
+function parseAnswer(body: string): Answer | undefined {
+  try {
+    const answer: unknown = JSON.parse(body)
+    return answer instanceof Object ? answer : undefined
+  } catch {
+    return
+  }
 }
 
 /** How long to wait before the next attempt, in ms: what `Retry-After` says (seconds or a date), else doubling. */
@@ -102,14 +129,16 @@ async function purgeOnce(url: string, token: string, signal: AbortSignal, timeou
       redirect: 'error',
       signal: AbortSignal.any([signal, over.signal]),
     })
-    const answer = (await response.json().catch(() => undefined)) as Answer | undefined
+    const body = await response.text()
+    const answer = parseAnswer(body)
     if (response.ok && answer?.success === true) return
     const again = response.status === 429 || response.status >= 500
-    throw new NotPurged(apiErrors(answer, response.status), again, response.headers.get('retry-after'))
+    throw new NotPurged(reasonOf(body, answer, response.status), again, response.headers.get('retry-after'))
   } catch (error) {
     signal.throwIfAborted()
     if (error instanceof NotPurged) throw error
-    throw new NotPurged(fetchReason(error), true)
+    // What fetch can't send has no cause: another attempt would end the same way.
+    throw new NotPurged(fetchReason(error), !(error instanceof TypeError && error.cause === undefined))
   } finally {
     clearTimeout(timer)
   }

@@ -9,8 +9,9 @@ import { describeState, liveRelease, runningRelease, type ServerState, serverSta
 import { appendEntry } from '../server/ledger.ts'
 import { connectRemote } from '../server/ssh.ts'
 import type { Deployment } from './deployment.ts'
+import { cleanLine, type Outcome, type PushResult } from './outcome.ts'
 import type { Plan } from './plan.ts'
-import { cleanLine, type Outcome, type PushResult, pushCommit } from './push.ts'
+import { pushCommit } from './push.ts'
 import { explainPush } from './push-errors.ts'
 
 /** How long the server is asked after a connection broke, and after a Ctrl-C. */

@@ -4,7 +4,7 @@ import { EXIT, Failure } from '../core/failure.ts'
 import { sshLine } from '../core/host.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from './deployment.ts'
-import type { PushResult } from './push.ts'
+import type { PushResult } from './outcome.ts'
 
 /** What the server said after a push that did not go live. */
 interface After {

@@ -6,8 +6,9 @@ import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { createSteps, summary, verifyStep } from '../deploy/finish.ts'
 import { record } from '../deploy/go-live.ts'
+import { classifyPush, collectLines } from '../deploy/outcome.ts'
 import type { Plan } from '../deploy/plan.ts'
-import { classifyPush, collectLines, pushArgs } from '../deploy/push.ts'
+import { pushArgs } from '../deploy/push.ts'
 import { type Checkout, commitsBetween, hasCommit, hookNotice, openCheckout, resolveCommit } from '../git/checkout.ts'
 import { describeState, serverState } from '../server/app.ts'
 
@@ -81,7 +82,12 @@ async function pushToOrigin({ checkout, branch, context }: Deployment, { sha, he
     const output = await checkout.git(pushArgs('origin', sha, branch, head), { onLine: said.take })
     if (output.exitCode === 0) return requireOriginHas(checkout, branch, sha)
     const { outcome } = classifyPush(output, said.lines)
-    failure = explainOrigin(branch, sha, outcome === 'stale', said.lines)
+    failure = explainOrigin(
+      branch,
+      sha,
+      outcome === 'stale',
+      said.lines.map(({ text }) => text),
+    )
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error
     failure = error

@@ -5,8 +5,8 @@ import { printable } from '../core/format.ts'
 import { sshLine } from '../core/host.ts'
 import { parseSha, shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
+import { classifyPush, collectLines, type PushResult } from '../deploy/outcome.ts'
 import type { Plan } from '../deploy/plan.ts'
-import { classifyPush, collectLines, type PushResult } from '../deploy/push.ts'
 import { explainDokku } from '../dokku/errors.ts'
 import { describeCommit, hasCommit } from '../git/checkout.ts'
 import { SshFailure } from '../server/ssh-errors.ts'
@@ -53,7 +53,7 @@ export function describeRebuild({ app }: Deployment, { commit }: Plan): string {
 
 /** Dokku's words are those of a push. */
 export async function rebuildApp({ remote, app }: Deployment, onLine: (line: string) => void): Promise<PushResult> {
-  const said = collectLines(onLine)
+  const said = collectLines(onLine, () => false)
   try {
     return classifyPush(await remote.dokku('ps:rebuild APP', app, { onLine: said.take }), said.lines)
   } catch (error) {

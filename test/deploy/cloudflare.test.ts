@@ -92,9 +92,37 @@ for (const [what, answer] of [
     assert.is(api.requests.length, 1)
     assert.not.match(message + hint, TOKEN)
   })
+test('what is behind an error is told with it', async () => {
+  const error_chain = [{ code: 6111, message: 'Invalid format for Authorization header' }]
+  api.answers.push({ status: 400, errors: [{ code: 6003, message: 'Invalid request headers', error_chain }] })
+  const { message } = await failing()
+  assert.match(message, '6003: Invalid request headers (6111: Invalid format for Authorization header)')
+})
+for (const [body, says] of [
+  [
+    '<html><head><title>Attention Required! | Cloudflare</title></head><body>x</body></html>',
+    /HTTP 403: Attention Required! \| Cloudflare$/,
+  ],
+  ['<html><style>p{}</style><p>The proxy of <b>ACME</b> says no.</p></html>', /HTTP 403: The proxy of ACME says no\.$/],
+  ['error code: 1020', /HTTP 403: error code: 1020$/],
+  ['"forbidden"', /HTTP 403: "forbidden"$/],
+  ['', /HTTP 403 without a reason$/],
+] as const)
+  test(`a 403 that is no JSON says why: ${body.slice(0, 30)}`, async () => {
+    api.answers.push({ status: 403, body, headers: { 'content-type': 'text/html' } })
+    assert.match((await failing()).message, says)
+    assert.is(api.requests.length, 1)
+  })
+test('a token that no request can carry is not tried again and again', async () => {
+  await purge('abc\u200b').then(
+    () => assert.unreachable(),
+    (error) => assert.not.match(error.message, /attempts/),
+  )
+  assert.equal([api.requests.length, said.length], [0, 0])
+})
 test('200 with something else than JSON is a failure', async () => {
-  api.answers.push({ status: 200, body: '<html>' })
-  assert.match((await failing()).message, /HTTP 200 without a reason/)
+  api.answers.push({ status: 200, body: '<html>ok</html>' })
+  assert.match((await failing()).message, /HTTP 200: ok$/)
 })
 test('errors of another shape are a failure, not a bug', async () => {
   api.answers.push({ status: 400, body: '{"success":false,"errors":{"code":1}}' })

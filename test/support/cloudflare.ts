@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 interface Answer {
   status: number
   success?: boolean
-  errors?: readonly { code: number; message: string }[]
+  errors?: readonly { code: number; message: string; error_chain?: readonly { code: number; message: string }[] }[]
   headers?: Record<string, string>
   /** Instead of JSON. */
   body?: string
