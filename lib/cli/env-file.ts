@@ -1,4 +1,5 @@
 // The env file: the settings and secrets of a machine, as KEY=value lines that bash reads the same way.
+import { isUtf8 } from 'node:buffer'
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { parse } from 'dotenv'
@@ -22,6 +23,7 @@ export const DEFAULT_ENV_FILE = '/home/deploy/.env.backup'
 /** More than any real one has. */
 const LARGEST_BYTES = 64 * 1024
 const MOST_PROBLEMS = 20
+const BYTE_ORDER_MARK = '\ufeff'
 
 /**
  * Reads the env file.
@@ -48,8 +50,17 @@ export async function readEnvFile(path: string, named: boolean): Promise<EnvFile
     if (found.size > LARGEST_BYTES)
       return { ...empty, exists: true, problems: [`The env file ${path} is larger than ${LARGEST_BYTES / 1024} kB.`] }
     const mode = found.mode & 0o777
-    const { values, problems } = parseEnvFile(await file.readFile('utf8'))
-    return { path, exists: true, values, problems: [...modeProblems(path, mode), ...shorten(path, problems)], mode }
+    const raw = await file.readFile()
+    // Each line end and the mark are told once; what else is wrong with the lines, besides.
+    const { values, problems } = parseEnvFile(
+      raw
+        .toString()
+        .replace(/^\ufeff/, '')
+        .replaceAll('\r\n', '\n'),
+      isUtf8(raw),
+    )
+    const known = [...modeProblems(path, mode), ...editorProblems(path, raw), ...shorten(path, problems)]
+    return { path, exists: true, values, problems: known, mode }
   } finally {
     await file.close()
   }
@@ -66,6 +77,22 @@ function modeProblems(path: string, mode: number): string[] {
   return mode & 0o020 ? [`${path} can be changed by its group. ${fix}`] : []
 }
 
+/** What some editors put into a file unseen. bash takes it for a part of the values, or of a command's name. */
+function editorProblems(path: string, raw: Buffer): string[] {
+  return [
+    ...(raw.indexOf(BYTE_ORDER_MARK) === 0
+      ? [
+          `${path} begins with a byte order mark, and bash does not read its first line. Type: sed -i '1s/^\\xEF\\xBB\\xBF//' ${path}`,
+        ]
+      : []),
+    ...(raw.includes('\r\n')
+      ? [
+          `${path} has the line ends of Windows, and bash reads a carriage return into each value. Type: sed -i 's/\\r$//' ${path}`,
+        ]
+      : []),
+  ]
+}
+
 function shorten(path: string, problems: readonly string[]): string[] {
   const more = problems.length - MOST_PROBLEMS
   return [
@@ -75,57 +102,71 @@ function shorten(path: string, problems: readonly string[]): string[] {
 }
 
 /** The values of the lines that bash would read alike, and what is wrong with the others. */
-function parseEnvFile(text: string): { values: Env; problems: string[] } {
-  const problems = bashisms(text)
-  const good = text.split('\n').filter((line) => !lineProblem(line.replace(/\r$/, '')))
-  return { values: Object.assign({}, ...good.map((line) => parse(line))), problems }
+function parseEnvFile(text: string, isText: boolean): { values: Env; problems: string[] } {
+  const good = text.split('\n').filter((line) => !lineProblem(line, isText))
+  return { values: Object.assign({}, ...good.map((line) => parse(line))), problems: bashisms(text, isText) }
 }
 
 /**
  * Lines that bash's `source` and dotenv read differently, so that a passphrase would silently be another one.
  * Pure; every problem names its line and the fix, never the value.
+ * @param isText false when the file holds bytes that are not UTF-8
  */
-export function bashisms(text: string): string[] {
-  return text.split(/\r?\n/).flatMap((line, index) => {
-    const problem = lineProblem(line)
+export function bashisms(text: string, isText = true): string[] {
+  return text.split('\n').flatMap((line, index) => {
+    const problem = lineProblem(line, isText)
     return problem ? [`line ${index + 1}: ${problem}`] : []
   })
 }
 
-function lineProblem(line: string): string | undefined {
+function lineProblem(line: string, isText: boolean): string | undefined {
   if (line.includes('\0')) return 'it holds a NUL, which no program can be given: remove it.'
-  if (/^\s*(#|$)/.test(line)) return
-  const assignment = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$/.exec(line)
+  if (/^[ \t]*(#|$)/.test(line)) return
+  if (!isText && line.includes('\ufffd')) return 'it holds bytes that are not UTF-8: save the file as UTF-8.'
+  if (/[^\S \t]/.test(line.replace(/'[^'\r]*'|"[^"\r]*"/g, '')))
+    return 'it holds a blank that bash takes for a letter (a carriage return, a no-break space): type a space, or nothing.'
+  const assignment = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(line)
   if (!assignment) {
     return /^\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s+=/.test(line)
       ? 'a space before = is a command to bash: write KEY=value.'
       : 'not KEY=value: remove it, these scripts run no commands from this file.'
   }
-  const [, key, raw = ''] = assignment
+  const [, key = '', raw = ''] = assignment
+  const found = bashValue(key, raw)
+  if (typeof found === 'object') return found.problem
+  // dotenv looks for the end of a quoted value in what follows it, too.
+  return parse(line)[key] === found ? undefined : `a comment behind ${key}'s value is read into it: remove the comment.`
+}
+
+/** What bash makes of the text after `KEY=`, or why it is not what stands there. */
+function bashValue(key: string, raw: string): string | { problem: string } {
   const value = raw.trimEnd()
   const quote = `write ${key}='…' with single quotes`
-  if (/^\s+[^\s#]/.test(value)) return `a space after = ends the value for bash: ${quote}, without the space.`
+  if (/^\s+[^\s#]/.test(value))
+    return { problem: `a space after = ends the value for bash: ${quote}, without the space.` }
 
   if (value.startsWith("'")) {
-    const closed = /^'[^']*'(\s+#.*)?$/.test(value)
-    return closed
-      ? undefined
-      : `${key} has a single quote inside its single quotes, or does not end on this line: choose a value without it.`
+    const [, inner] = /^'([^']*)'(\s+#.*)?$/s.exec(value) ?? []
+    const problem = `${key} has a single quote inside its single quotes, or does not end on this line: choose a value without it.`
+    return inner ?? { problem }
   }
   if (value.startsWith('"')) {
-    const inner = /^"([^"\\]|\\.)*"(\s+#.*)?$/.exec(value)
-    if (!inner) return `${key} has text outside its double quotes, or does not end on this line: ${quote} on one line.`
-    const found = /["](.*)["]/.exec(value)?.[1] ?? ''
-    if (/[$`]/.test(found)) return `$ or a backtick in double quotes is expanded by bash but not here: ${quote}.`
-    if (found.includes('\\')) return `a backslash in double quotes is read differently by bash: ${quote}.`
-    return
+    if (!/^"([^"\\]|\\.)*"(\s+#.*)?$/s.test(value))
+      return {
+        problem: `${key} has text outside its double quotes, or does not end on this line: ${quote} on one line.`,
+      }
+    const inner = /^"((?:[^"\\]|\\.)*)"/s.exec(value)?.[1] ?? ''
+    if (/[$`]/.test(inner))
+      return { problem: `$ or a backtick in double quotes is expanded by bash but not here: ${quote}.` }
+    if (inner.includes('\\')) return { problem: `a backslash in double quotes is read differently by bash: ${quote}.` }
+    return inner
   }
   const comment = value.search(/\s#/)
-  const bare = (comment < 0 ? value : value.slice(0, comment)).trimEnd()
-  if (bare.includes('#')) return `an unquoted # starts a comment here, but not in bash: ${quote}.`
+  const bare = (comment < 0 ? value : value.slice(0, comment)).trim()
+  if (bare.includes('#')) return { problem: `an unquoted # starts a comment here, but not in bash: ${quote}.` }
   if (/[$`]/.test(bare))
-    return `an unquoted $ or backtick is expanded by bash but not here: ${quote}, or the plain value.`
-  if (/[\s'"\\;&|<>()]/.test(bare) || bare.startsWith('~'))
-    return `an unquoted space, quote, ~ or other sign that bash treats specially: ${quote}.`
-  return
+    return { problem: `an unquoted $ or backtick is expanded by bash but not here: ${quote}, or the plain value.` }
+  if (/[\s'"\\;&|<>()]/.test(bare) || /(^|:)~/.test(bare))
+    return { problem: `an unquoted space, quote, ~ or other sign that bash treats specially: ${quote}.` }
+  return bare
 }

@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parse } from 'dotenv'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bashisms, readEnvFile } from '../../lib/cli/env-file.ts'
@@ -23,8 +25,26 @@ const ALIKE = [
   'KEY=ssh://x1@x1.repo.borgbase.com/./repo',
   'KEY=32767:32767',
   'KEY=https://hc-ping.com/uuid?x=1',
+  "KEY='a\\'",
+  "KEY=' a\u00a0b\u2028c '",
+  '# a\u00a0comment\f',
+  'KEY=größe',
 ]
-for (const line of ALIKE) test(`read alike by bash: ${line}`, () => assert.equal(bashisms(line), []))
+for (const line of ALIKE)
+  test(`read alike by bash: ${line}`, () => {
+    assert.equal(bashisms(line), [])
+    assert.equal(parse(line), inBash(`${line}\n`))
+  })
+
+/** What bash makes of a file's KEY. */
+function inBash(text: string): Record<string, string> {
+  const variables = execFileSync('bash', ['--norc', '-c', 'set -a; . <(cat); env -0'], {
+    env: { SHLVL: '1' },
+    input: text,
+  }).toString()
+  const found = variables.split('\0').find((variable) => variable.startsWith('KEY='))
+  return found === undefined ? {} : { KEY: found.slice(4) }
+}
 
 const DIFFERENT: [line: string, says: RegExp][] = [
   ['KEY=a#b', /unquoted #/],
@@ -44,6 +64,16 @@ const DIFFERENT: [line: string, says: RegExp][] = [
   ['set -a', /not KEY=value/],
   ['source other', /not KEY=value/],
   ['KEY=a\0b', /NUL/],
+  ['KEY=#a', /unquoted #/],
+  ['KEY=a:~/b', /~/],
+  ["KEY='a\\' # b'", /comment behind KEY's value/],
+  ['KEY=a\u00a0', /a blank that bash takes for a letter/],
+  ["KEY='a'\u00a0", /a blank that bash takes for a letter/],
+  ['\u00a0KEY=a', /a blank that bash takes for a letter/],
+  ['KEY=a\f', /a blank that bash takes for a letter/],
+  ['KEY=a\rb', /a blank that bash takes for a letter/],
+  ["KEY='a\rb'", /a blank that bash takes for a letter/],
+  ['\ufeffKEY=a', /a blank that bash takes for a letter/],
 ]
 for (const [line, says] of DIFFERENT)
   test(`refused with the fix: ${line}`, () => {
@@ -115,10 +145,39 @@ test('a pipe that nobody writes to, a huge file and thousands of mistakes are to
   await rm(folder, { recursive: true })
 })
 
+for (const [what, content, says] of [
+  ['the line ends of Windows', "# é\r\nKEY='a b'\r\n\r\n", /has the line ends of Windows/],
+  ['a byte order mark', "\ufeffKEY='a b'\n", /begins with a byte order mark/],
+  ['both', "\ufeffOK=1\r\nKEY='a b'\r\n", /byte order mark.* has the line ends/],
+] as const)
+  test(`a file with ${what} is refused, and is read alike after the command that is advised`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'bc-env-'))
+    const path = join(folder, '.env')
+    await writeFile(path, content, { mode: 0o600 })
+    const { problems } = await readEnvFile(path, true)
+    assert.match(problems.join(' '), says)
+    for (const problem of problems) execFileSync('sh', ['-c', /Type: (.*)/.exec(problem)?.[1] ?? 'exit 1'])
+    const fixed = await readEnvFile(path, true)
+    assert.equal([fixed.problems, fixed.values.KEY, fixed.mode], [[], 'a b', 0o600])
+    assert.equal(inBash(readFileSync(path, 'utf8')), { KEY: 'a b' })
+    await rm(folder, { recursive: true })
+  })
+
+test('bytes that are not UTF-8 are refused in a value, by line, and left alone in a comment', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-env-'))
+  const path = join(folder, '.env')
+  await writeFile(path, Buffer.from("# caf\xe9\nKEY='caf\xe9'\n", 'latin1'), { mode: 0o600 })
+  const { problems } = await readEnvFile(path, true)
+  assert.equal(problems, [`${path}, line 2: it holds bytes that are not UTF-8: save the file as UTF-8.`])
+  await writeFile(path, "KEY='caf\ufffd'\n")
+  assert.equal((await readEnvFile(path, true)).problems, [])
+  await rm(folder, { recursive: true })
+})
+
 test('the lines that bash reads alike are read although others are not', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'bc-env-'))
   const path = join(folder, '.env')
-  await writeFile(path, "HEALTHCHECK_URL=https://x/y # why\r\nBORG_PASSPHRASE=a#b\nBORG_REPO='/a b'\n", { mode: 0o600 })
+  await writeFile(path, "HEALTHCHECK_URL=https://x/y # why\nBORG_PASSPHRASE=a#b\nBORG_REPO='/a b'\n", { mode: 0o600 })
   const { values, problems } = await readEnvFile(path, true)
   assert.equal(values, { HEALTHCHECK_URL: 'https://x/y', BORG_REPO: '/a b' })
   assert.is(problems.length, 1)
