@@ -30,14 +30,16 @@ function howToInstall({ DOKKU_APP: app, DEPLOY_USER: user }: GateSettings): stri
 # It compares whole command lines with those of the ops scripts. After an update of them, print and install it again.
 #
 # On the laptop:
-#   deploy --gate | ssh root@HOST 'cat > ${file} && chmod 755 ${file}'
+#   deploy --gate > ${app}-gate && scp ${app}-gate ~/ci_key.pub root@HOST:
 #
-# On the server, as root, with CI's public key in KEY.pub. The first of these lines has the form that Dokku gives a key, so
+# On the server, as root:
+#   install -m 755 ${app}-gate /usr/local/bin/
+# And once, with CI's public key in ci_key.pub. The first of these lines has the form that Dokku gives a key, so
 # that \`dokku ssh-keys:list\` shows it and \`dokku ssh-keys:remove ci\` takes it away. For the second choose \`ledger\` (the key reads
 # and writes the ledger of deploys) or \`sync\` (it also brings new ops scripts: whoever holds it runs code as ${user}).
 #   printf 'command="FINGERPRINT=%s NAME=\\\\"ci\\\\" \`echo ${file}\` dokku",restrict %s\\n' \\
-#     "$(ssh-keygen -lf KEY.pub | cut -d' ' -f2)" "$(cat KEY.pub)" >> ~dokku/.ssh/authorized_keys
-#   printf 'restrict,command="${file} ledger" %s\\n' "$(cat KEY.pub)" >> ~${user}/.ssh/authorized_keys
+#     "$(ssh-keygen -lf ci_key.pub | cut -d' ' -f2)" "$(cat ci_key.pub)" >> ~dokku/.ssh/authorized_keys
+#   printf 'restrict,command="${file} ledger" %s\\n' "$(cat ci_key.pub)" >> ~${user}/.ssh/authorized_keys
 `
 }
 

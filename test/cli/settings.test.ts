@@ -131,6 +131,10 @@ test('keeping nothing at all is refused', () => {
     checkSettings(['KEEP_DAILY', 'KEEP_WEEKLY', 'KEEP_MONTHLY'], keep, file()).problems.join(),
     /every archive/,
   )
+  assert.equal(
+    checkSettings(['KEEP_DAILY', 'KEEP_WEEKLY', 'KEEP_MONTHLY', 'PRUNE'], { ...keep, PRUNE: 'no' }, file()).problems,
+    [],
+  )
 })
 
 test('one of the two Cloudflare settings alone is an error', () => {

@@ -4,6 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { DOKKU_WORDS, GIT_WORDS, withApp } from '../../lib/server/words.ts'
 import { commandsUnder } from '../support/docs.ts'
 import { executable } from '../support/engineer.ts'
 import type { Output, RunOptions } from '../support/launch.ts'
@@ -41,6 +42,7 @@ async function install(mode: 'ledger' | 'sync'): Promise<void> {
     gate,
     `#!/bin/sh
 case $1 in dokku) ;; *) cd '${server.home}' && HOME='${server.home}' && export HOME ;; esac
+printf '%s\\n' "$1: $SSH_ORIGINAL_COMMAND" | head -n 1 >>'${server.dir}/calls'
 PATH='${server.dir}/bin':"$PATH" exec /bin/sh '${server.dir}/the-gate' "$@"
 `,
   )
@@ -48,7 +50,7 @@ PATH='${server.dir}/bin':"$PATH" exec /bin/sh '${server.dir}/the-gate' "$@"
   for (const [i, user] of ['dokku', 'deploy'].entries()) {
     const here = (LINES[i] ?? '')
       .replaceAll('/usr/local/bin/book-corners-gate', gate)
-      .replaceAll('KEY.pub', `key_${user}.pub`)
+      .replaceAll('ci_key.pub', `key_${user}.pub`)
       .replace(' ledger"', ` ${mode}"`)
       .replace(`~${user}/.ssh/authorized_keys`, keys)
     execFileSync('sh', ['-e', '-c', here], { cwd: server.dir })
@@ -117,6 +119,22 @@ test('deploy, rollback and verify with all that they do', async () => {
   await logs.prints(/GET \/map\//)
   logs.child.kill('SIGINT')
   assert.is((await logs.ended).exitCode, 130)
+  await server.fault('git-hook', 'deploy_fails=health')
+  await server.commit('Broken')
+  assert.is((await run('deploy.ts', ['--yes'])).exitCode, 1)
+  await server.fault('git-hook')
+  server.git('reset', '-q', '--hard', 'HEAD~1')
+})
+
+test('nothing stands in its list that no command says', () => {
+  const said = server.calls().flatMap((call) => (call.startsWith('dokku: ') ? [call.slice('dokku: '.length)] : []))
+  // With a path as the app's name git says it where DOKKU_HOST has a port: this one has none.
+  const git = GIT_WORDS.filter((words) => !words.includes("'/"))
+  const list = [...DOKKU_WORDS, ...git].map((words) => withApp(words, 'book-corners'))
+  assert.equal(
+    list.filter((words) => !said.includes(words)),
+    [],
+  )
 })
 
 test('a key for the ledger alone: a deploy goes well, says that the scripts are unchanged, and can bring no others', async () => {
