@@ -40,7 +40,7 @@ const steps: [heading: string, step: (demo: Demo) => Promise<void>][] = [
   ['Everything is compared with production', compare],
   ['A disaster: rows and photos are gone, and a new table stands in the way', disaster],
   ['What would a restore do?', preview],
-  ['The restore: proved first, then swapped in', restore],
+  ['The restore: imported beside production, then swapped in', restore],
   ['Is everything back?', compareAfter],
   ['Does the site work? What CI and a monitor ask', verify],
 ]

@@ -117,6 +117,7 @@ async function addPhotos(sandbox: Sandbox, count: number, photoBytes: number): P
     await writeFile(join(sandbox.mediaDir, path), randomBytes(Math.ceil(photoBytes * (0.5 + ((i * 37) % 101) / 100))))
     paths.push(path)
   }
+  sandbox.ownMedia()
   await sandbox.sql(
     `INSERT INTO libraries_photo (library_id, image)
       SELECT ${someId('libraries_library', 5)}, path FROM unnest(ARRAY[${paths.map((path) => `'${path}'`).join(',')}]::text[])

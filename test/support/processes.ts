@@ -43,3 +43,12 @@ export function containerProcesses(dir: string): RunningProcess[] {
     }
   })
 }
+
+/** Sends a signal to a process, which may have ended since it was listed. */
+export function endIfThere(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It went by itself.
+  }
+}

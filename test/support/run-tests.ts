@@ -63,7 +63,7 @@ export function longestFirst(files: readonly TestFile[]): string[] {
   const weight = ({ name, text }: TestFile): number =>
     name === WAITS_FOR_LONG
       ? Number.POSITIVE_INFINITY
-      : text.length * (/support\/(sandbox|server)\.ts/.test(text) ? 100 : 1)
+      : text.length * (/support\/(sandbox|server)\.ts|demo\.ts/.test(text) ? 100 : 1)
   return [...files].sort((a, b) => weight(b) - weight(a)).map(({ name }) => name)
 }
 

@@ -11,7 +11,7 @@ import { whenEnding } from './ending.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
 import { LOADER } from './loader.ts'
 import { findPostgres, type Postgres } from './postgres.ts'
-import { containerProcesses, processesWith } from './processes.ts'
+import { containerProcesses, endIfThere, processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
 
 /** Where everything of a sandbox is. */
@@ -206,13 +206,9 @@ function clearAway(dir: string, running: ReadonlySet<ChildProcess>): void {
   for (const service of readdirSync(join(dir, 'services'))) {
     const file = join(dir, 'services', service, 'data/postmaster.pid')
     const pid = existsSync(file) ? Number(readFileSync(file, 'utf8').split('\n')[0]) : 0
-    try {
-      if (pid > 0) process.kill(pid, 'SIGQUIT')
-    } catch {
-      // It has ended already.
-    }
+    if (pid > 0) endIfThere(pid, 'SIGQUIT')
   }
-  for (const { pid } of containerProcesses(dir)) process.kill(pid, 'SIGKILL')
+  for (const { pid } of containerProcesses(dir)) endIfThere(pid, 'SIGKILL')
   rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
 }
 

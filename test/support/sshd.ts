@@ -5,7 +5,7 @@ import { copyFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { runningProcesses } from './processes.ts'
+import { endIfThere, runningProcesses } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
 
 export interface Sshd {
@@ -53,7 +53,7 @@ export async function startSshd(
     keyOf: (user) => at(`key_${user}`),
     connections: () => log().match(/Accepted publickey/g)?.length ?? 0,
     cut: () => {
-      for (const pid of sessionsOf(sshd)) killIfThere(pid)
+      for (const pid of sessionsOf(sshd)) endIfThere(pid, 'SIGKILL')
     },
     kill: () => void sshd.kill('SIGKILL'),
   }
@@ -115,12 +115,4 @@ function sessionsOf(sshd: ChildProcess): number[] {
     all.filter(({ parent }) => parents.includes(parent)).map(({ pid }) => pid)
   const first = childrenOf([sshd.pid])
   return [...first, ...childrenOf(first)]
-}
-
-function killIfThere(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It went with another one.
-  }
 }
