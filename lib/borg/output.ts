@@ -87,7 +87,7 @@ export function parsePruned(messages: readonly Message[]): string[] {
 /** Bytes that pruning took from the repository's deduplicated size: the last column of `Deleted data:` (`--stats`). */
 export function parseDeletedBytes(messages: readonly Message[]): number {
   const line = messages.find(({ message }) => message.startsWith('Deleted data:'))?.message ?? ''
-  const [, amount = '0', unit = 'B'] = /-?([\d.]+) ([kMGT]?B)\s*$/.exec(line) ?? []
+  const [, amount = '0', unit = 'B'] = /(?<![\d.])([\d.]+) ([kMGT]?B)\s*$/.exec(line) ?? []
   return Math.round(Number(amount) * 1000 ** ['B', 'kB', 'MB', 'GB', 'TB'].indexOf(unit))
 }
 

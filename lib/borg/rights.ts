@@ -22,7 +22,7 @@ function isRemote(repository: string): boolean {
  */
 export async function askRights(borg: Borg): Promise<Rights> {
   if (!isRemote(borg.repository)) return 'folder'
-  return parseRights(await borg.say(refusedArgs(`${borg.repository.replace(/\/+$/, '')}/data`)))
+  return parseRights(await borg.say(refusedArgs(`${borg.repository.replace(/(?<!\/)\/+$/, '')}/data`)))
 }
 
 /** Pure: out of all that Borg said. A server that serves only a repository named exactly refuses before it says anything. */

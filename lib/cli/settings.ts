@@ -41,7 +41,7 @@ function webAddress(text: string): string {
     throw new Error('must be an address that starts with https:// or http://')
   // What fetches it refuses it, and says it whole.
   if (url.username || url.password) throw new Error('must not hold a user or password')
-  return text.replace(/\/+$/, '')
+  return text.replace(/(?<!\/)\/+$/, '')
 }
 
 /**

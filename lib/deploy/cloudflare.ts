@@ -44,7 +44,7 @@ const MOST_PAGE = 10_000
 function reasonOf(body: string, answer: Answer | undefined, status: number): string {
   const page = body.slice(0, MOST_PAGE)
   const title = /<title[^>]{0,200}>([^<]*)/i.exec(page)?.[1]?.trim()
-  const words = title || (answer ? '' : page.replace(/<(style|script)\b[\s\S]*?<\/\1>|<[^>]*>/gi, ' '))
+  const words = title || (answer ? '' : page.replace(/<(style|script)\b[\s\S]*?(<\/\1>|$)|<[^<>]*>/gi, ' '))
   return (
     apiErrors(answer?.errors) ||
     `HTTP ${status}${words.trim() ? `: ${oneLine(words, MOST_REASON)}` : ' without a reason'}`

@@ -83,7 +83,7 @@ export function parseProcesses(stdout: string): Processes {
   const statuses = Object.entries(report)
     .filter(([key]) => key.startsWith('status-'))
     // `running (CID: 0123456789a)`: the container's ID helps nobody here.
-    .map(([key, status]) => [key.replace('status-', ''), status.replace(/\s*\(CID:.*\)/, '')] as const)
+    .map(([key, status]) => [key.replace('status-', ''), status.replace(/(?<!\s)\s*\(CID:[^()]*\)/, '')] as const)
     .sort()
   return { isDeployed: report.deployed === 'true', allRun: report.running === 'true', statuses: new Map(statuses) }
 }

@@ -17,7 +17,7 @@ export function explainDokku(output: Output, what: string, host?: string): Failu
   const [command = '', subject = ''] = what.split(' ')
   const dokku = host === undefined ? 'sudo dokku' : sshLine('dokku', host)
   const said = saidBy(output, command)
-  if (output.exitCode === 20 || /App .* does not exist/.test(output.stderr))
+  if (output.exitCode === 20 || /App \S+ does not exist/.test(output.stderr))
     return new Failure(
       `Dokku has no app ${subject}.`,
       `Check DOKKU_APP against: ${dokku} apps:list. A new app is created first, on the server: dokku apps:create ${subject}`,
@@ -48,7 +48,7 @@ function explainLocal(stderr: string, what: string, said: string): Failure | und
     )
   if (/command not found|: not found|ENOENT/.test(stderr) && /dokku|sudo/.test(stderr))
     return new Failure(`Dokku can't be called: ${said}`, 'Check DOKKU_COMMAND; it runs on the Dokku host itself.')
-  if (/Postgres service .* does not exist/.test(stderr))
+  if (/Postgres service \S+ does not exist/.test(stderr))
     return new Failure(`Dokku: ${said}`, 'Check DB_SERVICE against: sudo dokku postgres:list')
   if (
     command.startsWith('postgres:') &&

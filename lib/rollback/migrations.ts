@@ -103,7 +103,7 @@ async function labelsOf(
   const labels = new Map<string, string>()
   for (const folder of new Set(crossed.map(({ path }) => folderOf(path)))) {
     const apps = await fileOf(checkout, sha, folder.replace(/(^|\/)migrations$/, '$1apps.py'))
-    const label = /^\s+label\s*=\s*['"](\w+)['"]/m.exec(apps ?? '')?.[1]
+    const label = /^[ \t]+label\s*=\s*['"](\w+)['"]/m.exec(apps ?? '')?.[1]
     if (label !== undefined) labels.set(folder, label)
   }
   return labels

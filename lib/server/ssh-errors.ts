@@ -52,11 +52,11 @@ export function explainSsh(stderr: string, user: string, host: string): SshFailu
   )
   if (denied) return explainDenied(said, denied, user, host)
   const away = said(
-    /Could not resolve hostname|Connection refused|Connection timed out|Operation timed out|No route to host|Network is unreachable|during banner exchange|kex_exchange_identification|Unable to negotiate with|Connection closed by .* port|Connection reset by .* port/,
+    /Could not resolve hostname|Connection refused|Connection timed out|Operation timed out|No route to host|Network is unreachable|during banner exchange|kex_exchange_identification|Unable to negotiate with|Connection (closed|reset) by .{0,200} port/,
   )
   if (away) return new SshFailure('unreachable', `${host} can't be reached: ${away}`, `Try: ${look}`)
   const lost = said(
-    /client_loop|not responding|Broken pipe|closed by remote host|mux_client|Connection to .* closed|Connection closed|Connection reset|Read from remote host|Shared connection to|lost connection/i,
+    /client_loop|not responding|Broken pipe|closed by remote host|mux_client|Connection to .{0,200} closed|Connection closed|Connection reset|Read from remote host|Shared connection to|lost connection/i,
   )
   if (lost)
     return new SshFailure(
@@ -79,7 +79,7 @@ function explainHostKey(said: Said, host: string): SshFailure | undefined {
       `The host key of ${host} is not the one that is pinned: the server was reinstalled, or this is another machine.`,
       `Nothing was sent. ${scan}\n${pin}\nThe old one goes with: ssh-keygen -R '${knownHostsName(host)}'`,
     )
-  if (said(/Host key verification failed|host key is known for|Host key .* is revoked/))
+  if (said(/Host key verification failed|host key is known for|Host key .{0,200} is revoked/))
     return new SshFailure(
       'host-key',
       `The host key of ${host} is not known here, so it can't be told from an impostor.`,

@@ -63,5 +63,5 @@ export function readCss(css: string): CssContent {
 
 /** Whether what follows the last rule is the beginning of another one. Statements, such as `@import`, may end with the text. */
 function isSelector(rest: string): boolean {
-  return !/^(@|-->|[;}\s]*$)/.test(rest.replace(/\/\*[\s\S]*?\*\//g, '').trim())
+  return !/^(@|-->|[;}\s]*$)/.test(rest.replace(/\/\*[\s\S]*?(\*\/|$)/g, '').trim())
 }

@@ -18,7 +18,7 @@ export interface Page {
 
 // What error and maintenance pages say in their titles and headings: Django's and this app's, nginx's, Dokku's, Cloudflare's.
 const ERROR =
-  /be (right )?back (soon|shortly)|server error|something went wrong|application error|internal error|error \d{3}\b|\b(4\d\d|5\d\d) (error|bad|forbidden|not found|internal|service|gateway)|bad gateway|gateway time-?out|service unavailable|temporarily (unavailable|offline|down)|under construction|page not found|^not found$|bad request|web server is down|no app(lication)? found|welcome to nginx|apache2 .*default page|just a moment|attention required|account suspended|disallowedhost|\w+Error at \//i
+  /be (right )?back (soon|shortly)|server error|something went wrong|application error|internal error|error \d{3}\b|\b(4\d\d|5\d\d) (error|bad|forbidden|not found|internal|service|gateway)|bad gateway|gateway time-?out|service unavailable|temporarily (unavailable|offline|down)|under construction|page not found|^not found$|bad request|web server is down|no app(lication)? found|welcome to nginx|apache2 .{0,80}default page|just a moment|attention required|account suspended|disallowedhost|\wError at \//i
 // That it is now. "Scheduled maintenance on Sunday" stands on pages that work.
 const MAINTENANCE =
   /^((site|scheduled|planned|server) )?maintenance( (mode|break|page))?\W*$|maintenance mode|\b(down|closed|offline|unavailable|under|undergoing)\b[^.!?]{0,40}\bmaintenance\b/i
