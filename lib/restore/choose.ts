@@ -4,9 +4,10 @@ import { describe, eachItem, isDump, listArchives, storedPath } from '../borg/ar
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { nearest } from '../core/format.ts'
+import { nearest, plural } from '../core/format.ts'
 import { createMediaComparison, type MediaPlan } from '../media/compare.ts'
 import { requireMediaDir } from '../media/folder.ts'
+import { lines } from './messages.ts'
 import type { Restore } from './restore.ts'
 
 /** What is in an archive of the parts that are to be restored. */
@@ -89,17 +90,20 @@ function unknown(name: string, archives: readonly Archive[]): Failure {
  * Reads an archive's list once, for the dump and for the media.
  * @throws Failure when the archive lacks the part that is to be restored
  */
-export async function readContents({ settings, borg, database, media }: Restore, archive: string): Promise<Contents> {
+export async function readContents(
+  { context, settings, borg, database, media }: Restore,
+  archive: string,
+): Promise<Contents> {
   if (media) await requireMediaDir(settings.MEDIA_DIR)
   const mediaPath = storedPath(settings.MEDIA_DIR)
-  const comparison = createMediaComparison(settings.MEDIA_DIR)
+  const comparison = media ? createMediaComparison(settings.MEDIA_DIR) : undefined
   const dumps: Item[] = []
   let mediaItems = 0
   const paths = media ? (database ? [] : [mediaPath]) : ['sh:**/db.dump']
   await eachItem(borg, archive, paths, (item) => {
     if (isDump(item, mediaPath)) dumps.push(item)
     else if (item.path === mediaPath || item.path.startsWith(`${mediaPath}/`)) mediaItems++
-    if (media) comparison.add(item)
+    comparison?.add(item)
   })
   const [dump] = dumps.sort((a, b) => a.path.length - b.path.length)
   if (database && !dump)
@@ -112,5 +116,10 @@ export async function readContents({ settings, borg, database, media }: Restore,
       `The archive ${archive} holds nothing of ${settings.MEDIA_DIR}.`,
       'Restore the rest: restore --db-only. If the folder was moved, set MEDIA_DIR as it was.',
     )
-  return { ...(dump && database ? { dump } : {}), ...(media ? { media: await comparison.plan() } : {}) }
+  const plan = await comparison?.plan()
+  if (plan && plan.unlisted.length > 0)
+    context.log.warn(
+      `${plural(plan.unlisted.length, 'folder')} in ${settings.MEDIA_DIR} can't be looked into:\n${lines(plan.unlisted)}`,
+    )
+  return { ...(dump && database ? { dump } : {}), ...(plan ? { media: plan } : {}) }
 }

@@ -103,6 +103,7 @@ function asJson({ choice: { archive, dump }, database, media }: Preview): unknow
             first: media.plan.onDisk.first,
           },
           refused: media.plan.refused,
+          unlisted: media.plan.unlisted,
           neededBytes: media.needed,
           freeBytes: media.free ?? null,
           needsSudo: media.needsSudo ?? null,

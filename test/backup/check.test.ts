@@ -110,7 +110,7 @@ test("the lock: shared with other users, this user's alone, or in a folder that 
 
 const DEPLOY = { uid: 1000, gid: 1000, name: 'deploy' }
 const NEW_LINE =
-  /As root type: echo 'deploy ALL=\(root\) NOPASSWD: \/usr\/bin\/setpriv .* -- \/bin\/bash -s \/srv\/media' > \/etc/
+  /As root type: echo 'deploy ALL=\(root\) NOPASSWD: \/usr\/bin\/setpriv .* -- \/bin\/bash -s \/srv\/media' \| install -m 440 /
 for (const [what, sudo, user, owner, verdict, text] of [
   ['sudo lets the new line through', 'exit 0', DEPLOY, '32767:32767', 'pass', /as 32767:32767, through sudo/],
   ['sudo asks for a password', 'echo "a password is required" >&2; exit 1', DEPLOY, '32767:32767', 'warn', NEW_LINE],

@@ -226,15 +226,15 @@ test('sudo is for those alone who are neither root nor the owner', () => {
   assert.match(whySudo(owner, { uid: 1000, gid: 1000, name: 'deploy' }) ?? '', /belong to 32767:32767 .* not to deploy/)
 })
 
-const ODD = '/srv/a b:c,d=e\\f*[x]?(y)!"\'z'
+const ODD = '/srv/a b:c,d=e#f*[x]?(y)!^"\'z'
 const LINE =
   'deploy ALL=(root) NOPASSWD: /usr/bin/setpriv --reuid\\=32767 --regid\\=32766 --clear-groups --no-new-privs ' +
-  '--inh-caps\\=-all --bounding-set\\=-all -- /bin/bash -s /srv/a\\ b\\:c\\,d\\=e\\\\f\\*\\[x\\]\\?\\(y\\)\\!\\"\\\'z'
+  '--inh-caps\\=-all --bounding-set\\=-all -- /bin/bash -s /srv/a\\ b\\:c\\,d\\=e\\#f\\*\\[x\\]\\?(y)\\!\\^"\'z'
 
 test('the sudoers line names the one command, and sudo can read it', () => {
   const deploy = { uid: 1000, gid: 1000, name: 'deploy' }
   const typed = allowPlacing({ MEDIA_DIR: ODD, MEDIA_OWNER: '32767:32766' }, deploy)
-  assert.match(typed, / > \/etc\/sudoers\.d\/deploy-media$/)
+  assert.match(typed, / \/etc\/sudoers\.d\/deploy-media$/)
   const file = join(dir, 'sudoers')
   execFileSync('bash', ['-c', typed.replace('/etc/sudoers.d/deploy-media', file)])
   assert.is(readFileSync(file, 'utf8'), `${LINE}\n`)

@@ -13,6 +13,7 @@ export type Attack =
   | 'a folder that was just made becomes a link'
   | 'a folder becomes a link and a folder again'
   | 'the media folder becomes a link and a folder again'
+  | 'photos become pipes, the working folder and the photos’ folder links'
 
 const SOURCE = readFileSync(fileURLToPath(new URL('attacker.mjs', import.meta.url)))
 

@@ -66,6 +66,19 @@ const ATTACKS = {
   },
   'a folder becomes a link and a folder again': () => flip(join(media, 'photos')),
   'the media folder becomes a link and a folder again': () => flip(media),
+  'photos become pipes, the working folder and the photos’ folder links': async () => {
+    for (let i = 1; i <= 9; i++) {
+      const [photo, aside, pipe] = [`photos/${i}.jpg`, `.aside-${i}`, `.pipe-${i}`].map((name) => join(media, name))
+      // The pipes are there from the beginning: Node can't make one.
+      if (attempt(() => lstatSync(photo).isFile())) attempt(() => renameSync(photo, aside))
+      attempt(() => renameSync(pipe, photo))
+      await pause(0.5)
+      attempt(() => lstatSync(photo).isFIFO() && renameSync(photo, pipe))
+      attempt(() => renameSync(aside, photo))
+      ATTACKS['the working folder becomes a link']()
+    }
+    await flip(join(media, 'photos'))
+  },
 }
 
 const attack = ATTACKS[kind]

@@ -21,6 +21,7 @@ const PACKAGES: Record<string, () => boolean> = {
   procps: onPath('ps'),
   curl: onPath('curl'),
   openssl: onPath('openssl'),
+  sudo: onPath('visudo'),
 }
 
 /** Installs the system packages that are missing, as root or through `sudo -n`; otherwise ends with the one command to type. */
