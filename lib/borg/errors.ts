@@ -1,7 +1,7 @@
 // How Borg ended: what its warnings mean, and the failure behind an error, with the next command to type.
 
 import { Failure } from '../core/failure.ts'
-import type { Output } from '../core/shell.ts'
+import { type Output, quoteAll } from '../core/shell.ts'
 import type { Message } from './output.ts'
 
 /**
@@ -116,6 +116,28 @@ const CAUSES: Cause[] = [
   },
 ]
 
+/** ssh refuses a machine that this user has not agreed to once, or that shows another key than then. */
+function explainHostKey(said: string, repository: string): Failure {
+  const compare = "Compare the fingerprint that it shows with the provider's page"
+  return /IDENTIFICATION HAS CHANGED/.test(said)
+    ? new Failure(
+        `The host key of the Borg repository's machine is not the one that is known here: it was set up anew, or this is another machine. (${repository})`,
+        `Nothing was sent. ${compare}: ${sshCommand(repository)}. Only if they agree, take the old one away with the command that ssh names, and connect once more.`,
+      )
+    : new Failure(
+        `The host key of the Borg repository's machine is not known to this user. (${repository})`,
+        `Connect once, as this user: ${sshCommand(repository)}. ${compare}; only if they agree, answer yes.`,
+      )
+}
+
+/** Connects to the machine of a repository: `ssh://USER@HOST:PORT/PATH` or `USER@HOST:PATH`. */
+function sshCommand(repository: string): string {
+  if (!repository.startsWith('ssh://') || !URL.canParse(repository))
+    return quoteAll(['ssh', repository.split(':')[0] ?? ''])
+  const { username, hostname, port } = new URL(repository)
+  return quoteAll(['ssh', ...(port ? ['-p', port] : []), username ? `${username}@${hostname}` : hostname])
+}
+
 /** The failure behind a Borg call that did not end well: the cause by its msgid, and the next command to type. */
 export function explain(output: Output, messages: readonly Message[], repository: string, envFile: string): Failure {
   const remote = messages
@@ -124,6 +146,7 @@ export function explain(output: Output, messages: readonly Message[], repository
   const errors = messages.filter(({ levelname }) => levelname === 'ERROR' || levelname === 'CRITICAL')
   const all = messages.map(({ message }) => message).join('\n')
   const borg = (command: string): string => `(set -a; . ${envFile}; ${command})`
+  if (/Host key verification failed|host key is known for/.test(all)) return explainHostKey(all, repository)
   for (const { msgid = '', message } of [...errors, { message: all }]) {
     const id = msgid.split('.').at(-1) ?? ''
     const cause = CAUSES.find(({ when }) => when(id, message))

@@ -212,6 +212,23 @@ export function checkSettings<K extends SettingName>(
 }
 
 /**
+ * Options of every ssh that a script starts, ours and Borg's. Nothing asks. The host key must be known already, and the
+ * server adds none. It gets no agent, no display and no port; what the user's configuration may add for work by hand (a
+ * terminal, a command) would break what is said over the connection.
+ */
+export const UNATTENDED_SSH: readonly string[] = [
+  'BatchMode=yes',
+  'StrictHostKeyChecking=yes',
+  'UpdateHostKeys=no',
+  'ForwardAgent=no',
+  'ForwardX11=no',
+  'ClearAllForwardings=yes',
+  'PermitLocalCommand=no',
+  'RemoteCommand=none',
+  'RequestTTY=no',
+]
+
+/**
  * Borg's environment: every BORG_ variable of the environment and of the env file. Borg's questions are answered "no"
  * where these do not answer them, so that nothing hangs. Its exit statuses are the classic ones: 1 warning, 2 error.
  */
@@ -219,8 +236,8 @@ export function borgEnv(environment: Env, file: EnvFile): Env {
   return {
     BORG_RELOCATED_REPO_ACCESS_IS_OK: 'no',
     BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: 'no',
-    // A dead connection ends the run within five minutes, a question by ssh ends it at once.
-    BORG_RSH: 'ssh -o BatchMode=yes -o ServerAliveInterval=30 -o ServerAliveCountMax=10',
+    // A dead connection ends the run within five minutes.
+    BORG_RSH: ['ssh', ...UNATTENDED_SSH, 'ServerAliveInterval=30', 'ServerAliveCountMax=10'].join(' -o '),
     ...Object.fromEntries(
       Object.entries({ ...file.values, ...withoutEmpty(environment) }).filter(([key]) => key.startsWith('BORG_')),
     ),

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Context } from '../cli/main.ts'
-import { readSettings, type SettingName, type Settings } from '../cli/settings.ts'
+import { readSettings, type SettingName, type Settings, UNATTENDED_SSH } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { parseHost } from '../core/host.ts'
 import {
@@ -60,21 +60,14 @@ const PERSIST = '2m'
 const CLOSE_TIMEOUT_MS = 5000
 
 /**
- * The options of every ssh and scp. A host key must be known already, and nothing asks: a question would hang in CI.
- * A dead connection is noticed within a minute; the sshd answers even while a build is silent. What the user's ssh configuration
- * may add for work by hand (a terminal, a command, forwarded ports, silence) would break git's protocol, or hide why ssh failed.
+ * The options of every ssh and scp. A dead connection is noticed within a minute; the sshd answers even while a build is
+ * silent. Why ssh failed is said, also where the user's configuration keeps it silent.
  */
 function sshOptions(controlPath: string, port: string | undefined): string[] {
   return [
     ...(port === undefined ? [] : [`Port=${port}`]),
-    'BatchMode=yes',
-    'RequestTTY=no',
-    'RemoteCommand=none',
-    'PermitLocalCommand=no',
-    'ClearAllForwardings=yes',
-    'ForwardAgent=no',
+    ...UNATTENDED_SSH,
     'LogLevel=INFO',
-    'StrictHostKeyChecking=yes',
     'ConnectTimeout=15',
     'ServerAliveInterval=15',
     'ServerAliveCountMax=4',

@@ -35,6 +35,41 @@ for (const [msgid, message, says, next] of CAUSES)
     assert.match(failure.hint, next)
   })
 
+for (const [said, repository, says, next] of [
+  [
+    'Remote: Host key verification failed.',
+    'ssh://x1@x1.repo.borgbase.com/./repo',
+    /is not known to this user/,
+    /this user: ssh x1@x1\.repo\.borgbase\.com\. Compare/,
+  ],
+  [
+    'Remote: No ED25519 host key is known for h and you have requested strict checking.',
+    'ssh://h:2222/r',
+    /is not known/,
+    /ssh -p 2222 h\. /,
+  ],
+  [
+    'Remote: @ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nRemote: Host key verification failed.',
+    'x1@h:r',
+    /not the one that is known/,
+    /ssh x1@h\. Only if/,
+  ],
+] as const)
+  test(`explained: a host key, ${repository}`, () => {
+    const messages = [
+      ...parseMessages(said),
+      {
+        type: 'log_message',
+        levelname: 'ERROR',
+        msgid: 'ConnectionClosedWithHint',
+        message: 'Connection closed by remote host.',
+      },
+    ]
+    const failure = explain(output, messages, repository, '/home/deploy/.env.backup')
+    assert.match(failure.message, says)
+    assert.match(failure.hint, next)
+  })
+
 test('a file that changed is harmless, one that cannot be read is a hole, and one that was deleted is not', () => {
   const warning = (message: string, msgid?: string): Message => ({
     levelname: 'WARNING',

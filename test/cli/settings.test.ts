@@ -1,4 +1,7 @@
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parse } from 'dotenv'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -11,6 +14,7 @@ import {
   SETTINGS,
   type SettingName,
   secretValues,
+  UNATTENDED_SSH,
 } from '../../lib/cli/settings.ts'
 import { Failure } from '../../lib/core/failure.ts'
 
@@ -177,13 +181,48 @@ test('.env.backup.example shows every setting with its default, and is read alik
 test('what no log may show: passphrases, the token, and the addresses of the monitor, wherever they are set', () => {
   const environment = { BORG_NEW_PASSPHRASE: 'n', HEALTHCHECK_URL: 'https://hc-ping.com/uuid', BORG_REPO: '/repo' }
   const values = { BORG_PASSPHRASE: 'p', CLOUDFLARE_API_TOKEN: 't', DRILL_HEALTHCHECK_URL: 'https://x/y' }
-  assert.equal(secretValues(environment, file(values)).sort(), [
+  assert.equal([...new Set(secretValues(environment, file(values)))].sort(), [
     'https://hc-ping.com/uuid',
     'https://x/y',
     'n',
     'p',
     't',
   ])
+})
+
+test("whatever the user's configuration says, ssh forwards nothing, adds no host key, runs no other command and asks nothing", () => {
+  const folder = mkdtempSync(join(tmpdir(), 'bc-ssh-'))
+  const config = join(folder, 'config')
+  const hostile = [
+    'ForwardAgent yes',
+    'ForwardX11 yes',
+    'UpdateHostKeys yes',
+    'StrictHostKeyChecking no',
+    'RemoteCommand id',
+  ]
+  const forwards = [
+    'LocalForward 1 localhost:1',
+    'RemoteForward 2 localhost:2',
+    'PermitLocalCommand yes',
+    'RequestTTY force',
+  ]
+  writeFileSync(config, ['Host *', ...hostile, ...forwards, ''].join('\n'))
+  const ours = UNATTENDED_SSH.flatMap((option) => ['-o', option])
+  const borgs = (borgEnv({}, file()).BORG_RSH ?? '').split(' ').slice(1)
+  const wanted = [
+    'forwardagent no',
+    'forwardx11 no',
+    'updatehostkeys false',
+    'stricthostkeychecking true',
+    'batchmode yes',
+  ]
+  for (const options of [ours, borgs]) {
+    const said = execFileSync('ssh', ['-F', config, ...options, '-G', 'host'], { encoding: 'utf8' })
+    for (const line of [...wanted, 'permitlocalcommand no', 'clearallforwardings yes', 'requesttty false'])
+      assert.match(said, new RegExp(`^${line}$`, 'm'))
+    assert.not.match(said, /^(localforward|remoteforward|remotecommand (?!none)) /m)
+  }
+  rmSync(folder, { recursive: true })
 })
 
 test.run()
