@@ -149,6 +149,25 @@ test('what runs that were killed have left is cleared, also where it is a link',
   assert.equal([readdirSync(media), readdirSync(outside)], [['1.jpg'], ['theirs']])
 })
 
+test('cut short at any moment, a file is whole or not there, and the next run goes on', async () => {
+  const content = 'x'.repeat(300_000)
+  const files = Array.from({ length: 60 }, (_, i) => stage(`photos/${i % 6}/${i}.jpg`, content))
+  const placement = await plan()
+  for (const afterMs of [60, 100, 140, 180]) {
+    const interruption = new AbortController()
+    const cut = createShell({ PATH: '/usr/bin:/bin' }, interruption.signal)
+    setTimeout(() => interruption.abort(), afterMs)
+    await place({ shell: cut, log }, placement, { from, files, stallMs: 60_000 }).catch(() => {})
+    const placed = readdirSync(media, { recursive: true, encoding: 'utf8' }).filter((path) =>
+      /^photos\/.*jpg$/.test(path),
+    )
+    for (const path of placed) assert.is(lstatSync(join(media, path)).size, content.length, path)
+  }
+  assert.equal([...(await placeAll(files))], [])
+  for (const { path } of files) assert.is(readFileSync(join(media, path), 'utf8'), content)
+  assert.equal(readdirSync(media), ['photos'])
+})
+
 test('a media folder that is a link is refused; a link above it is the operator’s own', async () => {
   const real = folder(join(dir, 'real'))
   symlinkSync(real, join(dir, 'link'))
