@@ -1,7 +1,7 @@
 // How Borg ended: what its warnings mean, and the failure behind an error, with the next command to type.
 
 import { Failure } from '../core/failure.ts'
-import { type Output, quoteAll } from '../core/shell.ts'
+import { type Output, quote, quoteAll } from '../core/shell.ts'
 import type { Message } from './output.ts'
 
 /**
@@ -39,8 +39,18 @@ export function sortWarnings(messages: readonly Message[]): CreateWarnings {
 interface Cause {
   /** The last part of the msgid (remote repositories of Borg 1.2 leave out the class), or a pattern of the text. */
   when: (id: string, text: string) => boolean
-  says: (text: string) => string
-  next: (borg: (command: string) => string) => string
+  /** Gets the first line of the error's words. */
+  says: (line: string, found: Found) => string
+  next: (borg: (command: string) => string, found: Found) => string
+}
+
+/** What there is to explain. */
+interface Found {
+  repository: string
+  /** The error's own words. */
+  text: string
+  /** What ssh and the machine of the repository printed. */
+  remote: readonly string[]
 }
 
 function isOneOf(...ids: string[]) {
@@ -50,13 +60,30 @@ function isOneOf(...ids: string[]) {
 const CAUSES: Cause[] = [
   {
     when: (id, text) => id === 'StorageQuotaExceeded' || /Disk quota exceeded|storage quota/i.test(text),
-    says: () => 'The storage quota of the Borg repository is used up.',
-    next: (borg) => `Raise the quota at the storage provider, or make room: ${borg('borg compact')}`,
+    says: (text) => `The storage quota of the Borg repository is used up${usedOf(text)}.`,
+    // Compacting alone frees only what was deleted before; a night that can't store prunes nothing.
+    next: (borg) =>
+      [
+        'Raise the quota at the storage provider. Or delete archives that you can spare, and compact:',
+        '  restore --list',
+        `  ${borg('borg delete ::ARCHIVE && borg compact')}`,
+      ].join('\n'),
   },
   {
     when: (id, text) => id === 'InsufficientFreeSpaceError' || /No space left on device/.test(text),
-    says: () => 'The disk is full: the repository, or the Borg cache of this user.',
+    says: (text) => `The disk is full: the repository, or the Borg cache of this user (${text}).`,
     next: () => 'See which: df -h ~/.cache/borg, and the storage of the repository.',
+  },
+  {
+    when: (_, text) => NOT_ALLOWED.test(text),
+    says: (text) => `Borg may not use ${forbiddenPath(text)}: it belongs to another user. Was Borg run with sudo?`,
+    next: (_, { text, repository }) => {
+      const path = forbiddenPath(text)
+      const folder = OWN_FOLDER.exec(path)?.[0] ?? (path.startsWith(`${repository}/`) ? repository : undefined)
+      return folder === undefined
+        ? `See whose it is: ls -ld ${quote(path)}`
+        : `Type: sudo chown -R ${process.geteuid?.()}:${process.getegid?.()} ${quote(folder)}`
+    },
   },
   {
     when: isOneOf('LockTimeout', 'LockError', 'LockErrorT', 'LockFailed', 'NotLocked', 'NotMyLock'),
@@ -79,8 +106,15 @@ const CAUSES: Cause[] = [
     next: (borg) => `Only if you moved it yourself: ${borg('BORG_RELOCATED_REPO_ACCESS_IS_OK=yes borg list')}`,
   },
   {
+    when: isOneOf('UnexpectedRPCDataFormatFromServer'),
+    says: (_, { text }) =>
+      `The machine of the Borg repository prints something where Borg has to speak: ${text.split('\n').slice(1).join(' ')}`,
+    next: (borg, { repository }) =>
+      `Whatever a login prints there (.bashrc, .profile), let it print only at a terminal. See it: ${borg(`\${BORG_RSH:-ssh} ${addressOf(repository)} true < /dev/null`)}`,
+  },
+  {
     when: (id, text) => /^(Connection\w*)$/.test(id) || /Connection (closed|broken)/.test(text),
-    says: (text) => `The Borg repository can't be reached: ${text}`,
+    says: (text, { remote }) => `The Borg repository can't be reached: ${whyUnreachable(text, remote)}`,
     next: (borg) => `Try the connection: ${borg('borg info')} (the SSH key is that of the user who runs this).`,
   },
   {
@@ -88,6 +122,11 @@ const CAUSES: Cause[] = [
       isOneOf('InvalidRepository', 'ParentPathDoesNotExist')(id) || (id === 'DoesNotExist' && /repository/i.test(text)),
     says: () => 'The Borg repository does not exist.',
     next: () => 'Check BORG_REPO. To create it: backup --init',
+  },
+  {
+    when: isOneOf('PathNotAllowed'),
+    says: (line) => `This key may not use that repository: ${line}`,
+    next: () => 'Check BORG_REPO, and the path that authorized_keys restricts the key to on that machine.',
   },
   {
     when: (id, text) => id === 'DoesNotExist' && /archive/i.test(text),
@@ -109,12 +148,51 @@ const CAUSES: Cause[] = [
     says: (text) => `The Borg repository is damaged: ${text}`,
     next: (borg) => `Look before you repair: ${borg('borg check --verify-data')}`,
   },
-  {
-    when: (_, text) => /not found|No such file/.test(text) && /borg/.test(text),
-    says: () => 'Borg is not installed.',
-    next: () => 'Install it: sudo apt-get install borgbackup',
-  },
 ]
+
+/** ` (12.06 MB of 10.00 MB)`; nothing where a file system's quota tells no figures. */
+function usedOf(text: string): string {
+  const [, quota, used] = /quota \(([^)]+)\) has been exceeded \(([^)]+)\)/.exec(text) ?? []
+  return used === undefined ? '' : `: this would make it ${used} of ${quota}`
+}
+
+const NOT_ALLOWED = /\[Errno 13\] Permission denied: '([^']+)'/
+/** What belongs to Borg alone, and to this user. */
+const OWN_FOLDER = /^.*?\/\.(cache|config)\/borg(?=\/|$)/
+
+function forbiddenPath(text: string): string {
+  return NOT_ALLOWED.exec(text)?.[1] ?? ''
+}
+
+/** What ssh, or a shell that has no Borg, says of its own failure. */
+const SSH_SAYS =
+  /^ssh: |^kex_exchange_identification|^Connection (closed|reset|timed out)|^(Host key verification failed|Too many authentication failures|Timeout, server|client_loop|Bad owner or permissions|Received disconnect|Load key)|Permission denied \(|(command )?not found$|No such file or directory$/
+
+/** A greeting comes before the error, or alone: it is told, but not as the reason. */
+function whyUnreachable(text: string, remote: readonly string[]): string {
+  const reasons = remote.filter((line) => SSH_SAYS.test(line))
+  if (reasons.length > 0) return [...reasons, text].join('; ')
+  return remote.length > 0 ? `${text} (that machine printed: ${remote.slice(-3).join('; ')})` : text
+}
+
+/**
+ * An error's own words. A traceback says last what it is, on a line that is not indented; behind that Borg tells of its
+ * machine and its arguments.
+ */
+function ownWords(message: string): string {
+  const [, trace] = /Traceback \(most recent call last\):\n(.*)/s.exec(message) ?? []
+  if (trace === undefined) return message.trim()
+  const own = trace.split(/^(?:Borg server: )?Platform: /m, 1)[0]?.match(/^\S.*/gm)
+  return own?.at(-1)?.replace(/^borg\.\w+\./, '') ?? message.trim()
+}
+
+/** `Local Exception` announces a traceback, and what Borg tells of its machine follows one: neither is an error of its own. */
+function isError({ levelname, message }: Message): boolean {
+  return (
+    (levelname === 'ERROR' || levelname === 'CRITICAL') &&
+    !/^((Local|Remote) Exception\.?$|(Borg server: )?Platform: )/.test(message)
+  )
+}
 
 /** ssh refuses a machine that this user has not agreed to once, or that shows another key than then. */
 function explainHostKey(said: string, repository: string): Failure {
@@ -122,39 +200,40 @@ function explainHostKey(said: string, repository: string): Failure {
   return /IDENTIFICATION HAS CHANGED/.test(said)
     ? new Failure(
         `The host key of the Borg repository's machine is not the one that is known here: it was set up anew, or this is another machine. (${repository})`,
-        `Nothing was sent. ${compare}: ${sshCommand(repository)}. Only if they agree, take the old one away with the command that ssh names, and connect once more.`,
+        `Nothing was sent. ${compare}: ssh ${addressOf(repository)}. Only if they agree, take the old one away with the command that ssh names, and connect once more.`,
       )
     : new Failure(
         `The host key of the Borg repository's machine is not known to this user. (${repository})`,
-        `Connect once, as this user: ${sshCommand(repository)}. ${compare}; only if they agree, answer yes.`,
+        `Connect once, as this user: ssh ${addressOf(repository)}. ${compare}; only if they agree, answer yes.`,
       )
 }
 
-/** Connects to the machine of a repository: `ssh://USER@HOST:PORT/PATH` or `USER@HOST:PATH`. */
-function sshCommand(repository: string): string {
-  if (!repository.startsWith('ssh://') || !URL.canParse(repository))
-    return quoteAll(['ssh', repository.split(':')[0] ?? ''])
+/** What ssh is given for `ssh://USER@HOST:PORT/PATH` or `USER@HOST:PATH`. */
+function addressOf(repository: string): string {
+  if (!repository.startsWith('ssh://') || !URL.canParse(repository)) return quote(repository.split(':')[0] ?? '')
   const { username, hostname, port } = new URL(repository)
-  return quoteAll(['ssh', ...(port ? ['-p', port] : []), username ? `${username}@${hostname}` : hostname])
+  return quoteAll([...(port ? ['-p', port] : []), username ? `${username}@${hostname}` : hostname])
 }
 
 /** The failure behind a Borg call that did not end well: the cause by its msgid, and the next command to type. */
 export function explain(output: Output, messages: readonly Message[], repository: string, envFile: string): Failure {
-  const remote = messages
-    .filter(({ message }) => message.startsWith('Remote:'))
-    .map(({ message }) => message.replace(/^Remote:\s*/, ''))
-  const errors = messages.filter(({ levelname }) => levelname === 'ERROR' || levelname === 'CRITICAL')
+  if (output.exitCode === 127 && output.stdout === '')
+    return new Failure('Borg is not installed.', 'Install it: sudo apt-get install borgbackup')
+  const remote = messages.flatMap(({ message }) => /^Remote:\s*(.+)/s.exec(message)?.[1]?.trim() ?? [])
+  const errors = messages.filter(isError)
   const all = messages.map(({ message }) => message).join('\n')
   const borg = (command: string): string => `(set -a; . ${envFile}; ${command})`
   if (/Host key verification failed|host key is known for/.test(all)) return explainHostKey(all, repository)
   for (const { msgid = '', message } of [...errors, { message: all }]) {
     const id = msgid.split('.').at(-1) ?? ''
-    const cause = CAUSES.find(({ when }) => when(id, message))
-    if (!cause) continue
-    const text = [...remote, message.split('\n')[0]].join('; ')
-    return new Failure(`${cause.says(text)} (${repository})`, cause.next(borg))
+    const found = { repository, text: ownWords(message), remote }
+    const cause = CAUSES.find(({ when }) => when(id, found.text))
+    const [line = ''] = found.text.split('\n')
+    if (cause) return new Failure(`${cause.says(line, found)} (${repository})`, cause.next(borg, found))
   }
   const how = output.signal ? `was ended by ${output.signal}` : `failed with exit status ${output.exitCode}`
-  const last = (errors.at(-1)?.message ?? all).trim().split('\n').at(-1) ?? ''
+  const last = ownWords(errors.at(-1)?.message ?? all)
+    .split('\n')
+    .at(-1)
   return new Failure(`Borg ${how}: ${last || 'it said nothing'}`, `Look at the repository: ${borg('borg info')}`)
 }

@@ -6,6 +6,20 @@ import { type Message, parseMessages } from '../../lib/borg/output.ts'
 const test = suite('borg errors')
 const output = { exitCode: 2, signal: null, stdout: '', stderr: '' }
 
+/** As Borg 1.2 tells of an error that it does not know: the error, then its machine. */
+const TRACEBACK = `Traceback (most recent call last):
+
+  File "/usr/lib/python3/dist-packages/borg/repository.py", line 1327, in segment_iterator
+    dirs = os.listdir(data_path)
+           ^^^^^^^^^^^^^^^^^^^^^
+
+NotADirectoryError: [Errno 20] Not a directory: '/srv/borg/data'
+`
+const MACHINE = `Platform: Linux vm 6.1 x86_64
+Borg: 1.2.4  Python: CPython 3.11.2 msgpack: 1.0.3 fuse: None [pyfuse3,llfuse]
+SSH_ORIGINAL_COMMAND: None
+`
+
 const CAUSES: [msgid: string, message: string, says: RegExp, next: RegExp][] = [
   ['Repository.DoesNotExist', 'Repository /r does not exist.', /does not exist/, /backup --init/],
   ['DoesNotExist', 'Repository /r does not exist.', /repository does not exist/i, /backup --init/],
@@ -21,6 +35,9 @@ const CAUSES: [msgid: string, message: string, says: RegExp, next: RegExp][] = [
   ['PasscommandFailure', 'passcommand supplied in BORG_PASSCOMMAND failed', /BORG_PASSCOMMAND failed/, /by hand/],
   ['Repository.AlreadyExists', 'A repository already exists at /r.', /already exists/, /--check/],
   ['IntegrityError', 'Data integrity error: …', /damaged/, /borg check/],
+  ['PathNotAllowed', 'Repository path not allowed: /r', /may not use that repository/, /authorized_keys/],
+  ['NotADirectoryError', TRACEBACK, /exit status 2: NotADirectoryError: .*'\/srv\/borg\/data'$/, /borg info/],
+  ['', `${TRACEBACK}\n${MACHINE}`, /exit status 2: NotADirectoryError: .*'\/srv\/borg\/data'$/, /borg info/],
   ['Something.New', 'What nobody has seen', /exit status 2: What nobody has seen/, /borg info/],
 ]
 for (const [msgid, message, says, next] of CAUSES)
@@ -69,6 +86,16 @@ for (const [said, repository, says, next] of [
     assert.match(failure.message, says)
     assert.match(failure.hint, next)
   })
+
+test("an error's own words are told, not those around it", () => {
+  const error = (message: string, msgid?: string): Message => ({
+    levelname: 'ERROR',
+    message,
+    ...(msgid ? { msgid } : {}),
+  })
+  const messages = [error('Local Exception', 'Exception'), error(TRACEBACK), error(`Borg server: ${MACHINE}${MACHINE}`)]
+  assert.match(explain(output, messages, '/r', '/env').message, /exit status 2: NotADirectoryError/)
+})
 
 test('a file that changed is harmless, one that cannot be read is a hole, and one that was deleted is not', () => {
   const warning = (message: string, msgid?: string): Message => ({
