@@ -24,8 +24,6 @@ export interface RunOptions {
   /** The descriptor of an open file that the program gets as its stdin. */
   stdin?: number
   timeoutMs?: number
-  /** Gives the program the terminal itself (stdin and stderr), so that it can ask for a password. */
-  terminal?: boolean
   /** Each complete line of stdout or stderr as it comes, without its newline. */
   onLine?: (line: string) => void
 }
@@ -96,8 +94,7 @@ async function run({ env, signal }: Base, command: readonly string[], options: R
   // A program that ends before it has read its input says why itself.
   running.child?.stdin?.on('error', () => {})
   if (options.onLine) for (const stream of [running.stdout, running.stderr]) eachLine(stream, options.onLine)
-  const group = options.terminal ? (running.pid ?? 0) : -(running.pid ?? 0)
-  const end = (): void => void kill(group, running, running.child)
+  const end = (): void => void kill(-(running.pid ?? 0), running, running.child)
   let timedOut = false
   const onTimeout = (): void => {
     timedOut = true
@@ -126,7 +123,7 @@ async function run({ env, signal }: Base, command: readonly string[], options: R
  * Not bash, which zx prefers: started with Node's pipes it takes itself for a login over the network, and reads the
  * user's .bashrc, which may do anything.
  */
-function preset(env: Env, { terminal, input, stdin, cwd, env: added }: RunOptions) {
+function preset(env: Env, { input, stdin, cwd, env: added }: RunOptions) {
   return zx({
     env: { ...env, ...added },
     shell: '/bin/sh',
@@ -134,12 +131,8 @@ function preset(env: Env, { terminal, input, stdin, cwd, env: added }: RunOption
     prefix: 'exec ',
     nothrow: true,
     quiet: true,
-    detached: !terminal,
-    stdio: [
-      stdin ?? (terminal ? 'inherit' : input === undefined ? 'ignore' : 'pipe'),
-      'pipe',
-      terminal ? 'inherit' : 'pipe',
-    ],
+    detached: true,
+    stdio: [stdin ?? (input === undefined ? 'ignore' : 'pipe'), 'pipe', 'pipe'],
     ...(cwd === undefined ? {} : { cwd }),
     ...(input === undefined ? {} : { input }),
   })

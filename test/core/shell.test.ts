@@ -4,12 +4,13 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
-import { createShell, lines } from '../../lib/core/shell.ts'
+import { type Child, createShell, lines } from '../../lib/core/shell.ts'
 import { LOADER } from '../support/loader.ts'
 import { until } from '../support/until.ts'
 
@@ -21,6 +22,16 @@ test('arguments arrive as they are, whatever they hold', async () => {
   const args = ['a b', "it's", '$HOME', '`id`', '', '-n', 'x\ny', 'é*?']
   const { stdout } = await shell.run(['printf', '%s|', ...args])
   assert.is(stdout, args.map((arg) => `${arg}|`).join(''))
+})
+
+test('a program has a session of its own, or stays at our terminal to ask for a password there', async () => {
+  const sessionOf = async (child: Child): Promise<string> => (await text(child.stdout)).trim()
+  const ours = (await shell.run(['ps', '-o', 'sid=', '-p', String(process.pid)])).stdout.trim()
+  const own = shell.start(['sh', '-c', 'ps -o sid= -p $$'])
+  assert.is(await sessionOf(own), String(own.pid))
+  assert.is(await sessionOf(shell.start(['sh', '-c', 'ps -o sid= -p $$'], { terminal: true })), ours)
+  const sleeping = shell.start(['sleep', '95'], { terminal: true })
+  assert.is((await sleeping.stop()).signal, 'SIGTERM')
 })
 
 test('stdout and stderr are apart, and the exit status is the program’s', async () => {
