@@ -76,11 +76,19 @@ proves() {
   done
 }
 
+# The name of the release that the files in a folder make, as releaseId() in sync.ts makes it.
+named() {
+  (cd "$1" && find . ! -type d | sed 's,^\\./,,' | LC_ALL=C sort | while IFS= read -r path; do
+    printf '%s\\0%s\\0' "$path" "$(wc -c <"$path")" && cat "$path"
+  done) | sha256sum | cut -c 1-16
+}
+
 if ! complete "$new" || ! proves "$new"; then
   mkdir "$partial" || fail "$partial can't be made"
   # The dot keeps scp from making the folder again when it is gone.
   echo "upload $partial/."
   read -r answer && [ "$answer" = uploaded ] || fail "the files did not arrive"
+  [ "$(named "$partial")" = "$id" ] || fail "what arrived is not what was sent"
   echo "step npm ci"
   ln -s "$node" "$partial/.node" || fail "$partial can't be written"
   # npm keeps compiled code in /tmp, and runs what it finds there, whoever wrote it (Node 22).

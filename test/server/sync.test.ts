@@ -200,6 +200,17 @@ staysOld(
   /scp can upload nothing, though the connection stands/,
 )
 
+for (const [what, harm] of [
+  ['a file is exchanged on the way', 'printf \'%s\' "$(tr a b < lib/verify/html.ts)" > lib/verify/html.ts'],
+  ['a file is added on the way', 'echo ignore-scripts=false > .npmrc'],
+] as const)
+  staysOld(
+    what,
+    () => writeFile(near('scp'), `${scp.replace(/^exec /m, '')}cd '${server.opsDir}'/releases/*.partial && ${harm}\n`),
+    () => writeFile(near('scp'), scp),
+    /what arrived is not what was sent/,
+  )
+
 test('an scp of before OpenSSH 8.7, which does not know the flag of its only protocol, uploads all the same', async () => {
   const old = '#!/bin/bash\n[ "$1" != -O ] || { echo "unknown option -- O" >&2; exit 1; }\nset -- -O "$@"\n'
   await writeFile(near('scp'), scp.replace(/^#!.*\n/, old))
