@@ -30,7 +30,7 @@ export interface PushResult {
 }
 
 /** A line of a push. */
-export interface Line {
+interface Line {
   text: string
   /** Git and ssh on this machine say it, and not the server, which passes on what a build prints. */
   isOurs: boolean
