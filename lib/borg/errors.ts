@@ -152,7 +152,7 @@ const CAUSES: Cause[] = [
 
 /** ` (12.06 MB of 10.00 MB)`; nothing where a file system's quota tells no figures. */
 function usedOf(text: string): string {
-  const [, quota, used] = /quota \(([^)]+)\) has been exceeded \(([^)]+)\)/.exec(text) ?? []
+  const [, quota, used] = /quota \(([^()]+)\) has been exceeded \(([^()]+)\)/.exec(text) ?? []
   return used === undefined ? '' : `: this would make it ${used} of ${quota}`
 }
 

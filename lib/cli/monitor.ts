@@ -1,4 +1,5 @@
 // Tells a monitor (healthchecks.io and its like) that a run began, and how it ended.
+import { textOf } from '../core/answer.ts'
 import { fetchReason, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
@@ -28,9 +29,11 @@ export function createMonitor(address: string | undefined, log: Log): Monitor {
         method: 'POST',
         body: log.clean(text),
         headers: { 'user-agent': `book-corners-ops/${VERSION}`, 'content-type': 'text/plain; charset=utf-8' },
+        // Elsewhere nobody waits for it, and what went wrong is told to nobody else.
+        redirect: 'manual',
         signal: AbortSignal.timeout(TIMEOUT_MS),
       })
-      await response.arrayBuffer()
+      await textOf(response)
       if (!response.ok) throw new Error(`it answered ${response.status}`)
     }
     await retry(tell, { attempts: 2, waitMs: 0 }).catch((error: unknown) =>

@@ -1,6 +1,7 @@
 // Empties Cloudflare's cache, which would go on showing the old pages.
 
 import type { Settings } from '../cli/settings.ts'
+import { textOf } from '../core/answer.ts'
 import { Failure, fetchReason } from '../core/failure.ts'
 import { oneLine } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
@@ -27,10 +28,10 @@ const FIRST_WAIT_MS = 1000
 const LONGEST_WAIT_MS = 60_000
 
 /** Cloudflare's errors as it words them: `6003: Invalid request headers (6111: Invalid format for Authorization header)`. */
-function apiErrors(errors: unknown): string {
-  return (Array.isArray(errors) ? (errors as (ApiError | null)[]) : [])
+function apiErrors(errors: unknown, deepest = 3): string {
+  return (deepest > 0 && Array.isArray(errors) ? (errors as (ApiError | null)[]) : [])
     .map((error) => {
-      const behind = apiErrors(error?.error_chain)
+      const behind = apiErrors(error?.error_chain, deepest - 1)
       return `${error?.code ?? '?'}: ${oneLine(error?.message ?? 'no message', MOST_REASON)}${behind && ` (${behind})`}`
     })
     .join(', ')
@@ -129,7 +130,7 @@ async function purgeOnce(url: string, token: string, signal: AbortSignal, timeou
       redirect: 'error',
       signal: AbortSignal.any([signal, over.signal]),
     })
-    const body = await response.text()
+    const body = await textOf(response)
     const answer = parseAnswer(body)
     if (response.ok && answer?.success === true) return
     const again = response.status === 429 || response.status >= 500

@@ -132,6 +132,21 @@ test('what the monitor refuses once is told again', async () => {
   assert.equal(log.warnings, [])
 })
 
+test('an answer without an end, and one that leads elsewhere, keep nobody', async () => {
+  answers.push((response) => {
+    const more = setInterval(() => response.write('x'.repeat(64 * 1024)), 5)
+    response.on('close', () => clearInterval(more))
+  })
+  const startedMs = performance.now()
+  await createMonitor(address, log).success('done')
+  assert.ok(performance.now() - startedMs < 5000)
+  assert.equal(log.warnings, [])
+  for (let i = 0; i < 2; i++) answers.push((response) => void response.writeHead(307, { location: '/elsewhere' }).end())
+  await createMonitor(address, log).success('again')
+  assert.equal(told, [' done', ' again', ' again'])
+  assert.match(log.warnings[0] ?? '', /it answered 307/)
+})
+
 test('a monitor that can not be told is a warning, never a failure', async () => {
   for (let i = 0; i < 2; i++) answers.push((response) => void response.writeHead(503).end())
   await createMonitor(address, log).fail('why')

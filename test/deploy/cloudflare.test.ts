@@ -98,6 +98,14 @@ test('what is behind an error is told with it', async () => {
   const { message } = await failing()
   assert.match(message, '6003: Invalid request headers (6111: Invalid format for Authorization header)')
 })
+test('an answer that is deep or long beyond measure is a failure as any other', async () => {
+  const deep = '{"errors":[{"code":1,"message":"x","error_chain":[{"error_chain":['
+  const nested = `${deep.repeat(900)}${']}]}]}'.repeat(900)}`
+  for (const body of [nested, 'x'.repeat(5_000_000)]) {
+    api.answers.push({ status: 403, body })
+    assert.match((await failing()).message, /HTTP 403|^Cloudflare did not purge the cache: 1: x/)
+  }
+})
 for (const [body, says] of [
   [
     '<html><head><title>Attention Required! | Cloudflare</title></head><body>x</body></html>',
