@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -9,6 +10,7 @@ import {
   readlinkSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -49,6 +51,12 @@ function store(archive: string, ...states: (() => string[])[]): void {
   run('borg', ['import-tar', `${join(dir, 'repo')}::${archive}`, tar])
   rmSync(media, { recursive: true })
   folder(media)
+}
+
+/** Makes an archive of the media folder. */
+function storeAsIs(archive: string): void {
+  run('chown', ['-R', '-h', OWNER, media])
+  run('borg', ['create', `${join(dir, 'repo')}::${archive}`, media])
 }
 
 function run(program: string, args: readonly string[]): void {
@@ -108,6 +116,10 @@ test.before(async () => {
   shell = createShell({ PATH: '/usr/bin:/bin', HOME: home }, new AbortController().signal)
   borg = createBorg(shell, ENV, join(dir, 'repo'), '/x/.env')
   await borg.call(initArgs())
+})
+test.before.each(() => {
+  rmSync(media, { recursive: true, force: true })
+  folder(media)
 })
 test.after(() => rmSync(dir, { recursive: true }))
 
@@ -191,6 +203,47 @@ test('what the app puts where a restore used to work is not followed', async () 
   assert.equal(snapshot(join(home, '.bashrc')), before)
   assert.equal(readdirSync(media).sort(), ['fine.jpg', 'photos'])
   rmSync(join(home, '.bashrc'))
+})
+
+test('hard links, and files older or younger than Borg can say, are restored once and are the same then', async () => {
+  put('odd/one', 'linked')
+  linkSync(join(media, 'odd/one'), join(media, 'odd/two'))
+  for (const [path, year] of [
+    ['odd/old', 1965],
+    ['odd/future', 2150],
+  ] as const)
+    utimesSync(join(media, put(path)), new Date(), new Date(year, 1, 1))
+  storeAsIs('hard links')
+  assert.is((await restore('hard links')).placed, 0)
+  for (const lost of [['odd/two'], ['odd/one'], ['odd/one', 'odd/two'], ['odd']]) {
+    for (const path of lost) rmSync(join(media, path), { recursive: true })
+    assert.equal((await restore('hard links')).failed, [])
+    for (const path of ['odd/one', 'odd/two']) assert.is(readFileSync(join(media, path), 'utf8'), 'linked', `${lost}`)
+    assert.is((await restore('hard links')).placed, 0)
+  }
+})
+
+test('what something else is in the way of is named, and everything else is restored', async () => {
+  for (const path of ['was-file', 'was-folder/photo', 'linked/deep/photo', 'lost']) put(path)
+  writeFileSync(Buffer.concat([Buffer.from(join(media, 'latin')), Buffer.from([0xe9])]), 'not UTF-8')
+  run('mkfifo', [join(media, 'fifo')])
+  storeAsIs('in the way')
+  rmSync(media, { recursive: true })
+  folder(media)
+  put('was-file/mine')
+  put('was-folder')
+  link('linked', '/')
+  const { placed, failed, refused } = await restore('in the way')
+  assert.equal([placed, failed], [1, ['latin?: Borg did not extract it as the archive lists it']])
+  assert.equal(refused.sort(), [
+    'fifo: neither a file nor a link',
+    'linked/deep/photo: leads outside, or may: linked is a link on the disk',
+    'was-file: a folder on the disk',
+    'was-folder/photo: was-folder is a file on the disk',
+  ])
+  assert.is(readFileSync(join(media, 'lost'), 'utf8'), 'content of lost')
+  for (const path of ['was-file/mine', 'was-folder'])
+    assert.is(readFileSync(join(media, path), 'utf8'), `content of ${path}`)
 })
 
 test.run()

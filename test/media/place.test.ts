@@ -92,7 +92,8 @@ test('files appear with their content, time and permissions, as their owner’s,
     'photos/sub/1.jpg',
     'other/1.jpg',
   ]
-  chmodSync(media, 0o755)
+  // More than our own umask would let through.
+  chmodSync(media, 0o777)
   assert.equal([...(await placeAll(paths.map((path) => stage(path))))], [])
   for (const path of paths) {
     const info = lstatSync(join(media, path))
@@ -101,7 +102,7 @@ test('files appear with their content, time and permissions, as their owner’s,
   }
   for (const made of ['photos', 'photos/sub', 'a folder\n']) {
     const info = lstatSync(join(media, made))
-    assert.equal([info.mode & 0o7777, info.uid, info.gid], [0o755, uid, gid], made)
+    assert.equal([info.mode & 0o7777, info.uid, info.gid], [0o777, uid, gid], made)
   }
   assert.equal(
     readdirSync(media).sort(),
@@ -261,6 +262,27 @@ test('the sudoers line names the one command, and sudo can read it', () => {
   if (!visudo) return console.log('Skipped: there is no visudo.')
   const { status, stdout, stderr } = spawnSync(visudo, ['-cf', file], { encoding: 'utf8' })
   assert.is(status, 0, stdout + stderr)
+})
+
+test('where sudo would ask, it is left to a terminal; without one the exact line is printed', async () => {
+  const deploy = { uid: 1000, gid: 1000, name: 'deploy' }
+  folder(join(dir, 'bin'))
+  const asked = createShell({ PATH: `${dir}/bin:/usr/bin:/bin` }, new AbortController().signal)
+  const planned = (interactive: boolean): Promise<MediaPlacement> =>
+    planPlacement({ shell: asked, interactive }, { MEDIA_DIR: media, MEDIA_OWNER: '32767:32766' }, 3, deploy)
+  writeFileSync(join(dir, 'bin/sudo'), '#!/bin/sh\necho "sudo: a password is required" >&2\nexit 1\n', { mode: 0o755 })
+  await planned(false).then(
+    () => assert.unreachable(),
+    ({ message, hint }: Failure) => {
+      assert.match(message, 'Restoring 3 media files takes sudo: the files belong to 32767:32766 (MEDIA_OWNER), not to')
+      assert.match(hint, allowPlacing({ MEDIA_DIR: media, MEDIA_OWNER: '32767:32766' }, deploy))
+    },
+  )
+  const { asks, command } = await planned(true)
+  assert.equal([asks, command.slice(0, 2)], [true, ['sudo', '/usr/bin/setpriv']])
+  writeFileSync(join(dir, 'bin/sudo'), '#!/bin/sh\ncat > /dev/null\n', { mode: 0o755 })
+  const allowed = await planned(false)
+  assert.equal([allowed.asks, allowed.command.slice(0, 2)], [false, ['sudo', '-n']])
 })
 
 test('the line in the docs is that of the default settings', () => {

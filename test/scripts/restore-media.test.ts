@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { appendFile, link, mkdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LOADER } from '../support/loader.ts'
@@ -191,68 +189,6 @@ test('links and paths that lead outside the folder are refused, and everything e
   await rm(at('linked'))
 })
 
-test('hard links, and files older or younger than Borg can say, are restored once and are the same then', async () => {
-  await mkdir(at('odd'))
-  await writeFile(at('odd/one'), 'linked')
-  await link(at('odd/one'), at('odd/two'))
-  for (const [path, year] of [
-    ['odd/old', 1965],
-    ['odd/future', 2150],
-  ] as const) {
-    await writeFile(at(path), 'old')
-    await utimes(at(path), new Date(), new Date(year, 1, 1))
-  }
-  const name = await store('2026-01-05')
-  sandbox.ownMedia()
-  const untouched = await sandbox.script('restore.ts', [name, ...MEDIA])
-  assert.match(untouched.stdout, 'Restored 0 media files', untouched.stderr)
-  for (const lost of [['odd/two'], ['odd/one'], ['odd/one', 'odd/two'], ['odd']]) {
-    for (const path of lost) await rm(at(path), { recursive: true })
-    const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...MEDIA])
-    assert.is(exitCode, 0, stderr)
-    for (const path of ['odd/one', 'odd/two']) assert.is(readFileSync(at(path), 'utf8'), 'linked', `${lost}`)
-    const again = await sandbox.script('restore.ts', [name, ...MEDIA])
-    assert.match(again.stdout, 'Restored 0 media files')
-  }
-  await sandbox.borg(['delete', `::${name}`])
-  await rm(at('odd'), { recursive: true })
-})
-
-test('what something else is in the way of is named, and everything else is restored', async () => {
-  await mkdir(at('odd/was-folder'), { recursive: true })
-  await mkdir(at('odd/linked/deep'), { recursive: true })
-  for (const path of ['odd/was-file', 'odd/was-folder/photo', 'odd/linked/deep/photo', 'odd/lost'])
-    await writeFile(at(path), 'stored')
-  await writeFile(Buffer.concat([Buffer.from(at('odd/latin')), Buffer.from([0xe9])]), 'not UTF-8')
-  await promisify(execFile)('mkfifo', [at('odd/fifo')])
-  const name = await store('2026-01-06')
-  await rm(at('odd'), { recursive: true })
-  const outside = join(sandbox.dir, 'elsewhere')
-  await mkdir(outside)
-  await mkdir(at('odd/was-file'), { recursive: true })
-  await writeFile(at('odd/was-file/mine'), 'mine')
-  await writeFile(at('odd/was-folder'), 'mine')
-  await symlink(outside, at('odd/linked'))
-  sandbox.ownMedia()
-  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', [name, ...MEDIA])
-  assert.is(exitCode, 1)
-  assert.match(stdout, 'Restored 1 media file ')
-  for (const said of [
-    'odd/was-file: a folder on the disk',
-    'odd/was-folder/photo: odd/was-folder is a file on the disk',
-    'odd/linked/deep/photo: leads outside',
-    'odd/fifo: neither a file nor a link',
-    'odd/latin?: Borg did not extract it',
-  ])
-    assert.match(stderr, said)
-  assert.is(readFileSync(at('odd/lost'), 'utf8'), 'stored')
-  assert.is(readFileSync(at('odd/was-file/mine'), 'utf8'), 'mine')
-  assert.is(readFileSync(at('odd/was-folder'), 'utf8'), 'mine')
-  assert.equal(readdirSync(outside), [])
-  await sandbox.borg(['delete', `::${name}`])
-  await rm(at('odd'), { recursive: true })
-})
-
 test('a photo that is uploaded while the operator thinks is kept', async () => {
   for (const path of ['photos/11.jpg', 'photos/12.jpg']) await rm(at(path))
   const { status, output } = await atTerminal('restore.ts', [archive, '--media-only'], {
@@ -270,51 +206,6 @@ test('a photo that is uploaded while the operator thinks is kept', async () => {
   await sandbox.script('restore.ts', [archive, ...MEDIA])
 })
 
-test('nothing is written through a link that is called like a working folder', async () => {
-  const outside = join(sandbox.dir, 'tempting')
-  await mkdir(outside)
-  await writeFile(join(outside, 'theirs'), 'theirs')
-  for (const name of ['.restoring', '.restoring.Ab1']) await symlink(outside, at(name))
-  await rm(at('photos/13.jpg'))
-  const { exitCode, stderr } = await sandbox.script('restore.ts', MEDIA)
-  assert.is(exitCode, 0, stderr)
-  assert.ok(existsSync(at('photos/13.jpg')))
-  assert.equal(readdirSync(outside), ['theirs'])
-  assert.equal(readdirSync(sandbox.mediaDir), ['photos'])
-})
-
-test('a folder that is made anew can be looked into like the media folder itself', async () => {
-  await rm(at('photos/sub folder'), { recursive: true })
-  const run = await sandbox.launch(
-    'sh',
-    [
-      '-c',
-      'umask 077; exec "$@"',
-      'sh',
-      process.execPath,
-      '--import',
-      LOADER,
-      '--',
-      join(import.meta.dirname, '../../scripts/restore.ts'),
-      ...MEDIA,
-    ],
-    { env: { OPS_ENV_FILE: sandbox.envFile } },
-  ).ended
-  assert.is(run.exitCode, 0, run.stderr)
-  assert.is(statSync(at('photos/sub folder')).mode, statSync(sandbox.mediaDir).mode)
-})
-
-test('restored files belong to MEDIA_OWNER', async () => {
-  if (process.getuid?.() !== 0) return
-  await rm(at('photos/sub folder'), { recursive: true })
-  const { exitCode, stderr } = await sandbox.script('restore.ts', MEDIA, { env: { MEDIA_OWNER: '32767:32766' } })
-  assert.is(exitCode, 0, stderr)
-  for (const path of ['photos/sub folder', 'photos/sub folder/deep', 'photos/sub folder/deep/#hash.jpg']) {
-    const { uid, gid } = statSync(at(path))
-    assert.equal([uid, gid], [32767, 32766], path)
-  }
-})
-
 test('an archive without media says so before anything begins', async () => {
   const name = 'book-corners-2026-01-04T03:00:00'
   await sandbox.borg(['create', '--timestamp', '2026-01-04T03:00:00', `::${name}`, '/etc/hostname'])
@@ -325,15 +216,6 @@ test('an archive without media says so before anything begins', async () => {
   assert.match(media.stderr, /holds nothing of/)
   assert.is(database.exitCode, 1)
   assert.match(database.stderr, /holds no db\.dump/)
-})
-
-test('a file of the same size and another time is different', async () => {
-  const sum = content('photos/7.jpg')
-  const { atime } = statSync(at('photos/7.jpg'))
-  await utimes(at('photos/7.jpg'), atime, new Date(2020, 1, 1))
-  const { stdout } = await sandbox.script('restore.ts', [archive, ...MEDIA])
-  assert.match(stdout, 'Restored 1 media file ')
-  assert.is(content('photos/7.jpg'), sum)
 })
 
 test.run()
