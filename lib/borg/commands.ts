@@ -99,9 +99,12 @@ export function listArgs(prefix: string, last?: number): string[] {
   ]
 }
 
-/** Opens a folder that is no repository: what the server says then is in its debug messages. */
-export function refusedArgs(folder: string): string[] {
-  return ['list', ...COMMON, '--debug', folder]
+// Longer than any file system takes a name.
+const IMPOSSIBLE_NAME = 'x'.repeat(300)
+
+/** Opens what can't be there, below the repository, and locks nothing: it only fails. */
+export function failingArgs(repository: string): string[] {
+  return ['list', ...COMMON, '--bypass-lock', `${repository.replace(/(?<!\/)\/+$/, '')}/${IMPOSSIBLE_NAME}`]
 }
 
 /** What is in an archive, or only the paths of it, one JSON object a line. Times are local, without a zone: call it with TZ=UTC. */

@@ -1,7 +1,7 @@
 // Whether the repository's machine lets this key delete what is stored, asked without trying it.
 
 import type { Borg } from './borg.ts'
-import { refusedArgs } from './commands.ts'
+import { failingArgs } from './commands.ts'
 import type { Message } from './output.ts'
 
 /**
@@ -17,12 +17,12 @@ function isRemote(repository: string): boolean {
 }
 
 /**
- * Borg has no question for this. But a server that is asked to open a folder which is no repository says in its refusal, as a
- * help for whoever reports a bug, how it was started (Borg 1.1 to 1.4, with --debug). `data` is a folder of every repository.
+ * Borg has no question for this. But a server that fails in a way it did not expect says, as a help for whoever reports a bug,
+ * how it was started (Borg 1.2.4 and 1.4.1, each as client of each). So it is asked for a name that no file system takes.
  */
 export async function askRights(borg: Borg): Promise<Rights> {
   if (!isRemote(borg.repository)) return 'folder'
-  return parseRights(await borg.say(refusedArgs(`${borg.repository.replace(/(?<!\/)\/+$/, '')}/data`)))
+  return parseRights(await borg.say(failingArgs(borg.repository)))
 }
 
 /** Pure: out of all that Borg said. A server that serves only a repository named exactly refuses before it says anything. */
