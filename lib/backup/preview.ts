@@ -5,7 +5,7 @@ import type { Archive } from '../borg/output.ts'
 import { prunable, retentionOf } from '../borg/retention.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT } from '../core/failure.ts'
-import { bytes, localTimestamp, plural } from '../core/format.ts'
+import { bytes, localTimestamp, plural, printable } from '../core/format.ts'
 import { measureMedia } from '../media/folder.ts'
 import { databaseBytes } from '../postgres/sql.ts'
 import { prepareBackup } from './backup.ts'
@@ -43,7 +43,7 @@ export async function preview(context: Context): Promise<number> {
         `  store    ${tonight.name} in ${borg.repository}`,
         `           database ${service.database} of ${service.name}, ${bytes(onDisk)} on disk`,
         `           media ${settings.MEDIA_DIR}, ${plural(media.files, 'file')}, ${bytes(media.bytes)}`,
-        ...media.unreadable.map((path) => `           which can't be read: ${path}`),
+        ...media.unreadable.map((path) => `           which can't be read: ${printable(path)}`),
         `  prune    ${prune.length === 0 ? `nothing of ${plural(archives.length, 'archive')}${settings.PRUNE ? '' : ' (PRUNE=no)'}` : prune.join('\n           ')}`,
       ].join('\n'),
     )

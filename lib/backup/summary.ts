@@ -1,7 +1,7 @@
 // What a night says at its end: one line for people and for the monitor, one object for machines.
 
 import type { Context } from '../cli/main.ts'
-import { bytes, duration, isoLocal } from '../core/format.ts'
+import { bytes, duration, isoLocal, printable } from '../core/format.ts'
 import type { Pruned } from './steps.ts'
 import type { StoredArchive } from './store.ts'
 
@@ -18,7 +18,8 @@ export interface BackupSummary {
 
 /** Prints the summary, and returns the line for the monitor. */
 export function report({ flags, log, print, printJson }: Context, summary: BackupSummary): string {
-  const line = summaryLine(summary, log.warnings)
+  // A warning may hold the name of a file, and that a newline.
+  const line = printable(summaryLine(summary, log.warnings))
   if (flags.has('json')) printJson(summaryJson(summary, log.warnings))
   else print(log.isTerminal ? line : `${isoLocal(new Date())} ${line}`)
   return line

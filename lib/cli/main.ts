@@ -40,7 +40,14 @@ export async function main(command: Command, script: Script): Promise<void> {
     stdout: process.stdout,
     actions: process.env.GITHUB_ACTIONS === 'true',
   })
-  const signal = interruption(log)
+  const interrupted = interruption(log)
+  const { signal } = interrupted
+  let hasEnded = false
+  // Thrown where nobody waits for it: Node would end the process at once, and print it as it is. So all is cleaned up.
+  process.on('uncaughtException', (error) => {
+    if (hasEnded) process.exitCode = tell(error, command, log)
+    else interrupted.abort(error)
+  })
   // A reader that has gone (`… | head`) is no reason for a stack trace; the exit status tells what happened.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   setDefaultAutoSelectFamilyAttemptTimeout(CONNECT_MS)
@@ -49,11 +56,12 @@ export async function main(command: Command, script: Script): Promise<void> {
   process.exitCode = await run(command, script, log, signal).catch((error: unknown) =>
     tell(signal.aborted ? signal.reason : error, command, log),
   )
+  hasEnded = true
   setInterval(leave, LEAVE_EVERY_MS).unref()
 }
 
-/** The signal that fires, with an `Interrupted`, when the operator or the system wants the process to end. */
-function interruption(log: Log): AbortSignal {
+/** Fires with an `Interrupted` when the operator or the system wants the process to end. */
+function interruption(log: Log): AbortController {
   const controller = new AbortController()
   const { signal } = controller
   // Every program that runs listens to it. More than ten at a time are no leak; Node's warning would be in the log.
@@ -64,7 +72,7 @@ function interruption(log: Log): AbortSignal {
       log.error(`${name}: cleaning up, wait.`)
       controller.abort(new Interrupted(name))
     })
-  return signal
+  return controller
 }
 
 /** @returns the exit status */

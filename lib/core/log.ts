@@ -21,7 +21,7 @@ export interface Log extends Redaction {
   raw(line: string): void
   /** The live line of a long step at a terminal; replaced by the next, cleared by `info`, `warn` and `error`. */
   status(message: string): void
-  /** A result, to stdout. */
+  /** A result, to stdout. Its lines are not cut: it may be a script. */
   print(text: string): void
   /** A result as one line of JSON, to stdout. Its values stay exact, but for secrets. */
   printJson(value: unknown): void
@@ -56,7 +56,7 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
   const pause = createPause(stream, actions)
   let live = false
 
-  const clean = (text: string): string => shown(redaction.redact(text), actions)
+  const clean = (text: string, longest = LONGEST_LINE): string => shown(redaction.redact(text), longest, actions)
   const clearLive = (): void => {
     if (live) stream.write('\r\u001b[K')
     live = false
@@ -96,13 +96,13 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
       stream.write(`\r\u001b[K${chalk.dim(line)}`)
       live = true
     },
-    print: (text) => put(clean(text)),
+    print: (text) => put(clean(text, Number.POSITIVE_INFINITY)),
     printJson: (value) => put(printableJson(value, redaction.redact).replaceAll('##[', '#\\u0023[')),
     command: (line, where = 'stdout') => {
       const text = printableLines(redaction.redact(line)).replaceAll('\n', ' ').replaceAll('##[', '## [')
       put(text, where === 'stdout' ? stdout : stream)
     },
-    clean,
+    clean: (text) => clean(text),
     warnings,
     isTerminal,
   }
@@ -125,11 +125,11 @@ function createPause(stream: Target, actions: boolean): { begin(): void; end(): 
 }
 
 /** Text as it is shown: printable, long lines cut, and, where the runner reads it, without a command. */
-function shown(text: string, actions: boolean): string {
+function shown(text: string, longest: number, actions: boolean): string {
   return printableLines(text)
     .split('\n')
     .map((line) => {
-      const cut = line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}… (${line.length} characters)` : line
+      const cut = line.length > longest ? `${line.slice(0, longest)}… (${line.length} characters)` : line
       // `::` counts at the beginning of a line, `##[` anywhere in it (actions/runner, ActionCommand).
       return actions ? cut.replaceAll('##[', '## [').replace(/^(\s*)::/, '$1: :') : cut
     })

@@ -1,7 +1,7 @@
 // Results for a terminal, a log and a program.
 
 import { chalk } from 'zx/core'
-import { duration, plural } from '../core/format.ts'
+import { duration, plural, printable } from '../core/format.ts'
 import { sshLine } from '../core/host.ts'
 import { checksFor, failedChecks, isGreen, isOnlyBlocked, type VerifyOptions, verifySite } from './checks.ts'
 import { USER_AGENT_NAME } from './request.ts'
@@ -18,7 +18,7 @@ const NAME_WIDTH = 'homepage with styles'.length
 /** One check as one line: verdict, name, time, tries, what was seen. */
 export function resultLine({ name, verdict, seen, tookMs, tries }: CheckResult, colour = false): string {
   const cost = verdict === 'skip' ? '' : `${duration(tookMs)}${tries > 1 ? `, ${plural(tries, 'try', 'tries')}` : ''}`
-  return `${colour ? PAINT[verdict](verdict) : verdict}  ${name.padEnd(NAME_WIDTH)}  ${cost.padEnd(15)}  ${seen}`.trimEnd()
+  return `${colour ? PAINT[verdict](verdict) : verdict}  ${name.padEnd(NAME_WIDTH)}  ${cost.padEnd(15)}  ${printable(seen)}`.trimEnd()
 }
 
 /** The outcome as one sentence. */

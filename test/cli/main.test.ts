@@ -58,6 +58,21 @@ test('anything else that is thrown is a bug, told with its stack', async () => {
   assert.match(stderr, new RegExp(`A bug in example ${VERSION}: TypeError.*script\\.mts`, 's'))
 })
 
+test('an error where nobody waits for it is told as a bug, by the log, after all was cleaned up', async () => {
+  const file = join(folder, 'secret-env')
+  await writeFile(file, "BORG_PASSPHRASE='correct-horse-7'\n", { mode: 0o600 })
+  const body = `
+    setTimeout(() => { throw new Error('it was correct-horse-7') }, 100)
+    try { await context.shell.run(['sleep', '91.${process.pid}']) }
+    finally { context.print((await context.cleanup.run(['echo', 'cleaned up'])).stdout.trim()) }
+    return 0`
+  const { exitCode, stdout, stderr } = await run(body, ['--env-file', file])
+  assert.equal([exitCode, stdout], [1, 'cleaned up\n'])
+  assert.match(stderr, /A bug in example \S+: Error: it was \*\*\*/)
+  assert.not.match(stderr, /correct-horse/)
+  assert.is((await shell.run(['pgrep', '-f', `^sleep 91.${process.pid}$`])).stdout, '')
+})
+
 test('a script that can never return is no success', async () => {
   assert.is((await run('await new Promise(() => {})')).exitCode, 1)
 })

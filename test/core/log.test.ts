@@ -69,9 +69,11 @@ for (const isTTY of [false, true])
     assert.match(written(), /^.* {2}2026-02-28T03:00:00\+01:00 OK: all is well\?$/m)
   })
 
-test('a line that is too long to be shown is cut, and says so', () => {
-  const { log, written } = logTo({})
+test('a line of the log that is too long to be shown is cut, and says so; a result is not', () => {
+  const { log, written, printed } = logTo({})
   log.info(`${'x'.repeat(1e6)}\nend`)
+  log.print('y'.repeat(10_000))
+  assert.is(printed(), `${'y'.repeat(10_000)}\n`)
   assert.match(written(), /^\S+ x{4000}… \(1000000 characters\)\n\S+ {3}end\n$/)
 })
 
