@@ -27,14 +27,14 @@ const COMMAND: Command = {
 Usage: restore [ARCHIVE] [--db-only | --media-only] [--dry-run] [--yes]
        restore --list | --test | --drill | --undo
 
-Brings back the database and the media folder from a Borg archive. The dump is first
-proved in a test service; production is changed only after you type the app's name, by
-renaming databases in one transaction, and the old database is kept.
+Brings back the database and the media folder from a Borg archive. The dump is imported
+next to production while the app goes on; production is changed only after you type the
+app's name, by renaming databases in one transaction, and the old database is kept.
 
   --list           The archives, newest first.
   --dry-run        What a restore would do now; changes nothing.
   --db-only        Only the database.      --media-only  Only the media folder.
-  --test           Into the test service only, and leave it there to look around.
+  --test           Into a test service of its own, and leave it there to look around.
   --drill          Unattended --test for cron: imports the newest archive, compares a
                    sample of media, removes the test service, tells the monitor.
   --undo           Swap a kept database back (undoable, too). ARCHIVE may name it.
@@ -50,7 +50,7 @@ Examples:
   restore --list
   restore --dry-run book-corners-2026-02-28T03:00:00
   restore --media-only       bring back lost photos; nothing is deleted
-  restore                    pick an archive, prove it, then decide
+  restore                    pick an archive, see its rows, then decide
 `,
 }
 

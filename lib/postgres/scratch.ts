@@ -82,36 +82,49 @@ export function createDatabaseSql(name: string, properties: DatabaseProperties):
   ].join(' ')
 }
 
-/**
- * Whether production's server has room for the copy that a restore makes beside it.
- * @param dumpBytes of the archive's dump
- */
-export async function databaseSpace(
-  dokku: Dokku,
-  production: Service,
-  dumpBytes: number,
-): Promise<{ needed: number; free: number | undefined }> {
-  const { name, database } = production
-  const [found] = await rows<{ bytes: number; folder: string }>(
-    dokku,
-    production,
-    "SELECT json_build_object('bytes', pg_database_size(current_database()), 'folder', current_setting('data_directory'));",
-  )
-  if (!found)
-    throw new Failure(`PostgreSQL does not say how large ${database} is.`, `Look: sudo dokku postgres:connect ${name}`)
-  const needed = Math.max(found.bytes, dumpBytes)
-  const output = await dokku.run(['postgres:enter', name, 'df', '-Pk', found.folder])
-  const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
-  return { needed, free: output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined }
+/** Production's database and the room beside it, in bytes. */
+export interface Ground {
+  properties: DatabaseProperties
+  sizeBytes: number
+  /** On the disk of the server's data; undefined where that can't be known. */
+  freeBytes: number | undefined
 }
 
-/** @throws Failure when there is not enough */
-export async function requireDatabaseSpace(dokku: Dokku, service: Service, dumpBytes: number, log: Log): Promise<void> {
-  const { needed, free } = await databaseSpace(dokku, service, dumpBytes)
-  if (free === undefined) log.warn(`How much room the disk of ${service.name} has could not be found out.`)
-  else if (free < needed)
+/** Looks at production's database; changes nothing. */
+export async function surveyGround(dokku: Dokku, production: Service): Promise<Ground> {
+  const { name, database } = production
+  const [found] = await rows<DatabaseProperties & { bytes: number; folder: string }>(
+    dokku,
+    production,
+    `SELECT (to_jsonb(d) - 'datacl') || jsonb_build_object('encodingName', pg_encoding_to_char(encoding),
+       'owner', pg_get_userbyid(datdba), 'tablespace', spcname,
+       'bytes', pg_database_size(d.oid), 'folder', current_setting('data_directory'))
+     FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = current_database();`,
+  )
+  if (!found)
     throw new Failure(
-      `The restore needs ${bytes(needed)} for a copy of the database, but only ${bytes(free)} are free.`,
+      `PostgreSQL does not describe the database ${database}.`,
+      `Look: sudo dokku postgres:connect ${name}`,
+    )
+  const { bytes: sizeBytes, folder, ...properties } = found
+  const output = await dokku.run(['postgres:enter', name, 'df', '-Pk', folder])
+  const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
+  const freeBytes = output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined
+  return { properties, sizeBytes, freeBytes }
+}
+
+/** What a restore needs: one more copy, of what is larger. */
+export function neededBytes({ sizeBytes }: Ground, dumpBytes: number): number {
+  return Math.max(sizeBytes, dumpBytes)
+}
+
+/** @throws Failure when there is not enough room for one more copy of the database */
+export function requireRoom(ground: Ground, dumpBytes: number, log: Log): void {
+  const needed = neededBytes(ground, dumpBytes)
+  if (ground.freeBytes === undefined) log.warn('How much room there is for the database could not be found out.')
+  else if (ground.freeBytes < needed)
+    throw new Failure(
+      `The restore needs ${bytes(needed)} for a copy of the database, but only ${bytes(ground.freeBytes)} are free.`,
       'Make room: databases kept by earlier restores are listed by restore --undo, images by: sudo docker system df',
     )
 }
@@ -133,26 +146,22 @@ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)
  * Makes the empty database that will become production, with production's encoding, locale, owner and tablespace.
  * The server would go on with that after an interruption: it is not cut short.
  */
-export async function createRestoring(dokku: Dokku, production: Service): Promise<Service> {
+export async function createRestoring(dokku: Dokku, production: Service, { properties }: Ground): Promise<Service> {
   const restoring = restoringOf(production)
-  const [properties] = await rows<DatabaseProperties>(
-    dokku,
-    production,
-    `SELECT (to_jsonb(d) - 'datacl') || jsonb_build_object('encodingName', pg_encoding_to_char(encoding),
-       'owner', pg_get_userbyid(datdba), 'tablespace', spcname)
-     FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = current_database();`,
-  )
-  if (!properties) throw new Failure(`PostgreSQL does not describe the database ${production.database}.`)
   await sql(dokku.lasting, serverOf(production), createDatabaseSql(restoring.database, properties))
   return restoring
 }
 
 /**
- * Gives the imported database what a dump does not hold: production's settings, and statistics, without which the app's
- * first queries would be slow. Not before the import: production may be set to be read only, or to read dates otherwise
- * than pg_dump writes them.
+ * What a dump does not hold: production's settings. Not before the import: production may be set to be read only, or to read
+ * dates otherwise than pg_dump writes them.
  */
-export async function finishRestoring(dokku: Dokku, production: Service): Promise<void> {
+export async function adoptSettings(dokku: Dokku, production: Service): Promise<void> {
   const restoring = restoringOf(production)
-  await sql(dokku, restoring, `ANALYZE;\n${copySettings(production.database, restoring.database)}`)
+  await sql(dokku, serverOf(production), copySettings(production.database, restoring.database))
+}
+
+/** Without statistics the app's first queries would be slow. */
+export async function analyze(dokku: Dokku, database: Service): Promise<void> {
+  await sql(dokku, database, 'ANALYZE;')
 }

@@ -60,7 +60,7 @@ export async function databaseBytes(dokku: Dokku, database: Service): Promise<nu
 }
 
 /** Rows of each table, by `schema.table`. */
-type RowCounts = Map<string, number>
+export type RowCounts = Map<string, number>
 
 /** Which rows of pg_tables are the app's: names of PostgreSQL's own schemas, temporary ones among them, begin with `pg_`. */
 export const LASTING_TABLES = "schemaname !~ '^pg_' AND schemaname <> 'information_schema'"

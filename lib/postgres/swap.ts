@@ -1,8 +1,8 @@
 // The swap: one transaction renames production's database and the one that becomes production.
 
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Failure, reason } from '../core/failure.ts'
 import { localTimestamp } from '../core/format.ts'
+import { retry } from '../core/retry.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { identifier, literal, rows, serverOf, sql } from './sql.ts'
 
@@ -49,6 +49,7 @@ export async function listKept(dokku: Dokku, service: Service): Promise<KeptData
 export const SWAP_SESSION = 'book-corners-ops swap'
 
 const ATTEMPTS = 20
+const TAKEN = 'there is a database of that name already'
 
 /**
  * The script of a swap: ends every connection to both databases and renames them in one transaction, in one message to
@@ -70,6 +71,10 @@ export function swapSql(database: string, incoming: string, kept: string): strin
   ].join('\n')
   return [
     `SET application_name = ${literal(SWAP_SESSION)};`,
+    `SELECT EXISTS (SELECT FROM pg_database WHERE datname = ${literal(kept)}) AS taken \\gset`,
+    '\\if :taken',
+    `DO $$ BEGIN RAISE EXCEPTION $m$${TAKEN}$m$; END $$;`,
+    '\\endif',
     // RENAME itself waits up to five seconds for others to leave: it is better to send them away again.
     "SET statement_timeout = '1500ms';",
     '\\set ON_ERROR_STOP off',
@@ -80,24 +85,28 @@ export function swapSql(database: string, incoming: string, kept: string): strin
   ].join('\n')
 }
 
+class NameTaken extends Failure {}
+
 /**
  * Makes `incoming` production; what was production stays under a new name, which is returned.
  * @throws Failure when nothing was renamed
  */
-export async function swap(dokku: Dokku, service: Service, incoming: string): Promise<string> {
-  const isThere = async (name: string): Promise<boolean> =>
-    (await listKept(dokku, service)).some((kept) => kept.name === name)
-  let kept = keptName(service.database, new Date())
-  // Another swap had this very second's name.
-  while (await isThere(kept)) {
-    await sleep(200)
-    kept = keptName(service.database, new Date())
-  }
+export function swap(dokku: Dokku, service: Service, incoming: string): Promise<string> {
+  // Another swap may have had this very second's name.
+  return retry(() => swapAs(dokku, service, incoming, keptName(service.database, new Date())), {
+    attempts: 10,
+    waitMs: (error) => (error instanceof NameTaken ? 200 : undefined),
+  })
+}
+
+async function swapAs(dokku: Dokku, service: Service, incoming: string, kept: string): Promise<string> {
   try {
     await sql(dokku, serverOf(service), swapSql(service.database, incoming, kept))
   } catch (error) {
+    if (reason(error).includes(TAKEN)) throw new NameTaken(reason(error))
     // When the connection breaks after the transaction, only the news of it is lost.
-    if (!(await isThere(kept).catch(() => false)))
+    const isThere = (await listKept(dokku, service).catch(() => [])).some(({ name }) => name === kept)
+    if (!isThere)
       throw new Failure(
         `The databases could not be swapped: ${reason(error)}`,
         `Production is as it was. Look who is in the way: echo 'SELECT pid, application_name, state, query FROM pg_stat_activity; SELECT gid, database FROM pg_prepared_xacts;' | sudo dokku postgres:connect ${service.name}`,

@@ -9,18 +9,20 @@ import { requireMediaSpace, stagingOf } from '../media/staging.ts'
 import { type Choice, choose } from './choose.ts'
 import { describeMedia, lines, question } from './messages.ts'
 import { dumpOf } from './prove.ts'
-import { replaceDatabase } from './replace-database.ts'
+import { prepareProduction, replaceDatabase } from './replace-database.ts'
 import type { Restore } from './restore.ts'
 
 /** The restore itself: database, media, or both; the operator agrees before anything changes. */
 export async function bringBack(restore: Restore): Promise<number> {
-  const choice = await choose(restore)
+  const [choice, production] = await choose(restore, async () =>
+    restore.database ? prepareProduction(restore) : undefined,
+  )
   const media = choice.media && (await planMedia(restore, choice, choice.media))
   const agreeAndPlace = async (): Promise<void> => {
     await restore.context.ask.confirm(question(restore, choice.archive, media?.files ?? 0), restore.settings.DOKKU_APP)
     await media?.place()
   }
-  if (choice.dump) await replaceDatabase(restore, dumpOf(choice), agreeAndPlace)
+  if (production) await replaceDatabase(restore, production, dumpOf(choice), agreeAndPlace)
   else await agreeAndPlace()
   media?.requireAll()
   return EXIT.done

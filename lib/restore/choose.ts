@@ -17,34 +17,38 @@ interface Contents {
   media?: MediaPlan
 }
 
+/** An archive that was named is not listed: what only the list tells is asked for where it matters. */
+export type ChosenArchive = Pick<Archive, 'name' | 'start'> & Partial<Archive>
+
 /** An archive, and what it holds. */
 export interface Choice extends Contents {
-  archive: Archive
+  archive: ChosenArchive
 }
 
 /**
  * The archive that was named, whatever Borg knows by that name, also one that was renamed to be kept; else, at a
  * terminal, the one that is picked; else, with --yes or for a preview, the latest.
+ * @param meanwhile what else may be done while Borg lists what is in it, once nobody is asked any more
  * @throws Failure when there is none, with the nearest names for a mistyped one, or the newest
  */
-export async function choose(restore: Restore): Promise<Choice> {
+export async function choose<T>(restore: Restore, meanwhile: () => Promise<T>): Promise<[Choice, T]> {
   const { context, borg, settings } = restore
   if (context.argument === undefined) {
     const archive = await pick(context, await listArchives(borg, settings.ARCHIVE_PREFIX))
-    return { ...(await readContents(restore, archive.name)), archive }
+    const [contents, other] = await Promise.all([readContents(restore, archive.name), meanwhile()])
+    return [{ ...contents, archive }, other]
   }
   // As Borg writes it, too: REPOSITORY::ARCHIVE.
   const name = context.argument.replace(/^.*::/, '')
-  const contents = await readContents(restore, name).catch(async (error: unknown) => {
-    const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
-    if (archives.some((archive) => archive.name === name)) throw error
-    throw unknown(name, archives)
-  })
-  // Only for the release, which matters with the database. Not at the same time: one Borg would find the repository
-  // locked by the other, and wait a second (1.2.4).
-  const listed = restore.database ? await listArchives(borg, settings.ARCHIVE_PREFIX) : []
-  const unlisted = { name, start: startOf(name) ?? new Date(contents.dump?.mtimeMs ?? 0), comment: '' }
-  return { ...contents, archive: listed.find((archive) => archive.name === name) ?? unlisted }
+  const [contents, other] = await Promise.all([
+    readContents(restore, name).catch(async (error: unknown) => {
+      const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
+      if (archives.some((archive) => archive.name === name)) throw error
+      throw unknown(name, archives)
+    }),
+    meanwhile(),
+  ])
+  return [{ ...contents, archive: { name, start: startOf(name) ?? new Date(contents.dump?.mtimeMs ?? 0) } }, other]
 }
 
 /** When an archive was begun, by its name. */

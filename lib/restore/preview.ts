@@ -6,7 +6,7 @@ import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, totalBytes, wanted } from '../media/compare.ts'
 import { whySudo } from '../media/place.ts'
 import { mediaSpace, stagingOf } from '../media/staging.ts'
-import { databaseSpace } from '../postgres/scratch.ts'
+import { neededBytes, surveyGround } from '../postgres/scratch.ts'
 import { countRows } from '../postgres/sql.ts'
 import { type Choice, choose } from './choose.ts'
 import { describeMedia, releaseAdvice } from './messages.ts'
@@ -16,10 +16,9 @@ import type { Restore } from './restore.ts'
 /** `restore --dry-run`: what a restore would do now; changes nothing. */
 export async function preview(restore: Restore): Promise<number> {
   const { context, settings, dokku } = restore
-  const [choice, production] = await Promise.all([
-    choose(restore),
+  const [choice, production] = await choose(restore, async () =>
     restore.database ? dokku.service(settings.DB_SERVICE) : undefined,
-  ])
+  )
   const [database, media] = await Promise.all([
     production && lookAtDatabase(restore, production, dumpOf(choice)),
     choice.media && lookAtMedia(restore, choice.media),
@@ -56,12 +55,12 @@ interface Preview {
 }
 
 async function lookAtDatabase(restore: Restore, production: Service, dump: ArchivedDump): Promise<DatabasePreview> {
-  const [rows, space, advice] = await Promise.all([
+  const [rows, ground, advice] = await Promise.all([
     countRows(restore.dokku, production),
-    databaseSpace(restore.dokku, production, dump.sizeBytes),
+    surveyGround(restore.dokku, production),
     releaseAdvice(restore, dump.archive),
   ])
-  return { production, rows, advice, ...space }
+  return { production, rows, advice, needed: neededBytes(ground, dump.sizeBytes), free: ground.freeBytes }
 }
 
 async function lookAtMedia({ context, settings, user }: Restore, plan: MediaPreview['plan']): Promise<MediaPreview> {

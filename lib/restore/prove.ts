@@ -2,23 +2,22 @@
 
 import type { Borg, BorgStream } from '../borg/borg.ts'
 import { extractToStdoutArgs } from '../borg/commands.ts'
-import type { Archive } from '../borg/output.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bar, bytes, table } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { peek, settlesWithin, transfer } from '../core/transfer.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { openImport } from '../postgres/import.ts'
-import { clearRestoring, requireDatabaseSpace } from '../postgres/scratch.ts'
-import { compareCounts, countRows, sql, type TableDifference } from '../postgres/sql.ts'
+import { clearRestoring, requireRoom, surveyGround } from '../postgres/scratch.ts'
+import { compareCounts, countRows, type RowCounts, sql, type TableDifference } from '../postgres/sql.ts'
 import { reserveTestService, type TestService } from '../postgres/test-service.ts'
-import { type Choice, choose } from './choose.ts'
+import { type Choice, type ChosenArchive, choose } from './choose.ts'
 import { discardTest } from './leftovers.ts'
 import type { Restore } from './restore.ts'
 
 /** An archive's dump. */
 export interface ArchivedDump {
-  archive: Archive
+  archive: ChosenArchive
   /** In the archive. */
   path: string
   sizeBytes: number
@@ -27,7 +26,8 @@ export interface ArchivedDump {
 /** `restore --test`: proves an archive in the test service and leaves it there to look around. */
 export async function proveOnly(restore: Restore): Promise<number> {
   const { context } = restore
-  const dump = dumpOf(await choose(restore))
+  const [choice] = await choose(restore, async () => {})
+  const dump = dumpOf(choice)
   await inTestService(restore, dump, async ({ test, restored }) => {
     await test.leave()
     context.print(`${dump.archive.name} imports cleanly. Production was not touched.
@@ -64,9 +64,9 @@ export async function inTestService<T>(
   await clearRestoring(dokku, production, context.log)
   const test = await reserveTestService(restore)
   try {
-    await requireDatabaseSpace(dokku, production, dump.sizeBytes, context.log)
-    const restored = await importDump(restore, dump, test.create)
-    const emptied = await compare(restore, production, restored)
+    requireRoom(await surveyGround(dokku, production), dump.sizeBytes, context.log)
+    const [restored, now] = await importDump(restore, dump, test.create, () => lookAt(restore, production))
+    const emptied = compare(restore, now, await lookAt(restore, restored))
     return await then({ test, restored, emptied })
   } catch (error) {
     await discardTest(restore, test)
@@ -74,17 +74,26 @@ export async function inTestService<T>(
   }
 }
 
-/**
- * Shows the rows of the restored database, and its answer to the operator's own question, beside production's.
- * @returns the tables that have rows in production and none in it
- */
-export async function compare(restore: Restore, production: Service, restored: Service): Promise<string[]> {
-  const { context, settings, dokku } = restore
-  const look = async (database: Service) => ({
+/** What a database holds, as far as it is compared. */
+interface Look {
+  rows: RowCounts
+  /** To the operator's own question. */
+  answer: Answer
+}
+
+export async function lookAt({ dokku, settings }: Restore, database: Service): Promise<Look> {
+  return {
     rows: await countRows(dokku, database),
     answer: await askIt(dokku, settings.VERIFY_SQL, database),
-  })
-  const [now, then] = await Promise.all([look(production), look(restored)])
+  }
+}
+
+/**
+ * Shows the restored database beside production.
+ * @returns the tables that have rows in production and none in it
+ * @throws Failure when production can answer the operator's question, but not the restored database
+ */
+export function compare({ context, settings }: Restore, now: Look, then: Look): string[] {
   const tables = compareCounts(now.rows, then.rows)
   context.log.info(describeTables(tables))
   judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], context.log)
@@ -132,9 +141,15 @@ function judgeAnswers(question: string, [now = '', then = '']: readonly Answer[]
 /**
  * Imports the dump of an archive into an empty database, in one pass; nothing lands on disk.
  * @param make makes the database
+ * @param meanwhile what else is wanted, done while the dump goes in
  * @throws Failure when the dump is not whole: an empty database has no excuse for any error
  */
-export async function importDump(restore: Restore, dump: ArchivedDump, make: () => Promise<Service>): Promise<Service> {
+export async function importDump<T>(
+  restore: Restore,
+  dump: ArchivedDump,
+  make: () => Promise<Service>,
+  meanwhile: () => Promise<T>,
+): Promise<[Service, T]> {
   const { context, settings, borg, dokku } = restore
   const { archive, sizeBytes } = dump
   const stallMs = settings.DUMP_STALL_SECONDS * 1000
@@ -152,6 +167,9 @@ export async function importDump(restore: Restore, dump: ArchivedDump, make: () 
   const { into, target } = opened.value
   const source = read.value
   context.log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${into.database} of ${into.name}`)
+  const other = meanwhile()
+  // What it throws is thrown below, after the import.
+  other.catch(() => {})
   await transfer(source, target, {
     names: ['Borg', 'the import'],
     stallMs,
@@ -174,7 +192,7 @@ export async function importDump(restore: Restore, dump: ArchivedDump, make: () 
         )
       }),
   })
-  return into
+  return [into, await other]
 }
 
 /**

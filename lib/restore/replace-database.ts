@@ -3,34 +3,51 @@
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
-import { clearRestoring, createRestoring, finishRestoring, requireDatabaseSpace } from '../postgres/scratch.ts'
+import {
+  adoptSettings,
+  analyze,
+  clearRestoring,
+  createRestoring,
+  type Ground,
+  requireRoom,
+  surveyGround,
+} from '../postgres/scratch.ts'
 import { type KeptDatabase, listKept, swap } from '../postgres/swap.ts'
 import { awaitApp } from './app.ts'
 import { discardRestoring } from './leftovers.ts'
 import { describeKept, releaseAdvice } from './messages.ts'
-import { type ArchivedDump, compare, importDump } from './prove.ts'
+import { type ArchivedDump, compare, importDump, lookAt } from './prove.ts'
 import type { Restore } from './restore.ts'
+
+/** Production, looked at before a restore. */
+interface Production extends Service {
+  ground: Ground
+}
+
+/** Clears what a killed run left, and looks at production. */
+export async function prepareProduction({ context, dokku, settings }: Restore): Promise<Production> {
+  const production = await dokku.service(settings.DB_SERVICE)
+  await clearRestoring(dokku, production, context.log)
+  return { ...production, ground: await surveyGround(dokku, production) }
+}
 
 /**
  * Imports the dump beside production, shows it, asks, and makes it production. Whatever happens before the swap, production
  * is as it was, and the database beside it is removed.
  * @param agree what comes before production's database is replaced
  */
-export async function replaceDatabase(restore: Restore, dump: ArchivedDump, agree: () => Promise<void>): Promise<void> {
-  const { context, dokku, settings } = restore
-  const { log } = context
-  const production = await dokku.service(settings.DB_SERVICE)
-  await clearRestoring(dokku, production, log)
+export async function replaceDatabase(
+  restore: Restore,
+  production: Production,
+  dump: ArchivedDump,
+  agree: () => Promise<void>,
+): Promise<void> {
+  const { context, dokku } = restore
   let kept: string
+  requireRoom(production.ground, dump.sizeBytes, context.log)
   try {
-    await requireDatabaseSpace(dokku, production, dump.sizeBytes, log)
-    log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
-    const restoring = await importDump(restore, dump, () => createRestoring(dokku, production))
-    await finishRestoring(dokku, production)
-    await compare(restore, production, restoring)
-    const advice = await releaseAdvice(restore, dump.archive)
-    if (advice) log.warn(advice)
-    log.info(
+    const restoring = await importBeside(restore, production, dump)
+    context.log.info(
       `To look around before you agree: sudo dokku postgres:connect ${production.name}, and there: \\c ${restoring.database}`,
     )
     await agree()
@@ -41,6 +58,23 @@ export async function replaceDatabase(restore: Restore, dump: ArchivedDump, agre
     throw error
   }
   await finishSwap(restore, production, kept, `Restored the database ${production.database} of ${dump.archive.name}.`)
+}
+
+/** The dump in a database beside production, shown; ready to become production. */
+async function importBeside(restore: Restore, production: Production, dump: ArchivedDump): Promise<Service> {
+  const { context, dokku } = restore
+  context.log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
+  const [restoring, [now, advice]] = await importDump(
+    restore,
+    dump,
+    () => createRestoring(dokku, production, production.ground),
+    () => Promise.all([lookAt(restore, production), releaseAdvice(restore, dump.archive)]),
+  )
+  await adoptSettings(dokku, production)
+  const [then] = await Promise.all([lookAt(restore, restoring), analyze(dokku, restoring)])
+  compare(restore, now, then)
+  if (advice) context.log.warn(advice)
+  return restoring
 }
 
 /** `restore --undo`: a database that an earlier swap kept becomes production again. */
@@ -89,12 +123,14 @@ async function finishSwap(restore: Restore, production: Service, kept: string, d
   const { context, dokku, settings } = restore
   context.print(`${done}
 The database before is kept as ${kept}. To go back to it: restore --undo`)
+  // The app comes first.
+  const app = awaitApp(restore)
+  app.catch(() => {})
   try {
     context.print(`Kept databases:\n${describeKept(production.name, await listKept(dokku.lasting, production))}`)
   } catch (error) {
-    // The app comes first.
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }
-  await awaitApp(restore)
+  await app
   context.print(`The app goes on with it. If it does not behave: sudo dokku ps:restart ${settings.DOKKU_APP}`)
 }

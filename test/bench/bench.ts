@@ -5,7 +5,7 @@ import { inSandbox } from '../support/in-sandbox.ts'
 import type { Sandbox } from '../support/sandbox.ts'
 import { measureHealthy } from '../support/verify.ts'
 import { benchBackup } from './backup.ts'
-import { benchRestore } from './restore.ts'
+import { benchRestoreDatabase } from './restore-database.ts'
 import { benchSync } from './sync.ts'
 import { atMost, type Target, targetTable } from './targets.ts'
 
@@ -32,7 +32,7 @@ async function verify(): Promise<Target[]> {
 /** Each gets a sandbox of its own. */
 const BENCHMARKS: Record<string, (sandbox: Sandbox, sizes: Sizes) => Promise<Target[]>> = {
   backup: benchBackup,
-  restore: benchRestore,
+  'restore-database': benchRestoreDatabase,
   sync,
   verify,
 }

@@ -55,6 +55,8 @@ export interface Sandbox extends Places, Tools {
   /** The production service, and its database. */
   readonly service: string
   readonly database: string
+  /** The folder of PostgreSQL's programs. */
+  readonly postgresBin: string
   /** Ends whatever still runs, and removes everything. */
   stop(): Promise<void>
 }
@@ -85,6 +87,7 @@ export async function startSandbox(postgresBin?: string): Promise<Sandbox> {
     ...tools,
     service: SERVICE,
     database: 'book_corners_db',
+    postgresBin: postgres.bin,
     stop: async () => {
       // Scripts that still run end their own children.
       const last = [...running].map((child) => new Promise((resolve) => child.once('close', resolve)))
