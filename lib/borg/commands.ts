@@ -22,7 +22,7 @@ export function compactArgs(): string[] {
 }
 
 /** The dump's path in an archive. It must be relative: an absolute one can't be extracted. */
-const DUMP_NAME = 'db.dump'
+export const DUMP_NAME = 'db.dump'
 
 export interface CreateOptions {
   archive: string
@@ -115,6 +115,11 @@ export function itemsArgs(archive: string, paths: readonly string[]): string[] {
 /** The paths' contents, one after the other in the archive's order. */
 export function extractToStdoutArgs(archive: string, paths: readonly string[]): string[] {
   return ['extract', ...COMMON, '--stdout', `::${archive}`, ...paths]
+}
+
+/** One file to stdout; its size is told as progress before its first byte (Borg 1.2.4). */
+export function extractFileArgs(archive: string, path: string): string[] {
+  return ['extract', ...COMMON, '--progress', '--stdout', `::${archive}`, path]
 }
 
 /** What of an archive is extracted: the paths, or what the patterns in a file let through. */

@@ -12,6 +12,8 @@ export interface Message {
   original_size?: number
   deduplicated_size?: number
   path?: string
+  /** Of `progress_percent`: how much there is in all, in bytes. */
+  total?: number
 }
 
 /** An archive as `borg list --json` gives it. */

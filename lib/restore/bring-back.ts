@@ -6,24 +6,23 @@ import { type MediaPlan, wanted } from '../media/compare.ts'
 import { restoreMedia } from '../media/extract.ts'
 import { planPlacement } from '../media/place.ts'
 import { requireMediaSpace, stagingOf } from '../media/staging.ts'
-import { type Choice, choose } from './choose.ts'
+import { type ChosenArchive, type Contents, choose, readContents } from './choose.ts'
 import { describeMedia, lines, question } from './messages.ts'
-import { dumpOf } from './prove.ts'
-import { prepareProduction, replaceDatabase } from './replace-database.ts'
+import { replaceDatabase } from './replace-database.ts'
 import type { Restore } from './restore.ts'
 
 /** The restore itself: database, media, or both; the operator agrees before anything changes. */
 export async function bringBack(restore: Restore): Promise<number> {
-  const [choice, production] = await choose(restore, async () =>
-    restore.database ? prepareProduction(restore) : undefined,
-  )
-  const media = choice.media && (await planMedia(restore, choice, choice.media))
-  const agreeAndPlace = async (): Promise<void> => {
-    await restore.context.ask.confirm(question(restore, choice.archive, media?.files ?? 0), restore.settings.DOKKU_APP)
+  const { context, settings } = restore
+  const archive = await choose(restore)
+  const contents: Contents = restore.media ? await readContents(restore, archive.name) : {}
+  const media = contents.media && (await planMedia(restore, archive, contents.media))
+  const agreeAndPlace = async (completed: ChosenArchive): Promise<void> => {
+    await context.ask.confirm(question(restore, completed, media?.files ?? 0), settings.DOKKU_APP)
     await media?.place()
   }
-  if (production) await replaceDatabase(restore, production, dumpOf(choice), agreeAndPlace)
-  else await agreeAndPlace()
+  if (restore.database) await replaceDatabase(restore, archive, contents, agreeAndPlace)
+  else await agreeAndPlace(archive)
   media?.requireAll()
   return EXIT.done
 }
@@ -39,7 +38,7 @@ interface PlannedMedia {
 }
 
 /** @throws Failure when there is no room for the files, or no right to place them */
-async function planMedia(restore: Restore, { archive }: Choice, plan: MediaPlan): Promise<PlannedMedia> {
+async function planMedia(restore: Restore, archive: ChosenArchive, plan: MediaPlan): Promise<PlannedMedia> {
   const { context, settings, user } = restore
   const { log } = context
   const { MEDIA_DIR } = settings

@@ -11,44 +11,45 @@ import { lines } from './messages.ts'
 import type { Restore } from './restore.ts'
 
 /** What is in an archive of the parts that are to be restored. */
-interface Contents {
+export interface Contents {
   dump?: Item
   /** Against what is on the disk. */
   media?: MediaPlan
 }
 
 /** An archive that was named is not listed: what only the list tells is asked for where it matters. */
-export type ChosenArchive = Pick<Archive, 'name' | 'start'> & Partial<Archive>
-
-/** An archive, and what it holds. */
-export interface Choice extends Contents {
-  archive: ChosenArchive
-}
+export type ChosenArchive = Pick<Archive, 'name'> & Partial<Archive>
 
 /**
  * The archive that was named, whatever Borg knows by that name, also one that was renamed to be kept; else, at a
  * terminal, the one that is picked; else, with --yes or for a preview, the latest.
- * @param meanwhile what else may be done while Borg lists what is in it, once nobody is asked any more
- * @throws Failure when there is none, with the nearest names for a mistyped one, or the newest
+ * @throws Failure when there is none
  */
-export async function choose<T>(restore: Restore, meanwhile: () => Promise<T>): Promise<[Choice, T]> {
-  const { context, borg, settings } = restore
-  if (context.argument === undefined) {
-    const archive = await pick(context, await listArchives(borg, settings.ARCHIVE_PREFIX))
-    const [contents, other] = await Promise.all([readContents(restore, archive.name), meanwhile()])
-    return [{ ...contents, archive }, other]
-  }
+export async function choose({ context, borg, settings }: Restore): Promise<ChosenArchive> {
+  if (context.argument === undefined) return pick(context, await listArchives(borg, settings.ARCHIVE_PREFIX))
   // As Borg writes it, too: REPOSITORY::ARCHIVE.
   const name = context.argument.replace(/^.*::/, '')
-  const [contents, other] = await Promise.all([
-    readContents(restore, name).catch(async (error: unknown) => {
-      const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
-      if (archives.some((archive) => archive.name === name)) throw error
-      throw unknown(name, archives)
-    }),
-    meanwhile(),
-  ])
-  return [{ ...contents, archive: { name, start: startOf(name) ?? new Date(contents.dump?.mtimeMs ?? 0) } }, other]
+  const start = startOf(name)
+  return { name, ...(start && { start }) }
+}
+
+/** Completes an archive that was named; one that was renamed to be kept is not in the list. */
+export async function complete({ borg, settings }: Restore, archive: ChosenArchive): Promise<ChosenArchive> {
+  if (archive.comment !== undefined) return archive
+  const listed = await listArchives(borg, settings.ARCHIVE_PREFIX)
+  return listed.find(({ name }) => name === archive.name) ?? { ...archive, comment: '' }
+}
+
+/** @throws Failure with the nearest names, when reading an archive failed because there is none of that name */
+export async function orUnknown<T>({ borg, settings }: Restore, archive: string, reading: Promise<T>): Promise<T> {
+  try {
+    return await reading
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    const archives = await listArchives(borg, settings.ARCHIVE_PREFIX).catch(() => undefined)
+    if (!archives || archives.some(({ name }) => name === archive)) throw error
+    throw unknown(archive, archives)
+  }
 }
 
 /** When an archive was begun, by its name. */
@@ -94,21 +95,20 @@ function unknown(name: string, archives: readonly Archive[]): Failure {
  * Reads an archive's list once, for the dump and for the media.
  * @throws Failure when the archive lacks the part that is to be restored
  */
-export async function readContents(
-  { context, settings, borg, database, media }: Restore,
-  archive: string,
-): Promise<Contents> {
+export async function readContents(restore: Restore, archive: string): Promise<Contents> {
+  const { context, settings, borg, database, media } = restore
   if (media) await requireMediaDir(settings.MEDIA_DIR)
   const mediaPath = storedPath(settings.MEDIA_DIR)
   const comparison = media ? createMediaComparison(settings.MEDIA_DIR) : undefined
   const dumps: Item[] = []
   let mediaItems = 0
   const paths = media ? (database ? [] : [mediaPath]) : ['sh:**/db.dump']
-  await eachItem(borg, archive, paths, (item) => {
+  const listing = eachItem(borg, archive, paths, (item) => {
     if (isDump(item, mediaPath)) dumps.push(item)
     else if (item.path === mediaPath || item.path.startsWith(`${mediaPath}/`)) mediaItems++
     comparison?.add(item)
   })
+  await orUnknown(restore, archive, listing)
   const [dump] = dumps.sort((a, b) => a.path.length - b.path.length)
   if (database && !dump)
     throw new Failure(

@@ -7,7 +7,7 @@ import { age, duration, plural } from '../core/format.ts'
 import { compareSample } from '../media/sample.ts'
 import { readContents } from './choose.ts'
 import { discardTest } from './leftovers.ts'
-import { dumpOf, inTestService } from './prove.ts'
+import { inTestService } from './prove.ts'
 import type { Restore } from './restore.ts'
 
 /**
@@ -49,9 +49,8 @@ async function proveNewest(restore: Restore): Promise<Drilled> {
       'A nightly run was missed: look at its log, then type: backup',
     )
   const contents = await readContents(restore, archive.name)
-  const dump = dumpOf({ archive, ...contents })
   const { same = [], missing = [], different = [] } = contents.media ?? {}
-  return inTestService(restore, dump, async ({ test, emptied }) => {
+  return inTestService(restore, archive, contents, async ({ dump, test, emptied }) => {
     if (emptied.length > 0)
       throw new Failure(
         `In ${archive.name} these tables are empty, but not in production: ${emptied.join(', ')}`,

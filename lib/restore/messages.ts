@@ -1,6 +1,6 @@
 // What a restore says to the operator.
 
-import { listArchives, parseComment } from '../borg/archives.ts'
+import { parseComment } from '../borg/archives.ts'
 import { bytes, isoLocal, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
@@ -9,23 +9,16 @@ import type { ChosenArchive } from './choose.ts'
 import type { Restore } from './restore.ts'
 
 /** What to know when the archive was taken at another release than the deployed one; undefined when it was not. */
-export async function releaseAdvice(restore: Restore, archive: ChosenArchive): Promise<string | undefined> {
-  const { dokku, settings } = restore
-  const [comment, deployed] = await Promise.all([
-    archive.comment ?? findComment(restore, archive.name),
-    dokku.gitSha(settings.DOKKU_APP),
-  ])
+export async function releaseAdvice(
+  { dokku, settings }: Restore,
+  { name, comment = '' }: ChosenArchive,
+): Promise<string | undefined> {
   const { sha } = parseComment(comment)
+  const deployed = await dokku.gitSha(settings.DOKKU_APP)
   if (sha && deployed && sha === deployed) return
   const was = sha ? `was taken at release ${shortSha(sha)}` : 'does not say at which release it was taken'
   const now = deployed ? `${shortSha(deployed)} is deployed` : 'Dokku does not say which one is deployed'
-  return `${archive.name} ${was}; ${now}. If the schema differs, type after the restore: sudo dokku run ${settings.DOKKU_APP} python manage.py migrate`
-}
-
-/** Nothing of one that was renamed. */
-async function findComment({ borg, settings }: Restore, name: string): Promise<string> {
-  const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
-  return archives.find((archive) => archive.name === name)?.comment ?? ''
+  return `${name} ${was}; ${now}. If the schema differs, type after the restore: sudo dokku run ${settings.DOKKU_APP} python manage.py migrate`
 }
 
 /** The lines on the media, for a preview. */
@@ -68,9 +61,13 @@ export function describeKept(service: string, kept: readonly KeptDatabase[]): st
 }
 
 /** What the operator agrees to. */
-export function question({ settings, database, media }: Restore, archive: ChosenArchive, files: number): string {
+export function question(
+  { settings, database, media }: Restore,
+  { name, start }: ChosenArchive,
+  files: number,
+): string {
   return [
-    `This replaces, from ${archive.name} (${isoLocal(archive.start)}),`,
+    `This replaces, from ${name}${start ? ` (${isoLocal(start)})` : ''},`,
     ...(database ? [`  the database of ${settings.DB_SERVICE}; the present one is kept beside it`] : []),
     ...(media ? [`  ${plural(files, 'media file')} in ${settings.MEDIA_DIR}; nothing is deleted`] : []),
   ].join('\n')

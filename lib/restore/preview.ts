@@ -1,29 +1,33 @@
 // What a restore would do now, as text or as JSON.
 
+import type { Item } from '../borg/output.ts'
 import { EXIT } from '../core/failure.ts'
 import { bytes, isoLocal, table } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
-import { type MediaFile, totalBytes, wanted } from '../media/compare.ts'
+import { type MediaFile, type MediaPlan, totalBytes, wanted } from '../media/compare.ts'
 import { whySudo } from '../media/place.ts'
 import { mediaSpace, stagingOf } from '../media/staging.ts'
 import { neededBytes, surveyGround } from '../postgres/scratch.ts'
 import { countRows } from '../postgres/sql.ts'
-import { type Choice, choose } from './choose.ts'
+import { type ChosenArchive, choose, complete, readContents } from './choose.ts'
 import { describeMedia, releaseAdvice } from './messages.ts'
-import { type ArchivedDump, dumpOf } from './prove.ts'
 import type { Restore } from './restore.ts'
 
 /** `restore --dry-run`: what a restore would do now; changes nothing. */
 export async function preview(restore: Restore): Promise<number> {
   const { context, settings, dokku } = restore
-  const [choice, production] = await choose(restore, async () =>
+  const archive = await choose(restore)
+  const [contents, production] = await Promise.all([
+    readContents(restore, archive.name),
     restore.database ? dokku.service(settings.DB_SERVICE) : undefined,
-  )
-  const [database, media] = await Promise.all([
-    production && lookAtDatabase(restore, production, dumpOf(choice)),
-    choice.media && lookAtMedia(restore, choice.media),
   ])
-  const looked: Preview = { choice, ...(database && { database }), ...(media && { media }) }
+  const { dump } = contents
+  const [database, media] = await Promise.all([
+    production && dump && lookAtDatabase(restore, production, archive, dump),
+    contents.media && lookAtMedia(restore, contents.media),
+  ])
+  const start = archive.start ?? new Date(dump?.mtimeMs ?? 0)
+  const looked: Preview = { name: archive.name, start, ...(database && { database }), ...(media && { media }) }
   if (context.flags.has('json')) context.printJson(asJson(looked))
   else context.print(asText(restore, looked))
   return EXIT.done
@@ -37,30 +41,38 @@ interface Space {
 
 interface DatabasePreview extends Space {
   production: Service
+  dump: Item
   /** Rows of production's tables. */
   rows: ReadonlyMap<string, number>
   advice: string | undefined
 }
 
 interface MediaPreview extends Space {
-  plan: NonNullable<Choice['media']>
+  plan: MediaPlan
   /** Why placing the files takes sudo. */
   needsSudo: string | undefined
 }
 
 interface Preview {
-  choice: Choice
+  /** Of the archive. */
+  name: string
+  start: Date
   database?: DatabasePreview
   media?: MediaPreview
 }
 
-async function lookAtDatabase(restore: Restore, production: Service, dump: ArchivedDump): Promise<DatabasePreview> {
+async function lookAtDatabase(
+  restore: Restore,
+  production: Service,
+  archive: ChosenArchive,
+  dump: Item,
+): Promise<DatabasePreview> {
   const [rows, ground, advice] = await Promise.all([
     countRows(restore.dokku, production),
     surveyGround(restore.dokku, production),
-    releaseAdvice(restore, dump.archive),
+    complete(restore, archive).then((completed) => releaseAdvice(restore, completed)),
   ])
-  return { production, rows, advice, needed: neededBytes(ground, dump.sizeBytes), free: ground.freeBytes }
+  return { production, dump, rows, advice, needed: neededBytes(ground, dump.sizeBytes), free: ground.freeBytes }
 }
 
 async function lookAtMedia({ context, settings, user }: Restore, plan: MediaPreview['plan']): Promise<MediaPreview> {
@@ -70,27 +82,26 @@ async function lookAtMedia({ context, settings, user }: Restore, plan: MediaPrev
   return { plan, needsSudo, ...(await mediaSpace(MEDIA_DIR, stagingOf(context.shell.env, MEDIA_DIR), files)) }
 }
 
-function asJson({ choice: { archive, dump }, database, media }: Preview): unknown {
+function asJson({ name, start, database, media }: Preview): unknown {
   const brief = (files: readonly MediaFile[]): unknown => ({
     files: files.length,
     bytes: totalBytes(files),
     first: files.slice(0, 3).map(({ path }) => path),
   })
   return {
-    archive: archive.name,
-    start: isoLocal(archive.start),
-    database:
-      database && dump
-        ? {
-            service: database.production.name,
-            name: database.production.database,
-            dumpBytes: dump.sizeBytes,
-            dumpedAt: new Date(dump.mtimeMs).toISOString(),
-            tables: Object.fromEntries(database.rows),
-            neededBytes: database.needed,
-            freeBytes: database.free ?? null,
-          }
-        : null,
+    archive: name,
+    start: isoLocal(start),
+    database: database
+      ? {
+          service: database.production.name,
+          name: database.production.database,
+          dumpBytes: database.dump.sizeBytes,
+          dumpedAt: new Date(database.dump.mtimeMs).toISOString(),
+          tables: Object.fromEntries(database.rows),
+          neededBytes: database.needed,
+          freeBytes: database.free ?? null,
+        }
+      : null,
     media: media
       ? {
           missing: brief(media.plan.missing),
@@ -111,11 +122,11 @@ function asJson({ choice: { archive, dump }, database, media }: Preview): unknow
   }
 }
 
-function asText({ settings }: Restore, { choice: { archive, dump }, database, media }: Preview): string {
-  const lines = [`Nothing is changed. A restore of ${archive.name} (${isoLocal(archive.start)}) now would`]
-  if (database && dump)
+function asText({ settings }: Restore, { name, start, database, media }: Preview): string {
+  const lines = [`Nothing is changed. A restore of ${name} (${isoLocal(start)}) now would`]
+  if (database)
     lines.push(
-      `replace the database ${database.production.database} of ${database.production.name} by a dump of ${bytes(dump.sizeBytes)} of ${isoLocal(new Date(dump.mtimeMs))}`,
+      `replace the database ${database.production.database} of ${database.production.name} by a dump of ${bytes(database.dump.sizeBytes)} of ${isoLocal(new Date(database.dump.mtimeMs))}`,
       room(database, ' for a copy of the database beside production'),
       '  production has now',
       ...table(

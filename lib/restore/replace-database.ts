@@ -3,78 +3,70 @@
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
-import {
-  adoptSettings,
-  analyze,
-  clearRestoring,
-  createRestoring,
-  type Ground,
-  requireRoom,
-  surveyGround,
-} from '../postgres/scratch.ts'
+import { adoptSettings, analyze, clearRestoring, createRestoring, requireRoom } from '../postgres/scratch.ts'
 import { type KeptDatabase, listKept, swap } from '../postgres/swap.ts'
 import { awaitApp } from './app.ts'
+import { importDump, type OpenedDump } from './archived-dump.ts'
+import { type ChosenArchive, type Contents, complete } from './choose.ts'
 import { discardRestoring } from './leftovers.ts'
 import { describeKept, releaseAdvice } from './messages.ts'
-import { type ArchivedDump, compare, importDump, lookAt } from './prove.ts'
+import { begin, compare, lookAt, type Production } from './prove.ts'
 import type { Restore } from './restore.ts'
-
-/** Production, looked at before a restore. */
-interface Production extends Service {
-  ground: Ground
-}
-
-/** Clears what a killed run left, and looks at production. */
-export async function prepareProduction({ context, dokku, settings }: Restore): Promise<Production> {
-  const production = await dokku.service(settings.DB_SERVICE)
-  await clearRestoring(dokku, production, context.log)
-  return { ...production, ground: await surveyGround(dokku, production) }
-}
 
 /**
  * Imports the dump beside production, shows it, asks, and makes it production. Whatever happens before the swap, production
  * is as it was, and the database beside it is removed.
+ * @param contents of the archive, as far as they are known
  * @param agree what comes before production's database is replaced
  */
 export async function replaceDatabase(
   restore: Restore,
-  production: Production,
-  dump: ArchivedDump,
-  agree: () => Promise<void>,
+  archive: ChosenArchive,
+  contents: Contents,
+  agree: (archive: ChosenArchive) => Promise<void>,
 ): Promise<void> {
   const { context, dokku } = restore
+  const { production, dump } = await begin(restore, archive, contents)
   let kept: string
-  requireRoom(production.ground, dump.sizeBytes, context.log)
   try {
-    const restoring = await importBeside(restore, production, dump)
+    requireRoom(production.ground, dump.sizeBytes, context.log)
+    const [restoring, completed] = await importBeside(restore, production, dump)
     context.log.info(
       `To look around before you agree: sudo dokku postgres:connect ${production.name}, and there: \\c ${restoring.database}`,
     )
-    await agree()
+    await agree(completed)
     context.shell.signal.throwIfAborted()
     kept = await swap(dokku.lasting, production, restoring.database)
   } catch (error) {
-    await discardRestoring(restore, production)
+    await Promise.all([dump.source.stop(), discardRestoring(restore, production)])
     throw error
   }
-  await finishSwap(restore, production, kept, `Restored the database ${production.database} of ${dump.archive.name}.`)
+  await finishSwap(restore, production, kept, `Restored the database ${production.database} of ${archive.name}.`)
 }
 
 /** The dump in a database beside production, shown; ready to become production. */
-async function importBeside(restore: Restore, production: Production, dump: ArchivedDump): Promise<Service> {
+async function importBeside(
+  restore: Restore,
+  production: Production,
+  dump: OpenedDump,
+): Promise<[Service, ChosenArchive]> {
   const { context, dokku } = restore
   context.log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
-  const [restoring, [now, advice]] = await importDump(
+  const [restoring, [now, archive]] = await importDump(
     restore,
     dump,
     () => createRestoring(dokku, production, production.ground),
-    () => Promise.all([lookAt(restore, production), releaseAdvice(restore, dump.archive)]),
+    () => Promise.all([lookAt(restore, production), complete(restore, dump.archive)]),
   )
   await adoptSettings(dokku, production)
-  const [then] = await Promise.all([lookAt(restore, restoring), analyze(dokku, restoring)])
+  const [then, advice] = await Promise.all([
+    lookAt(restore, restoring),
+    releaseAdvice(restore, archive),
+    analyze(dokku, restoring),
+  ])
   compare(restore, now, then)
   if (advice) context.log.warn(advice)
-  return restoring
+  return [restoring, archive]
 }
 
 /** `restore --undo`: a database that an earlier swap kept becomes production again. */

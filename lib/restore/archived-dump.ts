@@ -1,0 +1,126 @@
+// An archive's dump: read out of it, and imported.
+
+import type { BorgStream } from '../borg/borg.ts'
+import { DUMP_NAME, extractFileArgs } from '../borg/commands.ts'
+import { Failure, reason } from '../core/failure.ts'
+import { bar, bytes } from '../core/format.ts'
+import { peek, settlesWithin, transfer } from '../core/transfer.ts'
+import type { Service } from '../dokku/dokku.ts'
+import { openImport } from '../postgres/import.ts'
+import { type ChosenArchive, orUnknown, readContents } from './choose.ts'
+import type { Restore } from './restore.ts'
+
+/** A dump that Borg has begun to give; nothing of it is taken yet. */
+export interface OpenedDump {
+  archive: ChosenArchive
+  source: BorgStream
+  sizeBytes: number
+}
+
+/** What of an archive's item is known beforehand. */
+interface KnownItem {
+  path: string
+}
+
+/**
+ * Begins to read the dump of an archive, so far that it is known to be one.
+ * @param known the item, where the archive was listed; else it is looked for only where it is not under its usual path, since
+ *   each call of Borg takes a second where the repository is far away
+ * @throws Failure when there is none, when it is not a custom-format dump, or does not come
+ */
+export async function openDump(restore: Restore, archive: ChosenArchive, known?: KnownItem): Promise<OpenedDump> {
+  const usual = known ?? { path: DUMP_NAME }
+  const opened = await orUnknown(restore, archive.name, read(restore, archive, usual.path))
+  if (opened) return opened
+  const { dump } = await readContents({ ...restore, media: false }, archive.name)
+  const found = dump && (await read(restore, archive, dump.path))
+  if (!found) throw new Failure(`The archive ${archive.name} holds no dump.`, 'See the archives: restore --list')
+  return found
+}
+
+/** Undefined when the archive has nothing under this path. */
+async function read(
+  { borg, settings }: Restore,
+  archive: ChosenArchive,
+  path: string,
+): Promise<OpenedDump | undefined> {
+  const stallMs = settings.DUMP_STALL_SECONDS * 1000
+  let tellSize: (sizeBytes: number) => void = () => {}
+  const size = new Promise<number>((resolve) => {
+    tellSize = resolve
+  })
+  const source = borg.stream(extractFileArgs(archive.name, path), {
+    onProgress: ({ total }) => {
+      if (total) tellSize(total)
+    },
+  })
+  source.stdin.end()
+  const head = await peek(source, MAGIC.length, stallMs)
+  if (head === 'stalled') {
+    await source.stop()
+    throw new Failure(
+      `Borg gave no data of ${path} for ${stallMs / 1000} s.`,
+      'If that is only slow, give it longer: DUMP_STALL_SECONDS',
+    )
+  }
+  if (head.toString('latin1').startsWith(MAGIC)) {
+    // It comes through another pipe than the bytes.
+    const isTold = await settlesWithin(size, SIZE_MS)
+    return { archive, source, sizeBytes: isTold ? await size : 0 }
+  }
+  // An output that has ended so early has a reason, which Borg tells.
+  if (head.length < MAGIC.length && (await settlesWithin(source.ended, stallMs))) {
+    const { messages } = await source.result()
+    if (messages.some(({ message }) => message.endsWith('never matched.'))) return undefined
+  }
+  await source.stop()
+  throw new Failure(`${path} of ${archive.name} is not a custom-format dump.`, 'Try an older archive: restore --list')
+}
+
+/** A custom-format dump begins with this (pg_dump, pg_backup_custom.c). */
+const MAGIC = 'PGDMP'
+const SIZE_MS = 1000
+
+/**
+ * Imports a dump into an empty database, in one pass; nothing lands on disk.
+ * @param make makes the database
+ * @param meanwhile what else is wanted, done while the dump goes in
+ * @throws Failure when the dump is not whole: an empty database has no excuse for any error
+ */
+export async function importDump<T>(
+  { context, settings, dokku }: Restore,
+  { archive, source, sizeBytes }: OpenedDump,
+  make: () => Promise<Service>,
+  meanwhile: () => Promise<T>,
+): Promise<[Service, T]> {
+  const stallMs = settings.DUMP_STALL_SECONDS * 1000
+  const into = await make()
+  const target = await openImport(dokku, into, stallMs)
+  context.log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${into.database} of ${into.name}`)
+  const other = meanwhile()
+  // What it throws is thrown below, after the import.
+  other.catch(() => {})
+  await transfer(source, target, {
+    names: ['Borg', 'the import'],
+    stallMs,
+    onBytes: (count) =>
+      context.log.status(`Importing ${bar(count, sizeBytes)}  ${bytes(count)} of ${bytes(sizeBytes)}`),
+    // Only what Borg read whole is a dump; the end of input would let pg_restore take the rest for good.
+    whole: async () => {
+      const { warned } = await source.result()
+      if (warned)
+        throw new Failure(
+          `Borg could not read the dump of ${archive.name} without warnings.`,
+          'Try: borg check --verify-data',
+        )
+    },
+    result: () =>
+      target.finish().catch((error: unknown) => {
+        throw new Failure(
+          `The dump of ${archive.name} does not import cleanly. ${reason(error)}`,
+          'Production was not touched. Try an older archive: restore --list',
+        )
+      }),
+  })
+  return [into, await other]
+}
