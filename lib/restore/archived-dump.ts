@@ -7,8 +7,8 @@ import { bar, bytes } from '../core/format.ts'
 import { peek, settlesWithin, transfer } from '../core/transfer.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { openImport } from '../postgres/import.ts'
-import { type ChosenArchive, orUnknown, readContents } from './choose.ts'
-import type { Restore } from './restore.ts'
+import { orUnknown, readContents } from './choose.ts'
+import type { ChosenArchive, Restore } from './restore.ts'
 
 /** A dump that Borg has begun to give; nothing of it is taken yet. */
 export interface OpenedDump {

@@ -6,10 +6,10 @@ import { type MediaPlan, wanted } from '../media/compare.ts'
 import { restoreMedia } from '../media/extract.ts'
 import { planPlacement } from '../media/place.ts'
 import { requireMediaSpace, stagingOf } from '../media/staging.ts'
-import { type ChosenArchive, type Contents, choose, readContents } from './choose.ts'
+import { type Contents, choose, readContents } from './choose.ts'
 import { describeMedia, lines, question } from './messages.ts'
 import { replaceDatabase } from './replace-database.ts'
-import type { Restore } from './restore.ts'
+import type { ChosenArchive, Restore } from './restore.ts'
 
 /** The restore itself: database, media, or both; the operator agrees before anything changes. */
 export async function bringBack(restore: Restore): Promise<number> {

@@ -8,7 +8,7 @@ import { nearest, plural } from '../core/format.ts'
 import { createMediaComparison, type MediaPlan } from '../media/compare.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import { lines } from './messages.ts'
-import type { Restore } from './restore.ts'
+import type { ChosenArchive, Restore } from './restore.ts'
 
 /** What is in an archive of the parts that are to be restored. */
 export interface Contents {
@@ -16,9 +16,6 @@ export interface Contents {
   /** Against what is on the disk. */
   media?: MediaPlan
 }
-
-/** An archive that was named is not listed: what only the list tells is asked for where it matters. */
-export type ChosenArchive = Pick<Archive, 'name'> & Partial<Archive>
 
 /**
  * The archive that was named, whatever Borg knows by that name, also one that was renamed to be kept; else, at a

@@ -5,8 +5,7 @@ import { bytes, isoLocal, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
 import type { KeptDatabase } from '../postgres/swap.ts'
-import type { ChosenArchive } from './choose.ts'
-import type { Restore } from './restore.ts'
+import type { ChosenArchive, Restore } from './restore.ts'
 
 /** What to know when the archive was taken at another release than the deployed one; undefined when it was not. */
 export async function releaseAdvice(

@@ -9,9 +9,9 @@ import { whySudo } from '../media/place.ts'
 import { mediaSpace, stagingOf } from '../media/staging.ts'
 import { neededBytes, surveyGround } from '../postgres/scratch.ts'
 import { countRows } from '../postgres/sql.ts'
-import { type ChosenArchive, choose, complete, readContents } from './choose.ts'
+import { choose, complete, readContents } from './choose.ts'
 import { describeMedia, releaseAdvice } from './messages.ts'
-import type { Restore } from './restore.ts'
+import type { ChosenArchive, Restore } from './restore.ts'
 
 /** `restore --dry-run`: what a restore would do now; changes nothing. */
 export async function preview(restore: Restore): Promise<number> {

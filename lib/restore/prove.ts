@@ -8,9 +8,9 @@ import { clearRestoring, type Ground, requireRoom, surveyGround } from '../postg
 import { compareCounts, countRows, type RowCounts, sql, type TableDifference } from '../postgres/sql.ts'
 import { reserveTestService, type TestService } from '../postgres/test-service.ts'
 import { importDump, type OpenedDump, openDump } from './archived-dump.ts'
-import { type ChosenArchive, type Contents, choose } from './choose.ts'
+import { type Contents, choose } from './choose.ts'
 import { discardTest } from './leftovers.ts'
-import type { Restore } from './restore.ts'
+import type { ChosenArchive, Restore } from './restore.ts'
 
 /** `restore --test`: proves an archive in the test service and leaves it there to look around. */
 export async function proveOnly(restore: Restore): Promise<number> {

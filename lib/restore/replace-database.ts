@@ -7,11 +7,11 @@ import { adoptSettings, analyze, clearRestoring, createRestoring, requireRoom } 
 import { type KeptDatabase, listKept, swap } from '../postgres/swap.ts'
 import { awaitApp } from './app.ts'
 import { importDump, type OpenedDump } from './archived-dump.ts'
-import { type ChosenArchive, type Contents, complete } from './choose.ts'
+import { type Contents, complete } from './choose.ts'
 import { discardRestoring } from './leftovers.ts'
 import { describeKept, releaseAdvice } from './messages.ts'
 import { begin, compare, lookAt, type Production } from './prove.ts'
-import type { Restore } from './restore.ts'
+import type { ChosenArchive, Restore } from './restore.ts'
 
 /**
  * Imports the dump beside production, shows it, asks, and makes it production. Whatever happens before the swap, production

@@ -2,6 +2,7 @@
 
 import { userInfo } from 'node:os'
 import { type Borg, openBorg } from '../borg/borg.ts'
+import type { Archive } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
@@ -54,3 +55,6 @@ export function prepareRestore(context: Context): Restore {
     media: !flags.has('db-only') && !flags.has('test'),
   }
 }
+
+/** An archive that was named is not listed: what only the list tells is asked for where it matters. */
+export type ChosenArchive = Pick<Archive, 'name'> & Partial<Archive>
