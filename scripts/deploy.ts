@@ -11,6 +11,7 @@ import { withDeployment } from '../lib/deploy/deployment.ts'
 import { finish, purgeStep, syncStep } from '../lib/deploy/finish.ts'
 import { gateScript } from '../lib/deploy/gate.ts'
 import { goLive } from '../lib/deploy/go-live.ts'
+import { overrule } from '../lib/deploy/objection.ts'
 import { describePlan, type Plan } from '../lib/deploy/plan.ts'
 import { preflight } from '../lib/deploy/preflight.ts'
 import { describeStatus, readStatus } from '../lib/deploy/status.ts'
@@ -79,13 +80,16 @@ await main(COMMAND, async (context) => {
 function deploy(context: Context): Promise<number> {
   return withDeployment(context, 'deploy', async (deployment) => {
     const sha = await resolveCommit(deployment.checkout, context.argument ?? 'HEAD')
-    const plan = await preflight(deployment, sha)
+    const { plan, objection } = await preflight(deployment, sha)
     if (context.flags.has('dry-run')) {
       context.print(`${describePlan(deployment, plan)}\nNothing was changed.`)
+      if (objection)
+        context.log.warn(`${objection.why} Without a terminal it is not deployed, and at one only when it is typed.`)
       return EXIT.done
     }
     context.log.info(describePlan(deployment, plan))
-    if (context.interactive) await context.ask.confirm(whatFollows(plan, deployment.app), 'yes')
+    if (objection) await overrule(deployment, objection, sha)
+    else if (context.interactive) await context.ask.confirm(whatFollows(plan, deployment.app), 'yes')
     return finish(deployment, plan, await goLive(deployment, plan))
   })
 }

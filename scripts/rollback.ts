@@ -107,8 +107,8 @@ async function requireReady({ checkout }: Deployment): Promise<void> {
 async function backTo(deployment: Deployment, situation: Situation, sha: string): Promise<number> {
   const { checkout, remote, app } = deployment
   const { deployed } = situation
-  requireNotLive(deployment, situation, sha)
-  const plan = await makePlan(checkout, deployed, sha)
+  requireNotLive(situation, sha)
+  const plan = await makePlan(checkout, situation, sha)
   await warnOfCommit(deployment, sha)
   await warnOfOrigin(deployment, sha)
   const text = `${describePlan(deployment, plan)}\n${pushLine(deployment, remote.gitUrl(app), sha, deployed)}`
@@ -123,7 +123,7 @@ async function revert(deployment: Deployment): Promise<number> {
   const situation = await lookAround(deployment)
   const made = await makeRevert(deployment, situation)
   requireSomethingToPush(deployment, made, situation.deployed, now)
-  const plan = await makePlan(checkout, situation.deployed, made.sha)
+  const plan = await makePlan(checkout, situation, made.sha)
   const text = describeRevert(deployment, plan, made, now)
   if (!(await agree(deployment, situation, text, made.sha))) return EXIT.done
   await bringToOrigin(deployment, made)
@@ -137,7 +137,7 @@ async function revert(deployment: Deployment): Promise<number> {
 
 async function rebuild(deployment: Deployment): Promise<number> {
   const situation = await lookAround(deployment)
-  const plan = await planRebuild(deployment, situation.deployed)
+  const plan = await planRebuild(deployment, situation)
   if (!(await agree(deployment, situation, describeRebuild(deployment, plan), plan.commit.sha))) return EXIT.done
-  return finish(deployment, plan, await bringLive(deployment, plan, (onLine) => rebuildApp(deployment, onLine)))
+  return finish(deployment, plan, await bringLive(deployment, plan, (onLine) => rebuildApp(deployment, plan, onLine)))
 }

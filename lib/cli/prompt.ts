@@ -10,6 +10,11 @@ export interface Ask {
    * @throws Failure when anything else is typed: nothing was changed
    */
   confirm(prompt: string, word: string): Promise<void>
+  /**
+   * The same for what --yes does not agree to.
+   * @throws Failure as `confirm` does
+   */
+  insist(prompt: string, word: string): Promise<void>
   /** One of a numbered list, by number; an empty answer, and --yes, take the first. */
   pick(prompt: string, choices: readonly string[]): Promise<number>
 }
@@ -25,12 +30,15 @@ export function createAsk(
   clean: (text: string) => string,
 ): Ask {
   const askClean = (prompt: string): Promise<string> => askLine(clean(prompt), interactive, signal)
+  const insist: Ask['insist'] = async (prompt, word) => {
+    const answer = await askClean(`${prompt}\nType ${word} to go on: `)
+    if (answer !== word) throw new Failure(`The answer was not ${word}: nothing was changed.`)
+  }
   return {
     confirm: async (prompt, word) => {
-      if (yes) return
-      const answer = await askClean(`${prompt}\nType ${word} to go on: `)
-      if (answer !== word) throw new Failure(`The answer was not ${word}: nothing was changed.`)
+      if (!yes) await insist(prompt, word)
     },
+    insist,
     pick: async (prompt, choices) => {
       if (yes) return 0
       const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${printable(choice)}`)

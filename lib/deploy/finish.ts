@@ -4,7 +4,7 @@ import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { duration, plural } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
-import { liveRelease } from '../server/app.ts'
+import { type RunningRelease, runningRelease } from '../server/app.ts'
 import type { Remote } from '../server/ssh.ts'
 import { syncRelease } from '../server/sync.ts'
 import { failedChecks, isGreen, isOnlyBlocked, verifySite } from '../verify/checks.ts'
@@ -12,7 +12,7 @@ import { tellActions } from '../verify/github-actions.ts'
 import { LET_IN, resultLine } from '../verify/report.ts'
 import { type CloudflareSettings, purgeCache } from './cloudflare.ts'
 import type { Deployment } from './deployment.ts'
-import { record, recordLate } from './go-live.ts'
+import { type Live, record, recordLate } from './go-live.ts'
 import type { Plan } from './plan.ts'
 
 /** The rest of a sentence that begins with the commit. */
@@ -28,11 +28,7 @@ const RUNS: Record<Deployment['kind'], string> = {
  * Interrupted, it is recorded all the same.
  * @throws Failure when the cache was not purged or the site does not pass its checks; the release runs all the same
  */
-export async function finish(
-  deployment: Deployment,
-  plan: Plan,
-  outcome: 'deployed' | 'unchanged',
-): Promise<typeof EXIT.done> {
+export async function finish(deployment: Deployment, plan: Plan, live: Live): Promise<typeof EXIT.done> {
   const { kind, context, settings, remote, app, startedMs } = deployment
   const { sha } = plan.commit
   const steps = createSteps(context)
@@ -43,16 +39,21 @@ export async function finish(
     await steps.must('purge the cache', () => purgeStep(context, settings))
     const verified = context.flags.has('no-verify')
       ? null
-      : await steps.must('pass the checks', () => verifyStep(deployment, sha))
-    await record(deployment, plan, outcome, verified)
+      : await steps.must('pass the checks', () => verifyStep(deployment, live.runs, live.trouble))
+    await record(deployment, plan, live, verified)
   } catch (error) {
-    await recordLate(deployment, plan, outcome)
+    await recordLate(deployment, plan, live)
     throw error
   }
-  const runs = kind === 'deploy' && outcome === 'unchanged' ? 'runs already' : RUNS[kind]
+  const runs = kind === 'deploy' && live.outcome === 'unchanged' ? 'runs already' : RUNS[kind]
   const what = `${shortSha(sha)} ${runs} (${app}, ${duration(Date.now() - startedMs)})`
-  if (steps.failed.length > 0)
-    throw new Failure(`${what}, but this did not ${steps.failed.join(', and not ')}: the reasons are above.`)
+  const failed =
+    steps.failed.length > 0 ? `this did not ${steps.failed.join(', and not ')}: the reasons are above.` : ''
+  if (live.trouble) {
+    const looked = summary(context, `${shortSha(sha)} was looked after all the same`, steps)
+    throw new Failure(`${live.trouble.message}\n${failed ? `${looked}; but ${failed}` : looked}`, live.trouble.hint)
+  }
+  if (failed) throw new Failure(`${what}, but ${failed}`)
   context.print(summary(context, what, steps))
   return EXIT.done
 }
@@ -123,25 +124,27 @@ export async function purgeStep(
 const VERIFY_TIMEOUT_MS = 60_000
 
 /**
- * Looks at the site, and asks the server whether it runs `sha`.
+ * Looks at the site, and asks the server whether it runs `sha`; without one, not all containers say what they run.
+ * @param known what is known to be wrong with the processes: it is no news
  * @throws Failure that names the checks that failed
  */
-export async function verifyStep({ context, settings, remote, app }: Deployment, sha: string): Promise<string> {
+export async function verifyStep(
+  { context, settings, remote, app }: Deployment,
+  sha: string | undefined,
+  known?: Failure,
+): Promise<string> {
   const { log, shell, environment } = context
   const url = settings.SITE_URL
   log.status(`Verifying ${url}`)
+  const ask = async (): Promise<RunningRelease> => {
+    const release = await runningRelease(remote, app)
+    return known ? { ...release, running: true } : release
+  }
   const results = await verifySite({
     url,
     timeoutMs: VERIFY_TIMEOUT_MS,
     signal: shell.signal,
-    release: {
-      sha,
-      // One of the two is enough: HEAD need not be the deploy branch, and not every container knows its revision.
-      ask: async () => {
-        const live = await liveRelease(remote, app)
-        return { ...live, sha: live.revision === sha ? sha : live.sha, revision: undefined }
-      },
-    },
+    ...(sha === undefined ? {} : { release: { sha, ask } }),
     onResult: (result) => log.info(resultLine(result)),
   })
   await tellActions({ environment, print: log.command, log }, url, results)

@@ -6,16 +6,21 @@ import { quoteAll } from '../core/shell.ts'
 import { VERSION } from '../core/version.ts'
 import {
   appendToLedger,
+  askRevision,
   checkBackup,
   currentRelease,
   DOKKU_WORDS,
   GATE_REFUSES,
   GIT_WORDS,
   readLedgerLines,
+  setRevision,
   sync,
   upload,
   withApp,
 } from '../server/words.ts'
+
+/** Stands for any commit. */
+const NO_COMMIT = '0'.repeat(40)
 
 type GateSettings = Settings<'DOKKU_APP' | 'DEPLOY_USER' | 'OPS_DIR'>
 
@@ -64,6 +69,7 @@ refuse() {
 }
 is_release() { case $1 in *[!0123456789abcdef]*) return 1 ;; ????????????????) ;; *) return 1 ;; esac; }
 is_version() { case $1 in '' | *[!0123456789abcdefghijklmnopqrstuvwxyz.-]*) return 1 ;; esac; }
+is_commit() { [ \${#1} -eq 40 ] && case $1 in *[!0123456789abcdef]*) return 1 ;; esac; }
 is_number() { case $1 in '' | *[!0123456789]*) return 1 ;; esac; }
 
 case \${1-} in
@@ -80,8 +86,20 @@ esac
 
 function forDokku(app: string): string {
   const words = [...DOKKU_WORDS, ...GIT_WORDS].map((words) => withApp(words, app))
-  return `  case $asked in
+  const [ask = '', revision = ''] = askRevision(0)
+    .split('0')
+    .map((part) => withApp(part, app))
+  const set = withApp(setRevision(NO_COMMIT), app).replace(NO_COMMIT, '')
+  return `  # How these begin and end: a web process is asked for its commit, and Dokku is told the one that it has.
+  ask=${literal(ask)} revision=${literal(revision)}
+  set=${literal(set)}
+  case $asked in
     ${anyOf(words)}) ;;
+    "$ask"*"$revision")
+      number=\${asked#"$ask"}
+      is_number "\${number%"$revision"}" || refuse
+      ;;
+    "$set"*) is_commit "\${asked#"$set"}" || refuse ;;
     *) refuse ;;
   esac
   # As Dokku's own lines in authorized_keys do it: these are plain words, and git's name of the app in quotes.

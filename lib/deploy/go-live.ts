@@ -5,7 +5,18 @@ import { sshLine } from '../core/host.ts'
 import { retry } from '../core/retry.ts'
 import { shortSha } from '../core/sha.ts'
 import { createShell } from '../core/shell.ts'
-import { describeState, liveRelease, runningRelease, type ServerState, serverState } from '../server/app.ts'
+import { findDisagreement } from '../server/agreement.ts'
+import {
+  describeRevision,
+  describeState,
+  isSilent,
+  type Records,
+  type RunningRelease,
+  readRecords,
+  runningRelease,
+  type ServerState,
+  serverState,
+} from '../server/app.ts'
 import { appendEntry } from '../server/ledger.ts'
 import { connectRemote } from '../server/ssh.ts'
 import type { Deployment } from './deployment.ts'
@@ -19,6 +30,8 @@ const ASK_MS = 20_000
 /** How long a hook that lost its connection is given to end. */
 const SETTLE_MS = 10_000
 const ASK_EVERY_MS = 2000
+/** How long the old release may go on answering after a push that went well. */
+const SWITCH_MS = 60_000
 const FAILED_LOG_LINES = 30
 
 /** What the two releases of a run are called: a rollback goes from the newer to the older one. */
@@ -29,11 +42,20 @@ const NAMES: Record<Deployment['kind'], readonly [string, string]> = {
   rebuild: ['the release asked for', 'not the release asked for'],
 }
 
+/** The plan's commit runs; cache and site are looked after, whatever else is wrong. */
+export interface Live {
+  outcome: Outcome
+  /** What the containers say that they run; undefined where none says. */
+  runs: string | undefined
+  /** What makes the run fail in the end: a process that does not run, a postdeploy task that failed. */
+  trouble?: Failure
+}
+
 /**
  * Pushes the plan's commit and returns when the server runs it, as `bringLive` does.
  * @throws Failure, Interrupted
  */
-export async function goLive(deployment: Deployment, plan: Plan): Promise<'deployed' | 'unchanged'> {
+export async function goLive(deployment: Deployment, plan: Plan): Promise<Live> {
   if (plan.deployed === plan.commit.sha) return confirmUnchanged(deployment, plan)
   return bringLive(deployment, plan, (onLine) => pushCommit(deployment, plan, onLine))
 }
@@ -50,7 +72,7 @@ export async function bringLive(
   deployment: Deployment,
   plan: Plan,
   act: (onLine: (line: string) => void) => Promise<PushResult>,
-): Promise<'deployed' | 'unchanged'> {
+): Promise<Live> {
   const { kind, context } = deployment
   try {
     return await judge(deployment, plan, await act(context.log.raw))
@@ -63,66 +85,156 @@ export async function bringLive(
 }
 
 /** @throws Failure, Interrupted as `bringLive` does */
-async function judge(deployment: Deployment, plan: Plan, result: PushResult): Promise<'deployed' | 'unchanged'> {
+async function judge(deployment: Deployment, plan: Plan, result: PushResult): Promise<Live> {
   const { kind, context } = deployment
   const { sha } = plan.commit
   const { outcome } = result
   if (outcome === 'unchanged') return confirmUnchanged(deployment, plan)
-  if (outcome === 'deployed') return confirmLive(deployment, plan)
+  if (outcome === 'deployed' || outcome === 'skipped') return confirmLive(deployment, plan, outcome)
   if (outcome === 'no-connection')
-    throw explainPush(result, deployment, sha, { now: 'Nothing was changed there.', locked: false })
+    throw explainPush(result, deployment, sha, { now: 'Nothing was changed there.', locked: false, isLive: false })
 
   const isLost = outcome === 'lost'
-  const state = await askServer(deployment, isLost)
+  const answer = await askServer(deployment, isLost)
+  const { state } = answer
+  const runs = state?.revision
   // A rebuild begins with the state that it ends with: there it tells nothing.
-  if (isLost && kind !== 'rebuild' && typeof state === 'object' && state.sha === sha && state.running) {
+  if (isLost && kind !== 'rebuild' && isRecorded(answer, sha)) {
     context.log.warn('The connection was lost during the push, but the server finished the deploy.')
-    return 'deployed'
+    return { outcome: 'deployed', runs }
   }
+  const isLive = runs === sha && wentLiveAllTheSame(deployment, plan, outcome)
   const failedLog = outcome === 'health-failed' ? await askFailedLog(deployment) : []
-  await record(deployment, plan, outcome, null)
   // Dokku leaves the lock behind when a build fails: only after a lost connection it tells something.
-  const locked = isLost && typeof state === 'object' && state.locked
-  const now = typeof state === 'string' ? state : tellState(deployment, plan, { ...state, locked })
-  throw explainPush({ outcome, cause: [...result.cause, ...failedLog] }, deployment, sha, { now, locked })
+  const locked = isLost && state?.locked === true
+  const now = tellAnswer(deployment, plan, state ? { ...answer, state: { ...state, locked } } : answer)
+  const cause = [
+    ...result.cause,
+    ...failedLog.filter((line) => !result.cause.some((told) => told.trim() === line.trim())),
+  ]
+  const failure = explainPush({ outcome, cause }, deployment, sha, { now, locked, isLive })
+  if (isLive) return { outcome, runs, trouble: failure }
+  await record(deployment, plan, { outcome, runs }, null)
+  throw failure
+}
+
+/** What the server said of itself, or why it did not. */
+interface Answer {
+  state?: ServerState
+  records?: Records
+  silence?: string
+}
+
+/** The deploy went through: the containers are switched, and Dokku has moved the branch. */
+function isRecorded({ state, records }: Answer, sha: string): boolean {
+  return state?.revision === sha && state.running && records?.branch === sha
 }
 
 /**
- * "Deployed" is said when the server says so, not when git does. With `skip-deploy` Dokku builds and takes the push, but goes on
- * running what it ran. Then the container tells.
+ * Whether a failed deploy has switched the web containers before it failed, when they say that they run its commit. Dokku checks the
+ * other processes after that, and runs the postdeploy task.
  */
-async function confirmLive(deployment: Deployment, plan: Plan): Promise<'deployed'> {
-  const { remote, app } = deployment
-  const { sha, revision, running, processes } = await liveRelease(remote, app)
-  const runs = revision ?? sha
-  if (runs === plan.commit.sha && running) return 'deployed'
-  await record(deployment, plan, runs === plan.commit.sha ? 'deployed' : 'refused', false)
+function wentLiveAllTheSame({ kind }: Deployment, { running, commit }: Plan, outcome: Outcome): boolean {
+  if (outcome === 'postdeploy-failed') return true
+  return kind !== 'rebuild' && running !== commit.sha && ['health-failed', 'refused'].includes(outcome)
+}
+
+/**
+ * "Deployed" is said when the containers say so, not when git does: with `skip-deploy` Dokku builds and takes the push, but goes on
+ * running what it ran.
+ */
+async function confirmLive(deployment: Deployment, plan: Plan, outcome: 'deployed' | 'skipped'): Promise<Live> {
+  const { remote, app, context } = deployment
+  const { sha } = plan.commit
+  const release = outcome === 'skipped' ? await runningRelease(remote, app) : await awaitSwitch(deployment, plan)
+  const { revision: runs, running, processes } = release
+  const notAll = new Failure(
+    `The push went through, but not every process runs: ${processes}.`,
+    'Look: deploy --status, and: deploy --logs. To build and start it again: rollback --rebuild',
+  )
+  if (runs === sha) return { outcome: 'deployed', runs, ...(running ? {} : { trouble: notAll }) }
+  if (isSilent(release) && outcome !== 'skipped') {
+    context.log.warn(`The containers of ${app} do not say which commit they run: Dokku's word is taken for it.`)
+    return { outcome: 'deployed', runs: undefined, ...(running ? {} : { trouble: notAll }) }
+  }
+  await record(deployment, plan, { outcome: release.serves ? 'refused' : 'deployed', runs }, false)
+  if (!release.serves) throw notAll
   throw new Failure(
-    runs === plan.commit.sha
-      ? `The push went through, but not every process runs: ${processes}.`
-      : `The push went through, but the server says it runs ${runs ? shortSha(runs) : 'nothing'}.`,
-    `Look: deploy --status, and: deploy --logs. Dokku's own settings: ${sshLine('dokku', remote.host)} ps:report ${app}`,
+    `The push went through, but the server says it runs ${describeRevision(release)}.`,
+    await hintNotStarted(deployment, release, sha),
   )
 }
 
-/** Nothing is pushed for what is deployed already; but a stopped app is not live. */
-async function confirmUnchanged({ remote, app }: Deployment, { commit }: Plan): Promise<'unchanged'> {
-  const { running, processes } = await runningRelease(remote, app)
-  if (running) return 'unchanged'
+/** What to do about a commit that is on the deploy branch there and does not run. */
+async function hintNotStarted(
+  { remote, app, branch }: Deployment,
+  release: RunningRelease,
+  sha: string,
+): Promise<string> {
+  const records = await readRecords(remote, app, branch)
+  const keep = findDisagreement({ ...release, ...records, app, branchName: branch, entries: [] })?.fix
+  return [
+    `Dokku starts nothing while its setting skip-deploy is on: ${sshLine('dokku', remote.host)} ps:report ${app}`,
+    `To start ${shortSha(sha)}, with that off: rollback --rebuild`,
+    ...(keep ? [`To leave it: ${keep}`] : []),
+  ].join('\n')
+}
+
+class NotSwitched extends Failure {}
+
+/** What runs after a push that went well. The old release may go on answering for a moment. */
+async function awaitSwitch({ remote, app }: Deployment, { commit, running }: Plan): Promise<RunningRelease> {
+  let release: RunningRelease | undefined
+  const ask = async (): Promise<void> => {
+    release = await runningRelease(remote, app)
+    const { revision, serves } = release
+    const isOld = revision !== commit.sha && (revision === undefined || revision === running)
+    if (serves && isOld && !isSilent(release)) throw new NotSwitched('The old release still answers.')
+  }
+  const waitMs = (error: unknown): number | undefined => (error instanceof NotSwitched ? ASK_EVERY_MS : undefined)
+  await retry(ask, { withinMs: SWITCH_MS, waitMs, signal: remote.signal }).catch((error: unknown) => {
+    if (!(error instanceof NotSwitched)) throw error
+  })
+  return release ?? runningRelease(remote, app)
+}
+
+/** Nothing is pushed for what is on the deploy branch already. Whether it runs, the containers say. */
+async function confirmUnchanged(deployment: Deployment, { commit }: Plan): Promise<Live> {
+  const { remote, app } = deployment
+  const release = await runningRelease(remote, app)
+  const { revision: runs, running, serves, processes } = release
+  const it = shortSha(commit.sha)
+  const again = 'To build and start it again: rollback --rebuild'
+  const notAll = new Failure(
+    `${it} is deployed already, but not every process runs: ${processes}.`,
+    `Look: deploy --logs. ${again}`,
+  )
+  if (runs === commit.sha) return { outcome: 'unchanged', runs, ...(running ? {} : { trouble: notAll }) }
+  if (!serves) throw notAll
+  if (isSilent(release))
+    throw new Failure(
+      `${it} is on the deploy branch there already, and the containers do not say whether they run it (GIT_REV).`,
+      `${again}. What is set: ${sshLine('dokku', remote.host)} git:report ${app}`,
+    )
   throw new Failure(
-    `${shortSha(commit.sha)} is deployed already, but not every process runs: ${processes}.`,
-    `Look: deploy --logs. Start it: ${sshLine('dokku', remote.host)} ps:start ${app}, or build it again: rollback --rebuild`,
+    `${it} is on the deploy branch there already, so a push changes nothing; but the server runs ${describeRevision(release)}.`,
+    await hintNotStarted(deployment, release, commit.sha),
   )
 }
 
 /** Where neither the plan's commit runs nor the one it began with, somebody deployed meanwhile: that is not "the old release". */
-function tellState({ kind }: Deployment, { commit, deployed }: Plan, state: ServerState): string {
-  const expected = [commit.sha, deployed].includes(state.revision ?? state.sha)
-  return describeState(state, commit.sha, NAMES[expected ? kind : 'rollback'])
+function tellAnswer(deployment: Deployment, { commit, running }: Plan, { state, records, silence }: Answer): string {
+  if (state === undefined) return silence ?? ''
+  const { kind, app, branch } = deployment
+  const expected = [commit.sha, running].includes(state.revision)
+  const said = describeState(state, commit.sha, NAMES[expected ? kind : 'rollback'])
+  // While a deploy goes on they differ, as they should.
+  if (state.locked || records === undefined) return said
+  const disagreement = findDisagreement({ ...state, ...records, app, branchName: branch, entries: [] })
+  return disagreement ? `${said}\n${disagreement.what}. To make them agree: ${disagreement.fix}` : said
 }
 
-/** @returns a sentence when the server can't be asked */
-async function askServer({ remote, app }: Deployment, patiently: boolean): Promise<ServerState | string> {
+async function askServer({ remote, app, branch }: Deployment, patiently: boolean): Promise<Answer> {
   const startedMs = Date.now()
   const ask = async (): Promise<ServerState> => {
     const state = await serverState(remote, app)
@@ -133,10 +245,12 @@ async function askServer({ remote, app }: Deployment, patiently: boolean): Promi
   }
   const { signal } = remote
   try {
-    return await retry(ask, { attempts: patiently ? Infinity : 1, withinMs: ASK_MS, waitMs: ASK_EVERY_MS, signal })
+    const attempts = patiently ? Infinity : 1
+    const state = await retry(ask, { attempts, withinMs: ASK_MS, waitMs: ASK_EVERY_MS, signal })
+    return { state, records: await readRecords(remote, app, branch) }
   } catch (error) {
     signal.throwIfAborted()
-    return `What runs now can't be asked: ${reason(error)}`
+    return { silence: `What runs now can't be asked: ${reason(error)}` }
   }
 }
 
@@ -157,9 +271,10 @@ async function askFailedLog({ remote, app }: Deployment): Promise<string[]> {
 
 function tellAfterInterruption(deployment: Deployment, plan: Plan): Promise<string> {
   return reconnected(deployment, async (late) => {
-    const state = await askServer(late, false)
-    await record(late, plan, 'interrupted', null)
-    return typeof state === 'string' ? state : `${tellState(late, plan, state)} Follow it: deploy --status`
+    // Not all of `askServer`: the time is short, and the deploy may go on.
+    const state = await serverState(late.remote, late.app)
+    await record(late, plan, { outcome: 'interrupted', runs: state.revision }, null)
+    return `${tellAnswer(late, plan, { state })} Follow it: deploy --status`
   }).catch(() => `The server did not say within ${ASK_MS / 1000} s what it does. Ask again: deploy --status`)
 }
 
@@ -178,18 +293,19 @@ async function reconnected<T>(deployment: Deployment, talk: (late: Deployment) =
 /** Adds what happened to the ledger. If that fails it is a warning: the release runs all the same. */
 export async function record(
   { kind, settings, context, remote, who, startedMs }: Deployment,
-  { deployed, commit }: Plan,
-  outcome: Outcome | 'interrupted' | 'pushed',
+  { running, commit }: Plan,
+  { outcome, runs }: { outcome: Outcome | 'interrupted' | 'pushed'; runs: string | undefined },
   verified: boolean | null,
 ): Promise<void> {
   const entry = {
     at: new Date().toISOString(),
     kind,
     who,
-    from: deployed ?? null,
+    from: running ?? null,
     to: commit.sha,
     subject: commit.subject,
     outcome,
+    runs: runs ?? null,
     seconds: Math.round((Date.now() - startedMs) / 1000),
     verified,
   }
@@ -202,8 +318,8 @@ export async function record(
 }
 
 /** Records a release that went live in a run that was then interrupted. */
-export function recordLate(deployment: Deployment, plan: Plan, outcome: Outcome): Promise<void> {
-  return reconnected(deployment, (late) => record(late, plan, outcome, null)).catch(() =>
+export function recordLate(deployment: Deployment, plan: Plan, live: Live): Promise<void> {
+  return reconnected(deployment, (late) => record(late, plan, live, null)).catch(() =>
     deployment.context.log.warn(`This ${deployment.kind} is not in the ledger: the server did not answer in time.`),
   )
 }

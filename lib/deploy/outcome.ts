@@ -104,6 +104,7 @@ const SKIPPED = /^-----> Skipping deployment/
 const ELSEWHERE = /^-----> WARNING: deploy did not complete, you must push to/
 const STALE =
   /^ ! \[(remote )?rejected\] .*\((stale info|remote ref updated since checkout|fetch first|non-fast-forward|cannot lock ref.*)\)$/
+const MOVED = /^error: cannot lock ref /
 
 /** Lines of the last block before `end` that is named so, without its header and its end. */
 function block(lines: readonly string[], end: number, what: RegExp): string[] {
@@ -152,6 +153,7 @@ export function classifyPush(
   for (const [outcome, some, sign] of [
     ['locked', own, LOCKED],
     ['stale', ours, STALE],
+    ['stale', lines, MOVED],
   ] as const)
     if (!begun && saying(some, sign).length > 0) return { outcome, cause: saying(some, sign) }
   // The connection may have broken after the reason was said, before git could report it: the reason stands.

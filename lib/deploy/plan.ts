@@ -10,23 +10,28 @@ export interface Plan {
   commit: Commit
   /** On the deploy branch there; undefined before the first deployment. */
   deployed: string | undefined
+  /** What runs; the same, unless a deploy was cut off, or started nothing. */
+  running: string | undefined
   /** What goes live with it, newest first; undefined when the deployed commit is not in this checkout. */
   commits: Commit[] | undefined
   /** What runs now and will not any more, newest first. */
   dropped: Commit[]
 }
 
-/** What is different between the commit that is deployed and the one that will be. */
-export async function makePlan(checkout: Checkout, deployed: string | undefined, sha: string): Promise<Plan> {
-  const commit = await describeCommit(checkout, sha)
-  if (deployed === undefined)
-    return { commit, deployed, commits: await commitsBetween(checkout, undefined, sha), dropped: [] }
-  if (!(await hasCommit(checkout, deployed))) return { commit, deployed, commits: undefined, dropped: [] }
+/** What is different between the commit that runs and the one that will. */
+export async function makePlan(
+  checkout: Checkout,
+  { deployed, running }: Pick<Plan, 'deployed' | 'running'>,
+  sha: string,
+): Promise<Plan> {
+  const plan = { commit: await describeCommit(checkout, sha), deployed, running }
+  if (running === undefined) return { ...plan, commits: await commitsBetween(checkout, undefined, sha), dropped: [] }
+  if (!(await hasCommit(checkout, running))) return { ...plan, commits: undefined, dropped: [] }
   const [commits, dropped] = await Promise.all([
-    commitsBetween(checkout, deployed, sha),
-    commitsBetween(checkout, sha, deployed),
+    commitsBetween(checkout, running, sha),
+    commitsBetween(checkout, sha, running),
   ])
-  return { commit, deployed, commits, dropped }
+  return { ...plan, commits, dropped }
 }
 
 const MOST_SHOWN = 20
@@ -49,12 +54,16 @@ function countCommits(commits: readonly Commit[]): string {
 }
 
 /** What will go live, for the operator. */
-export function describePlan({ app, branch }: Deployment, { commit, deployed, commits, dropped }: Plan): string {
+export function describePlan({ app, branch }: Deployment, plan: Plan): string {
+  const { commit, deployed, running, commits, dropped } = plan
   const goal = `${shortSha(commit.sha)} ${printable(commit.subject)} (${printable(commit.author)})`
-  if (deployed === commit.sha) return `${goal} is what ${app} runs already: nothing to push.`
+  if (deployed === commit.sha)
+    return running === deployed
+      ? `${goal} is what ${app} runs already: nothing to push.`
+      : `${goal} is on the deploy branch of ${app} already: nothing to push. But ${shortSha(running ?? '')} runs.`
   return [
-    `${app} (${branch}): ${deployed ? shortSha(deployed) : 'nothing deployed yet'} → ${goal}`,
-    ...(commits?.length && deployed ? [countCommits(commits), ...commitLines(commits, '+')] : []),
+    `${app} (${branch}): ${running ? shortSha(running) : 'nothing deployed yet'} → ${goal}`,
+    ...(commits?.length && running ? [countCommits(commits), ...commitLines(commits, '+')] : []),
     ...(dropped.length > 0 ? [`takes back ${countCommits(dropped)}`, ...commitLines(dropped, '-')] : []),
   ].join('\n')
 }

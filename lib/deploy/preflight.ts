@@ -5,16 +5,19 @@ import { plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { shortSha } from '../core/sha.ts'
 import { type Checkout, dirtyPaths, fileOf, hasCommit, isAncestor, isShallow } from '../git/checkout.ts'
-import { deployBranch, isLocked, requireApp } from '../server/app.ts'
 import type { Deployment } from './deployment.ts'
+import { findObjection, type Objection } from './objection.ts'
 import { makePlan, type Plan } from './plan.ts'
-import { deployedCommit } from './push.ts'
+import { lookAtServer } from './standing.ts'
 
 /**
  * Everything that can be known before anything moves.
  * @throws Failure for what must not be deployed; what is only unusual is a warning
  */
-export async function preflight(deployment: Deployment, sha: string): Promise<Plan> {
+export async function preflight(
+  deployment: Deployment,
+  sha: string,
+): Promise<{ plan: Plan; objection: Objection | undefined }> {
   const { checkout, context } = deployment
   await requireHistory(checkout)
   await requireDeployable(checkout, sha)
@@ -24,9 +27,10 @@ export async function preflight(deployment: Deployment, sha: string): Promise<Pl
       `The working tree has ${plural(dirty.length, 'change')} that will not be deployed: only the commit ${shortSha(sha)} is.`,
     )
   await warnOfOtherOrigin(deployment, sha)
-  const plan = await makePlan(checkout, await lookAtServer(deployment), sha)
+  const standing = await lookAtServer(deployment)
+  const plan = await makePlan(checkout, standing, sha)
   warnOfChanges(plan, context.log)
-  return plan
+  return { plan, objection: await findObjection(deployment, plan, standing) }
 }
 
 /** @throws Failure (exit status 2) when the checkout can't be pushed from */
@@ -91,38 +95,13 @@ async function warnOfOtherOrigin({ checkout, branch, context: { log } }: Deploym
     log.warn(`${shortSha(sha)} is not on origin/${branch} (as last fetched): the next deploy from there takes it back.`)
 }
 
-/**
- * Asks the server, before anything moves, whether a push to the branch means there what it means here.
- * @returns the commit on its deploy branch; undefined before the first deployment
- * @throws SshFailure, Failure
- */
-export async function lookAtServer(deployment: Deployment): Promise<string | undefined> {
-  const { remote, app, branch, context } = deployment
-  await requireApp(remote, app)
-  const theirs = await deployBranch(remote, app)
-  if (theirs !== branch)
-    throw new Failure(
-      `Dokku deploys pushes to ${theirs}, but DEPLOY_BRANCH is ${branch}.`,
-      `Set DEPLOY_BRANCH=${theirs}, or on the server: dokku git:set ${app} deploy-branch ${branch}`,
-      EXIT.usage,
-    )
-  // Only a file, which a failed build leaves behind, too: Dokku takes no notice of it unless a process holds it.
-  if (await isLocked(remote, app))
-    context.log.info(
-      `Dokku's deploy lock of ${app} is there: another deploy is under way, or one failed or was cut off.`,
-    )
-  return deployedCommit(deployment)
-}
-
-function warnOfChanges({ commit: { sha }, deployed, commits, dropped }: Plan, log: Log): void {
-  if (deployed !== undefined && commits === undefined)
-    log.warn(
-      `${shortSha(deployed)}, which is deployed, is not in this checkout: what changes can't be told. Try: git fetch`,
-    )
+function warnOfChanges({ commit: { sha }, running, commits, dropped }: Plan, log: Log): void {
+  if (running !== undefined && commits === undefined)
+    log.warn(`${shortSha(running)}, which runs, is not in this checkout: what changes can't be told. Try: git fetch`)
   const migrations = dropped.flatMap((commit) => commit.migrations)
-  if (deployed !== undefined && dropped.length > 0)
+  if (running !== undefined && dropped.length > 0)
     log.warn(
-      `This takes back ${plural(dropped.length, 'commit')} that ${dropped.length === 1 ? 'is' : 'are'} deployed: ${shortSha(deployed)} is not an ancestor of ${shortSha(sha)}.`,
+      `This takes back ${plural(dropped.length, 'commit')} that ${dropped.length === 1 ? 'is' : 'are'} deployed: ${shortSha(running)} is not an ancestor of ${shortSha(sha)}.`,
     )
   if (migrations.length > 0)
     log.warn(`Their migrations stay applied: ${migrations.join(', ')}. rollback.ts says how to undo them.`)

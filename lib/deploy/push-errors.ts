@@ -12,6 +12,8 @@ interface After {
   now: string
   /** The deploy goes on without us, or was cut off. */
   locked: boolean
+  /** The release runs all the same: what failed came after its web processes were switched. */
+  isLive: boolean
 }
 
 /** The failure behind a push that did not go live. */
@@ -19,7 +21,7 @@ export function explainPush(
   { outcome, cause }: PushResult,
   { kind, app, branch, remote: { host } }: Deployment,
   sha: string,
-  { now, locked }: After,
+  { now, locked, isLive }: After,
 ): Failure {
   const why = cause.length > 0 ? `\n${cause.map((line) => `  | ${line}`).join('\n')}` : ''
   const failure = (what: string, hint: string, exitCode: number = EXIT.failed): Failure =>
@@ -46,11 +48,18 @@ export function explainPush(
     case 'predeploy-failed':
       return failure(
         `The predeploy task (migrate) of ${it} failed.`,
-        `${fix('the migration')}. What was applied: ${sshLine('dokku', host)} run ${app} python manage.py showmigrations`,
+        `${fix('the migration')}. What it applied is in its output, above: Applying … OK`,
+      )
+    case 'postdeploy-failed':
+      return failure(
+        `The postdeploy task of ${it} failed, after ${it} went live.`,
+        `Fix the task, or what it needs. By hand, in what runs: ${sshLine('dokku', host)} enter ${app} web COMMAND`,
       )
     case 'health-failed':
       return failure(
-        `${it} was built, but its container did not pass the health check.`,
+        isLive
+          ? `${it} runs, but not all of it: a process did not pass its health check.`
+          : `${it} was built, but its container did not pass the health check.`,
         `More of its log: ${sshLine('dokku', host)} logs:failed ${app}. ${fix('it')}.`,
       )
     case 'elsewhere':

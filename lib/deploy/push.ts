@@ -1,6 +1,5 @@
 // The push to Dokku.
 
-import { explainDokku } from '../dokku/errors.ts'
 import { hookNotice } from '../git/checkout.ts'
 import { plainUrl } from '../git/own-settings.ts'
 import { explainSsh } from '../server/ssh-errors.ts'
@@ -41,19 +40,4 @@ export async function pushCommit(
   // A build can say "Connection reset", too: only what is not the server's word is ssh's.
   const ours = said.lines.filter(({ isOurs }) => isOurs).map(({ text }) => text)
   return classifyPush(output, said.lines, explainSsh(ours.join('\n'), 'dokku', remote.host)?.trouble)
-}
-
-/**
- * The commit on the deploy branch there; undefined before the first deployment. Not `git:report --git-sha`: that is HEAD, which
- * can be another branch, and the lease is on this one.
- * @throws SshFailure, Failure
- */
-export async function deployedCommit({ checkout, remote, app, branch }: Deployment): Promise<string | undefined> {
-  const url = remote.gitUrl(app)
-  const output = await checkout.git([...plainUrl(url), 'ls-remote', url, `refs/heads/${branch}`], {
-    env: remote.gitEnv(),
-  })
-  if (output.exitCode !== 0)
-    throw explainSsh(output.stderr, 'dokku', remote.host) ?? explainDokku(output, `git-upload-pack ${app}`, remote.host)
-  return /^[0-9a-f]{40}/.exec(output.stdout)?.[0]
 }

@@ -4,14 +4,24 @@ import { reason } from '../core/failure.ts'
 import { age, lastLines, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'
-import { isLocked, type RunningRelease, runningRelease } from '../server/app.ts'
-import { type Entry, readLedger } from '../server/ledger.ts'
+import { findDisagreement, isMisnamed } from '../server/agreement.ts'
+import {
+  deployBranch,
+  describeRevision,
+  isSilent,
+  type Records,
+  readRecords,
+  type ServerState,
+  serverState,
+} from '../server/app.ts'
+import { type Entry, readLedger, wasCutOff, wentLive } from '../server/ledger.ts'
 import type { Remote } from '../server/ssh.ts'
 import { checkBackup, currentRelease } from '../server/words.ts'
 
-interface Status extends RunningRelease {
+interface Status extends ServerState, Records {
   app: string
-  locked: boolean
+  /** The name of the deploy branch. */
+  branchName: string
   /** Days until the app's certificate on the server expires; undefined when it has none or does not say. */
   certificateDays: number | undefined
   deploys: Entry[]
@@ -56,10 +66,16 @@ export async function readStatus(remote: Remote, app: string, opsDir: string): P
 }
 
 async function dokkuStatus(remote: Remote, app: string) {
-  const release = await runningRelease(remote, app)
-  const locked = await isLocked(remote, app)
+  const release = await serverState(remote, app)
+  const branchName = await deployBranch(remote, app)
+  const records = await readRecords(remote, app, branchName)
   const certificate = await remote.dokku('certs:report APP --ssl-expires-at', app, { timeoutMs: 30_000 })
-  return { ...release, locked, certificateDays: daysUntil(certificate.exitCode === 0 ? certificate.stdout : '') }
+  return {
+    ...release,
+    ...records,
+    branchName,
+    certificateDays: daysUntil(certificate.exitCode === 0 ? certificate.stdout : ''),
+  }
 }
 
 async function opsStatus(remote: Remote, opsDir: string) {
@@ -92,23 +108,58 @@ function entryText({ at, who, from, to, subject, kind, outcome, seconds, verifie
   ].join(' · ')
 }
 
-export function describeStatus(status: Status, now = new Date()): string {
-  const { app, sha, processes, running, locked, certificateDays, deploys, newestBackup, opsRelease } = status
-  const reached = (entry: Entry): boolean => entry.to === sha
-  // A run that was cut off may have gone live all the same.
-  const since = deploys.findLast((entry) => reached(entry) && entry.outcome === 'deployed') ?? deploys.findLast(reached)
-  const rows: [string, string][] = [
-    ['runs', sha ? `${shortSha(sha)} ${printable(since?.subject ?? '')}`.trim() : 'nothing: it was never deployed'],
+/** How what runs came to run: by a deploy or a way back that went live. A run that was cut off may have done so all the same. */
+function cameBy({ deploys, revision }: Status): Entry | undefined {
+  const reached = deploys.filter(({ to }) => to === revision)
+  return (
+    reached.findLast((entry) => wentLive(entry) && entry.from !== entry.to) ??
+    reached.findLast(wentLive) ??
+    reached.findLast(wasCutOff)
+  )
+}
+
+function releaseRows(status: Status, now: Date): [string, string][] {
+  const { processes, running, locked, revision, branch, deploys } = status
+  const since = cameBy(status)
+  const runs = isMisnamed(revision, deploys)
+    ? `another release than ${shortSha(revision ?? '')}, whose build failed, and whose name it was restarted under`
+    : isSilent(status)
+      ? `unknown: the containers do not say; the deploy branch there is at ${shortSha(branch ?? '')}`
+      : describeRevision(status)
+  const disagreement = findDisagreement({ ...status, entries: deploys })
+  return [
+    [
+      'runs',
+      branch === undefined && revision === undefined
+        ? 'nothing: it was never deployed'
+        : `${runs} ${printable(since?.subject ?? '')}`.trim(),
+    ],
     [
       'since',
       since
         ? `${since.at} (${age(new Date(since.at), now)}), by ${printable(since.who)}`
         : 'unknown: not in the ledger',
     ],
-    ['processes', `${processes}${running ? '' : ' (NOT every process runs)'}`],
+    [
+      'processes',
+      `${processes}${running ? '' : ' (NOT every process runs; to build and start them again: rollback --rebuild)'}`,
+    ],
+    ...(disagreement
+      ? ([
+          ['DISAGREE', disagreement.what],
+          ['', `To make them agree${locked ? ', when no deploy is under way' : ''}: ${disagreement.fix}`],
+        ] satisfies [string, string][])
+      : []),
     ...(locked
       ? ([['deploy', 'one is under way, or failed or was cut off: its lock is there']] satisfies [string, string][])
       : []),
+  ]
+}
+
+export function describeStatus(status: Status, now = new Date()): string {
+  const { app, certificateDays, deploys, newestBackup, opsRelease } = status
+  const rows: [string, string][] = [
+    ...releaseRows(status, now),
     [
       'certificate',
       certificateDays === undefined

@@ -5,7 +5,7 @@ import { resolve } from 'node:path'
 import { EXIT, Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import type { Env, Output, RunOptions, Shell } from '../core/shell.ts'
-import { OWN_SETTINGS } from './own-settings.ts'
+import { ENGLISH, OWN_SETTINGS } from './own-settings.ts'
 
 /** A checkout, or a working tree of it. */
 export interface Checkout {
@@ -45,9 +45,6 @@ export async function openCheckout(shell: Shell, dir: string): Promise<Checkout>
   const [top = '', hook = ''] = found.stdout.trimEnd().split('\n')
   return { ...gitIn(shell, top), dir: top, prePushHook: await ifExecutable(resolve(from, hook)) }
 }
-
-// What git says is read here: it must be in English. And it must not ask for a password.
-const ENGLISH: Env = { LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0' }
 
 function gitIn(shell: Shell, cwd: string): Pick<Checkout, 'git' | 'ask'> {
   const git: Checkout['git'] = (args, options = {}) =>

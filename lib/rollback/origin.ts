@@ -10,7 +10,7 @@ import { classifyPush, collectLines } from '../deploy/outcome.ts'
 import type { Plan } from '../deploy/plan.ts'
 import { pushArgs } from '../deploy/push.ts'
 import { type Checkout, commitsBetween, hasCommit, hookNotice, openCheckout, resolveCommit } from '../git/checkout.ts'
-import { describeState, serverState } from '../server/app.ts'
+import { describeRevision, describeState, serverState } from '../server/app.ts'
 
 /** A revert as it goes to origin. */
 interface Push {
@@ -158,13 +158,13 @@ async function followOrigin({ checkout, branch }: Deployment, { sha, head }: Pus
 /** CI deploys the revert from origin. What runs until then is told and looked at, without a part in the exit status. */
 export async function leaveToCi(deployment: Deployment, plan: Plan): Promise<number> {
   const { context, remote, app, branch, startedMs } = deployment
-  await record(deployment, plan, 'pushed', null)
+  await record(deployment, plan, { outcome: 'pushed', runs: plan.running }, null)
   const steps = createSteps(context)
   const { sha } = plan.commit
   await steps.may('Until CI has deployed it', async () => {
     const state = await serverState(remote, app)
     context.log.info(describeState(state, sha, ['with the revert', 'without the revert']))
-    return `${shortSha(state.sha ?? '')} runs until then: ${await verifyStep(deployment, state.sha ?? '')}`
+    return `${describeRevision(state)} runs until then: ${await verifyStep(deployment, state.revision)}`
   })
   const took = duration(Date.now() - startedMs)
   context.print(summary(context, `${shortSha(sha)} is on origin/${branch}: CI tests and deploys it (${took})`, steps))

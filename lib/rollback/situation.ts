@@ -1,72 +1,25 @@
 // Where a way back begins, and where it leads.
 
 import { EXIT, Failure } from '../core/failure.ts'
-import { sshLine } from '../core/host.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
-import { lookAtServer, requireDeployable } from '../deploy/preflight.ts'
+import { requireDeployable } from '../deploy/preflight.ts'
+import { lookAtServer, type Standing } from '../deploy/standing.ts'
 import { hasCommit, resolveCommit } from '../git/checkout.ts'
-import { plainUrl } from '../git/own-settings.ts'
-import { containerRevision } from '../server/app.ts'
-import { type Entry, readLedger, wasCutOff, wentLive } from '../server/ledger.ts'
+import { describeRevision } from '../server/app.ts'
 
-/** Where a way back begins. */
-export interface Situation {
-  /** The deploy branch there: what a push has its lease on. */
+/** Where a way back begins: something was deployed. */
+export interface Situation extends Standing {
   deployed: string
-  /** What runs: the same, unless a deploy was cut off. */
   running: string
-  /** The ledger, oldest entry first. */
-  entries: readonly Entry[]
 }
 
 /** @throws Failure when there is nothing to go back to, or it can't be told */
 export async function lookAround(deployment: Deployment): Promise<Situation> {
-  const { remote, app, settings, context } = deployment
-  const deployed = await lookAtServer(deployment)
-  if (deployed === undefined) throw new Failure(`${app} was never deployed: there is nothing to go back to.`)
-  await fetchDeployed(deployment, deployed)
-  const entries = await readLedger(remote, settings.OPS_DIR).catch((error: unknown): Entry[] => {
-    // Who has no key of the deploy user can go back all the same.
-    remote.signal.throwIfAborted()
-    if (!(error instanceof Failure)) throw error
-    context.log.warn(`The ledger can't be read: ${error.message}`)
-    return []
-  })
-  return { deployed, running: await askRunning(deployment, deployed, entries), entries }
-}
-
-/** What runs may have been deployed from elsewhere: the server has it. Without it the way back can't be described. */
-async function fetchDeployed({ checkout, remote, app, branch, context }: Deployment, deployed: string): Promise<void> {
-  if (await hasCommit(checkout, deployed)) return
-  context.log.info(`${shortSha(deployed)}, which runs, is not in this checkout: fetching it from the server.`)
-  const url = remote.gitUrl(app)
-  const args = ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', url, `refs/heads/${branch}`]
-  await checkout.git([...plainUrl(url), ...args], { env: remote.gitEnv(), timeoutMs: 120_000 })
-}
-
-/**
- * What runs, by the container's own word: Dokku switches before its deploy branch moves, and a deploy that is cut off in between
- * leaves the branch behind. Where the container does not say, it is what the branch has.
- */
-async function askRunning(
-  { remote, app, context }: Deployment,
-  deployed: string,
-  entries: readonly Entry[],
-): Promise<string> {
-  const running = await containerRevision(remote, app, 10_000).catch(() => {
-    // A container that hangs does not answer; it must not keep anybody from going back for long.
-    remote.signal.throwIfAborted()
-    return undefined
-  })
-  if (running === undefined || running === deployed) return deployed
-  // Restarted after a deploy that failed, the old container is given the name of what failed.
-  const known = entries.findLast(({ to }) => to === running)
-  if (known && !wentLive(known) && !wasCutOff(known)) return deployed
-  context.log.warn(
-    `The container says that it runs ${shortSha(running)}, the deploy branch there is at ${shortSha(deployed)}: a deploy of ${shortSha(running)} is under way, failed, or was cut off.`,
-  )
-  return running
+  const { deployed, running, ...standing } = await lookAtServer(deployment)
+  if (deployed === undefined || running === undefined)
+    throw new Failure(`${deployment.app} was never deployed: there is nothing to go back to.`)
+  return { ...standing, deployed, running }
 }
 
 /**
@@ -90,17 +43,17 @@ export async function resolveTarget({ checkout, context }: Deployment, ref: stri
   }
 }
 
-/** @throws Failure when `sha` is on the deploy branch there already: pushing it once more would do nothing */
-export function requireNotLive({ remote, app }: Deployment, { deployed, running }: Situation, sha: string): void {
+/**
+ * A push of what is on the deploy branch there already would do nothing. What is live already, the containers say.
+ * @throws Failure then
+ */
+export function requireNotLive({ deployed, release }: Situation, sha: string): void {
   if (sha !== deployed) return
-  if (sha === running)
-    throw new Failure(
-      `${shortSha(sha)} is live already: nothing was pushed.`,
-      'If its container is broken: rollback --rebuild. Other releases: rollback --list',
-    )
+  const again = 'To build and start it again: rollback --rebuild. Other releases: rollback --list'
+  if (sha === release.revision) throw new Failure(`${shortSha(sha)} is live already: nothing was pushed.`, again)
   throw new Failure(
-    `${shortSha(sha)} is on the deploy branch there already, so pushing it changes nothing; but ${shortSha(running)} runs.`,
-    `Build it there: ${sshLine('dokku', remote.host)} config:set --no-restart ${app} GIT_REV=${sha}, then rollback --rebuild`,
+    `${shortSha(sha)} is on the deploy branch there already, so pushing it changes nothing; but the server runs ${describeRevision(release)}.`,
+    again,
   )
 }
 

@@ -18,14 +18,20 @@ export interface Entry {
   subject: string
   /** `deployed`, `unchanged`, or what kept it from going live (an outcome of a push); `pushed`: a revert that CI is to deploy. */
   outcome: string
+  /** What the containers said afterwards that they run; null where they did not say. Missing in a line of an older version. */
+  runs?: string | null
   seconds: number
   /** The site passed its checks afterwards; null when they were not made. */
   verified: boolean | null
 }
 
-/** What went live and stayed until the next: neither failed deploys, nor reverts that only CI was to deploy. */
-export function wentLive({ outcome }: Entry): boolean {
-  return outcome === 'deployed' || outcome === 'unchanged'
+/**
+ * What went live and stayed until the next: neither failed deploys, nor reverts that only CI was to deploy. A deploy can fail after
+ * its release went live: a worker's check, the postdeploy task. A build that failed has no release, whatever a container is called.
+ */
+export function wentLive({ outcome, runs, to }: Entry): boolean {
+  if (outcome === 'build-failed') return false
+  return typeof runs === 'string' ? runs === to : outcome === 'deployed' || outcome === 'unchanged'
 }
 
 /** What lost its connection, or was interrupted: Dokku may have gone on, and finished. */

@@ -17,6 +17,8 @@ import {
   type RunOptions,
   type Shell,
 } from '../core/shell.ts'
+import { explainDokku } from '../dokku/errors.ts'
+import { ENGLISH, OWN_SETTINGS, plainUrl } from '../git/own-settings.ts'
 import { explainSsh, lockedKey, SshFailure } from './ssh-errors.ts'
 import { type DokkuWords, GATE_REFUSES, type OpsCommand, withApp } from './words.ts'
 
@@ -47,6 +49,11 @@ export interface Remote {
    * @throws SshFailure as `shell` does
    */
   upload(paths: readonly string[], folder: string, options?: RunOptions): Promise<Output>
+  /**
+   * The commit of a branch of the app's repository there; undefined when it has none.
+   * @throws SshFailure, Failure
+   */
+  headOf(app: string, branch: string): Promise<string | undefined>
   /** The app's repository as git names it. */
   gitUrl(app: string): string
   /** Makes git use the shared connection. */
@@ -182,6 +189,7 @@ export async function connectRemote(
   const hangUp = async (): Promise<void> => void (await Promise.all([ops.hangUp(), dokku.hangUp()]))
   const onAbort = (): void => void hangUp()
   shell.signal.addEventListener('abort', onAbort, { once: true })
+  const gitEnv = (): Env => ({ GIT_SSH_COMMAND: quoteAll(['ssh', ...dokku.options()]), GIT_SSH_VARIANT: 'ssh' })
   return {
     host,
     user,
@@ -202,13 +210,23 @@ export async function connectRemote(
       return /option -- '?O\b/.test(output.stderr) ? scp() : output
     },
     gitUrl: (app) => gitUrl(host, app),
-    gitEnv: () => ({ GIT_SSH_COMMAND: quoteAll(['ssh', ...dokku.options()]), GIT_SSH_VARIANT: 'ssh' }),
+    gitEnv,
+    headOf: async (app, branch) => {
+      const output = await lsRemote(shell, gitUrl(host, app), branch, gitEnv())
+      if (output.exitCode === 0) return /^[0-9a-f]{40}/.exec(output.stdout)?.[0]
+      throw explainSsh(output.stderr, 'dokku', host) ?? explainDokku(output, `git-upload-pack ${app}`, host)
+    },
     close: async () => {
       shell.signal.removeEventListener('abort', onAbort)
       await hangUp()
       await rm(folder, { recursive: true, force: true })
     },
   }
+}
+
+function lsRemote(shell: Shell, url: string, branch: string, env: Env): Promise<Output> {
+  const command = ['git', ...OWN_SETTINGS, ...plainUrl(url), 'ls-remote', url, `refs/heads/${branch}`]
+  return shell.run(command, { cwd: '/', env: { ...ENGLISH, ...env }, timeoutMs: 60_000 })
 }
 
 /** Git's short form of an address has no place for a port. */

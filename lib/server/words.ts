@@ -1,10 +1,14 @@
 // Every word that these scripts say to the server over SSH. The gate of its SSH keys lets through these, and nothing else.
 
 import { dirname } from 'node:path'
+import { isSha } from '../core/sha.ts'
 import { quote } from '../core/shell.ts'
 import { syncWords } from './sync-script.ts'
 
-/** What is said to Dokku; APP stands for the app. Dokku 0.3x splits it with xargs, so these are plain words. */
+/**
+ * What is said to Dokku; APP stands for the app. Dokku 0.3x splits it with xargs, so these are plain words. The two functions below
+ * make the others.
+ */
 export const DOKKU_WORDS = [
   'apps:exists APP',
   'apps:locked APP',
@@ -20,7 +24,21 @@ export const DOKKU_WORDS = [
   'ps:report APP --format json',
 ] as const
 
-export type DokkuWords = (typeof DOKKU_WORDS)[number]
+/** Words that one of the two functions below has made; the second part is for the compiler, which holds to that. */
+type MadeWords = string & { readonly madeIn: 'words.ts' }
+
+export type DokkuWords = (typeof DOKKU_WORDS)[number] | MadeWords
+
+/** Asks a web process, by its number, for the commit that it was made from. */
+export function askRevision(number: number): MadeWords {
+  return `enter APP web.${number} printenv GIT_REV` as MadeWords
+}
+
+/** Tells Dokku which commit it has, where it keeps the name of one whose deploy failed. Nothing is restarted. */
+export function setRevision(sha: string): MadeWords {
+  if (!isSha(sha)) throw new Error(`Not a commit: ${sha}`)
+  return `config:set --no-restart APP GIT_REV=${sha}` as MadeWords
+}
 
 /** What git itself says to Dokku: for a push, and for fetch and ls-remote. An address with a port makes a path of the app's name. */
 export const GIT_WORDS = [

@@ -2,7 +2,7 @@
 import { Failure } from '../core/failure.ts'
 import { shortSha } from '../core/sha.ts'
 import { createShell, type Shell } from '../core/shell.ts'
-import { type LiveRelease, liveRelease } from '../server/app.ts'
+import { describeRevision, type RunningRelease, runningRelease } from '../server/app.ts'
 import { connectRemote } from '../server/ssh.ts'
 import { isFinal, SshFailure } from '../server/ssh-errors.ts'
 import { type Check, Unexpected } from './run-check.ts'
@@ -12,7 +12,7 @@ export interface ExpectedRelease {
   /** In lower case, perhaps abbreviated. */
   sha: string
   /** Asks the server. */
-  ask(): Promise<LiveRelease>
+  ask(): Promise<RunningRelease>
 }
 
 /** What to ask, and where. */
@@ -34,7 +34,7 @@ export async function connectRelease(
   const remote = await connectRemote(createShell(shell.env, AbortSignal.any([shell.signal, over.signal])), settings)
   return {
     sha,
-    ask: () => liveRelease(remote, settings.DOKKU_APP, timeoutMs),
+    ask: () => runningRelease(remote, settings.DOKKU_APP, timeoutMs),
     close: () => {
       over.abort(new Failure('The time is up.'))
       return remote.close()
@@ -48,17 +48,15 @@ export function releaseCheck(release: ExpectedRelease | undefined): Check {
   return {
     name,
     run: async () => {
-      const { sha, revision, processes, running } = await release.ask().catch((error: unknown) => {
+      const live = await release.ask().catch((error: unknown) => {
         // A key that is not accepted now will not be accepted in a minute.
         throw error instanceof SshFailure && isFinal(error) ? new Unexpected(error.message, true) : error
       })
-      if (sha === undefined) throw new Unexpected('the server does not say which commit it runs')
-      const seen = `runs ${shortSha(sha)}, ${processes}`
-      if (!sha.startsWith(release.sha)) throw new Unexpected(`${seen}; expected ${shortSha(release.sha)}`)
-      // A commit that was taken and not started, or a container that was restarted after a failed deploy.
-      if (revision !== undefined && revision !== sha)
-        throw new Unexpected(`Dokku deployed ${shortSha(sha)}, but its container says it runs ${shortSha(revision)}`)
-      if (!running) throw new Unexpected(seen)
+      const seen = `runs ${describeRevision(live)}, ${live.processes}`
+      if (live.revision === undefined)
+        throw new Unexpected(live.serves ? `the server does not say which commit it runs: ${seen}` : seen)
+      if (!live.revision.startsWith(release.sha)) throw new Unexpected(`${seen}; expected ${shortSha(release.sha)}`)
+      if (!live.running) throw new Unexpected(seen)
       return { verdict: 'pass', seen }
     },
   }

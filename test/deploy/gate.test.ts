@@ -45,7 +45,8 @@ const entry: Entry = {
   seconds: 12,
   verified: true,
 }
-const DOKKU = [...words.DOKKU_WORDS, ...words.GIT_WORDS].map((line) => words.withApp(line, 'book-corners'))
+const MADE = [words.askRevision(1), words.askRevision(12), words.setRevision('a'.repeat(40))]
+const DOKKU = [...words.DOKKU_WORDS, ...MADE, ...words.GIT_WORDS].map((line) => words.withApp(line, 'book-corners'))
 const LEDGER = [
   words.readLedgerLines(OPS),
   words.appendToLedger(OPS, entryLine(entry)),
@@ -125,6 +126,16 @@ const HOSTILE_DOKKU = [
   'enter book-corners web sh',
   'enter book-corners web printenv',
   'enter book-corners worker printenv GIT_REV',
+  'enter book-corners worker.1 printenv GIT_REV',
+  'enter book-corners web. printenv GIT_REV',
+  'enter book-corners web.1 sh -c id; printenv GIT_REV',
+  'enter book-corners web.1 printenv DATABASE_URL',
+  'enter other web.1 printenv GIT_REV',
+  'config:set --no-restart book-corners GIT_REV=',
+  'config:set --no-restart book-corners GIT_REV=HEAD',
+  `config:set --no-restart book-corners GIT_REV=${'a'.repeat(40)} X=1`,
+  `config:set --no-restart book-corners X=${'a'.repeat(40)}`,
+  `config:set book-corners GIT_REV=${'a'.repeat(40)}`,
   'storage:mount book-corners /:/host',
   'docker-options:add book-corners deploy --privileged',
   'postgres:export book-corners-db',

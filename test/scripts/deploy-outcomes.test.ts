@@ -49,7 +49,11 @@ for (const [fails, says, hint] of [
     ends(output, 1)
     const [, end = ''] = output.stderr.split('failed to push some refs')
     assert.match(end, says)
-    assert.match(end, `The server runs ${old.slice(0, 8)}, the old release, (web.1 running)`)
+    assert.match(end, `The server runs ${old.slice(0, 8)}, the old release (web.1 running).`)
+    assert.match(
+      end,
+      new RegExp(`GIT_REV is ${sha.slice(0, 8)}, which a restart would start. To make them agree: rollback --rebuild`),
+    )
     assert.match(end, hint)
     assert.not.match(end, /deploy lock/)
     assert.is(server.running(), old)
@@ -120,7 +124,21 @@ test('a connection cut after the switch: the server is asked, and says that the 
   await server.go()
   await server.reset()
   ends(output, 1)
-  assert.match(output.stderr, `The server runs ${sha.slice(0, 8)}, the new release,`)
+  assert.match(output.stderr, `The server runs ${sha.slice(0, 8)}, the new release (`)
+  const old = server.deployed() ?? ''
+  const status = await server.script('deploy.ts', ['--status'])
+  ends(status, 0)
+  assert.match(status.stdout, new RegExp(`runs +${sha.slice(0, 8)} Cut after the switch`))
+  assert.match(status.stdout, `the deploy branch there is at ${old.slice(0, 8)}`)
+  assert.match(status.stdout, `To make them agree: rollback --to ${sha.slice(0, 8)} (keeps what runs)`)
+  // What is on the branch is not live, whatever a push would say of it.
+  const again = await push(old)
+  ends(again, 1)
+  assert.match(again.stderr, `a push changes nothing; but the server runs ${sha.slice(0, 8)}`)
+  assert.is(server.running(), sha)
+  const same = await push()
+  ends(same, 0)
+  assert.is(server.deployed(), sha)
 })
 
 test('a connection cut in mid-push that the server gets over is a deploy, and says so', async () => {
@@ -158,7 +176,10 @@ for (const [signal, status] of [
 test('a run that is interrupted right after the push says what runs, and is in the ledger', async () => {
   const sha = await server.commit('Pushed, then interrupted')
   const asked = join(server.dir, 'asked')
-  await server.fault('ps:report', `[[ -e '${asked}' ]] || { touch '${asked}'; sleep 3; }`)
+  await server.fault(
+    'ps:report',
+    `[[ -e '${asked}' || "$(property "$1" running)" != ${sha} ]] || { touch '${asked}'; sleep 3; }`,
+  )
   const running = server.start('deploy.ts', ['--no-verify'])
   await running.reaches(asked)
   running.child.kill('SIGTERM')
@@ -212,13 +233,23 @@ test('a push that the server calls a success without running it is not called de
 test('a commit that Dokku took and did not start (skip-deploy) is not called deployed', async () => {
   const old = server.running() ?? ''
   await server.commit('Taken, not started')
-  await server.fault('git-hook', 'echo "-----> Skipping deployment"; exit 0')
+  const property = join(server.dir, 'apps/book-corners/skip-deploy')
+  await writeFile(property, 'true\n')
   const output = await push()
   ends(output, 1)
   assert.match(output.stderr, `The push went through, but the server says it runs ${old.slice(0, 8)}.`)
-  assert.is((await ledger()).at(-1)?.outcome, 'refused')
+  assert.match(output.stderr, /its setting skip-deploy[\s\S]*To leave it: rollback --to \S+ \(keeps what runs\)$/m)
+  const last = (await ledger()).at(-1)
+  assert.equal([last?.outcome, last?.runs, last?.verified], ['refused', old, false])
+  // A job that is run again must not turn green.
+  const again = await push()
+  await rm(property)
+  ends(again, 1)
+  assert.match(again.stderr, /a push changes nothing; but the server runs/)
+  assert.is(server.running(), old)
   server.git('reset', '-q', '--hard', old)
   ends(await push(), 0)
+  assert.is(server.deployed(), old)
 })
 
 test('the same commit again is not called live when its processes are stopped', async () => {
@@ -228,7 +259,7 @@ test('the same commit again is not called live when its processes are stopped', 
   ends(output, 1)
   assert.match(
     output.stderr,
-    /is deployed already, but not every process runs: web\.1 exited[\s\S]*ps:start book-corners/,
+    /is deployed already, but not every process runs: web\.1 exited[\s\S]*start it again: rollback --rebuild/,
   )
 })
 

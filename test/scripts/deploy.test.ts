@@ -86,6 +86,7 @@ test('a deploy pushes, syncs, purges, verifies and is recorded, over one connect
     to: sha,
     subject: 'A map of little libraries',
     outcome: 'deployed',
+    runs: sha,
     verified: true,
   })
 })

@@ -51,7 +51,8 @@ test.before.each(async () => {
   await server.reset()
   // Each test begins with the bad release live, on origin, and checked out, whatever the one before did.
   await onPushToOrigin()
-  for (const name of ['GIT_REV', 'running']) await writeFile(join(server.dir, 'apps/book-corners', name), `${bad}\n`)
+  for (const name of ['GIT_REV', 'running', 'latest', 'code'])
+    await writeFile(join(server.dir, 'apps/book-corners', name), `${bad}\n`)
   for (const repo of [join(server.dir, 'apps/book-corners/repo'), server.origin])
     server.git('--git-dir', repo, 'update-ref', 'refs/heads/master', bad)
   server.git('fetch', '-q')
@@ -83,25 +84,28 @@ for (const fails of ['build', 'predeploy', 'health'])
     await server.fault('git-hook', `deploy_fails=${fails}`)
     const output = await rollback('--to', good)
     at.ends(output, 1)
-    assert.match(output.stderr, `The server runs ${bad.slice(0, 8)}, not the release asked for,`)
+    assert.match(output.stderr, `The server runs ${bad.slice(0, 8)}, not the release asked for (`)
     assert.match(output.stderr, /rollback --list/)
     assert.is(server.running(), bad)
     const entry = await at.lastEntry()
     assert.equal([entry.kind, entry.from, entry.to, entry.outcome], ['rollback', bad, good, `${fails}-failed`])
   })
 
-test('--rebuild after a failed deploy refuses, and one that fails says so', async () => {
-  await server.fault('git-hook', 'deploy_fails=build')
+test('--rebuild after a failed deploy: what fails says so, and leaves GIT_REV with the image that it names', async () => {
+  await server.fault('git-hook', 'deploy_fails=predeploy')
   at.ends(await rollback('--to', good), 1)
-  const refused = await rollback('--rebuild')
-  at.ends(refused, 1)
-  assert.match(refused.stderr, `GIT_REV is ${good.slice(0, 8)}`)
-  await writeFile(join(server.dir, 'apps/book-corners/GIT_REV'), `${bad}\n`)
+  await server.fault('ps:rebuild', 'deploy_fails=build')
+  const failed = await rollback('--rebuild')
+  at.ends(failed, 1)
+  assert.match(failed.stderr, `GIT_REV is ${good.slice(0, 8)}, of a deploy that failed or was cut off`)
+  assert.match(failed.stderr, /The build of \S+ failed[\s\S]*GIT_REV is \S+, which a restart would start/)
+  assert.equal([server.property('latest'), server.property('GIT_REV')], [good, good])
   await server.fault('ps:rebuild', 'deploy_fails=health')
   const output = await rollback('--rebuild')
   at.ends(output, 1)
   assert.match(output.stderr, /did not pass the health check[\s\S]*ModuleNotFoundError/)
   assert.is((await at.lastEntry()).outcome, 'health-failed')
+  assert.equal([server.property('latest'), server.property('GIT_REV')], [bad, bad])
 })
 
 test('while another deploy holds the lock, --to and --rebuild exit 75', async () => {
@@ -145,7 +149,7 @@ test('Ctrl-C in mid-push tells what the server does', async () => {
   const output = await running.ended
   await server.go()
   assert.is(output.exitCode, 130, output.stderr)
-  assert.match(output.stderr, `The server runs ${bad.slice(0, 8)}, not the release asked for,`)
+  assert.match(output.stderr, `The server runs ${bad.slice(0, 8)}, not the release asked for (`)
   assert.is((await at.lastEntry()).outcome, 'interrupted')
 })
 
@@ -209,7 +213,7 @@ test('--revert --now that fails at Dokku says that origin has it, and the same a
     output.stderr,
     /origin\/master holds the revert: CI deploys it\. At once, again: rollback --revert --now/,
   )
-  assert.match(output.stderr, `The server runs ${bad.slice(0, 8)}, without the revert,`)
+  assert.match(output.stderr, `The server runs ${bad.slice(0, 8)}, without the revert (`)
   const revert = at.onOrigin()
   assert.is(at.tree(revert), at.tree(good))
   await server.reset()
@@ -238,7 +242,7 @@ test('a deploy that was cut off after the switch: what runs is asked, not what t
   const before = await rollback('--to', bad)
   at.ends(before, 1)
   assert.match(before.stderr, `${bad.slice(0, 8)} is on the deploy branch there already`)
-  assert.match(before.stderr, `GIT_REV=${bad}, then rollback --rebuild`)
+  assert.match(before.stderr, /To build and start it again: rollback --rebuild/)
   const further = await rollback('--to', good)
   at.ends(further, 1)
   assert.match(further.stderr, /0002_city\.py \(added\)/)

@@ -2,10 +2,10 @@
 
 import type { Entry } from '../../lib/server/ledger.ts'
 
-/** Entries a day apart, each from a line like `deploy A B` or `deploy A B build-failed`; `-` is nothing. */
+/** Entries a day apart, each from a line like `deploy A B`, `deploy A B build-failed` or `deploy A B lost B`, with what ran then; `-` is nothing. */
 export function ledgerOf(...lines: string[]): Entry[] {
   return lines.map((line, i) => {
-    const [kind = '', from = '', to = '', outcome = 'deployed'] = line.split(' ')
+    const [kind = '', from = '', to = '', outcome = 'deployed', runs] = line.split(' ')
     return {
       at: new Date(Date.UTC(2026, 1, i + 1)).toISOString(),
       kind: kind as Entry['kind'],
@@ -14,6 +14,7 @@ export function ledgerOf(...lines: string[]): Entry[] {
       to,
       subject: `Subject of ${to}`,
       outcome,
+      ...(runs === undefined ? {} : { runs: runs === '-' ? null : runs }),
       seconds: 60,
       verified: null,
     }

@@ -28,6 +28,8 @@ type GateMode = 'ledger' | 'sync'
 interface DokkuHost {
   /** What runs: the revision of the web container. */
   running(): string | undefined
+  /** What Dokku keeps of the app: `GIT_REV`, `latest`, `code` and the others that its stand-in names. */
+  property(name: string): string | undefined
   /** The deploy branch there. */
   deployed(branch?: string): string | undefined
   /** Makes a Dokku command misbehave, as in sandbox.ts; `git-hook` is the deployment. */
@@ -158,8 +160,10 @@ function npmCache(): string {
 function hostIn(dir: string, env: Record<string, string>): DokkuHost {
   const at = (...parts: string[]): string => join(dir, ...parts)
   const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '')
+  const property = (name: string): string | undefined => textOf(at('apps/book-corners', name)).trim() || undefined
   return {
-    running: () => textOf(at('apps/book-corners/running')).trim() || undefined,
+    running: () => property('running'),
+    property,
     deployed: (branch = 'master') => {
       try {
         return gitIn(at('apps/book-corners/repo'), ['rev-parse', '--verify', '-q', `refs/heads/${branch}`], env)

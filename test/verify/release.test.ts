@@ -1,15 +1,26 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { LiveRelease } from '../../lib/server/app.ts'
+import type { RunningRelease } from '../../lib/server/app.ts'
 import { SshFailure } from '../../lib/server/ssh-errors.ts'
 import { releaseCheck } from '../../lib/verify/release.ts'
 import { type CheckResult, runCheck } from '../../lib/verify/run-check.ts'
 
 const test = suite('the release that runs')
 const SHA = '0123456789abcdef0123456789abcdef01234567'
-const live: LiveRelease = { sha: SHA, revision: undefined, processes: 'web.1 running', running: true }
+const live = runs({ 'web.1': SHA })
 
-function check(sha: string, ask: () => Promise<LiveRelease>): Promise<CheckResult> {
+function runs(revisions: Record<string, string | undefined>): RunningRelease {
+  const said = new Set(Object.values(revisions))
+  return {
+    revision: said.size === 1 ? [...said][0] : undefined,
+    revisions: new Map(Object.entries(revisions)),
+    processes: 'web.1 running',
+    running: true,
+    serves: true,
+  }
+}
+
+function check(sha: string, ask: () => Promise<RunningRelease>): Promise<CheckResult> {
   const signal = new AbortController().signal
   return runCheck(releaseCheck({ sha, ask }), { deadlineMs: performance.now() + 700, patienceMs: 500, signal })
 }
@@ -23,15 +34,16 @@ test('it is the expected one, whole or abbreviated', async () => {
 test('nothing is asked without a commit to expect', async () => {
   assert.match((releaseCheck(undefined) as { skip: string }).skip, /--expect-sha/)
 })
-const RED: [promise: string, ask: () => Promise<LiveRelease>, seen: RegExp, tries?: number][] = [
-  ['another commit', async () => ({ ...live, sha: SHA.replace('0', 'f') }), /runs f1234567, .*; expected 01234567/],
+const RED: [promise: string, ask: () => Promise<RunningRelease>, seen: RegExp, tries?: number][] = [
+  ['another commit', async () => runs({ 'web.1': SHA.replace('0', 'f') }), /runs f1234567, .*; expected 01234567/],
   [
-    'a container that says otherwise',
-    async () => ({ ...live, revision: 'b'.repeat(40) }),
-    /its container says it runs bbbbbbbb/,
+    'web processes of two releases',
+    async () => runs({ 'web.1': SHA, 'web.2': 'b'.repeat(40) }),
+    /an unknown release \(web\.1 01234567, web\.2 bbbbbbbb\)/,
   ],
+  ['one of them is silent', async () => runs({ 'web.1': SHA, 'web.2': undefined }), /web\.2 does not say/],
   ['a dead process', async () => ({ ...live, processes: 'web.1 exited', running: false }), /web.1 exited/],
-  ['no commit', async () => ({ ...live, sha: undefined }), /does not say/],
+  ['no commit', async () => runs({ 'web.1': undefined }), /does not say/],
   ['a refused key', () => Promise.reject(new SshFailure('login', 'not accepted', '')), /not accepted/, 1],
   ['an unreachable host', () => Promise.reject(new SshFailure('unreachable', 'away', '')), /away/],
 ]

@@ -1,0 +1,64 @@
+// What speaks against a deploy, though everything works: it would put an older release, or one that was rolled back, over a newer one.
+
+import { Failure } from '../core/failure.ts'
+import { age, plural, printable } from '../core/format.ts'
+import { shortSha } from '../core/sha.ts'
+import { hasCommit, isAncestor } from '../git/checkout.ts'
+import { type Entry, wentLive } from '../server/ledger.ts'
+import type { Deployment } from './deployment.ts'
+import type { Plan } from './plan.ts'
+import type { Standing } from './standing.ts'
+
+/** Why a deploy needs somebody who means it. */
+export interface Objection {
+  why: string
+  hint: string
+}
+
+/** A job that is run again, or whose tests ended last, comes with an older commit than the one that is deployed. */
+export async function findObjection(
+  { checkout, context: { environment } }: Deployment,
+  { commit: { sha }, dropped }: Plan,
+  { deployed, running, entries }: Standing,
+): Promise<Objection | undefined> {
+  const it = shortSha(sha)
+  const hint = `If you want ${it} all the same, at a terminal: rollback --to ${it}`
+  // To push what runs, or what is on the deploy branch already, brings no older release back.
+  const newerOnes = sha === running || sha === deployed ? [] : new Set([running, deployed])
+  for (const newer of newerOnes) {
+    if (newer === undefined || !(await hasCommit(checkout, newer))) continue
+    if (await isAncestor(checkout, sha, newer)) {
+      const lost = dropped.length > 0 ? `: it would take back ${plural(dropped.length, 'commit')}` : ''
+      return { why: `${it} is older than ${shortSha(newer)}, which is deployed${lost}.`, hint }
+    }
+  }
+  const back = entries.findLast((entry) => wentLive(entry) && entry.from !== entry.to)
+  const isRerun = Number(environment.GITHUB_RUN_ATTEMPT ?? 1) > 1
+  if (back === undefined || !isRerun || !(await wasRolledBack(checkout, back, { sha, running }))) return
+  return {
+    why: `${it} was rolled back (${printable(back.who)}, ${age(new Date(back.at))}), and this job is run again: it would bring that back.`,
+    hint,
+  }
+}
+
+async function wasRolledBack(
+  checkout: Deployment['checkout'],
+  { kind, from, to }: Entry,
+  { sha, running }: { sha: string; running: string | undefined },
+): Promise<boolean> {
+  if (kind !== 'rollback' || from === null || to !== running || sha === running) return false
+  return sha === from || ((await hasCommit(checkout, from)) && isAncestor(checkout, sha, from))
+}
+
+/**
+ * At a terminal it must be typed, whatever --yes says.
+ * @throws Failure when there is nobody to type it, or something else is typed
+ */
+export async function overrule(
+  { context: { ask, interactive } }: Deployment,
+  { why, hint }: Objection,
+  sha: string,
+): Promise<void> {
+  if (!interactive) throw new Failure(`${why} Nothing was pushed.`, hint)
+  await ask.insist(why, shortSha(sha))
+}
