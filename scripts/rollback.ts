@@ -112,7 +112,7 @@ async function backTo(deployment: Deployment, situation: Situation, sha: string)
   await warnOfCommit(deployment, sha)
   await warnOfOrigin(deployment, sha)
   const text = `${describePlan(deployment, plan)}\n${pushLine(deployment, remote.gitUrl(app), sha, deployed)}`
-  if (!(await agree(deployment, situation, text, sha))) return EXIT.done
+  if (!(await agree(deployment, situation, plan, text))) return EXIT.done
   return finish(deployment, plan, await goLive(deployment, plan))
 }
 
@@ -125,7 +125,7 @@ async function revert(deployment: Deployment): Promise<number> {
   requireSomethingToPush(deployment, made, situation.deployed, now)
   const plan = await makePlan(checkout, situation, made.sha)
   const text = describeRevert(deployment, plan, made, now)
-  if (!(await agree(deployment, situation, text, made.sha))) return EXIT.done
+  if (!(await agree(deployment, situation, plan, text))) return EXIT.done
   await bringToOrigin(deployment, made)
   if (!now) return leaveToCi(deployment, plan)
   const outcome = await goLive(deployment, plan).catch((error: unknown) => {
@@ -138,6 +138,6 @@ async function revert(deployment: Deployment): Promise<number> {
 async function rebuild(deployment: Deployment): Promise<number> {
   const situation = await lookAround(deployment)
   const plan = await planRebuild(deployment, situation)
-  if (!(await agree(deployment, situation, describeRebuild(deployment, plan), plan.commit.sha))) return EXIT.done
+  if (!(await agree(deployment, situation, plan, describeRebuild(deployment, plan)))) return EXIT.done
   return finish(deployment, plan, await bringLive(deployment, plan, (onLine) => rebuildApp(deployment, plan, onLine)))
 }

@@ -129,7 +129,7 @@ const VERIFY_TIMEOUT_MS = 60_000
  * @throws Failure that names the checks that failed
  */
 export async function verifyStep(
-  { context, settings, remote, app }: Deployment,
+  { context, settings, remote, app, branch }: Deployment,
   sha: string | undefined,
   known?: Failure,
 ): Promise<string> {
@@ -144,7 +144,7 @@ export async function verifyStep(
     url,
     timeoutMs: VERIFY_TIMEOUT_MS,
     signal: shell.signal,
-    ...(sha === undefined ? {} : { release: { sha, ask } }),
+    ...(sha === undefined ? {} : { release: { sha, ask, recorded: () => remote.headOf(app, branch) } }),
     onResult: (result) => log.info(resultLine(result)),
   })
   await tellActions({ environment, print: log.command, log }, url, results)

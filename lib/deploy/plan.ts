@@ -3,59 +3,81 @@
 import { plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { type Checkout, type Commit, commitsBetween, describeCommit, hasCommit } from '../git/checkout.ts'
+import { changedMigrations } from '../git/migrations.ts'
+import { changedPackages } from '../git/packages.ts'
 import type { Deployment } from './deployment.ts'
 
 /** What will go live. */
-export interface Plan {
+export interface Plan extends Change {
   commit: Commit
   /** On the deploy branch there; undefined before the first deployment. */
   deployed: string | undefined
   /** What runs; the same, unless a deploy was cut off, or started nothing. */
   running: string | undefined
-  /** What goes live with it, newest first; undefined when the deployed commit is not in this checkout. */
-  commits: Commit[] | undefined
-  /** What runs now and will not any more, newest first. */
-  dropped: Commit[]
 }
 
 /** What is different between the commit that runs and the one that will. */
+interface Change {
+  /** What goes live with it, newest first; undefined when what runs is not in this checkout. */
+  commits: Commit[] | undefined
+  /** What runs now and will not any more, newest first. */
+  dropped: Commit[]
+  /** The migration files that go live: without those that a later one of the commits removes again. */
+  migrations: string[]
+  /** The migration files that what runs has, and what will run has not. */
+  left: string[]
+  /** Python packages of other versions: they may bring migrations of their own. */
+  packages: string[]
+}
+
+export const NO_CHANGE: Change = { commits: [], dropped: [], migrations: [], left: [], packages: [] }
+
 export async function makePlan(
   checkout: Checkout,
   { deployed, running }: Pick<Plan, 'deployed' | 'running'>,
   sha: string,
 ): Promise<Plan> {
-  const plan = { commit: await describeCommit(checkout, sha), deployed, running }
-  if (running === undefined) return { ...plan, commits: await commitsBetween(checkout, undefined, sha), dropped: [] }
-  if (!(await hasCommit(checkout, running))) return { ...plan, commits: undefined, dropped: [] }
-  const [commits, dropped] = await Promise.all([
+  const plan = { ...NO_CHANGE, commit: await describeCommit(checkout, sha), deployed, running }
+  if (running === undefined) return { ...plan, commits: await commitsBetween(checkout, undefined, sha) }
+  if (!(await hasCommit(checkout, running))) return { ...plan, commits: undefined }
+  const [commits, dropped, changed, packages] = await Promise.all([
     commitsBetween(checkout, running, sha),
     commitsBetween(checkout, sha, running),
+    changedMigrations(checkout, running, sha),
+    changedPackages(checkout, running, sha),
   ])
-  return { ...plan, commits, dropped }
+  const pathsOf = (wanted: string): string[] => changed.filter(({ how }) => how === wanted).map(({ path }) => path)
+  return { ...plan, commits, dropped, migrations: pathsOf('added'), left: pathsOf('deleted'), packages }
 }
 
 const MOST_SHOWN = 20
 
-function commitLines(commits: readonly Commit[], sign: string): string[] {
+function commitLines(commits: readonly Commit[], sign: string, migrations: readonly string[]): string[] {
   return [
     ...commits
       .slice(0, MOST_SHOWN)
-      .flatMap(({ sha, author, subject, migrations }) => [
+      .flatMap(({ sha, author, subject, added }) => [
         `  ${sign} ${shortSha(sha)} ${printable(subject)} (${printable(author)})`,
-        ...migrations.map((path) => `      migration ${path}`),
+        ...added.filter((path) => migrations.includes(path)).map((path) => `      migration ${printable(path)}`),
       ]),
     ...(commits.length > MOST_SHOWN ? [`  ${sign} … and ${commits.length - MOST_SHOWN} more`] : []),
   ]
 }
 
-function countCommits(commits: readonly Commit[]): string {
-  const migrations = commits.reduce((sum, { migrations }) => sum + migrations.length, 0)
-  return `${plural(commits.length, 'commit')}, ${migrations === 0 ? 'no migration' : plural(migrations, 'migration')}:`
+function countCommits(commits: readonly Commit[], migrations: readonly string[]): string {
+  const count = migrations.length === 0 ? 'no migration' : plural(migrations.length, 'migration')
+  return `${plural(commits.length, 'commit')}, ${count}:`
+}
+
+/** Packages that change, in one sentence. */
+export function describePackages(packages: readonly string[]): string {
+  const more = packages.length > MOST_SHOWN ? `, and ${packages.length - MOST_SHOWN} more` : ''
+  return `${plural(packages.length, 'package')} of another version, which may bring migrations of their own: ${packages.slice(0, MOST_SHOWN).map(printable).join(', ')}${more}`
 }
 
 /** What will go live, for the operator. */
 export function describePlan({ app, branch }: Deployment, plan: Plan): string {
-  const { commit, deployed, running, commits, dropped } = plan
+  const { commit, deployed, running, commits, dropped, migrations, left } = plan
   const goal = `${shortSha(commit.sha)} ${printable(commit.subject)} (${printable(commit.author)})`
   if (deployed === commit.sha)
     return running === deployed
@@ -63,7 +85,9 @@ export function describePlan({ app, branch }: Deployment, plan: Plan): string {
       : `${goal} is on the deploy branch of ${app} already: nothing to push. But ${shortSha(running ?? '')} runs.`
   return [
     `${app} (${branch}): ${running ? shortSha(running) : 'nothing deployed yet'} → ${goal}`,
-    ...(commits?.length && running ? [countCommits(commits), ...commitLines(commits, '+')] : []),
-    ...(dropped.length > 0 ? [`takes back ${countCommits(dropped)}`, ...commitLines(dropped, '-')] : []),
+    ...(commits?.length && running
+      ? [countCommits(commits, migrations), ...commitLines(commits, '+', migrations)]
+      : []),
+    ...(dropped.length > 0 ? [`takes back ${countCommits(dropped, left)}`, ...commitLines(dropped, '-', left)] : []),
   ].join('\n')
 }

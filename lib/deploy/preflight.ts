@@ -7,7 +7,7 @@ import { shortSha } from '../core/sha.ts'
 import { type Checkout, dirtyPaths, fileOf, hasCommit, isAncestor, isShallow } from '../git/checkout.ts'
 import type { Deployment } from './deployment.ts'
 import { findObjection, type Objection } from './objection.ts'
-import { makePlan, type Plan } from './plan.ts'
+import { describePackages, makePlan, type Plan } from './plan.ts'
 import { lookAtServer } from './standing.ts'
 
 /**
@@ -20,7 +20,7 @@ export async function preflight(
 ): Promise<{ plan: Plan; objection: Objection | undefined }> {
   const { checkout, context } = deployment
   await requireHistory(checkout)
-  await requireDeployable(checkout, sha)
+  await requireDeployable(deployment, sha)
   const dirty = await dirtyPaths(checkout)
   if (dirty.length > 0)
     context.log.warn(
@@ -44,47 +44,67 @@ export async function requireHistory(checkout: Checkout): Promise<void> {
 }
 
 /**
- * Whether a commit holds what Dokku's build, migration and health check need.
+ * Whether a commit holds what Dokku's build, migration and health check need. What can't be told is a warning.
  * @throws Failure that lists what is missing
  */
-export async function requireDeployable(checkout: Checkout, sha: string): Promise<void> {
-  const [dockerfile, lockFile, appJson] = await Promise.all(
-    ['Dockerfile', 'package-lock.json', 'app.json'].map((path) => fileOf(checkout, sha, path)),
+export async function requireDeployable({ checkout, context: { log } }: Deployment, sha: string): Promise<void> {
+  const [dockerfile, lockFile, appJson, procfile] = await Promise.all(
+    ['Dockerfile', 'package-lock.json', 'app.json', 'Procfile'].map((path) => fileOf(checkout, sha, path)),
   )
+  const app = appJson === undefined ? undefined : judgeAppJson(appJson, procfile)
   const problems = [
     ...(dockerfile === undefined ? ['it has no Dockerfile: Dokku would try to build it some other way'] : []),
     ...(lockFile === undefined ? ['it has no package-lock.json: npm ci in the build would fail'] : []),
-    ...(appJson === undefined
-      ? ['it has no app.json: Dokku would not migrate the database, and not check /health/ before it switches']
-      : appJsonProblems(appJson)),
+    ...(app?.problems ?? [
+      'it has no app.json: Dokku would not migrate the database, and not check /health/ before it switches',
+    ]),
   ]
-  if (problems.length === 0) return
-  throw new Failure(
-    `${shortSha(sha)} can't be deployed:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`,
-    'Commit what is missing, then deploy that commit.',
-  )
+  if (problems.length > 0)
+    throw new Failure(
+      `${shortSha(sha)} can't be deployed:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`,
+      'Commit what is missing, then deploy that commit.',
+    )
+  for (const doubt of app?.doubts ?? []) log.warn(`${shortSha(sha)}: ${doubt}.`)
 }
 
-/** Pure. */
-export function appJsonProblems(text: string): string[] {
-  interface AppJson {
-    scripts?: { dokku?: { predeploy?: unknown } }
-    healthchecks?: { web?: { type?: unknown; path?: unknown }[] }
-  }
+interface AppJson {
+  scripts?: { dokku?: { predeploy?: unknown } }
+  healthchecks?: { web?: { type?: unknown; path?: unknown }[] }
+}
+
+/**
+ * Pure.
+ * @param procfile its text, if there is one: Dokku runs its `release` as well, before the new containers start
+ */
+export function judgeAppJson(text: string, procfile = ''): { problems: string[]; doubts: string[] } {
   let app: AppJson
   try {
     app = JSON.parse(text)
   } catch {
-    return ['its app.json is not JSON']
+    return { problems: ['its app.json is not JSON'], doubts: [] }
   }
   const web = app?.healthchecks?.web
   const startup = Array.isArray(web) && web.some(({ type, path }) => type === 'startup' && path === '/health/')
-  return [
-    ...(/\bmigrate\b/.test(String(app?.scripts?.dokku?.predeploy ?? ''))
-      ? []
-      : ['its app.json has no predeploy script that migrates the database']),
-    ...(startup ? [] : ['its app.json has no startup check of /health/: a release that does not answer would go live']),
-  ]
+  const unchecked = 'its app.json has no startup check of /health/: a release that does not answer would go live'
+  const migration = judgeMigration(String(app?.scripts?.dokku?.predeploy ?? ''), procfile)
+  return {
+    problems: [
+      ...(migration === 'none' ? ['its app.json has no predeploy script that migrates the database'] : []),
+      ...(startup ? [] : [unchecked]),
+    ],
+    doubts: migration === undefined || migration === 'none' ? [] : [migration],
+  }
+}
+
+/** @returns undefined when the predeploy script migrates, `none` when nothing can, else what is not sure */
+function judgeMigration(predeploy: string, procfile: string): string | undefined {
+  const release = /^release:[ \t]*(.*)$/m.exec(procfile)?.[1]?.trim() ?? ''
+  if (/\bmigrate\b/.test(predeploy)) return
+  if (/\bmigrate\b/.test(release))
+    return `the database is migrated by the release task of its Procfile (${release}), not by the predeploy script of its app.json`
+  const doesNothing = /^\s*(true|:|exit 0|echo\b[^&|;]*)?\s*$/
+  const [script] = [predeploy, release].filter((command) => !doesNothing.test(command))
+  return script === undefined ? 'none' : `whether ${script} migrates the database can't be told: see that it does`
 }
 
 async function warnOfOtherOrigin({ checkout, branch, context: { log } }: Deployment, sha: string): Promise<void> {
@@ -95,14 +115,14 @@ async function warnOfOtherOrigin({ checkout, branch, context: { log } }: Deploym
     log.warn(`${shortSha(sha)} is not on origin/${branch} (as last fetched): the next deploy from there takes it back.`)
 }
 
-function warnOfChanges({ commit: { sha }, running, commits, dropped }: Plan, log: Log): void {
+function warnOfChanges({ commit: { sha }, running, commits, dropped, left, packages }: Plan, log: Log): void {
   if (running !== undefined && commits === undefined)
     log.warn(`${shortSha(running)}, which runs, is not in this checkout: what changes can't be told. Try: git fetch`)
-  const migrations = dropped.flatMap((commit) => commit.migrations)
   if (running !== undefined && dropped.length > 0)
     log.warn(
       `This takes back ${plural(dropped.length, 'commit')} that ${dropped.length === 1 ? 'is' : 'are'} deployed: ${shortSha(running)} is not an ancestor of ${shortSha(sha)}.`,
     )
-  if (migrations.length > 0)
-    log.warn(`Their migrations stay applied: ${migrations.join(', ')}. rollback.ts says how to undo them.`)
+  if (dropped.length > 0 && left.length > 0)
+    log.warn(`Their migrations stay applied: ${left.join(', ')}. rollback.ts says how to undo them.`)
+  if (packages.length > 0) log.warn(`${describePackages(packages)}.`)
 }

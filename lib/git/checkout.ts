@@ -22,8 +22,8 @@ export interface Commit {
   author: string
   at: Date
   subject: string
-  /** Migration files it adds. */
-  migrations: string[]
+  /** Files it adds. */
+  added: string[]
 }
 
 /**
@@ -114,11 +114,6 @@ export async function fileOf(checkout: Checkout, sha: string, path: string): Pro
   return output.exitCode === 0 ? output.stdout : undefined
 }
 
-/** Pure: whether a path is that of a Django migration. */
-export function isMigration(path: string): boolean {
-  return /(^|\/)migrations\/(?!__init__\.py$)[^/]+\.py$/.test(path)
-}
-
 // %x1e separates the commits: a subject can hold anything but control characters, a name of a file anything but NUL.
 const LOG_FORMAT = '--format=%x1e%H%x1f%an%x1f%aI%x1f%s'
 
@@ -131,12 +126,12 @@ function parseLog(stdout: string): Commit[] {
       const [head = '', ...paths] = block.split('\n')
       const [sha = '', author = '', at = '', subject = ''] = head.split('\u001f')
       const added = paths.flatMap((line) => (line.startsWith('A\t') ? [line.slice(2)] : []))
-      return { sha, author, at: new Date(at), subject, migrations: added.filter(isMigration) }
+      return { sha, author, at: new Date(at), subject, added }
     })
 }
 
 /**
- * The commits that `to` has and `from` has not, newest first, each with the migrations it adds; without `from`, all.
+ * The commits that `to` has and `from` has not, newest first, each with the files it adds; without `from`, all.
  * @param most no more than this many
  */
 export async function commitsBetween(

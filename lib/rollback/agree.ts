@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import { reason } from '../core/failure.ts'
 import { quoteAll } from '../core/shell.ts'
 import type { Deployment } from '../deploy/deployment.ts'
+import { describePackages, type Plan } from '../deploy/plan.ts'
 import { pushArgs } from '../deploy/push.ts'
 import { askNewestBackup } from '../deploy/status.ts'
 import { crossingFailure, describeCrossing } from './migrations.ts'
@@ -11,21 +12,21 @@ import type { Situation } from './situation.ts'
 
 /**
  * @param text what would be pushed
- * @param target what would run
  * @returns false after a dry run
  * @throws Failure when migrations are in the way, or the operator does not agree
  */
 export async function agree(
   deployment: Deployment,
   { running }: Situation,
+  { commit, packages }: Plan,
   text: string,
-  target: string,
 ): Promise<boolean> {
   const { flags, print, log, ask } = deployment.context
   const isDryRun = flags.has('dry-run')
   if (isDryRun) print(text)
   else log.info(text)
-  const crossing = await describeCrossing(deployment, target, running, () => tellNewestBackup(deployment))
+  if (packages.length > 0) log.warn(`${describePackages(packages)}. Dokku does not undo them either.`)
+  const crossing = await describeCrossing(deployment, commit.sha, running, () => tellNewestBackup(deployment))
   if (crossing.length > 0 && !flags.has('allow-migrations')) throw crossingFailure(crossing)
   if (crossing.length > 0) log.warn(crossing.join('\n'))
   if (isDryRun) print('Nothing was pushed.')

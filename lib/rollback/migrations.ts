@@ -5,25 +5,15 @@ import { plural } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { quoteAll } from '../core/shell.ts'
 import type { Deployment } from '../deploy/deployment.ts'
-import { type Checkout, fileOf, hasCommit, isAncestor, isMigration } from '../git/checkout.ts'
-
-/** A migration file in which two commits differ. */
-interface CrossedMigration {
-  path: string
-  /** `added`: only what runs has it; `changed`: both have it; `deleted`: only the target has it. */
-  how: 'added' | 'changed' | 'deleted'
-}
-
-const HOW: Record<string, CrossedMigration['how']> = { A: 'added', M: 'changed', T: 'changed', D: 'deleted' }
-
-/** Pure: what `git diff --name-status -z` from the target to what runs printed. */
-export function parseCrossed(stdout: string): CrossedMigration[] {
-  const words = stdout.split('\0')
-  return words.flatMap((path, i) => {
-    const how = i % 2 === 1 ? HOW[words[i - 1] ?? ''] : undefined
-    return how && isMigration(path) ? [{ path, how }] : []
-  })
-}
+import { type Checkout, fileOf, hasCommit, isAncestor } from '../git/checkout.ts'
+import {
+  type ChangedMigration,
+  changedMigrations,
+  isMigration,
+  labelOf,
+  type MigrationModules,
+  migrationModules,
+} from '../git/migrations.ts'
 
 /**
  * The migrations that going from what runs (`current`) to `target` crosses: files that only `current` has, or has otherwise. Those
@@ -34,11 +24,9 @@ export async function migrationsAcross(
   checkout: Checkout,
   target: string,
   current: string,
-): Promise<CrossedMigration[] | undefined> {
+): Promise<ChangedMigration[] | undefined> {
   if (!(await hasCommit(checkout, target)) || !(await hasCommit(checkout, current))) return
-  const crossed = parseCrossed(
-    await checkout.ask(['diff', '--name-status', '--no-renames', '-z', target, current, '--']),
-  )
+  const crossed = await changedMigrations(checkout, target, current)
   if (!crossed.some(({ how }) => how === 'deleted') || (await isAncestor(checkout, target, current))) return crossed
   return crossed.filter(({ how }) => how !== 'deleted')
 }
@@ -57,7 +45,7 @@ function numberOf(name: string): number {
 
 /** What it takes to say how the migrations between two releases are undone. */
 interface Crossing {
-  crossed: readonly CrossedMigration[]
+  crossed: readonly ChangedMigration[]
   /** The migration files of the target. */
   left: readonly string[]
   /** Those of the code that runs. */
@@ -75,7 +63,7 @@ export function undoCommands(app: string, { crossed, left, known, labels }: Cros
         .filter((path) => folderOf(path) === folder)
         .map(nameOf)
         .sort()
-    const crossedBy = (how: CrossedMigration['how']): string[] =>
+    const crossedBy = (how: ChangedMigration['how']): string[] =>
       namesOf(crossed.filter((one) => one.how === how).map(({ path }) => path))
     const last = namesOf(left).at(-1)
     // A name that the running code does not know, or knows with another content, can't be gone back to.
@@ -84,7 +72,7 @@ export function undoCommands(app: string, { crossed, left, known, labels }: Cros
     const beside = crossedBy('added').filter((name) => numberOf(name) <= numberOf(last ?? ''))
     const label = labels.get(folder) ?? folder.split('/').at(-2) ?? folder
     const manage = (...words: string[]): string =>
-      quoteAll(['sudo', 'dokku', 'run', app, 'python', 'manage.py', ...words])
+      quoteAll(['sudo', 'dokku', 'enter', app, 'web', 'python', 'manage.py', ...words])
     const why =
       unsure.length > 0
         ? `${unsure.join(', ')} changed, or unknown to what runs`
@@ -98,19 +86,21 @@ export function undoCommands(app: string, { crossed, left, known, labels }: Cros
 async function labelsOf(
   checkout: Checkout,
   sha: string,
-  crossed: readonly CrossedMigration[],
+  crossed: readonly ChangedMigration[],
+  modules: MigrationModules,
 ): Promise<ReadonlyMap<string, string>> {
   const labels = new Map<string, string>()
   for (const folder of new Set(crossed.map(({ path }) => folderOf(path)))) {
-    const apps = await fileOf(checkout, sha, folder.replace(/(^|\/)migrations$/, '$1apps.py'))
-    const label = /^[ \t]+label\s*=\s*['"](\w+)['"]/m.exec(apps ?? '')?.[1]
+    const apps = await fileOf(checkout, sha, folder.replace(/(^|\/)[^/]*migrations$/, '$1apps.py'))
+    const label = labelOf(folder, modules) ?? /^[ \t]+label\s*=\s*['"](\w+)['"]/m.exec(apps ?? '')?.[1]
     if (label !== undefined) labels.set(folder, label)
   }
   return labels
 }
 
-async function migrationsOf(checkout: Checkout, sha: string): Promise<string[]> {
-  return (await checkout.ask(['ls-tree', '-r', '--name-only', '-z', sha])).split('\0').filter(isMigration)
+async function migrationsOf(checkout: Checkout, sha: string, modules: MigrationModules): Promise<string[]> {
+  const paths = (await checkout.ask(['ls-tree', '-r', '--name-only', '-z', sha])).split('\0')
+  return paths.filter((path) => isMigration(path, modules))
 }
 
 /**
@@ -129,11 +119,12 @@ export async function describeCrossing(
   if (crossed === undefined)
     return [`${shortSha(current)}, which runs, could not be fetched: whether migrations are in the way can't be told.`]
   if (crossed.length === 0) return []
+  const modules = await migrationModules(checkout, target, current)
   const commands = undoCommands(app, {
     crossed,
-    left: await migrationsOf(checkout, target),
-    known: new Set(await migrationsOf(checkout, current)),
-    labels: await labelsOf(checkout, current, crossed),
+    left: await migrationsOf(checkout, target, modules),
+    known: new Set(await migrationsOf(checkout, current, modules)),
+    labels: await labelsOf(checkout, current, crossed, modules),
   })
   return [
     `The way from ${shortSha(current)} to ${shortSha(target)} crosses ${plural(crossed.length, 'migration')}, which Dokku does not undo:`,

@@ -4,9 +4,9 @@ import { printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { classifyPush, collectLines, type PushResult } from '../deploy/outcome.ts'
-import type { Plan } from '../deploy/plan.ts'
+import { makePlan, NO_CHANGE, type Plan } from '../deploy/plan.ts'
 import { explainDokku } from '../dokku/errors.ts'
-import { describeCommit, hasCommit } from '../git/checkout.ts'
+import { hasCommit } from '../git/checkout.ts'
 import { readRecords } from '../server/app.ts'
 import { SshFailure } from '../server/ssh-errors.ts'
 import { setRevision } from '../server/words.ts'
@@ -25,11 +25,11 @@ export async function planRebuild(
   const { configured } = await readRecords(remote, app, branch)
   if (configured === undefined)
     context.log.warn(`${app} has no GIT_REV: its containers can't say that they run ${shortSha(deployed)}.`)
-  const commit = (await hasCommit(checkout, deployed))
-    ? await describeCommit(checkout, deployed)
-    : { sha: deployed, author: '', at: new Date(0), subject: '(not in this checkout)', migrations: [] }
   const misnamed = configured === deployed ? undefined : configured
-  return { deployed, running, commit, commits: [], dropped: [], misnamed }
+  if (await hasCommit(checkout, deployed))
+    return { ...(await makePlan(checkout, { deployed, running }, deployed)), misnamed }
+  const commit = { sha: deployed, author: '', at: new Date(0), subject: '(not in this checkout)', added: [] }
+  return { ...NO_CHANGE, deployed, running, commit, misnamed }
 }
 
 /** What will be done, for the operator. */

@@ -1,10 +1,11 @@
 // The releases that one can go back to: the list, and the choice from it.
 
 import { Failure } from '../core/failure.ts'
-import { age, printable, table } from '../core/format.ts'
+import { age, plural, printable, table } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { type Checkout, commitsBetween, describeCommit, hasCommit } from '../git/checkout.ts'
+import { changedPackages } from '../git/packages.ts'
 import { type Entry, wentLive } from '../server/ledger.ts'
 import { migrationsAcross } from './migrations.ts'
 import { resolveTarget, type Situation } from './situation.ts'
@@ -20,6 +21,8 @@ interface Release {
   verified: boolean | undefined
   /** The way there crosses so many migrations; undefined when it can't be told. */
   migrations: number | undefined
+  /** So many Python packages change on it, which may have migrations of their own. */
+  packages: number
   current: boolean
 }
 
@@ -97,14 +100,17 @@ async function describe(checkout: Checkout, { sha, entry }: PastRelease, running
     subject: commit?.subject ?? (entry?.subject || '(not in this checkout)'),
     verified: entry?.verified ?? undefined,
     migrations: sha === running ? 0 : (await migrationsAcross(checkout, sha, running))?.length,
+    packages:
+      commit && (await hasCommit(checkout, running)) ? (await changedPackages(checkout, sha, running)).length : 0,
     current: sha === running,
   }
 }
 
-function migrationsText({ current, migrations }: Release): string {
+function migrationsText({ current, migrations, packages }: Release): string {
   if (current) return 'runs now'
   if (migrations === undefined) return 'migrations unknown'
-  return migrations === 0 ? 'no migration' : migrations === 1 ? '1 MIGRATION' : `${migrations} MIGRATIONS`
+  const own = migrations === 0 ? 'no migration' : migrations === 1 ? '1 MIGRATION' : `${migrations} MIGRATIONS`
+  return packages === 0 ? own : `${own}, ${plural(packages, 'PACKAGE', 'PACKAGES')}`
 }
 
 /** One line each, in columns. */

@@ -58,9 +58,10 @@ export function requireNotLive({ deployed, release }: Situation, sha: string): v
 }
 
 /** An older release may lack what a new one must have, and did run: here it is a warning. */
-export async function warnOfCommit({ checkout, context }: Deployment, sha: string): Promise<void> {
+export async function warnOfCommit(deployment: Deployment, sha: string): Promise<void> {
+  const { context } = deployment
   try {
-    await requireDeployable(checkout, sha)
+    await requireDeployable(deployment, sha)
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     context.log.warn(

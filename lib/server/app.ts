@@ -76,17 +76,26 @@ export interface Records {
 }
 
 /**
+ * HEAD of the app's repository there.
+ * @throws SshFailure, Failure
+ */
+export async function recordedHead(remote: Remote, app: string, timeoutMs = ASK_MS): Promise<string | undefined> {
+  const output = await remote.dokku('git:report APP --git-sha', app, { timeoutMs })
+  if (output.exitCode !== 0) throw explainDokku(output, `git:report ${app}`, remote.host)
+  return parseSha(output.stdout)
+}
+
+/**
  * @param branch the deploy branch
  * @throws SshFailure, Failure
  */
 export async function readRecords(remote: Remote, app: string, branch: string): Promise<Records> {
-  const head = await remote.dokku('git:report APP --git-sha', app, { timeoutMs: ASK_MS })
-  if (head.exitCode !== 0) throw explainDokku(head, `git:report ${app}`, remote.host)
+  const head = await recordedHead(remote, app)
   // Not config:show, which prints every secret. It exits 1 for a key that is not set.
   const config = await remote.dokku('config:get APP GIT_REV', app, { timeoutMs: ASK_MS })
   return {
     branch: await remote.headOf(app, branch),
-    head: parseSha(head.stdout),
+    head,
     configured: config.exitCode === 0 ? parseSha(config.stdout) : undefined,
   }
 }

@@ -66,9 +66,9 @@ for (const name of ['nowhere', '', '--all', 'HEAD:app.txt', '0'.repeat(40)])
 test('every commit is listed, also one that adds no file; a merge brings its migrations', async () => {
   const commits = await commitsBetween(checkout, shas.first, shas.merge ?? '')
   assert.equal(
-    commits.map(({ subject, migrations }) => [subject, migrations]),
+    commits.map(({ subject, added }) => [subject, added]),
     [
-      ['Merge side', ['a/migrations/0002_städte.py']],
+      ['Merge side', ['a/migrations/0002_städte.py', 'a/migrations/__init__.py']],
       ['Empty', []],
       ['Only change a file', []],
     ],

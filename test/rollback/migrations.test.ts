@@ -1,19 +1,11 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { migrationsAcross, parseCrossed, undoCommands } from '../../lib/rollback/migrations.ts'
+import type { Deployment } from '../../lib/deploy/deployment.ts'
+import { parseChanged } from '../../lib/git/migrations.ts'
+import { describeCrossing, migrationsAcross, undoCommands } from '../../lib/rollback/migrations.ts'
 import { createRepository } from '../support/repository.ts'
 
 const test = suite('migrations on the way to another release')
-
-test('migrations are told from other files, with what became of them', () => {
-  const crossed = parseCrossed(
-    'A\0a/migrations/0002_x.py\0M\0a/migrations/0001_initial.py\0D\0b/migrations/0003_y.py\0A\0a/migrations/__init__.py\0A\0a/models.py\0A\0migrations.py\0',
-  )
-  assert.equal(
-    crossed.map(({ path, how }) => `${how} ${path}`),
-    ['added a/migrations/0002_x.py', 'changed a/migrations/0001_initial.py', 'deleted b/migrations/0003_y.py'],
-  )
-})
 
 test('the migrations that a way back crosses, and none on the way forward', async () => {
   const repository = await createRepository()
@@ -25,15 +17,23 @@ test('the migrations that a way back crosses, and none on the way forward', asyn
     assert.equal(await migrationsAcross(checkout, before, after), added)
     assert.equal(await migrationsAcross(checkout, after, before), [])
     assert.is(await migrationsAcross(checkout, '0'.repeat(40), before), undefined)
+    const moved = await commit('Move', {
+      'a/settings.py': "MIGRATION_MODULES = {'libraries': 'schema.libraries'}\n",
+      'schema/libraries/0001_initial.py': '1',
+      'b/db_migrations/0001_initial.py': '1',
+    })
+    const crossing = await describeCrossing({ checkout, app: 'app' } as Deployment, after, moved, async () => 'none')
+    const commands = crossing.filter((line) => line.includes('manage.py'))
+    assert.equal(commands, [`  ${UNDO} b zero`, `  ${UNDO} libraries zero`])
   } finally {
     await repository.remove()
   }
 })
 
-const UNDO = 'sudo dokku run app python manage.py migrate'
+const UNDO = 'sudo dokku enter app web python manage.py migrate'
 
 function undo(crossed: readonly string[], left: readonly string[], known = left): string[] {
-  const files = parseCrossed(crossed.join('\0').replaceAll(' ', '\0'))
+  const files = parseChanged(crossed.join('\0').replaceAll(' ', '\0'))
   return undoCommands('app', { crossed: files, left, known: new Set(known), labels: new Map() })
 }
 
@@ -99,7 +99,7 @@ for (const [what, crossed, left, says] of [
 
 test('an app that has a label of its own is named by it', () => {
   const labels = new Map([['a/migrations', 'book_a']])
-  const crossed = parseCrossed('A\0a/migrations/0001_i.py')
+  const crossed = parseChanged('A\0a/migrations/0001_i.py')
   assert.equal(undoCommands('app', { crossed, left: [], known: new Set(), labels }), [`${UNDO} book_a zero`])
 })
 

@@ -20,9 +20,13 @@ function runs(revisions: Record<string, string | undefined>): RunningRelease {
   }
 }
 
-function check(sha: string, ask: () => Promise<RunningRelease>): Promise<CheckResult> {
+function check(sha: string, ask: () => Promise<RunningRelease>, recorded?: string): Promise<CheckResult> {
   const signal = new AbortController().signal
-  return runCheck(releaseCheck({ sha, ask }), { deadlineMs: performance.now() + 700, patienceMs: 500, signal })
+  return runCheck(releaseCheck({ sha, ask, recorded: async () => recorded }), {
+    deadlineMs: performance.now() + 700,
+    patienceMs: 500,
+    signal,
+  })
 }
 
 test('it is the expected one, whole or abbreviated', async () => {
@@ -30,6 +34,17 @@ test('it is the expected one, whole or abbreviated', async () => {
     const { verdict, seen } = await check(sha, async () => live)
     assert.equal([verdict, seen], ['pass', 'runs 01234567, web.1 running'])
   }
+})
+test("Dokku's record counts where the container is not told its commit, and nowhere else", async () => {
+  const silent = runs({ 'web.1': undefined })
+  const [good, bad] = [await check(SHA, async () => silent, SHA), await check(SHA, async () => silent, 'b'.repeat(40))]
+  assert.equal([good.verdict, bad.verdict], ['pass', 'fail'])
+  assert.match(good.seen, /runs 01234567, web\.1 running \(by Dokku's record: the container does not say\)/)
+  const other = await check(SHA, async () => runs({ 'web.1': 'b'.repeat(40) }), SHA)
+  assert.equal(
+    [other.verdict, other.seen],
+    ['fail', 'Dokku deployed 01234567, but its container says it runs bbbbbbbb, web.1 running'],
+  )
 })
 test('nothing is asked without a commit to expect', async () => {
   assert.match((releaseCheck(undefined) as { skip: string }).skip, /--expect-sha/)
