@@ -49,11 +49,10 @@ function requirements(text: string, isToml: boolean): [name: string, version: st
       return name === undefined ? [] : [[name, version.replace(/^"(.*)"$/, '$1')]]
     }),
     ...strings.flatMap((line): [string, string][] => {
-      const plain = line
-        .replace(/(^|\s)#.*$/, '')
-        .replace(/\s--hash.*$|\s*\\$|;.*$/, '')
-        .trim()
-      const [, name, version = ''] = /^([A-Za-z0-9][\w.-]*)(?: *\[[^\]]*\])? *((?:[=<>!~@].*)?)$/.exec(plain) ?? []
+      // A comment, a marker, hashes, and a line that goes on.
+      const [plain = ''] = line.trim().split(/^#| #|;| --hash|\\/)
+      const [, name, version = ''] =
+        /^([A-Za-z0-9][\w.-]*)(?: *\[[^\]]*\])? *((?:[=<>!~@].*)?)$/.exec(plain.trim()) ?? []
       return name === undefined ? [] : [[name, version.replace(/^== */, '')]]
     }),
   ]
