@@ -10,6 +10,7 @@ import { inOwnTree } from '../git/worktree.ts'
 import { type Entry, wasCutOff, wentLive } from '../server/ledger.ts'
 import { pushLine } from './agree.ts'
 import { fetchOrigin } from './origin.ts'
+import { findReverts } from './reverts.ts'
 import type { Situation } from './situation.ts'
 
 /** A revert that is made and not pushed. */
@@ -29,6 +30,8 @@ interface RevertRange {
   /** Why these, in a sentence. */
   why: string
 }
+
+const OTHER_WAY = 'Back to a release without a revert: rollback --list, then rollback --to SHA'
 
 interface CommitToRevert extends Commit {
   /** Of a merge: which parent it is reverted to, counted from 1. */
@@ -66,17 +69,24 @@ export function rangeToRevert(entries: readonly Entry[], running: string, head: 
   // A run that was cut off went live all the same if what it was to deploy is what runs.
   const live = (entry: Entry): boolean => wentLive(entry) || (wasCutOff(entry) && entry.to === running)
   const moves = entries.filter((entry) => live(entry) && entry.from !== entry.to)
-  const brought = moves.findLast(({ kind }) => kind !== 'rollback')
-  const tip = brought?.to ?? moves[0]?.from
-  if (moves.at(-1)?.to === running && brought?.to === running && brought.from)
-    return { from: brought.from, to: running, why: 'What the last deploy brought' }
-  if (moves.at(-1)?.to === running && tip && tip !== running)
+  const ways = moves.slice(moves.findLastIndex((entry) => !isWayBack(entry)) + 1)
+  const [known, brought] = [moves.at(-1)?.to === running, moves.findLast((entry) => !isWayBack(entry))]
+  // What ran before the first of the ways back: the ledger need not know how that came to run.
+  const tip = ways[0]?.from
+  if (known && tip && tip !== running)
     return { from: running, to: tip, why: 'What the rollback took back, and origin still holds' }
+  if (known && brought?.to === running && brought.from)
+    return { from: brought.from, to: running, why: 'What the last deploy brought' }
   return {
     from: undefined,
     to: head,
     why: 'The ledger does not know what the last deploy brought: HEAD of origin alone',
   }
+}
+
+/** A rebuild goes back, too, where something else ran than what is on the deploy branch. */
+function isWayBack({ kind }: Entry): boolean {
+  return kind === 'rollback' || kind === 'rebuild'
 }
 
 /** Commits with their parents, newest first. */
@@ -97,12 +107,11 @@ async function commitsToRevert(
   head: string,
   branch: string,
 ): Promise<CommitToRevert[]> {
-  const other = `Back to a release without a revert: rollback --list, then rollback --to SHA`
   for (const sha of [to, ...(from ? [from] : [])])
     if (!(await hasCommit(checkout, sha)))
-      throw new Failure(`${shortSha(sha)} is in the ledger, but neither here nor on origin/${branch}.`, other)
+      throw new Failure(`${shortSha(sha)} is in the ledger, but neither here nor on origin/${branch}.`, OTHER_WAY)
   if (!(await isAncestor(checkout, to, head)))
-    throw new Failure(`${shortSha(to)} is not on origin/${branch}: there is nothing to revert there.`, other)
+    throw new Failure(`${shortSha(to)} is not on origin/${branch}: there is nothing to revert there.`, OTHER_WAY)
   const lineage = from ? await historyOf(checkout, '--ancestry-path', to, `^${from}`) : new Map<string, string[]>()
   const range = from ? [to, `^${from}`] : ['--max-count=1', to]
   const history = lineage.size > 0 ? lineage : await historyOf(checkout, '--first-parent', ...range)
@@ -118,14 +127,29 @@ async function commitsToRevert(
     sha = parents[onto] ?? first
   }
   if (commits.length === 0)
-    throw new Failure(`The last deploy brought no commit that ${shortSha(from ?? to)} does not have.`, other)
-  // A second `--revert`, e.g. by a program that tries again, must not bring the bug back.
-  if (commits.every(({ subject }) => subject.startsWith('Revert "')))
-    throw new Failure(
-      `What would be reverted is a revert itself (${commits.map(({ sha }) => shortSha(sha)).join(', ')}): that would bring back what it took away.`,
-      `If that is what you want: git revert ${shortSha(to)}, then deploy. ${other}`,
-    )
+    throw new Failure(`The last deploy brought no commit that ${shortSha(from ?? to)} does not have.`, OTHER_WAY)
+  await requireNoReverts(checkout, commits)
   return commits
+}
+
+/**
+ * A second `--revert`, e.g. by a program that tries again, must not bring the bug back, nor one after a revert by pull request.
+ * @throws Failure when a commit takes another one back
+ */
+async function requireNoReverts(checkout: Checkout, commits: readonly CommitToRevert[]): Promise<void> {
+  const reverts = await findReverts(checkout, commits)
+  if (reverts.length === 0) return
+  const isAll = commits.every(({ sha }) => reverts.some((revert) => revert.sha === sha))
+  const named = reverts.map(({ sha, subject }) => `${shortSha(sha)} ${printable(subject)}`).join(', ')
+  const others = commits
+    .filter(({ sha }) => !reverts.some((revert) => revert.sha === sha))
+    .map(({ sha }) => shortSha(sha))
+  throw new Failure(
+    `What would be reverted ${isAll ? 'is' : 'holds'} a revert itself (${named}): that would bring back what it took away. Nothing was pushed.`,
+    isAll || others.length === 0 || commits.some(({ mainline }) => mainline !== undefined)
+      ? `If that is what you want: git revert by hand, then deploy. ${OTHER_WAY}`
+      : `Only the others, by hand: git revert ${others.join(' ')}, then deploy. ${OTHER_WAY}`,
+  )
 }
 
 /**

@@ -220,6 +220,19 @@ test('--revert of a merge that git pull made takes back what is new in it, not w
   await at.deploy()
 })
 
+test('--revert does not bring a bug back whose revert came by a merged pull request', async () => {
+  const bug = await release('A bug for a revert')
+  server.git('switch', '-q', '-c', 'revert-1-bug')
+  server.git('revert', '--no-edit', bug)
+  server.git('switch', '-q', 'master')
+  server.git('merge', '-q', '--no-ff', '-m', 'Merge pull request #2 from x/mend-it', 'revert-1-bug')
+  const good = await at.deploy()
+  const output = await rollback('--revert', '--yes')
+  at.ends(output, 1)
+  assert.match(output.stderr, /holds a revert itself \(\S+ Revert "A bug for a revert"\)/)
+  assert.is(at.onOrigin(), good)
+})
+
 test('called from a git hook or alias, --revert leaves alone what GIT_DIR names', async () => {
   await release('Break it from a hook')
   const checkout = at.checkout()

@@ -1,0 +1,118 @@
+// Finds the commits that take others back: to revert one of them would bring back what it took away.
+
+import { type Checkout, hasCommit } from '../git/checkout.ts'
+
+/** A commit with its whole message. */
+interface Message {
+  sha: string
+  subject: string
+  body: string
+}
+
+/** What a message says of the commits that it takes back. */
+interface Said {
+  /** It speaks of taking back, or of doing so no longer. */
+  speaks: boolean
+  /** It takes something back. A revert of a revert does not. */
+  isRevert: boolean
+  /** The subject of what is taken back, where it is quoted. */
+  subject: string | undefined
+  /** The commits that it names as reverted, perhaps abbreviated. */
+  shas: string[]
+}
+
+/**
+ * Pure. Git's own words, those of `git revert --reference` and of GitHub's button (also squashed, or in the message of a merge), and
+ * `revert: …` as conventional commits have it.
+ */
+export function parseRevert({ subject, body }: Omit<Message, 'sha'>): Said {
+  let rest = subject
+  let reverts = 0
+  let quoted: string | undefined
+  // Revert "Revert "Draw the map"" takes nothing back, Reapply "Draw the map" neither.
+  for (;;) {
+    const [prefix, word = ''] = /^(Revert|Reapply) "|^(?:revert(?:\([^)]{0,100}\))?!?: +)/i.exec(rest) ?? []
+    if (prefix === undefined) break
+    if (!/^reapply$/i.test(word)) reverts++
+    rest = rest.slice(prefix.length)
+    quoted = withoutEnd(rest)
+  }
+  const named = [...body.matchAll(/^This reverts (?:commits?|merge) ([0-9a-f, and]+)/gm)].flatMap(([, list = '']) =>
+    [...list.matchAll(/\b[0-9a-f]{7,40}\b/g)].map(([sha]) => sha),
+  )
+  const isQuoted = reverts > 0 || /^Reapply "/.test(subject)
+  const isTold =
+    /^(reverts?|reverted|reverting|backs? out|backout)\b/i.test(subject) ||
+    /^This reverts |^Reverts (\S+)?#\d+|^Revert "/m.test(body)
+  const isRevert = isQuoted ? reverts % 2 === 1 : isTold
+  return { speaks: isQuoted || isTold, isRevert, subject: quoted, shas: named }
+}
+
+/** What was quoted, without the quotation marks at its end and the number of a pull request. */
+function withoutEnd(text: string): string {
+  const plain = text.replace(/ \(#\d{1,9}\)$/, '')
+  let end = plain.length
+  while (plain[end - 1] === '"') end--
+  return plain.slice(0, end)
+}
+
+// A body can hold anything but NUL.
+const FORMAT = '--format=%H%x1f%s%x1f%b%x00'
+
+async function messagesOf(checkout: Checkout, ...range: string[]): Promise<Message[]> {
+  const text = await checkout.ask(['log', FORMAT, ...range, '--'])
+  return text.split('\0').flatMap((block) => {
+    const [sha = '', subject = '', body = ''] = block.trim().split('\u001f')
+    return sha === '' ? [] : [{ sha, subject, body }]
+  })
+}
+
+/** A commit that is to be reverted, to its parent of this number (from 1) where it is a merge. */
+interface ToRevert {
+  sha: string
+  mainline: number | undefined
+}
+
+/**
+ * Those of the commits, and of what their merges brought, that take back something which is not among them.
+ * @returns the reverts, newest first
+ */
+export async function findReverts(checkout: Checkout, commits: readonly ToRevert[]): Promise<Message[]> {
+  const messages = new Map<string, Message>()
+  for (const { sha, mainline } of commits) {
+    const range = mainline === undefined ? ['--max-count=1', sha] : [sha, `^${sha}^${mainline}`]
+    for (const message of await messagesOf(checkout, ...range)) messages.set(message.sha, message)
+  }
+  const all = [...messages.values()]
+  const isAmong = ({ subject, shas }: Said): boolean =>
+    shas.length > 0
+      ? shas.every((name) => all.some(({ sha }) => sha.startsWith(name)))
+      : subject !== undefined && all.some((other) => other.subject === subject)
+  const reverts: Message[] = []
+  for (const message of all) {
+    const said = parseRevert(message)
+    if (said.isRevert && !isAmong(said) && !(await revertsReverts(checkout, said))) reverts.push(message)
+    else if (!said.speaks && (await goesBackTo(checkout, message))) reverts.push(message)
+  }
+  return reverts
+}
+
+/** A revert whose subject was written anew: what it names is a revert itself. */
+async function revertsReverts(checkout: Checkout, { shas }: Said): Promise<boolean> {
+  for (const name of shas) {
+    if (!(await hasCommit(checkout, name))) return false
+    const [message] = await messagesOf(checkout, '--max-count=1', name)
+    if (!message || !parseRevert(message).isRevert) return false
+  }
+  return shas.length > 0
+}
+
+/** How far back an earlier state is looked for. */
+const MOST_STATES = 200
+
+/** Whether the commit, whatever it says, makes all files what they were at an earlier one before the last. */
+async function goesBackTo(checkout: Checkout, { sha }: Message): Promise<boolean> {
+  const options = ['--first-parent', `--max-count=${MOST_STATES}`, '--format=%T']
+  const [tree, before, ...earlier] = (await checkout.ask(['log', ...options, sha, '--'])).split('\n')
+  return tree !== before && tree !== undefined && earlier.includes(tree)
+}
