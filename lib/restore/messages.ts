@@ -17,7 +17,7 @@ export async function releaseAdvice(
   if (sha && deployed && sha === deployed) return
   const was = sha ? `was taken at release ${shortSha(sha)}` : 'does not say at which release it was taken'
   const now = deployed ? `${shortSha(deployed)} is deployed` : 'Dokku does not say which one is deployed'
-  return `${name} ${was}; ${now}. If the schema differs, type after the restore: sudo dokku run ${settings.DOKKU_APP} python manage.py migrate`
+  return `${name} ${was}; ${now}. If the schema differs, type after the restore: sudo dokku enter ${settings.DOKKU_APP} web python manage.py migrate`
 }
 
 /** The lines on the media, for a preview. */
