@@ -43,7 +43,8 @@ Usage: deploy [REF] [--no-verify] [--yes] [--repo DIR] [--env-file PATH]
 
 Pushes a commit (HEAD, or REF) to Dokku, syncs the ops scripts to the server,
 purges Cloudflare's cache and verifies the site. At a terminal it shows what will
-go live and asks first; without one, as in CI, it goes ahead.
+go live and asks first; without one, as in CI, it goes ahead. A commit that is older
+than the deployed one must be typed at a terminal, whatever --yes says.
 
   --dry-run        Show what would go live, and everything that speaks against it.
   --sync-only      Only sync the ops scripts (backup, restore) to the server.

@@ -103,7 +103,7 @@ async function judge(deployment: Deployment, plan: Plan, result: PushResult): Pr
     context.log.warn('The connection was lost during the push, but the server finished the deploy.')
     return { outcome: 'deployed', runs }
   }
-  const isLive = runs === sha && wentLiveAllTheSame(deployment, plan, outcome)
+  const isLive = runs === sha && wentLiveAllTheSame(plan, outcome)
   const failedLog = outcome === 'health-failed' ? await askFailedLog(deployment) : []
   // Dokku leaves the lock behind when a build fails: only after a lost connection it tells something.
   const locked = isLost && state?.locked === true
@@ -134,9 +134,8 @@ function isRecorded({ state, records }: Answer, sha: string): boolean {
  * Whether a failed deploy has switched the web containers before it failed, when they say that they run its commit. Dokku checks the
  * other processes after that, and runs the postdeploy task.
  */
-function wentLiveAllTheSame({ kind }: Deployment, { running, commit }: Plan, outcome: Outcome): boolean {
-  if (outcome === 'postdeploy-failed') return true
-  return kind !== 'rebuild' && running !== commit.sha && ['health-failed', 'refused'].includes(outcome)
+function wentLiveAllTheSame({ running, commit }: Plan, outcome: Outcome): boolean {
+  return outcome === 'postdeploy-failed' || (running !== commit.sha && ['health-failed', 'refused'].includes(outcome))
 }
 
 /**

@@ -83,6 +83,8 @@ export function describePlan({ app, branch }: Deployment, plan: Plan): string {
     return running === deployed
       ? `${goal} is what ${app} runs already: nothing to push.`
       : `${goal} is on the deploy branch of ${app} already: nothing to push. But ${shortSha(running ?? '')} runs.`
+  if (running === commit.sha)
+    return `${goal} is what ${app} runs. The deploy branch there is at ${shortSha(deployed ?? '')}: a push makes them agree.`
   return [
     `${app} (${branch}): ${running ? shortSha(running) : 'nothing deployed yet'} → ${goal}`,
     ...(commits?.length && running

@@ -25,12 +25,15 @@ export interface Entry {
   verified: boolean | null
 }
 
+/** What ends so has started nothing, whatever runs: somebody else has started that, or a container was restarted under its name. */
+const STARTED_NOTHING = new Set(['locked', 'stale', 'elsewhere', 'build-failed', 'predeploy-failed', 'pushed'])
+
 /**
  * What went live and stayed until the next: neither failed deploys, nor reverts that only CI was to deploy. A deploy can fail after
- * its release went live: a worker's check, the postdeploy task. A build that failed has no release, whatever a container is called.
+ * its release went live: a worker's check, the postdeploy task.
  */
 export function wentLive({ outcome, runs, to }: Entry): boolean {
-  if (outcome === 'build-failed') return false
+  if (STARTED_NOTHING.has(outcome)) return false
   return typeof runs === 'string' ? runs === to : outcome === 'deployed' || outcome === 'unchanged'
 }
 

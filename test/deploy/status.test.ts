@@ -35,23 +35,24 @@ test("the newest backup is taken from backup --check's own words", () => {
   assert.is(newestBackup({ stdout: '', stderr: '' }), 'unknown')
   assert.is(newestBackup({ stdout: '', stderr: 'sh: backup: not found\n' }), 'unknown: sh: backup: not found')
 })
+const status = {
+  locked: false,
+  running: true,
+  serves: true,
+  processes: 'web.1 running',
+  app: 'book-corners',
+  revision: NEW,
+  revisions: new Map([['web.1', NEW]]),
+  branch: NEW,
+  branchName: 'master',
+  head: NEW,
+  configured: NEW,
+  certificateDays: -1,
+  newestBackup: 'unknown',
+  opsRelease: 'x',
+}
+
 test('a release that went live in a run that was cut off has a since, too', () => {
-  const status = {
-    locked: false,
-    running: true,
-    serves: true,
-    processes: 'web.1 running',
-    app: 'book-corners',
-    revision: NEW,
-    revisions: new Map([['web.1', NEW]]),
-    branch: NEW,
-    branchName: 'master',
-    head: NEW,
-    configured: NEW,
-    certificateDays: -1,
-    newestBackup: 'unknown',
-    opsRelease: 'x',
-  }
   const text = describeStatus(
     { ...status, deploys: [{ ...entry, who: 'Engineer \u001b[31m', outcome: 'interrupted' }] },
     new Date('2026-02-28T11:00:00Z'),
@@ -60,6 +61,28 @@ test('a release that went live in a run that was cut off has a since, too', () =
   assert.not.match(text, /\u001b/)
   assert.match(text, /certificate +EXPIRED/)
   assert.match(text, /runs +bbbbbbbb Two\?lines/)
+})
+
+test('since is when it went live, and not when somebody was refused', () => {
+  const at = (day: number): string => `2026-02-0${day}T10:00:00.000Z`
+  const deploys: Entry[] = [
+    { ...entry, at: at(1) },
+    { ...entry, at: at(2), from: NEW, outcome: 'unchanged' },
+    { ...entry, at: at(3), outcome: 'locked', runs: NEW },
+    { ...entry, at: at(4), from: NEW, to: OLD, outcome: 'health-failed', runs: NEW },
+  ]
+  const text = describeStatus({ ...status, deploys })
+  assert.match(text, /since +2026-02-01T10:00:00\.000Z/)
+  assert.not.match(text, /DISAGREE/)
+})
+
+test('what differs is told, with the command', () => {
+  const text = describeStatus({ ...status, deploys: [], configured: OLD })
+  assert.match(text, /DISAGREE +web\.1 runs bbbbbbbb; GIT_REV is aaaaaaaa, which a restart would start/)
+  assert.match(text, /To make them agree: rollback --rebuild/)
+  const failed = { ...entry, from: OLD, to: NEW, outcome: 'build-failed' }
+  const misnamed = describeStatus({ ...status, branch: OLD, head: OLD, deploys: [failed] })
+  assert.match(misnamed, /runs +another release than bbbbbbbb, whose build failed/)
 })
 
 test.run()
