@@ -13,12 +13,18 @@ function launcher(opsDir: string, name: string): string {
   return [
     '#!/bin/sh',
     `# Runs ${name}.ts of the current release. deploy.ts writes this file: changes here are lost.`,
-    `release=$(readlink -f ${quote(`${opsDir}/current`)}) && [ -x "$release/.node" ] && [ -f "$release/scripts/loader.mjs" ] || {`,
+    `release=$(readlink -f ${quote(`${opsDir}/current`)}) && [ -x "$release/.node" ] || {`,
     `  echo ${quote(`${name}: there is no usable release in ${opsDir}. From a checkout: deploy --sync-only`)} >&2`,
     '  exit 1',
     '}',
+    'loader=$release/scripts/loader.mjs',
+    // A release of before that loader, which somebody made current again: the same two habits of tsx are turned off.
+    '[ -f "$loader" ] || {',
+    '  loader=$release/node_modules/tsx/dist/loader.mjs',
+    '  export TSX_DISABLE_CACHE=1 TSX_TSCONFIG_PATH="$release/tsconfig.json"',
+    '}',
     // `--`: Node 20 would take an --env-file for its own, wherever it stands.
-    `exec "$release/.node" --import "$release/scripts/loader.mjs" -- "$release/scripts/${name}.ts" "$@"`,
+    `exec "$release/.node" --import "$loader" -- "$release/scripts/${name}.ts" "$@"`,
   ].join('\n')
 }
 
