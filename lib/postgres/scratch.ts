@@ -161,7 +161,7 @@ export async function adoptSettings(dokku: Dokku, production: Service): Promise<
   await sql(dokku, serverOf(production), copySettings(production.database, restoring.database))
 }
 
-/** Without statistics the app's first queries would be slow. */
+/** Makes the statistics that PostgreSQL plans queries by. */
 export async function analyze(dokku: Dokku, database: Service): Promise<void> {
   await sql(dokku, database, 'ANALYZE;')
 }

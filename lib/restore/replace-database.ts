@@ -30,11 +30,12 @@ export async function replaceDatabase(
   let kept: string
   try {
     requireRoom(production.ground, dump.sizeBytes, context.log)
-    const [restoring, completed] = await importBeside(restore, production, dump)
+    const { restoring, archive: completed, analyzed } = await importBeside(restore, production, dump)
     context.log.info(
       `To look around before you agree: sudo dokku postgres:connect ${production.name}, and there: \\c ${restoring.database}`,
     )
     await agree(completed)
+    await analyzed
     context.shell.signal.throwIfAborted()
     kept = await swap(dokku.lasting, production, restoring.database)
   } catch (error) {
@@ -44,12 +45,16 @@ export async function replaceDatabase(
   await finishSwap(restore, production, kept, `Restored the database ${production.database} of ${archive.name}.`)
 }
 
-/** The dump in a database beside production, shown; ready to become production. */
-async function importBeside(
-  restore: Restore,
-  production: Production,
-  dump: OpenedDump,
-): Promise<[Service, ChosenArchive]> {
+interface Beside {
+  restoring: Service
+  /** Completed. */
+  archive: ChosenArchive
+  /** Without statistics the app's first queries would be slow. They can be made while the operator decides. */
+  analyzed: Promise<void>
+}
+
+/** The dump in a database beside production, shown. */
+async function importBeside(restore: Restore, production: Production, dump: OpenedDump): Promise<Beside> {
   const { context, dokku } = restore
   context.log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
   const [restoring, [now, archive]] = await importDump(
@@ -58,15 +63,14 @@ async function importBeside(
     () => createRestoring(dokku, production, production.ground),
     () => Promise.all([lookAt(restore, production), complete(restore, dump.archive)]),
   )
+  const analyzed = analyze(dokku, restoring)
+  // What it throws is thrown where it is awaited.
+  analyzed.catch(() => {})
   await adoptSettings(dokku, production)
-  const [then, advice] = await Promise.all([
-    lookAt(restore, restoring),
-    releaseAdvice(restore, archive),
-    analyze(dokku, restoring),
-  ])
+  const [then, advice] = await Promise.all([lookAt(restore, restoring), releaseAdvice(restore, archive)])
   compare(restore, now, then)
   if (advice) context.log.warn(advice)
-  return [restoring, archive]
+  return { restoring, archive, analyzed }
 }
 
 /** `restore --undo`: a database that an earlier swap kept becomes production again. */
