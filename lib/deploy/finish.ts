@@ -11,9 +11,10 @@ import { failedChecks, isGreen, isOnlyBlocked, verifySite } from '../verify/chec
 import { tellActions } from '../verify/github-actions.ts'
 import { LET_IN, resultLine } from '../verify/report.ts'
 import { type CloudflareSettings, purgeCache } from './cloudflare.ts'
+import type { Live } from './confirm.ts'
 import type { Deployment } from './deployment.ts'
-import { type Live, record, recordLate } from './go-live.ts'
 import type { Plan } from './plan.ts'
+import { record, recordLate } from './record.ts'
 
 /** The rest of a sentence that begins with the commit. */
 const RUNS: Record<Deployment['kind'], string> = {
