@@ -52,7 +52,7 @@ export async function checkEverything(context: Context): Promise<number> {
       secretsCheck(settings),
       BORG_REPO && version.verdict === 'pass' ? repositoryChecks(borg, settings) : [],
       DOKKU_COMMAND && DB_SERVICE ? dokkuCheck(createDokku(context, DOKKU_COMMAND), DB_SERVICE) : [],
-      MEDIA_DIR ? mediaCheck(MEDIA_DIR) : [],
+      MEDIA_DIR ? mediaCheck(MEDIA_DIR, name) : [],
       lockCheck(shell),
       MEDIA_DIR && MEDIA_OWNER ? placingCheck(shell, { MEDIA_DIR, MEDIA_OWNER }, { uid, gid, name }) : [],
       crontabCheck(shell),
@@ -119,7 +119,7 @@ export async function codeCacheCheck(path: string, uid: number | undefined): Pro
 /** Whether the env file can be read, by this user alone. */
 export function envFileCheck({ path, exists, denied, problems, mode = 0 }: EnvFile): CheckLine {
   const name = 'env file'
-  if (problems.length > 0) return fail(name, problems.join(' '), `Fix ${path}`)
+  if (problems.length > 0) return fail(name, ...problemsAndFix(path, problems))
   if (denied) return fail(name, `${path} can't be read by this user`, 'Run this as its owner.')
   if (!exists)
     return warn(
@@ -130,6 +130,14 @@ export function envFileCheck({ path, exists, denied, problems, mode = 0 }: EnvFi
   const octal = mode.toString(8)
   if (mode & 0o077) return warn(name, `${path} has mode ${octal}: others of its group can read it`, `chmod 600 ${path}`)
   return pass(name, `${path}, mode ${octal}`)
+}
+
+/** What is wrong with the env file, and the commands that its problems name as the way to fix them. */
+function problemsAndFix(path: string, problems: readonly string[]): [string, string] {
+  const parts = problems.map((problem) => problem.split(' Type: '))
+  const commands = parts.flatMap(([, command]) => command ?? [])
+  const fixes = [commands.join(' && '), commands.length < problems.length ? `Fix ${path}` : '']
+  return [parts.map(([what]) => what).join(' '), fixes.filter(Boolean).join('; then: ')]
 }
 
 function settingsCheck(problems: readonly string[]): CheckLine {
@@ -221,7 +229,7 @@ function dokkuCheck(dokku: Dokku, service: string): Promise<CheckLine> {
   })
 }
 
-function mediaCheck(mediaDir: string): Promise<CheckLine> {
+function mediaCheck(mediaDir: string, user: string): Promise<CheckLine> {
   return attempt('media', async () => {
     await requireMediaDir(mediaDir)
     const { files, bytes: size, unreadable } = await measureMedia(mediaDir)
@@ -229,7 +237,7 @@ function mediaCheck(mediaDir: string): Promise<CheckLine> {
       return fail(
         'media',
         `${plural(unreadable.length, 'path')} in ${mediaDir} can't be read, the first: ${unreadable[0] || mediaDir}`,
-        `Give this user the right to read: sudo setfacl -R -m u:$(id -un):rX -m d:u:$(id -un):rX ${mediaDir}`,
+        `As root type: setfacl -R -m u:${user}:rX -m d:u:${user}:rX ${mediaDir}`,
       )
     return pass('media', `${mediaDir}: ${plural(files, 'file')}, ${bytes(size)}`)
   })
@@ -241,10 +249,12 @@ export function lockCheck(shell: Shell, shared = SHARED_FOLDER): Promise<CheckLi
   return attempt(name, async () => {
     const folder = await lockFolder(shell, shared)
     if (folder === shared) return pass(name, `in ${folder}: whoever can enter it waits for the others`)
+    // Written out: pasted into root's shell, a `$(id -gn)` would be root's group.
+    const { stdout: group } = await shell.run(['id', '-gn'])
     return warn(
       name,
       `in ${folder}: it does not keep out the runs of another user, such as root`,
-      `sudo install -d -o root -g "$(id -gn)" -m 770 ${shared}`,
+      `As root type: install -d -o root -g ${group.trim()} -m 770 ${shared}`,
     )
   })
 }

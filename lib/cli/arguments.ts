@@ -60,7 +60,7 @@ export function parse(command: Command, argv: readonly string[]): Arguments {
       if (value !== undefined) refuse(`${rawName} takes no value.`)
       flags.add(name)
     } else {
-      const [near] = nearest(name, [...switches, ...options])
+      const [near] = nearest(name, [...switches, ...options], 1, 1 / 3)
       refuse(`Unknown flag ${rawName}.${near ? ` Did you mean --${near}?` : ''}`)
     }
   }

@@ -13,6 +13,8 @@ interface Setting<T> {
   default?: string
   required?: true
   secret?: true
+  /** What stands in .env.backup.example, to be replaced: it is refused. */
+  example?: string
   /** @throws Error with the rest of a sentence that begins with the key */
   parse(text: string): T
 }
@@ -92,8 +94,12 @@ function absolutePath(text: string): string {
 
 /** Every setting there is, in the order of .env.backup.example. */
 export const SETTINGS = {
-  BORG_REPO: { required: true, parse: matching(/^(?!.*::).+$/s, 'a repository, without ::ARCHIVE') },
-  BORG_PASSPHRASE: { secret: true, parse: text },
+  BORG_REPO: {
+    required: true,
+    example: 'ssh://x1@x1.repo.borgbase.com/./repo',
+    parse: matching(/^(?!.*::).+$/s, 'a repository, without ::ARCHIVE'),
+  },
+  BORG_PASSPHRASE: { secret: true, example: 'choose a long one, and keep it elsewhere too', parse: text },
   BORG_PASSCOMMAND: { parse: text },
   DOKKU_APP: { default: 'book-corners', parse: name },
   DB_SERVICE: { default: 'book-corners-db', parse: name },
@@ -185,6 +191,7 @@ export function checkSettings<K extends SettingName>(
       continue
     }
     try {
+      if (value === setting.example) throw new Error('is still the example of .env.backup.example: replace it')
       settings[key] = setting.parse(value)
     } catch (error) {
       // The environment comes before the file: to change it in the file alone would have no effect.

@@ -121,25 +121,33 @@ export function lastLines(text: string, lines = 3): string {
     .join(' · ')
 }
 
-/** The candidates most like a mistyped word, best first, none of them further than half the word away. */
-export function nearest(word: string, candidates: readonly string[], most = 1): string[] {
+/**
+ * The candidates most like a mistyped word, best first.
+ * @param most how many of them
+ * @param part the part of the word that may be wrong
+ */
+export function nearest(word: string, candidates: readonly string[], most = 1, part = 1 / 2): string[] {
   return candidates
     .map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, Math.min(word.length, candidate.length) / 2))
+    .filter(({ candidate, distance }) => distance <= Math.max(1, Math.min(word.length, candidate.length) * part))
     .sort((a, b) => a.distance - b.distance)
     .slice(0, most)
     .map(({ candidate }) => candidate)
 }
 
+/** How many letters are wrong, missing, too many, or change places with their neighbour. */
 function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, i) => i)
+  const rows = [Array.from({ length: b.length + 1 }, (_, i) => i)]
+  const at = (i: number, j: number): number => rows[i]?.[j] ?? 0
   for (let i = 1; i <= a.length; i++) {
     const row = [i]
+    rows.push(row)
     for (let j = 1; j <= b.length; j++) {
-      const swap = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      row.push(Math.min(swap, (previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1))
+      const isTurned = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      const swap = at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      const turn = isTurned ? at(i - 2, j - 2) + 1 : swap
+      row.push(Math.min(swap, turn, at(i - 1, j) + 1, at(i, j - 1) + 1))
     }
-    previous = row
   }
-  return previous[b.length] ?? 0
+  return at(a.length, b.length)
 }

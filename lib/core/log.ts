@@ -71,7 +71,7 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
   }
   const write = (message: string, paint: (text: string) => string): void => {
     settle()
-    for (const line of clean(message).split('\n').map(indentFurther))
+    for (const line of indentFurther(clean(message).split('\n')))
       stream.write(isTerminal ? `${paint(line)}\n` : `${isoLocal(new Date())} ${line}\n`)
   }
 
@@ -136,6 +136,8 @@ function shown(text: string, longest: number, actions: boolean): string {
     .join('\n')
 }
 
-function indentFurther(line: string, index: number): string {
-  return index === 0 ? line : `  ${line}`
+/** The further lines move together, so that columns stay columns; not at all where each is indented already. */
+function indentFurther([first = '', ...further]: readonly string[]): string[] {
+  const isIndented = further.every((line) => line.startsWith('  '))
+  return [first, ...further.map((line) => (isIndented ? line : `  ${line}`))]
 }

@@ -9,7 +9,7 @@ import type { Remote } from '../server/ssh.ts'
 import { syncRelease } from '../server/sync.ts'
 import { failedChecks, isGreen, isOnlyBlocked, verifySite } from '../verify/checks.ts'
 import { tellActions } from '../verify/github-actions.ts'
-import { LET_IN, resultLine } from '../verify/report.ts'
+import { countsOf, LET_IN, resultLine } from '../verify/report.ts'
 import { type CloudflareSettings, purgeCache } from './cloudflare.ts'
 import type { Live } from './confirm.ts'
 import type { Deployment } from './deployment.ts'
@@ -150,7 +150,7 @@ export async function verifyStep(
   })
   await tellActions({ environment, print: log.command, log }, url, results)
   const failed = failedChecks(results)
-  if (isGreen(results)) return `verified (${plural(results.length, 'check')})`
+  if (isGreen(results)) return `verified (${countsOf(results)})`
   throw new Failure(
     `${url} fails ${plural(failed.length, 'check')}: ${failed.map(({ name }) => name).join(', ')}.`,
     isOnlyBlocked(results) ? LET_IN : 'Look: deploy --logs. Back to an earlier release: rollback',

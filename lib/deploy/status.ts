@@ -1,7 +1,7 @@
 // What `deploy --status` tells.
 
 import { reason } from '../core/failure.ts'
-import { age, lastLines, plural, printable } from '../core/format.ts'
+import { age, isoLocal, lastLines, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'
 import { findDisagreement, isMisnamed } from '../server/agreement.ts'
@@ -137,7 +137,7 @@ function releaseRows(status: Status, now: Date): [string, string][] {
     [
       'since',
       since
-        ? `${since.at} (${age(new Date(since.at), now)}), by ${printable(since.who)}`
+        ? `${isoLocal(new Date(since.at))} (${age(new Date(since.at), now)}), by ${printable(since.who)}`
         : 'unknown: not in the ledger',
     ],
     [

@@ -40,6 +40,11 @@ function saidBy({ stdout, stderr }: Output, command: string): string {
 
 function explainLocal(stderr: string, what: string, said: string): Failure | undefined {
   const [command = '', service = ''] = what.split(' ')
+  if (/^(sudo|.*exec): (\S*\/)?dokku: (command )?not found/m.test(stderr))
+    return new Failure(
+      `Dokku is not installed here: ${said}`,
+      'Run this on the Dokku host itself. It is that host? Check DOKKU_COMMAND.',
+    )
   // Dokku calls sudo itself for some of its work: only a call that needs nothing more shows that it is ours.
   if (/^postgres:(info|exists)$/.test(command) && /^sudo:|may not run sudo/m.test(stderr))
     return new Failure(

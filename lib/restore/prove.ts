@@ -110,7 +110,7 @@ export async function lookAt({ dokku, settings }: Restore, database: Service): P
  */
 export function compare({ context, settings }: Restore, now: Look, then: Look): string[] {
   const tables = compareCounts(now.rows, then.rows)
-  context.log.info(describeTables(tables))
+  context.log.info(`Rows of each table:\n${describeTables(tables)}`)
   judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], context.log)
   return tables.filter((row) => (row.production ?? 0) > 0 && row.restored === 0).map((row) => row.table)
 }

@@ -21,16 +21,20 @@ export function resultLine({ name, verdict, seen, tookMs, tries }: CheckResult, 
   return `${colour ? PAINT[verdict](verdict) : verdict}  ${name.padEnd(NAME_WIDTH)}  ${cost.padEnd(15)}  ${printable(seen)}`.trimEnd()
 }
 
-/** The outcome as one sentence. */
-export function summaryLine(url: string, results: readonly CheckResult[], tookMs: number): string {
+/** `7 passed, 1 skipped`. */
+export function countsOf(results: readonly CheckResult[]): string {
   const count = (verdict: Verdict): number => results.filter((result) => result.verdict === verdict).length
-  const counts = [
+  return [
     `${count('pass')} passed`,
     ...(count('warn') ? [plural(count('warn'), 'warning')] : []),
     ...(count('fail') ? [`${count('fail')} failed`] : []),
     ...(count('skip') ? [`${count('skip')} skipped`] : []),
-  ]
-  return `${url} is ${isGreen(results) ? '' : 'NOT '}verified: ${counts.join(', ')}, in ${duration(tookMs)}`
+  ].join(', ')
+}
+
+/** The outcome as one sentence. */
+export function summaryLine(url: string, results: readonly CheckResult[], tookMs: number): string {
+  return `${url} is ${isGreen(results) ? '' : 'NOT '}verified: ${countsOf(results)}, in ${duration(tookMs)}`
 }
 
 /** `verify --json`: one object, times in seconds. */

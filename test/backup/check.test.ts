@@ -98,14 +98,23 @@ test("the lock: shared with other users, this user's alone, or in a folder that 
   const folder = await mkdtemp(join(tmpdir(), 'bc-lock-'))
   const shared = join(folder, 'shared')
   const shell = createShell({ HOME: folder }, new AbortController().signal)
+  const group = (await shell.run(['id', '-gn'])).stdout.trim()
   const own = await lockCheck(shell, shared)
   assert.is(own.verdict, 'warn')
-  assert.match(own.fix ?? '', /^sudo install -d -o root .* \S+\/shared$/)
+  assert.match(own.fix ?? '', new RegExp(`^As root type: install -d -o root -g ${group} -m 770 \\S+/shared$`))
   await mkdir(shared, { mode: 0o770 })
   assert.is((await lockCheck(shell, shared)).verdict, 'pass')
   await chmod(shared, 0o775)
   assert.is((await lockCheck(shell, shared)).verdict, 'fail')
   await rm(folder, { recursive: true })
+})
+
+test('what is wrong with an env file goes before the arrow, the commands that fix it behind it', () => {
+  const open = 'x can be read by everybody. Type: chmod 600 /x/.env'
+  const lines = (problems: string[]) => envFileCheck({ ...FILE, problems })
+  assert.is(lines([open]).detail, 'x can be read by everybody.')
+  assert.is(lines([open]).fix, 'chmod 600 /x/.env')
+  assert.is(lines([open, 'Line 3 is odd.']).fix, 'chmod 600 /x/.env; then: Fix /x/.env')
 })
 
 const DEPLOY = { uid: 1000, gid: 1000, name: 'deploy' }

@@ -176,6 +176,11 @@ test('.env.backup.example shows every setting with its default, and is read alik
     if ('default' in setting) assert.is(shown[key], setting.default, key)
   }
   assert.equal(checkSettings(ALL, REQUIRED, file(parse(text))).problems, [])
+  // Copied unchanged, it is refused: everybody knows that passphrase.
+  assert.equal(checkSettings(ALL, { DOKKU_HOST: REQUIRED.DOKKU_HOST }, file(parse(text))).problems, [
+    'BORG_REPO is still the example of .env.backup.example: replace it.',
+    'BORG_PASSPHRASE is still the example of .env.backup.example: replace it.',
+  ])
 })
 
 test('what no log may show: passphrases, the token, and the addresses of the monitor, wherever they are set', () => {

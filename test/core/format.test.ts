@@ -60,6 +60,8 @@ test('control characters cannot reach a terminal', () => assert.is(printable('a\
 test('the nearest name, or none', () => {
   assert.equal(nearest('dryrun', ['dry-run', 'json']), ['dry-run'])
   assert.equal(nearest('frobnicate', ['dry-run', 'json']), [])
+  assert.equal(nearest('bogus', ['logs'], 1, 1 / 3), [])
+  assert.equal(nearest('lits', ['list'], 1, 1 / 3), ['list'])
 })
 test('columns are aligned', () =>
   assert.is(

@@ -41,6 +41,18 @@ test('in a log every line has its time, further lines of a message are indented,
   assert.match(written(), new RegExp(`^${TIME} one\\n${TIME}   two\\n$`))
 })
 
+test('further lines keep their columns: none is moved where all are indented, else all are', () => {
+  const { log, written } = logTo({})
+  log.info('Two problems:\n  - one\n  - two')
+  log.info('Rows:\ntable  rows\n    one     1')
+  log.info(`Names:\n  ${EVIL}`)
+  const lines = written()
+    .split('\n')
+    .map((line) => line.slice(line.indexOf(' ') + 1))
+  assert.equal(lines.slice(0, 6), ['Two problems:', '  - one', '  - two', 'Rows:', '  table  rows', '      one     1'])
+  assert.is(lines[8], '  2026-02-28T03:00:00+01:00 OK: all is well?')
+})
+
 test('at a terminal the live line is as wide as the terminal, and gone before the next line', () => {
   const { log, written } = logTo({ isTTY: true, columns: 10 })
   log.status('0123456789abc')
