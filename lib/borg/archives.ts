@@ -5,7 +5,7 @@ import { age, isoLocal } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { lines } from '../core/shell.ts'
 import type { Borg } from './borg.ts'
-import { itemsArgs, listArgs } from './commands.ts'
+import { ITEM_END, itemsArgs, listArgs } from './commands.ts'
 import { type Archive, type Item, parseItem, parseList } from './output.ts'
 
 /** What an archive's comment says about it, as JSON. Archives of the bash scripts have none. */
@@ -76,7 +76,7 @@ export async function eachItem(
 ): Promise<void> {
   const listing = borg.stream(itemsArgs(archive, paths), { env: { TZ: 'UTC' } })
   listing.stdin.end()
-  for await (const line of lines(listing)) if (line) onItem(parseItem(line))
+  for await (const item of lines(listing, ITEM_END)) onItem(parseItem(item))
   await listing.result()
 }
 

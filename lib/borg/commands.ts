@@ -107,10 +107,17 @@ export function failingArgs(repository: string): string[] {
   return ['list', ...COMMON, '--bypass-lock', `${repository.replace(/(?<!\/)\/+$/, '')}/${IMPOSSIBLE_NAME}`]
 }
 
-/** What is in an archive, or only the paths of it, one JSON object a line. Times are local, without a zone: call it with TZ=UTC. */
+/**
+ * What is in an archive, or only the paths of it, as `parseItem` reads it: fields that each end with a NUL, none of them
+ * empty, and another NUL. JSON would cost Borg twice the time (1.2.4). Times are local, without a zone: call it with TZ=UTC.
+ */
 export function itemsArgs(archive: string, paths: readonly string[]): string[] {
-  return ['list', ...COMMON, '--json-lines', `::${archive}`, ...paths]
+  const fields = ['{mode}', '{size}', '{isomtime}', '{path}', '={source}'].map((field) => `${field}{NUL}`)
+  return ['list', ...COMMON, '--format', `${fields.join('')}{NUL}`, `::${archive}`, ...paths]
 }
+
+/** What the items of that list end with: no other two NULs stand together. */
+export const ITEM_END = '\0\0'
 
 /** The paths' contents, one after the other in the archive's order. */
 export function extractToStdoutArgs(archive: string, paths: readonly string[]): string[] {

@@ -65,16 +65,17 @@ export function parseCreated(stdout: string): Created {
   }
 }
 
-/** A line of `borg list --json-lines`; it was called with TZ=UTC, since Borg prints times without a zone. */
-export function parseItem(line: string): Item {
-  const item = JSON.parse(line) as Record<string, string | number | undefined>
+/** An item of the list that `itemsArgs` asks for, without its end; Borg was called with TZ=UTC, since it prints times without a zone. */
+export function parseItem(item: string): Item {
+  const [mode = '', size, time = '', path = '', source = ''] = item.split('\0')
+  const [, date, clock, fraction = ''] = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,3})?/.exec(time) ?? []
   return {
-    // Borg 1.2.4 says of a hard link `"type": "-", "mode": "hrw-r--r--", "size": 0`.
-    type: String(item.mode).startsWith('h') ? 'h' : String(item.type),
-    path: String(item.path),
-    sizeBytes: Number(item.size ?? 0),
-    mtimeMs: Date.parse(`${String(item.mtime).replace(/(\.\d{3})\d+$/, '$1')}Z`),
-    target: String(item.linktarget ?? item.source ?? ''),
+    // `h`: a hard link. Borg says that its size is 0.
+    type: mode.slice(0, 1),
+    path,
+    sizeBytes: Number(size ?? 0),
+    mtimeMs: Date.parse(`${date}T${clock}${fraction}Z`),
+    target: source.slice(1),
   }
 }
 

@@ -236,10 +236,11 @@ async function kill(target: number, ended: PromiseLike<unknown>, child: ChildPro
 /**
  * The lines of a program's stdout as they come, without their newlines; memory does not grow with their number.
  * They end with the output, also when the program was stopped; `ended` tells which.
+ * @param end what each ends with, where it is not a newline
  */
-export async function* lines(child: Child): AsyncGenerator<string> {
+export async function* lines(child: Child, end = '\n'): AsyncGenerator<string> {
   const ready: string[] = []
-  const cutter = createCutter((line) => ready.push(line))
+  const cutter = createCutter((line) => ready.push(line), end)
   try {
     for await (const text of child.stdout.setEncoding('utf8') as AsyncIterable<string>) {
       cutter.add(text)
@@ -258,11 +259,11 @@ function eachLine(stream: Readable, onLine: (line: string) => void): void {
 }
 
 /** Cuts a text that comes in pieces into its lines. */
-function createCutter(onLine: (line: string) => void): { add(text: string): void; end(): void } {
+function createCutter(onLine: (line: string) => void, end = '\n'): { add(text: string): void; end(): void } {
   let rest = ''
   return {
     add: (text) => {
-      const complete = (rest + text).split('\n')
+      const complete = (rest + text).split(end)
       rest = complete.pop() ?? ''
       complete.forEach(onLine)
     },

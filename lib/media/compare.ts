@@ -12,8 +12,8 @@ export interface MediaPlan {
   missing: MediaFile[]
   /** Size, time or kind differ: the archive's replaces the disk's. */
   different: MediaFile[]
-  /** The same already, in the archive's order. */
-  same: MediaFile[]
+  /** The same already: how many, and some files of them in the archive's order, chosen at random; none is empty. */
+  same: { count: number; sample: MediaFile[] }
   /** Only on the disk: kept. */
   onDisk: { count: number; bytes: number; first: string[] }
   /** Never restored, each with the reason: links and paths that lead outside MEDIA_DIR, special files, what something else is in the way of. */
@@ -49,30 +49,75 @@ export function isSame(file: MediaFile, disk: FileInfo): boolean {
   )
 }
 
-/** Compares an archive's items with the disk. Feed it every item, then ask for the plan. */
+/**
+ * Compares an archive's items with the disk. Feed it every item, then ask for the plan. Of many files that are the same it
+ * keeps few: what it holds is the disk's list, and the items that are not as the disk has them.
+ */
 export function createMediaComparison(mediaDir: string) {
   const prefix = `${storedPath(mediaDir)}/`
-  const files: MediaFile[] = []
+  const same = createSample()
+  let others: MediaFile[] = []
+  let disk: Listing | undefined
   // Looked at while Borg lists.
-  const scan = list(mediaDir)
+  const scan = list(mediaDir).then((listing) => {
+    disk = listing
+    const early = others
+    others = []
+    early.forEach(sift)
+    return listing
+  })
   scan.catch(() => {})
 
+  const sift = (file: MediaFile): void => {
+    const found = disk?.entries.get(file.path)
+    if (found) found.archived = file.type
+    if (found && file.type === '-' && isUnchanged(file, found)) same.add(file)
+    else others.push(file)
+  }
   const add = (item: Item): void => {
     if (!item.path.startsWith(prefix) || item.type === 'd') return
     const path = item.path.slice(prefix.length)
     if (INBOX.test(path)) return
     const target = item.type === 'h' && item.target.startsWith(prefix) ? item.target.slice(prefix.length) : item.target
-    files.push({ ...item, path, target })
+    sift({ ...item, path, target })
   }
-
-  const plan = async (): Promise<MediaPlan> => sort(files, await scan)
+  const plan = async (): Promise<MediaPlan> => {
+    const listing = await scan
+    return sort(others, same, listing)
+  }
   return { add, plan }
 }
 
-function sort(files: readonly MediaFile[], disk: Listing): MediaPlan {
+/** Files read out of the archive by a drill. */
+const SAMPLE = 20
+
+interface Sample {
+  add(file: MediaFile): void
+  taken(): MediaPlan['same']
+}
+
+/** Keeps some files at random, each with the same chance, of however many come. */
+function createSample(): Sample {
+  const kept: { file: MediaFile; number: number }[] = []
+  let count = 0
+  let candidates = 0
+  return {
+    add: (file) => {
+      count++
+      if (file.type !== '-' || file.sizeBytes === 0) return
+      const number = candidates++
+      const place = number < SAMPLE ? number : Math.floor(Math.random() * candidates)
+      if (place < SAMPLE) kept[place] = { file, number }
+    },
+    taken: () => ({ count, sample: kept.sort((a, b) => a.number - b.number).map(({ file }) => file) }),
+  }
+}
+
+/** @param files those that are not known to be the same already */
+function sort(files: readonly MediaFile[], same: Sample, disk: Listing): MediaPlan {
   const unlisted = [...disk.unlisted].map(([folder, why]) => `${folder || '.'}: ${why}`)
-  const plan: MediaPlan = { missing: [], different: [], same: [], onDisk: { ...NOTHING }, refused: [], unlisted }
-  const archived = new Map(files.map((file) => [file.path, file.type]))
+  const plan: Omit<MediaPlan, 'same'> = { missing: [], different: [], onDisk: { ...NOTHING }, refused: [], unlisted }
+  const archived = archivedTypes(files, disk)
   const obstacle = createObstacles(archived, disk)
   for (const file of files) {
     const found = disk.entries.get(file.path)
@@ -81,25 +126,32 @@ function sort(files: readonly MediaFile[], disk: Listing): MediaPlan {
     const why = refusal(file, archived, disk) ?? obstacle(file.path)
     if (why) plan.refused.push(`${file.path}: ${why}`)
     else if (!found) plan.missing.push(file)
-    else if (isUnchanged(file, found)) plan.same.push(file)
+    else if (isUnchanged(file, found)) same.add(file)
     else plan.different.push(file)
   }
-  plan.onDisk = summarize(disk, archived)
-  return plan
+  plan.onDisk = summarize(disk)
+  return { ...plan, same: same.taken() }
 }
 
 const SPECIAL = /^[^-hl]$/
 const OUTSIDE = 'leads outside'
 
-/** The types of an archive's items by their paths, without folders. */
-type Archived = ReadonlyMap<string, string>
+/** The types of an archive's items by their paths, without folders; undefined of a path that is not in it. */
+type Archived = (path: string) => string | undefined
+
+/** What the disk has too is marked there. */
+function archivedTypes(files: readonly MediaFile[], { entries }: Listing): Archived {
+  const others = new Map<string, string>()
+  for (const { path, type } of files) if (!entries.has(path)) others.set(path, type)
+  return (path) => entries.get(path)?.archived ?? others.get(path)
+}
 
 /** Why an item must not be restored, whatever is in its way; undefined when it may. */
 function refusal({ path, type, target }: MediaFile, archived: Archived, disk: Listing): string | undefined {
   if (path.split('/').some((part) => part === '..' || part === '.' || part === '')) return OUTSIDE
   if (SPECIAL.test(type)) return 'neither a file nor a link'
   // Borg would link to whatever is under that name, wherever it extracts to.
-  if (type === 'h' && archived.get(target) !== '-') return `a hard link to ${target}`
+  if (type === 'h' && archived(target) !== '-') return `a hard link to ${target}`
   return type === 'l' ? refusalOfLink(path, target, archived, disk) : undefined
 }
 
@@ -108,7 +160,7 @@ function refusalOfLink(path: string, target: string, archived: Archived, disk: L
   const at = path.split('/').slice(0, -1)
   for (const [i, name] of target.split('/').entries()) {
     const here = at.join('/')
-    if (i > 0 && (archived.get(here) === 'l' || disk.entries.get(here)?.kind === 'link'))
+    if (i > 0 && (archived(here) === 'l' || disk.entries.get(here)?.kind === 'link'))
       return `a link to ${target}, through the link ${here}`
     if (name === '..' ? at.pop() === undefined : name === '' && i === 0) return `a link to ${target}`
     if (name !== '..' && name !== '.' && name !== '') at.push(name)
@@ -125,11 +177,11 @@ const NOTHING: MediaPlan['onDisk'] = { count: 0, bytes: 0, first: [] }
 const SHOWN = 3
 
 /** What only the disk has. */
-function summarize({ entries }: Listing, archived: Archived): MediaPlan['onDisk'] {
+function summarize({ entries }: Listing): MediaPlan['onDisk'] {
   const paths: string[] = []
   let bytes = 0
-  for (const [path, { kind, size }] of entries) {
-    if ((kind !== 'file' && kind !== 'link') || archived.has(path)) continue
+  for (const [path, { kind, size, archived }] of entries) {
+    if ((kind !== 'file' && kind !== 'link') || archived) continue
     paths.push(path)
     bytes += size
   }
@@ -149,8 +201,8 @@ function createObstacles(archived: Archived, disk: Listing): (path: string) => s
 
 function onTheWay(folder: string, archived: Archived, disk: Listing): string | undefined {
   // Borg would extract what is in it to where the link leads.
-  if (archived.get(folder) === 'l') return `${OUTSIDE}, or may: ${folder} is a link in the archive`
-  if (archived.has(folder)) return `${folder} is a file in the archive`
+  if (archived(folder) === 'l') return `${OUTSIDE}, or may: ${folder} is a link in the archive`
+  if (archived(folder)) return `${folder} is a file in the archive`
   const kind = disk.entries.get(folder)?.kind
   if (kind === 'link') return `${OUTSIDE}, or may: ${folder} is a link on the disk`
   if (kind === 'file' || kind === 'special') return `${folder} is a file on the disk`

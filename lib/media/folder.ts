@@ -77,6 +77,8 @@ export interface Entry extends FileInfo {
   mode: number
   /** Where a link leads. */
   target: string
+  /** The type of an archive's item of this path, when it was compared with one. */
+  archived: string | undefined
 }
 
 /** What is in a folder, by the path relative to it. */
@@ -94,7 +96,14 @@ export async function list(root: string): Promise<Listing> {
     if (!info) return
     const kind = info.isFile() ? 'file' : info.isDirectory() ? 'folder' : info.isSymbolicLink() ? 'link' : 'special'
     const target = kind === 'link' ? await readlink(at).catch(() => '') : ''
-    listing.entries.set(path, { kind, mode: info.mode & 0o777, size: info.size, mtimeMs: info.mtimeMs, target })
+    listing.entries.set(path, {
+      kind,
+      mode: info.mode & 0o777,
+      size: info.size,
+      mtimeMs: info.mtimeMs,
+      target,
+      archived: undefined,
+    })
   }
   await walk(root, note, (path, error) => listing.unlisted.set(path, codeOf(error) ?? reason(error)))
   return listing
@@ -104,11 +113,14 @@ function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException).code
 }
 
+// Of a folder with many more, memory would be full of promises.
+const AT_ONCE = 500
+
 /**
  * Goes through everything below a folder, without following links, and without what a killed restore has left there.
  * Whoever changes the folder at the same time can't lead this out of it: each folder is opened as what it is, and its
  * content is reached through the open folder (`/proc/self/fd`), whatever stands on the path to it by then.
- * @param visit gets the relative path, and the one at which it is reached; for the entries of one folder at the same time
+ * @param visit gets the relative path, and the one at which it is reached; for some entries of one folder at the same time
  */
 async function walk(
   root: string,
@@ -121,7 +133,10 @@ async function walk(
       folder = await open(at, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
       const here = `/proc/self/fd/${folder.fd}`
       const entries = (await readdir(here, { withFileTypes: true })).filter(({ name }) => !INBOX.test(join(path, name)))
-      await Promise.all(entries.map((entry) => visit(join(path, entry.name), `${here}/${entry.name}`, entry)))
+      for (let i = 0; i < entries.length; i += AT_ONCE) {
+        const some = entries.slice(i, i + AT_ONCE)
+        await Promise.all(some.map((entry) => visit(join(path, entry.name), `${here}/${entry.name}`, entry)))
+      }
       for (const entry of entries) if (entry.isDirectory()) await look(join(path, entry.name), `${here}/${entry.name}`)
     } catch (error) {
       // Deleted since it was listed; but under a name that is not UTF-8 it is only not found.

@@ -12,12 +12,9 @@ import { Failure } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
 import { isSame, type MediaFile } from './compare.ts'
 
-/** Files that are read out of the archive. */
-const SAMPLE = 20
-
 /**
- * Reads some files that are the same by size and time out of an archive, and compares their bytes with the disk's.
- * @param same in the archive's order
+ * Reads files that are the same by size and time out of an archive, and compares their bytes with the disk's.
+ * @param sample some of them, in the archive's order
  * @returns how many were compared
  * @throws Failure that names the first that differs
  */
@@ -25,9 +22,8 @@ export async function compareSample(
   borg: Borg,
   archive: string,
   mediaDir: string,
-  same: readonly MediaFile[],
+  sample: readonly MediaFile[],
 ): Promise<number> {
-  const sample = chooseSome(same.filter(({ type, sizeBytes }) => type === '-' && sizeBytes > 0))
   if (sample.length === 0) return 0
   const paths = sample.map(({ path }) => storedPath(join(mediaDir, path)))
   const source = borg.stream(extractToStdoutArgs(archive, paths))
@@ -54,13 +50,6 @@ export async function compareSample(
     throw error
   }
   return compared
-}
-
-/** At random, in their order. */
-function chooseSome(files: readonly MediaFile[]): MediaFile[] {
-  const chosen = new Set<number>()
-  while (chosen.size < Math.min(SAMPLE, files.length)) chosen.add(Math.floor(Math.random() * files.length))
-  return files.filter((_, i) => chosen.has(i))
 }
 
 /** Takes so many bytes off a stream, or what is left of it. */

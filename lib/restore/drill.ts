@@ -49,14 +49,14 @@ async function proveNewest(restore: Restore): Promise<Drilled> {
       'A nightly run was missed: look at its log, then type: backup',
     )
   const contents = await readContents(restore, archive.name)
-  const { same = [], missing = [], different = [] } = contents.media ?? {}
+  const { same, missing = [], different = [] } = contents.media ?? {}
   return inTestService(restore, archive, contents, async ({ dump, test, emptied }) => {
     if (emptied.length > 0)
       throw new Failure(
         `In ${archive.name} these tables are empty, but not in production: ${emptied.join(', ')}`,
         'Look: restore --test',
       )
-    const mediaCompared = await compareSample(borg, archive.name, settings.MEDIA_DIR, same)
+    const mediaCompared = await compareSample(borg, archive.name, settings.MEDIA_DIR, same?.sample ?? [])
     await discardTest(restore, test)
     return {
       archive: archive.name,

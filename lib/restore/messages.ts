@@ -27,7 +27,7 @@ export function describeMedia(plan: MediaPlan): string[] {
   return [
     part('missing', plan.missing),
     part('different', plan.different),
-    `  ${'same'.padEnd(13)} ${plural(plan.same.length, 'file')}`,
+    `  ${'same'.padEnd(13)} ${plural(plan.same.count, 'file')}`,
     `  ${'only on disk'.padEnd(13)} ${plural(plan.onDisk.count, 'file')}, ${bytes(plan.onDisk.bytes)}, kept${first(plan.onDisk.first, plan.onDisk.count)}`,
     ...(plan.refused.length > 0
       ? [`  ${'refused'.padEnd(13)} ${plural(plan.refused.length, 'path')}${first(plan.refused)}`]

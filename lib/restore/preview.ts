@@ -106,7 +106,7 @@ function asJson({ name, start, database, media }: Preview): unknown {
       ? {
           missing: brief(media.plan.missing),
           different: brief(media.plan.different),
-          same: media.plan.same.length,
+          same: media.plan.same.count,
           onlyOnDisk: {
             files: media.plan.onDisk.count,
             bytes: media.plan.onDisk.bytes,

@@ -6,6 +6,7 @@ import type { Sandbox } from '../support/sandbox.ts'
 import { measureHealthy } from '../support/verify.ts'
 import { benchBackup } from './backup.ts'
 import { benchRestoreDatabase } from './restore-database.ts'
+import { benchLostPhotos, benchSmallFiles } from './restore-media.ts'
 import { benchSync } from './sync.ts'
 import { atMost, type Target, targetTable } from './targets.ts'
 
@@ -33,6 +34,9 @@ async function verify(): Promise<Target[]> {
 const BENCHMARKS: Record<string, (sandbox: Sandbox, sizes: Sizes) => Promise<Target[]>> = {
   backup: benchBackup,
   'restore-database': benchRestoreDatabase,
+  'restore-photos': benchLostPhotos(3000, 0.25),
+  'restore-many-photos': benchLostPhotos(30_000, 0.1),
+  'restore-small-files': benchSmallFiles,
   sync,
   verify,
 }

@@ -23,18 +23,23 @@ test('pruned names and bytes are read from the lines of --list and --stats', () 
   assert.is(parseDeletedBytes([]), 0)
 })
 
-test("an item of Borg's list", () => {
-  const line = JSON.stringify({
-    type: '-',
-    mode: '-rw-r-----',
-    path: 'srv/a.jpg',
-    size: 5,
-    mtime: '2026-02-28T03:00:00.123456',
-    linktarget: '',
-  })
-  const item = parseItem(line)
-  assert.is(item.mtimeMs, Date.UTC(2026, 1, 28, 3, 0, 0, 123))
-  assert.is(item.sizeBytes, 5)
-})
+for (const [what, printed, item] of [
+  [
+    'a file',
+    '-rw-r-----|5|2026-02-28T03:00:00.123456|srv/a.jpg|=|',
+    { type: '-', path: 'srv/a.jpg', sizeBytes: 5, mtimeMs: Date.UTC(2026, 1, 28, 3, 0, 0, 123), target: '' },
+  ],
+  [
+    'a link, with a newline in its name',
+    'lrwxrwxrwx|4|2026-02-28T03:00:00|srv/a\nb|=\nc/d|',
+    { type: 'l', path: 'srv/a\nb', sizeBytes: 4, mtimeMs: Date.UTC(2026, 1, 28, 3), target: '\nc/d' },
+  ],
+  [
+    'a hard link',
+    'hrw-r--r--|0|2026-02-28T03:00:00.000000|srv/b|=srv/a|',
+    { type: 'h', path: 'srv/b', sizeBytes: 0, mtimeMs: Date.UTC(2026, 1, 28, 3), target: 'srv/a' },
+  ],
+] as const)
+  test(`an item of Borg's list: ${what}`, () => assert.equal(parseItem(printed.replaceAll('|', '\0')), item))
 
 test.run()

@@ -50,10 +50,24 @@ test('files are sorted into missing, different and same; what only the disk has 
   )
   assert.equal(paths(found.missing), ['photos/lost'])
   assert.equal(paths(found.different), ['larger', 'later'])
-  assert.equal(paths(found.same), ['same'])
+  assert.equal([found.same.count, paths(found.same.sample)], [1, ['same']])
   assert.equal(found.onDisk, { count: 2, bytes: 10, first: ['mine/a', 'mine/b'] })
   assert.equal(found.refused, [])
   assert.equal([paths(wanted(found)), totalBytes(wanted(found))], [['photos/lost', 'larger', 'later'], 16])
+})
+
+test("of many files that are the same some are chosen, in the archive's order, none of them empty", async () => {
+  const names = Array.from({ length: 60 }, (_, i) => `photos/${String(i).padStart(2, '0')}`)
+  for (const name of names) await put(name)
+  await writeFile(join(media, 'photos/empty'), '')
+  await utimes(join(media, 'photos/empty'), new Date(), new Date(THEN_MS))
+  const { same } = await plan(item('photos/empty', { sizeBytes: 0 }), ...names.map((name) => item(name)))
+  assert.is(same.count, 61)
+  assert.is(same.sample.length, 20)
+  assert.equal(
+    paths(same.sample),
+    names.filter((name) => paths(same.sample).includes(name)),
+  )
 })
 
 test('a link is the same when it leads to the same place', async () => {
@@ -65,7 +79,7 @@ test('a link is the same when it leads to the same place', async () => {
     item('other', { ...link, target: 'b' }),
     item('lost', { ...link, target: 'folder/../a' }),
   )
-  assert.equal([paths(found.same), paths(found.different), paths(found.missing)], [['same'], ['other'], ['lost']])
+  assert.equal([found.same.count, paths(found.different), paths(found.missing)], [1, ['other'], ['lost']])
 })
 
 test('what leads outside is refused, each with the reason', async () => {
@@ -157,7 +171,7 @@ test('what the disk has in the way is named', async () => {
 test('what a restore has left in its working folder is neither restored nor counted', async () => {
   await put('.restoring/files/half')
   const found = await plan(item('.restoring/files/half'), item('.restoring/other'))
-  assert.equal([wanted(found), found.same, found.onDisk.count], [[], [], 0])
+  assert.equal([wanted(found), found.same.count, found.onDisk.count], [[], 0, 0])
 })
 
 for (const [what, stored, disk, same] of [
