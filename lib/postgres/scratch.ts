@@ -1,12 +1,16 @@
 // The database beside production that a restore imports into: made, filled in, and cleared when a run was killed.
 
-import { Failure } from '../core/failure.ts'
+import { Failure, reason } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { retry } from '../core/retry.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { IMPORT_SESSION } from './import.ts'
 import { identifier, literal, rows, serverOf, sql } from './sql.ts'
 import { restoringOf, SWAP_SESSION } from './swap.ts'
+
+/** What the session is called that makes the database: without its run it goes on to the end. */
+const CREATE_SESSION = 'book-corners-ops create'
 
 /**
  * Clears what a killed run left on production's server: a swap that its psql is still at, an import that goes on in the
@@ -28,18 +32,19 @@ export async function clearRestoring(dokku: Dokku, production: Service, log: Log
 }
 
 /**
- * Ends both kinds of sessions, prints which there were, returns when they are gone, and prints whether there is the database.
+ * Ends every kind of our sessions, prints which there were, returns when they are gone, and prints whether there is the database.
  * An import ends by itself when `pg_restore` has lost its connection, also one that is only about to connect. Only when it
  * does not, because its shell was killed, its psql loses the connection, too: what is left of it reaches no database.
  */
 function endStraysSql(restoring: string): string {
-  const ours = `application_name IN (${literal(SWAP_SESSION)}, ${literal(IMPORT_SESSION)})`
+  const atOnce = `application_name IN (${literal(SWAP_SESSION)}, ${literal(CREATE_SESSION)})`
+  const ours = `(${atOnce} OR application_name = ${literal(IMPORT_SESSION)})`
   return `SELECT json_build_object('session', application_name) FROM pg_stat_activity WHERE ${ours};
 DO $$ BEGIN
   FOR i IN 1..400 LOOP
     PERFORM pg_stat_clear_snapshot();
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-      WHERE application_name = ${literal(SWAP_SESSION)} OR datname = ${literal(restoring)} OR (i > 200 AND ${ours});
+      WHERE ${atOnce} OR datname = ${literal(restoring)} OR (i > 200 AND ${ours});
     IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE ${ours}) THEN RETURN; END IF;
     PERFORM pg_sleep(0.05);
   END LOOP;
@@ -148,7 +153,17 @@ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)
  */
 export async function createRestoring(dokku: Dokku, production: Service, { properties }: Ground): Promise<Service> {
   const restoring = restoringOf(production)
-  await sql(dokku.lasting, serverOf(production), createDatabaseSql(restoring.database, properties))
+  const server = serverOf(production)
+  const create = `SET application_name = ${literal(CREATE_SESSION)};\n${createDatabaseSql(restoring.database, properties)}`
+  await retry(
+    async (attempt) => {
+      // A killed run's psql may have made it only just now, when what that run left had been looked for.
+      if (attempt > 1)
+        await sql(dokku.lasting, server, `DROP DATABASE IF EXISTS ${identifier(restoring.database)} WITH (FORCE);`)
+      await sql(dokku.lasting, server, create)
+    },
+    { attempts: 3, waitMs: (error) => (/already exists|duplicate key/.test(reason(error)) ? 500 : undefined) },
+  )
   return restoring
 }
 
