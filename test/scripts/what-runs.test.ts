@@ -63,8 +63,9 @@ test("after a failed deploy the server's restart would start what failed; --stat
 })
 
 for (const [fails, outcome, says] of [
-  ['worker', 'health-failed', /runs, but not all of it: a process did not pass its health check[\s\S]*worker\.1/],
   ['postdeploy', 'postdeploy-failed', /The postdeploy task of \S+ failed, after \S+ went live[\s\S]*ConnectionError/],
+  ['killed', 'refused', /\S+ runs, but its deploy did not end well\.[\s\S]*pre-receive died of signal 9/],
+  ['worker', 'health-failed', /runs, but not all of it: a process did not pass its health check[\s\S]*worker\.1/],
 ] as const)
   test(`a deploy that fails after the web processes were switched (${fails}) is told as that; cache and site are looked after`, async () => {
     const old = server.running()
@@ -74,23 +75,26 @@ for (const [fails, outcome, says] of [
     const output = await run('deploy.ts', [])
     await server.reset()
     at.ends(output, 1)
-    assert.match(output.stderr, says)
-    assert.match(output.stderr, /was looked after all the same.*cache purged; verified \(\d+ passed, \d+ skipped\)/)
-    const [, end = ''] = output.stderr.split('failed to push some refs')
+    const end = output.stderr.slice(output.stderr.indexOf('failed to push some refs'))
+    assert.match(end, says)
     assert.not.match(end, /predeploy|\(migrate\)/)
+    assert.match(end, /was looked after all the same.*cache purged; verified \(\d+ passed, \d+ skipped\)/)
     assert.is(cloudflare.requests.length, 1)
     const entry = await at.lastEntry()
     assert.equal([entry.outcome, entry.from, entry.to, entry.runs, entry.verified], [outcome, old, sha, sha, true])
-    const list = await run('rollback.ts', ['--list'])
-    assert.match(list.stdout, new RegExp(`^\\* +${short(sha)} .*runs now`, 'm'))
-    // What is on the deploy branch there is not live: the containers say so.
-    const back = await run('rollback.ts', ['--to', short(old), '--yes'])
-    at.ends(back, 1)
-    assert.match(back.stderr, `but the server runs ${short(sha)}`)
-    assert.not.match(back.stderr, /is live already/)
-    at.ends(await run('deploy.ts', ['--no-verify']), 0)
-    assert.equal([server.running(), server.deployed()], [sha, sha])
   })
+
+test('what such a deploy left on the deploy branch is not live: the containers say so, in the list and to a rollback', async () => {
+  const [branch, runs] = [server.deployed() ?? '', server.running() ?? '']
+  const list = await run('rollback.ts', ['--list'])
+  assert.match(list.stdout, new RegExp(`^\\* +${short(runs)} .*runs now`, 'm'))
+  const back = await run('rollback.ts', ['--to', short(branch), '--yes'])
+  at.ends(back, 1)
+  assert.match(back.stderr, `but the server runs ${short(runs)}`)
+  assert.not.match(back.stderr, /is live already/)
+  at.ends(await run('deploy.ts', ['--no-verify']), 0)
+  assert.equal([server.running(), server.deployed()], [runs, runs])
+})
 
 test('a worker that is dead makes a deploy fail, and the new release is looked after all the same', async () => {
   const sha = await server.commit('Kill the worker')
