@@ -7,6 +7,7 @@ import { parse } from 'dotenv'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bashisms, readEnvFile } from '../../lib/cli/env-file.ts'
+import { processorMs } from '../support/processor-time.ts'
 
 const test = suite('envfile')
 
@@ -194,9 +195,9 @@ for (const [what, line] of [
   ['escapes in quotes', `KEY="${'\\"'.repeat(30_000)}`],
 ] as const)
   test(`the longest line takes no time: ${what}`, () => {
-    const startedMs = performance.now()
+    const startedMs = processorMs()
     bashisms(line)
-    assert.ok(performance.now() - startedMs < 300)
+    assert.ok(processorMs() - startedMs < 300)
   })
 
 test.run()

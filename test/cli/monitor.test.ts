@@ -108,8 +108,14 @@ for (const [what, hours, outcome] of [
 
 test('the work does not wait for the monitor, but its end is told after its start', async () => {
   let startAnswered = false
+  let hasWorked = (): void => {}
+  const worked = new Promise<void>((resolve) => {
+    hasWorked = resolve
+  })
   answers.push(async (response) => {
-    await sleep(500)
+    await worked
+    // The end is not told meanwhile.
+    await sleep(200)
     startAnswered = true
     response.end()
   })
@@ -120,6 +126,7 @@ test('the work does not wait for the monitor, but its end is told after its star
   await watched(createMonitor(address, log), never, async (begin) => {
     const summary = await work('echo quick', begin)
     assert.not(startAnswered)
+    hasWorked()
     return summary
   })
   assert.equal(told, ['/start ', ' quick'])
@@ -137,9 +144,7 @@ test('an answer without an end, and one that leads elsewhere, keep nobody', asyn
     const more = setInterval(() => response.write('x'.repeat(64 * 1024)), 5)
     response.on('close', () => clearInterval(more))
   })
-  const startedMs = performance.now()
   await createMonitor(address, log).success('done')
-  assert.ok(performance.now() - startedMs < 5000)
   assert.equal(log.warnings, [])
   for (let i = 0; i < 2; i++) answers.push((response) => void response.writeHead(307, { location: '/elsewhere' }).end())
   await createMonitor(address, log).success('again')

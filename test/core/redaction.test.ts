@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createRedaction } from '../../lib/core/redaction.ts'
+import { processorMs } from '../support/processor-time.ts'
 
 const test = suite('redaction')
 
@@ -62,9 +63,9 @@ for (const [what, text] of [
   ['nearly the secret', 'correct-horse-'.repeat(MB / 14)],
 ] as const)
   test(`a megabyte takes well under a second: ${what}`, () => {
-    const startedMs = performance.now()
+    const startedMs = processorMs()
     redact(text, 'correct-horse-7', 'correct horse "8"')
-    assert.ok(performance.now() - startedMs < 800, `${Math.round(performance.now() - startedMs)} ms`)
+    assert.ok(processorMs() - startedMs < 800, `${Math.round(processorMs() - startedMs)} ms`)
   })
 
 test.run()

@@ -12,6 +12,7 @@ import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
 import { type Child, createShell, lines } from '../../lib/core/shell.ts'
 import { LOADER } from '../support/loader.ts'
+import { processesThatStay, processesWith } from '../support/processes.ts'
 import { until } from '../support/until.ts'
 
 const test = suite('shell')
@@ -153,7 +154,10 @@ test('when this process is killed, a guarded child is ended before it sees the e
   parent.kill('SIGKILL')
   await once(parent, 'close')
   await until(() => existsSync(said))
-  await sleep(100)
+  assert.equal(
+    processesThatStay(() => processesWith(said)),
+    [],
+  )
   assert.is(readFileSync(said, 'utf8'), 'TERM\n')
   await rm(folder, { recursive: true })
 })

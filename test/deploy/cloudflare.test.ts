@@ -69,9 +69,10 @@ for (const status of [429, 500, 502, 503])
   })
 test('Retry-After is honoured', async () => {
   api.answers.push({ status: 429, headers: { 'retry-after': '1' } })
-  const startedMs = Date.now()
+  const startedMs = performance.now()
   await purge()
-  assert.ok(Date.now() - startedMs >= 1000)
+  // Node's timers may be a moment early.
+  assert.ok(performance.now() - startedMs >= 990)
 })
 test('a Retry-After of an hour is not waited for', async () => {
   api.answers.push({ status: 429, headers: { 'retry-after': '3600' }, errors: [{ code: 971, message: 'slow down' }] })

@@ -2,6 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { classifyPush, cleanLine, collectLines, type Outcome, type PushResult } from '../../lib/deploy/outcome.ts'
 import type { SshTrouble } from '../../lib/server/ssh-errors.ts'
+import { processorMs } from '../support/processor-time.ts'
 
 const test = suite('what became of a push')
 
@@ -207,7 +208,7 @@ test('of a long output it is the end, and lines of 300,000 characters take no ti
   const long = ['a', 'rejected] (', '! ', '\u001b[', 'healthcheck fail ', ' '].map((part) =>
     part.repeat(300_000 / part.length),
   )
-  const startedMs = performance.now()
+  const startedMs = processorMs()
   const { cause } = classify(1, [
     "remote:        Failure in name='web check': connection refused",
     ...long.flatMap((line) => [`remote: ${line}`, line, `remote:  ! ${line}`, ` ! [rejected] ${line}`]),
@@ -216,7 +217,7 @@ test('of a long output it is the end, and lines of 300,000 characters take no ti
     ...lines.map((line) => `remote: ${line}`),
     DECLINED,
   ])
-  assert.ok(performance.now() - startedMs < 2000)
+  assert.ok(processorMs() - startedMs < 2000)
   assert.is(cause.length, 21)
   assert.ok(cause.includes('       line 99'))
 })

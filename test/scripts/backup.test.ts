@@ -240,7 +240,7 @@ test('after a SIGKILL at any moment there is no archive cut short, and the next 
   await storing.ended
   await rm(mediaFile('huge'))
   // Borg hears of it through the guard, and needs a moment to end.
-  await until(() => sandbox.strays().length === 0)
+  assert.equal(sandbox.strays(), [])
   assert.equal(await sandbox.archives(), before)
   const { exitCode, stderr } = await sandbox.script('backup.ts')
   assert.is(exitCode, 0, stderr)

@@ -131,7 +131,7 @@ real('many steps make one connection per user, and leave none', async () => {
   await other.close()
   assert.is(server.connections() - before, 2)
   assert.is(
-    server.strays().filter((line) => !line.includes(`${server.dir}/bin/login`)).length,
+    server.processes().filter((line) => !line.includes(`${server.dir}/bin/login`)).length,
     2,
     'only those of `remote`',
   )

@@ -32,6 +32,20 @@ export function processesWith(text: string): string[] {
     .map(({ pid, command }) => `${pid} ${command}`)
 }
 
+const LONGEST_MS = 20_000
+
+/**
+ * Those of `list` that stay. What is just ending, or ends by itself when it notices that its run was killed, is given the time
+ * that this takes on a busy machine.
+ */
+export function processesThatStay(list: () => string[]): string[] {
+  const pause = new Int32Array(new SharedArrayBuffer(4))
+  for (const endMs = performance.now() + LONGEST_MS; ; Atomics.wait(pause, 0, 0, 50)) {
+    const there = list()
+    if (there.length === 0 || performance.now() > endMs) return there
+  }
+}
+
 /** What runs in the containers of a sandbox beside PostgreSQL's servers: those are known by a variable that only they have. */
 export function containerProcesses(dir: string): RunningProcess[] {
   return runningProcesses().filter(({ pid, command }) => {

@@ -11,7 +11,7 @@ import { whenEnding } from './ending.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
 import { LOADER } from './loader.ts'
 import { findPostgres, type Postgres } from './postgres.ts'
-import { containerProcesses, endIfThere, processesWith } from './processes.ts'
+import { containerProcesses, endIfThere, processesThatStay, processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
 
 /** Where everything of a sandbox is. */
@@ -47,7 +47,7 @@ interface Tools {
   fault(command: string, snippet?: string): Promise<void>
   /** Puts a program into the production service's container, before PostgreSQL's own: a shell snippet, or undefined to remove it. */
   containerProgram(name: string, snippet?: string): Promise<void>
-  /** Processes that belong to the sandbox, beside its servers: what a finished script must not leave. */
+  /** Processes that belong to the sandbox and stay, beside its servers: what a finished script must not leave. */
   strays(): string[]
 }
 
@@ -173,7 +173,8 @@ function toolsFor(places: Places, postgres: Postgres, running: Set<ChildProcess>
       if (snippet === undefined) await rm(path, { force: true })
       else await writeFile(path, `#!/bin/sh\n${snippet}\n`, { mode: 0o755 })
     },
-    strays: () => processesWith(dir).filter((line) => !/postgres(:| -D)|\/postgres /.test(line)),
+    strays: () =>
+      processesThatStay(() => processesWith(dir).filter((line) => !/postgres(:| -D)|\/postgres /.test(line))),
   }
 }
 

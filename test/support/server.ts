@@ -13,7 +13,7 @@ import { whenEnding } from './ending.ts'
 import { type Engineer, executable, HOST, settleEngineer } from './engineer.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
 import { LOADER } from './loader.ts'
-import { processesWith } from './processes.ts'
+import { processesThatStay, processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
 import { type Sshd, startSshd } from './sshd.ts'
 import { until } from './until.ts'
@@ -42,8 +42,8 @@ interface DokkuHost {
   go(): Promise<void>
   /** Commands that were run over SSH, each with its user. */
   calls(): string[]
-  /** Processes that a script left behind. */
-  strays(): string[]
+  /** Processes of the host and of the scripts that run now, beside sshd. */
+  processes(): string[]
 }
 
 /** What the engineer starts, in the scripts' environment. */
@@ -182,7 +182,7 @@ function hostIn(dir: string, env: Record<string, string>): DokkuHost {
     },
     go: () => appendFile(at('go'), ''),
     calls: () => textOf(at('calls')).split('\n').filter(Boolean),
-    strays: () => processesWith(dir).filter((line) => !line.includes('sshd')),
+    processes: () => processesWith(dir).filter((line) => !line.includes('sshd')),
   }
 }
 
@@ -216,7 +216,5 @@ export function endsWith(server: Server, output: Output, exitCode: number): void
   assert.is(output.exitCode, exitCode, said)
   assert.not.match(said, TOKEN)
   assert.not.match(said, /A bug in|\n {4}at |\(node:\d+\)/)
-  const pause = new Int32Array(new SharedArrayBuffer(4))
-  for (let tries = 0; tries < 400 && server.strays().length > 0; tries++) Atomics.wait(pause, 0, 0, 50)
-  assert.equal(server.strays(), [])
+  assert.equal(processesThatStay(server.processes), [])
 }

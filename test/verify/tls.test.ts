@@ -65,13 +65,13 @@ tls('a port without TLS fails', async () => {
 tls('a certificate that is not accepted is red at once, for every check', () =>
   withSite('DNS:other.example', 90, async ({ url }) => {
     const started = performance.now()
-    const { exitCode, stdout } = await verify(['--url', url, '--timeout', '30'], { env })
+    const { exitCode, stdout } = await verify(['--url', url, '--timeout', '120'], { env })
     assert.is(exitCode, 1)
     assert.match(
       stdout,
       /^fail {2}homepage with styles .*certificate is not accepted \(ERR_TLS_CERT_ALTNAME_INVALID\)/m,
     )
-    assert.ok(performance.now() - started < 10_000)
+    assert.ok(performance.now() - started < 60_000)
   }),
 )
 const DAY_MS = 86_400_000
@@ -125,12 +125,12 @@ for (const [promise, signal, code] of [
     await once(mute, 'listening')
     const started = performance.now()
     const { exitCode } = await verify(
-      ['--url', `https://127.0.0.1:${(mute.address() as AddressInfo).port}`, '--timeout', signal ? '30' : '1'],
+      ['--url', `https://127.0.0.1:${(mute.address() as AddressInfo).port}`, '--timeout', signal ? '600' : '1'],
       signal ? { signal } : {},
     )
     mute.close()
     assert.is(exitCode, code)
-    assert.ok(performance.now() - started < 6000, String(performance.now() - started))
+    assert.ok(performance.now() - started < 60_000, String(performance.now() - started))
   })
 const REDIRECTS: [promise: string, handler: Handler, seen: RegExp][] = [
   ['a redirect to the same host', redirect('https://site.example/', 301), /^plain HTTP redirects to HTTPS \(301\)$/],

@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert'
 import { CONTENT, PROJECT } from '../../lib/server/sync.ts'
 import { type Cloudflare, startCloudflare, TOKEN } from '../support/cloudflare.ts'
 import type { Running } from '../support/launch.ts'
+import { processesThatStay } from '../support/processes.ts'
 import { type Server, startServer } from '../support/server.ts'
 import { type Site, startSite } from '../support/site.ts'
 import { SMALL_APP } from '../support/small-app.ts'
@@ -119,7 +120,7 @@ deployJob('its commands deploy an app with the shape of the real one', async () 
   assert.match(await readFile(join(job.workspace, 'report/deploy.log'), 'utf8'), /-----> Building/)
   assert.match(await readFile(join(server.opsDir, 'deploys.jsonl'), 'utf8'), /"who":"engineer \(CI\)"/)
   for (const secret of [TOKEN, 'PRIVATE KEY']) assert.not.match(said, secret)
-  assert.equal(server.strays(), [])
+  assert.equal(processesThatStay(server.processes), [])
 })
 
 const [CHECK, SET_UP, DEPLOY, REDACT, SHOW] = [
