@@ -64,66 +64,97 @@ async function siteIsWell({ context }: Restore, address: string, withinMs: numbe
  * A restart starts what was last built, under the configured GIT_REV: after a deploy that failed, a release that never went
  * live. So it is done only when that is what runs.
  */
-async function restart({ dokku, context, settings }: Restore): Promise<void> {
+async function restart(restore: Restore): Promise<void> {
+  const { dokku, context, settings } = restore
   const app = settings.DOKKU_APP
-  const [runs, wouldRun] = await Promise.all(
-    [containerRevisionArgs(app), configuredRevisionArgs(app)].map(async (args) => {
-      const { exitCode, stdout } = await dokku.lasting.run(args)
-      return exitCode === 0 ? parseSha(stdout) : undefined
-    }),
-  )
+  const { runs, wouldRun } = await askRevisions(restore)
   if (runs === undefined || runs !== wouldRun)
     throw new Failure(
       `The data is restored, but the site is not well. ${app} was not restarted: it runs ${runs ? shortSha(runs) : 'a release that it does not name'}, and a restart would start ${wouldRun ? shortSha(wouldRun) : 'one that Dokku does not name'}.`,
-      `Look: sudo dokku logs ${app}. To restart it all the same: sudo dokku ps:restart ${app}. ${GO_BACK}`,
+      `Look: sudo dokku logs ${app}. To start it again: ${await restartAdvice(restore)}. ${GO_BACK}`,
     )
   context.log.info(`Restarting ${app}`)
   const output = await dokku.lasting.run(restartArgs(app))
   if (output.exitCode !== 0)
     throw new Failure(
       `The data is restored, but ${app} did not restart: ${lastLines(output.stderr) || lastLines(output.stdout)}`,
-      `Type: sudo dokku ps:restart ${app}. ${GO_BACK}`,
+      `Look: sudo dokku logs ${app}. When that is fixed: sudo dokku ps:restart ${app}. ${GO_BACK}`,
     )
 }
 
+/** A container that hangs does not answer; it must not hold anybody up for long. */
+const ANSWER_MS = 10_000
+
+interface Revisions {
+  /** Of the web container. */
+  runs: string | undefined
+  /** What a restart starts. */
+  wouldRun: string | undefined
+}
+
+async function askRevisions({ dokku, settings: { DOKKU_APP: app } }: Restore): Promise<Revisions> {
+  const [runs, wouldRun] = await Promise.all(
+    [containerRevisionArgs(app), configuredRevisionArgs(app)].map(async (args) => {
+      const output = await dokku.lasting.run(args, { timeoutMs: ANSWER_MS }).catch(() => undefined)
+      return output?.exitCode === 0 ? parseSha(output.stdout) : undefined
+    }),
+  )
+  return { runs, wouldRun }
+}
+
+/**
+ * How the app is started again by somebody: by a restart only where that starts what runs.
+ * @param types of its processes; without any all of them
+ */
+export async function restartAdvice(restore: Restore, types: readonly string[] = []): Promise<string> {
+  const app = restore.settings.DOKKU_APP
+  const { runs, wouldRun } = await askRevisions(restore)
+  if (runs !== undefined && runs === wouldRun)
+    return (types.length === 0 ? [''] : types.map((type) => ` ${type}`))
+      .map((type) => `sudo dokku ps:restart ${app}${type}`)
+      .join('; ')
+  const isDeployed = runs !== undefined && runs === (await restore.dokku.lasting.gitSha(app).catch(() => undefined))
+  const command = isDeployed ? 'rollback --rebuild' : 'deploy --status, which names the command'
+  const why = `ps:restart would start ${wouldRun ? shortSha(wouldRun) : 'the last attempt'}, which need not have gone live`
+  return `on the laptop, ${command} (${why}${runs ? `; ${shortSha(runs)} runs` : ''})`
+}
+
 /** The app has other processes than the web's, which hold a connection, too: one that a swap has ended may need a moment. */
-async function processesRun({ dokku, context, settings }: Restore): Promise<void> {
+async function processesRun(restore: Restore): Promise<void> {
+  const { dokku, context, settings } = restore
   const { log } = context
   const app = settings.DOKKU_APP
   const look = async (): Promise<void> => {
     const { isDeployed, allRun, statuses } = parseProcesses((await dokku.lasting.must(psReportArgs(app))).stdout)
     if (!isDeployed) return log.info(`${app} is not deployed: there is no process to wait for`)
-    if (!allRun)
-      throw down(
-        app,
-        [...statuses].filter(([, status]) => status !== 'running'),
-      )
+    if (!allRun) throw new Down([...statuses].filter(([, status]) => status !== 'running'))
   }
   await retry(look, {
     withinMs: PROCESSES_MS,
     waitMs: (error) => {
       if (!(error instanceof Down)) return
-      log.status(error.message)
+      log.status(`Not running yet: ${error.message}`)
       return WAIT_MS
     },
-  }).catch((error: unknown) => {
-    if (error instanceof Down) throw error
+  }).catch(async (error: unknown) => {
+    if (error instanceof Down) throw await explainDown(restore, error)
     log.warn(`Whether the processes of ${app} run could not be found out: ${reason(error)}`)
   })
 }
 
-class Down extends Failure {}
+/** Processes do not run, each by its name with its status. */
+class Down extends Error {
+  constructor(readonly processes: readonly (readonly [name: string, status: string])[]) {
+    super(processes.map(([name, status]) => `${name} ${status}`).join(', ') || 'Dokku does not say which')
+  }
+}
 
-function down(app: string, processes: readonly (readonly [name: string, status: string])[]): Down {
-  const named = processes.map(([name, status]) => `${name} ${status}`).join(', ')
+async function explainDown(restore: Restore, { message, processes }: Down): Promise<Failure> {
+  const app = restore.settings.DOKKU_APP
   // `web.1` is the first process of the type `web`.
   const types = new Set(processes.map(([name]) => name.replace(/\.\d+$/, '')))
-  const restarts =
-    types.size === 0
-      ? [`sudo dokku ps:restart ${app}`]
-      : [...types].map((type) => `sudo dokku ps:restart ${app} ${type}`)
-  return new Down(
-    `The data is restored, but not every process of ${app} runs: ${named || 'Dokku does not say which'}.`,
-    `Look: sudo dokku logs ${app}. To start what is down: ${restarts.join('; ')}. ${GO_BACK}`,
+  return new Failure(
+    `The data is restored, but not every process of ${app} runs: ${message}.`,
+    `Look: sudo dokku logs ${app}. To start what is down: ${await restartAdvice(restore, [...types])}. ${GO_BACK}`,
   )
 }

@@ -5,7 +5,7 @@ import { bytes } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { adoptSettings, analyze, clearRestoring, createRestoring, requireRoom } from '../postgres/scratch.ts'
 import { type KeptDatabase, listKept, swap } from '../postgres/swap.ts'
-import { awaitApp } from './app.ts'
+import { awaitApp, restartAdvice } from './app.ts'
 import { importDump, type OpenedDump } from './archived-dump.ts'
 import { type Contents, complete } from './choose.ts'
 import { discardRestoring } from './leftovers.ts'
@@ -116,7 +116,7 @@ async function chooseKept({ context, dokku }: Restore, production: Service): Pro
 
 /** What follows a swap. From there on an interruption no longer stops anything. */
 async function finishSwap(restore: Restore, production: Service, kept: string, done: string): Promise<void> {
-  const { context, dokku, settings } = restore
+  const { context, dokku } = restore
   context.print(`${done}
 The database before is kept as ${kept}. To go back to it: restore --undo`)
   // The app comes first.
@@ -128,5 +128,5 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }
   await app
-  context.print(`The app goes on with it. If it does not behave: sudo dokku ps:restart ${settings.DOKKU_APP}`)
+  context.print(`The app goes on with it. If it does not behave: ${await restartAdvice(restore)}`)
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -109,7 +109,11 @@ for (const [what, snippet, says] of [
     const { exitCode, stderr } = await restore()
     assert.is(exitCode, 1)
     assert.match(stderr, says)
-    assert.match(stderr, /To restart it all the same: sudo dokku ps:restart book-corners/)
+    assert.not.match(stderr, /dokku ps:restart/)
+    assert.match(
+      stderr,
+      /To start it again: on the laptop, rollback --rebuild \(ps:restart would start .*To go back: restore --undo/,
+    )
     assert.is(isRestarted(), false)
     assert.is(await counts(sandbox), OLD)
   })
@@ -142,6 +146,23 @@ test('a process that stays down is named, with the command that starts it', asyn
   assert.match(stderr, /restored, but not every process of book-corners runs: worker\.1 exited\.\n/)
   assert.match(stderr, /sudo dokku ps:restart book-corners worker\. To go back: restore --undo/)
   assert.is(await counts(sandbox), OLD)
+})
+
+test('after a failed deploy no line names a restart, which would start what failed', async () => {
+  const before = await readFile(appFile('GIT_REV'), 'utf8')
+  for (const name of ['GIT_REV', 'latest']) await writeFile(appFile(name), `${OTHER}\n`)
+  const well = await restore()
+  assert.is(well.exitCode, 0, well.stderr)
+  const safe =
+    /on the laptop, rollback --rebuild \(ps:restart would start fedcba98, which need not have gone live; 01234567 runs\)/
+  assert.match(well.stdout, new RegExp(`^The app goes on with it. If it does not behave: ${safe.source}$`, 'm'))
+  await writeFile(appFile('others'), 'worker.1 exited\n')
+  const down = await run(['--undo'], withSite())
+  await writeFile(appFile('GIT_REV'), before)
+  await rm(appFile('latest'))
+  assert.is(down.exitCode, 1)
+  assert.match(down.stderr, new RegExp(`To start what is down: ${safe.source}. To go back: restore --undo`))
+  for (const { stdout, stderr } of [well, down]) assert.not.match(stdout + stderr, /dokku ps:restart/)
 })
 
 test('an app that is not deployed yet, or not there, is no reason to fail', async () => {

@@ -8,6 +8,7 @@ import { withReleases } from '../support/releases.ts'
 import { type Server, startServer } from '../support/server.ts'
 import { type Site, startSite } from '../support/site.ts'
 import { atTerminal } from '../support/terminal.ts'
+import { until } from '../support/until.ts'
 
 const test = suite('what becomes of a rollback')
 let server: Server
@@ -151,6 +152,41 @@ test('Ctrl-C in mid-push tells what the server does', async () => {
   assert.is(output.exitCode, 130, output.stderr)
   assert.match(output.stderr, `The server runs ${bad.slice(0, 8)}, not the release asked for (`)
   assert.is((await at.lastEntry()).outcome, 'interrupted')
+})
+
+test('a deploy that was interrupted and that Dokku finished: the way back, and then its revert, know what it brought', async () => {
+  const sha = await server.commit('Finished without us')
+  server.push()
+  await waitsAt('build')
+  const running = server.start('deploy.ts', ['--no-verify'])
+  await running.prints(/waiting at build/)
+  running.child.kill('SIGINT')
+  const interrupted = await running.ended
+  assert.is(interrupted.exitCode, 130, interrupted.stderr)
+  assert.match(interrupted.stderr, `The server runs ${bad.slice(0, 8)}, the old release`)
+  await server.go()
+  await until(() => server.deployed() === sha)
+  await server.reset()
+  const list = await rollback('--list')
+  assert.match(list.stdout, new RegExp(`^\\* +${sha.slice(0, 8)} .*runs now`, 'm'))
+
+  const back = await rollback('--to', bad)
+  at.ends(back, 0)
+  assert.match(back.stderr, /takes back 1 commit, no migration:\n.*Finished without us/)
+  assert.match(back.stdout, new RegExp(`^${bad.slice(0, 8)} is live`))
+  const { from, to, runs } = await at.lastEntry()
+  assert.equal([from, to, runs, server.running()], [sha, bad, bad, bad])
+
+  const revert = await rollback('--revert')
+  at.ends(revert, 0)
+  assert.match(
+    revert.stderr,
+    /What the rollback took back, and origin still holds[^\n]*\n\S+ +[0-9a-f]{8} Finished without us/,
+  )
+  assert.is(at.tree(at.onOrigin()), at.tree(bad))
+  assert.is(server.git('rev-list', '--count', `${sha}..${at.onOrigin()}`), '1')
+  assert.match(revert.stdout, `${bad.slice(0, 8)} runs until then: verified`)
+  assert.is(server.running(), bad)
 })
 
 test('a host that is away, and an origin that is, are named', async () => {
