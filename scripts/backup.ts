@@ -1,28 +1,30 @@
 // The nightly backup, and what is asked about it: see the help below.
 
-import { prepareBackup } from '../lib/backup/backup.ts'
+import { agree } from '../lib/backup/accept.ts'
+import { type Backup, prepareBackup } from '../lib/backup/backup.ts'
 import { checkEverything } from '../lib/backup/check.ts'
 import { init } from '../lib/backup/init.ts'
 import { preview } from '../lib/backup/preview.ts'
-import { checkRepository, compareWithLast, preflight, prune, requireComplete } from '../lib/backup/steps.ts'
+import { checkRepository, judge, preflight, prune, requireComplete } from '../lib/backup/steps.ts'
 import { store } from '../lib/backup/store.ts'
 import { report } from '../lib/backup/summary.ts'
+import { lookAt, type Tonight } from '../lib/backup/tonight.ts'
 import type { Command } from '../lib/cli/arguments.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { createMonitor, watched } from '../lib/cli/monitor.ts'
 import { checkSettings } from '../lib/cli/settings.ts'
-import { EXIT } from '../lib/core/failure.ts'
+import { EXIT, Failure } from '../lib/core/failure.ts'
 
 const COMMAND: Command = {
   name: 'backup',
-  switches: ['dry-run', 'check', 'init', 'json'],
+  switches: ['dry-run', 'check', 'init', 'accept', 'yes', 'json'],
   exclusive: [
-    ['dry-run', 'check', 'init'],
+    ['dry-run', 'check', 'init', 'accept'],
     ['init', 'json'],
   ],
   help: `
-Usage: backup [--dry-run | --check | --init] [--json] [--env-file PATH]
+Usage: backup [--dry-run | --check | --init | --accept [--yes]] [--json] [--env-file PATH]
 
 Stores the PostgreSQL dump and the media folder in one Borg archive, prunes old
 archives, and tells the monitor. Without a flag: the nightly run, for cron.
@@ -30,6 +32,9 @@ archives, and tells the monitor. Without a flag: the nightly run, for cron.
   --dry-run        Say what would be stored and pruned; change nothing.
   --check          Check this machine, the settings, the repository, the crontab.
   --init           Create the Borg repository, and say how to keep its key safe.
+  --accept         What the archives held and is lacking now (photos, tables, half of
+                   the dump) is right: asks, then runs, and the nights end well again.
+  --yes            Agree beforehand; with --accept.
   --json           Print the result as one JSON object (bytes, seconds).
   --env-file PATH  Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
   --version, --help
@@ -39,6 +44,7 @@ touched), 75 another run holds the lock, 130/143 interrupted, cleaned up.
 
 Examples:
   backup --check    before the first night, and whenever in doubt
+  backup --accept   after a night that says that something is lacking, if that is right
   backup            what cron runs:
                     0 3 * * * /home/deploy/backup >> /var/log/book-corners-backup.log 2>&1
 `,
@@ -49,34 +55,61 @@ const MODES: Readonly<Record<string, (context: Context) => Promise<number>>> = {
   check: checkEverything,
   init,
   'dry-run': preview,
+  accept,
 }
 
 await main(COMMAND, (context) => {
+  if (context.flags.has('yes') && !context.flags.has('accept'))
+    throw new Failure('--yes goes with --accept.', 'See: backup --help', EXIT.usage)
   const [, run = nightly] = Object.entries(MODES).find(([flag]) => context.flags.has(flag)) ?? []
   return run(context)
 })
 
 async function nightly(context: Context): Promise<number> {
-  // The monitor is told of a broken configuration, too, if its own address can be read.
-  const { settings } = checkSettings(['HEALTHCHECK_URL'], context.environment, context.envFile)
   const startedMs = Date.now()
-  await watched(createMonitor(settings.HEALTHCHECK_URL, context.log), context.shell.signal, async (begin) => {
+  await tellMonitor(context, async (begin) => {
     const backup = prepareBackup(context)
     const unlock = await takeLock(context.shell, 'backup.ts', backup.settings)
     begin()
     try {
-      const production = await preflight(backup)
-      const archive = await store(backup, production)
-      await compareWithLast(backup, archive)
-      const pruned = await prune(backup, archive)
-      const checked = await checkRepository(backup, archive)
-      const tookMs = Date.now() - startedMs
-      const summary = report(context, { archive, pruned, checked, sha: production.sha, tookMs })
-      requireComplete(archive)
-      return summary
+      return await night(backup, await lookAt(backup, await preflight(backup)), startedMs)
     } finally {
       await unlock()
     }
   })
   return EXIT.done
+}
+
+async function accept(context: Context): Promise<number> {
+  const backup = prepareBackup(context)
+  const unlock = await takeLock(context.shell, 'backup.ts', backup.settings)
+  try {
+    const tonight = await lookAt(backup, await preflight(backup))
+    if (await agree(backup, tonight))
+      await tellMonitor(context, (begin) => {
+        begin()
+        return night(backup, tonight, Date.now(), true)
+      })
+  } finally {
+    await unlock()
+  }
+  return EXIT.done
+}
+
+/** @returns the line for the monitor */
+async function night(backup: Backup, tonight: Tonight, startedMs: number, accepts = false): Promise<string> {
+  const { context } = backup
+  for (const doubt of tonight.doubts) context.log.warn(doubt)
+  const archive = await judge(backup, tonight, await store(backup, tonight, accepts), accepts)
+  const pruned = await prune(backup, tonight, archive)
+  const checked = await checkRepository(backup, archive)
+  const summary = report(context, { archive, pruned, checked, sha: tonight.sha, tookMs: Date.now() - startedMs })
+  requireComplete(archive)
+  return summary
+}
+
+/** The monitor is told of a broken configuration, too, if its own address can be read. */
+function tellMonitor(context: Context, run: (begin: () => void) => Promise<string>): Promise<void> {
+  const { settings } = checkSettings(['HEALTHCHECK_URL'], context.environment, context.envFile)
+  return watched(createMonitor(settings.HEALTHCHECK_URL, context.log), context.shell.signal, run)
 }

@@ -3,32 +3,18 @@
 import { lstat } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
-import { isStale, listArchives } from '../borg/archives.ts'
 import { type Borg, openBorg } from '../borg/borg.ts'
-import type { Archive } from '../borg/output.ts'
-import { askRights, type Rights } from '../borg/rights.ts'
 import type { EnvFile } from '../cli/env-file.ts'
 import { lockFolder, SHARED_FOLDER } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
 import { checkSettings, type Settings } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { age, bytes, plural } from '../core/format.ts'
 import { canBeRedacted } from '../core/redaction.ts'
 import type { Shell } from '../core/shell.ts'
-import { createDokku, type Dokku } from '../dokku/dokku.ts'
-import { measureMedia, requireMediaDir } from '../media/folder.ts'
 import { allowPlacing, type PlaceSettings, tryPlacing, type User, whySudo } from '../media/place.ts'
-import { databaseBytes } from '../postgres/sql.ts'
 import { BACKUP_SETTINGS } from './backup.ts'
-
-/** One line of `backup --check`. */
-export interface CheckLine {
-  name: string
-  verdict: 'pass' | 'warn' | 'fail'
-  detail: string
-  /** What to do about it, when it did not pass. */
-  fix?: string
-}
+import { dataChecks } from './check-data.ts'
+import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
 
 /** Every check, printed as a line each. Exit status 2 when the settings are wrong, 1 when another check failed. */
 export async function checkEverything(context: Context): Promise<number> {
@@ -37,7 +23,7 @@ export async function checkEverything(context: Context): Promise<number> {
     ...envFile,
     problems: [],
   })
-  const { BORG_REPO, DOKKU_COMMAND, DB_SERVICE, MEDIA_DIR, MEDIA_OWNER } = settings
+  const { BORG_REPO, MEDIA_DIR, MEDIA_OWNER } = settings
   const { uid, gid, username: name } = userInfo()
   const borg = openBorg(context, BORG_REPO ?? '')
   const version = await borgCheck(borg)
@@ -50,9 +36,7 @@ export async function checkEverything(context: Context): Promise<number> {
       envFileCheck(envFile),
       settingsCheck(problems),
       secretsCheck(settings),
-      BORG_REPO && version.verdict === 'pass' ? repositoryChecks(borg, settings) : [],
-      DOKKU_COMMAND && DB_SERVICE ? dokkuCheck(createDokku(context, DOKKU_COMMAND), DB_SERVICE) : [],
-      MEDIA_DIR ? mediaCheck(MEDIA_DIR, name) : [],
+      dataChecks(context, version.verdict === 'pass' ? borg : undefined, settings, name),
       lockCheck(shell),
       MEDIA_DIR && MEDIA_OWNER ? placingCheck(shell, { MEDIA_DIR, MEDIA_OWNER }, { uid, gid, name }) : [],
       crontabCheck(shell),
@@ -69,28 +53,6 @@ function createFormatter(lines: readonly CheckLine[]): (line: CheckLine) => stri
   const width = Math.max(...lines.map(({ name }) => name.length))
   return ({ name, verdict, detail, fix }) =>
     `${verdict}  ${name.padEnd(width)}  ${detail.replaceAll('\n', ' ')}${fix ? `\n${' '.repeat(width + 8)}→ ${fix}` : ''}`
-}
-
-function pass(name: string, detail: string): CheckLine {
-  return { name, verdict: 'pass', detail }
-}
-
-function warn(name: string, detail: string, fix: string): CheckLine {
-  return { name, verdict: 'warn', detail, fix }
-}
-
-function fail(name: string, detail: string, fix: string): CheckLine {
-  return { name, verdict: 'fail', detail, fix }
-}
-
-/** A Failure is the line's verdict. */
-async function attempt(name: string, check: () => Promise<CheckLine>): Promise<CheckLine> {
-  try {
-    return await check()
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error
-    return fail(name, error.message, error.hint)
-  }
 }
 
 /** @param version as Node says it, e.g. `20.20.2` */
@@ -164,83 +126,6 @@ export function secretsCheck(secrets: Partial<Settings<'BORG_PASSPHRASE'>>): Che
 
 function borgCheck(borg: Borg): Promise<CheckLine> {
   return attempt('Borg', async () => pass('Borg', await borg.version()))
-}
-
-/** The repository opens with this key and passphrase, how old its newest archive is, and whether the key may delete it. */
-async function repositoryChecks(
-  borg: Borg,
-  { ARCHIVE_PREFIX: prefix = '', PRUNE: prunes = true }: Partial<Settings<'ARCHIVE_PREFIX' | 'PRUNE'>>,
-): Promise<CheckLine[]> {
-  let newest: Archive | undefined
-  const repository = await attempt('repository', async () => {
-    newest = (await listArchives(borg, prefix, 1))[0]
-    return pass('repository', `${borg.repository} opens, its key can be read`)
-  })
-  return repository.verdict === 'pass'
-    ? [repository, ageCheck(newest), rightsCheck(await askRights(borg), prunes)]
-    : [repository]
-}
-
-const RIGHTS: Record<Exclude<Rights, 'append'>, string> = {
-  delete: 'this key may delete archives, and so may whoever takes this machine over',
-  shell:
-    'this key opens a shell on the machine of the repository: whoever takes this machine over can delete all of it',
-  folder: 'the repository is a folder here: whoever takes this machine over can delete it',
-  untold: "whether this key may delete archives can't be told from here",
-}
-
-/** Whether what is stored outlives whoever takes this machine over, and whether PRUNE says the same. */
-export function rightsCheck(rights: Rights, prunes: boolean): CheckLine {
-  const name = 'deletion'
-  if (rights === 'append')
-    return prunes
-      ? warn(
-          name,
-          'this key may only append, but PRUNE=yes: what a night prunes is hidden, and its room is not freed',
-          'Set PRUNE=no, and prune once a month from another machine: docs/ransomware.md',
-        )
-      : pass(name, 'this key may only append: what is stored can be brought back, whoever takes this machine over')
-  if (prunes) return pass(name, `${RIGHTS[rights]} (docs/ransomware.md)`)
-  return warn(
-    name,
-    `PRUNE=no, but ${RIGHTS[rights]}`,
-    rights === 'untold'
-      ? 'See it at the provider, or in authorized_keys on the machine of the repository: docs/ransomware.md'
-      : 'Let the machine of the repository restrict this key: docs/ransomware.md',
-  )
-}
-
-/** How old the newest archive is. */
-export function ageCheck(newest: Archive | undefined): CheckLine {
-  const name = 'newest archive'
-  if (!newest) return warn(name, 'there is none yet', 'Make the first one: backup')
-  const detail = `${newest.name}, ${age(newest.start)}`
-  return isStale(newest)
-    ? warn(name, detail, 'A nightly run was missed: look at its log, then type: backup')
-    : pass(name, detail)
-}
-
-function dokkuCheck(dokku: Dokku, service: string): Promise<CheckLine> {
-  return attempt('Dokku', async () => {
-    const found = await dokku.service(service)
-    // Dokku knows a service that is stopped, too: only its database can tell.
-    const size = await databaseBytes(dokku, found)
-    return pass('Dokku', `may be called; ${service} holds the database ${found.database}, ${bytes(size)}`)
-  })
-}
-
-function mediaCheck(mediaDir: string, user: string): Promise<CheckLine> {
-  return attempt('media', async () => {
-    await requireMediaDir(mediaDir)
-    const { files, bytes: size, unreadable } = await measureMedia(mediaDir)
-    if (unreadable.length > 0)
-      return fail(
-        'media',
-        `${plural(unreadable.length, 'path')} in ${mediaDir} can't be read, the first: ${unreadable[0] || mediaDir}`,
-        `As root type: setfacl -R -m u:${user}:rX -m d:u:${user}:rX ${mediaDir}`,
-      )
-    return pass('media', `${mediaDir}: ${plural(files, 'file')}, ${bytes(size)}`)
-  })
 }
 
 /** Whether the lock keeps out the runs of other users, too. */

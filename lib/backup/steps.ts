@@ -1,14 +1,16 @@
 // The steps of a night around the archive itself, in their order: see scripts/backup.ts.
 
-import { checkArgs, compactArgs, pruneArgs } from '../borg/commands.ts'
-import { parseDeletedBytes, parsePruned } from '../borg/output.ts'
+import { type ArchiveComment, isFuture } from '../borg/archives.ts'
+import { amendArgs, checkArgs, compactArgs, pruneArgs } from '../borg/commands.ts'
+import { type Archive, parseDeletedBytes, parsePruned } from '../borg/output.ts'
 import { retentionOf } from '../borg/retention.ts'
 import { readState, remember } from '../cli/state.ts'
 import { Failure } from '../core/failure.ts'
-import { bytes, plural } from '../core/format.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import type { Backup, Production } from './backup.ts'
+import { findLosses } from './losses.ts'
 import type { StoredArchive } from './store.ts'
+import { lackingWith, presentOf, type Tonight, unreadableFacts } from './tonight.ts'
 
 /** Everything that can be known to be wrong before anything starts, all of it asked at the same time. */
 export async function preflight({ settings, borg, dokku }: Backup): Promise<Production> {
@@ -21,20 +23,53 @@ export async function preflight({ settings, borg, dokku }: Backup): Promise<Prod
   return { service, sha }
 }
 
-/** Warns when the dump or the media is less than half of the last run's, and keeps today's sizes for the next. */
-export async function compareWithLast({ context, statePath }: Backup, archive: StoredArchive): Promise<void> {
-  const { dumpMode, dumpBytes, mediaBytes } = archive
-  const { last } = await readState(statePath)
-  for (const [what, now, before] of [
-    ['dump', dumpBytes, last?.dumpMode === dumpMode ? last.dumpBytes : undefined],
-    ['media', mediaBytes, last?.mediaBytes],
-  ] as const) {
-    if (before !== undefined && now < before / 2)
-      context.log.warn(
-        `The ${what} shrank to less than half: ${bytes(before)} last time, ${bytes(now)} now. Is something missing?`,
-      )
+/** A committed archive that was compared with those before it. */
+export interface JudgedArchive extends StoredArchive {
+  /** What is lacking until somebody accepts it, a phrase each. */
+  lacks: string[]
+}
+
+/**
+ * Compares what was stored with what the archives hold, and notes with the archive what only now is known of it: Borg takes
+ * its comment before it has read anything.
+ */
+export async function judge(
+  backup: Backup,
+  tonight: Tonight,
+  archive: StoredArchive,
+  accepts: boolean,
+): Promise<JudgedArchive> {
+  const { context, settings, statePath } = backup
+  const { comment, name, dumpBytes } = archive
+  const { dumps = {} } = await readState(statePath)
+  const isListed = new Set(tonight.archives.map((archive) => archive.name))
+  const kept = Object.fromEntries(Object.entries(dumps).filter(([name]) => isListed.has(name)))
+  await remember(statePath, { dumps: { ...kept, [name]: dumpBytes } }, context.log)
+
+  const facts = unreadableFacts(archive.unreadable.map((warning) => pathIn(warning, settings.MEDIA_DIR)))
+  const present = presentOf(tonight.media, tonight.tables, { mode: comment.dumpMode, bytes: dumpBytes })
+  const losses = accepts ? [] : findLosses(present, tonight.compared)
+  const accepted =
+    accepts && comment.accepted ? { ...comment.accepted, unreadable: facts.unreadable } : comment.accepted
+  if (losses.length !== comment.lacks.length || facts.unreadable !== comment.unreadable)
+    await amend(backup, name, { ...comment, ...facts, lacks: losses, ...(accepted ? { accepted } : {}) })
+  return { ...archive, lacks: lackingWith(losses, facts, accepted) }
+}
+
+/** The path in a warning of Borg's, `/MEDIA/a.jpg: open: [Errno 13] …`, relative to the media folder. */
+function pathIn(warning: string, mediaDir: string): string {
+  const path = warning.replace(/: \w+: \[Errno \d+\].*$/s, '')
+  return path.startsWith(`${mediaDir}/`) ? path.slice(mediaDir.length + 1) : path
+}
+
+/** That it can't be noted is a warning: what is lacking is told all the same, tonight. */
+async function amend({ context, borg }: Backup, archive: string, comment: ArchiveComment): Promise<void> {
+  try {
+    await borg.call(amendArgs(archive, JSON.stringify(comment)))
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    context.log.warn(`What ${archive} lacks could not be noted with it: ${error.message}`)
   }
-  await remember(statePath, { last: { dumpMode, dumpBytes, mediaBytes } }, context.log)
 }
 
 /** What pruning removed. */
@@ -49,10 +84,15 @@ export interface Pruned {
  * Prunes this prefix's archives, and compacts the repository only if something was pruned.
  * @returns undefined with PRUNE=no: then another machine does it
  */
-export async function prune({ context, settings, borg }: Backup, archive: StoredArchive): Promise<Pruned | undefined> {
+export async function prune(
+  { context, settings, borg }: Backup,
+  { archives }: Tonight,
+  archive: JudgedArchive,
+): Promise<Pruned | undefined> {
   if (!settings.PRUNE) return
-  if (archive.unreadable.length > 0) {
-    context.log.info('Nothing is pruned after an incomplete archive.')
+  const why = whyNotPruned(archive.lacks, archives)
+  if (why) {
+    context.log.info(`Nothing is pruned ${why}.`)
     return { names: [], deletedBytes: 0 }
   }
   return afterCommit(archive, 'pruning', async () => {
@@ -64,6 +104,12 @@ export async function prune({ context, settings, borg }: Backup, archive: Stored
     }
     return { names, deletedBytes: parseDeletedBytes(messages) }
   })
+}
+
+/** What is lacking may be in the archives that would go; and a clock that went back would prune tonight's archive itself. */
+export function whyNotPruned(lacks: readonly string[], archives: readonly Archive[]): string | undefined {
+  if (lacks.length > 0) return 'while something is lacking'
+  return archives.some((archive) => isFuture(archive)) ? 'while archives are dated in the future' : undefined
 }
 
 const HOUR_MS = 3_600_000
@@ -97,11 +143,14 @@ async function afterCommit<T>(archive: StoredArchive, what: string, step: () => 
   }
 }
 
-/** @throws Failure for an archive whose media has holes */
-export function requireComplete({ name, unreadable }: StoredArchive): void {
-  if (unreadable.length === 0) return
+/** @throws Failure for an archive that lacks something */
+export function requireComplete({ name, lacks }: JudgedArchive): void {
+  if (lacks.length === 0) return
   throw new Failure(
-    `The archive ${name} is stored without ${plural(unreadable.length, 'media file')} that could not be read: ${unreadable.slice(0, 5).join('; ')}`,
-    'Give this user the right to read them; backup --check shows how.',
+    `The archive ${name} is stored, but something is lacking, and nothing is pruned: ${lacks.join('; ')}`,
+    [
+      'See what is wrong: backup --check',
+      'If what is there now is right, say so, or each night ends like this: backup --accept',
+    ].join('\n'),
   )
 }

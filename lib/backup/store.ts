@@ -1,7 +1,7 @@
 // Stores the dump and the media folder in one archive, which exists only when the dump is known to be whole.
 
 import { text } from 'node:stream/consumers'
-import type { ArchiveComment } from '../borg/archives.ts'
+import { type ArchiveComment, MOST_TABLES } from '../borg/archives.ts'
 import { type CreateOptions, createArgs, patternBelow } from '../borg/commands.ts'
 import { type CreateWarnings, sortWarnings } from '../borg/errors.ts'
 import { type Created, type Message, parseCreated } from '../borg/output.ts'
@@ -13,28 +13,32 @@ import { transfer } from '../core/transfer.ts'
 import { VERSION } from '../core/version.ts'
 import { INBOX } from '../media/folder.ts'
 import { type Dump, openDump } from '../postgres/dump.ts'
-import type { Backup, Production } from './backup.ts'
+import type { Backup } from './backup.ts'
+import { type Tonight, unreadableFacts } from './tonight.ts'
 
-/** A committed archive, in bytes. */
+/** An archive as it was committed, in bytes. */
 export interface StoredArchive extends Created, CreateWarnings {
   name: string
-  dumpMode: DumpMode
+  comment: ArchiveComment
   dumpBytes: number
   mediaBytes: number
 }
 
 /**
  * Dump and media into one archive.
+ * @param accepts what is lacking from now on is right
  * @throws Failure; then there is no archive, and no older one was touched
  */
-export async function store(backup: Backup, { service, sha }: Production): Promise<StoredArchive> {
+export async function store(backup: Backup, tonight: Tonight, accepts: boolean): Promise<StoredArchive> {
   const { context, settings, dokku } = backup
   const { log } = context
+  const { service } = tonight
   const stallMs = settings.DUMP_STALL_SECONDS * 1000
   const dump = await openDump(dokku, service, { mode: settings.DUMP_MODE, stallMs }, log)
-  const comment: ArchiveComment = { sha: sha ?? null, dumpMode: dump.mode, version: VERSION }
+  const begun = new Date()
+  const comment = commentOn(tonight, dump.mode, accepts ? begun : undefined)
   const options = {
-    archive: `${settings.ARCHIVE_PREFIX}-${localTimestamp(new Date())}`,
+    archive: `${settings.ARCHIVE_PREFIX}-${localTimestamp(begun)}`,
     comment: JSON.stringify(comment),
     compression: settings.COMPRESSION,
     chunkerParams: settings.CHUNKER_PARAMS,
@@ -44,13 +48,33 @@ export async function store(backup: Backup, { service, sha }: Production): Promi
     progress: log.isTerminal,
   }
   log.info(`Storing the database ${service.database} as ${options.archive}`)
-  const archive = await commit(backup, dump, options, stallMs)
+  const archive = { ...(await commit(backup, dump, options, stallMs)), comment }
   log.info(
     `Committed: dump ${bytes(archive.dumpBytes)}, media ${bytes(archive.mediaBytes)}, new ${bytes(archive.newBytes)}`,
   )
   for (const warning of archive.harmless) log.warn(warning)
   for (const file of archive.unreadable) log.error(`Not in the archive: ${file}`)
   return archive
+}
+
+/** What is known of an archive before it is made. @param acceptedAt when what is lacking was accepted, if it was just now */
+function commentOn(tonight: Tonight, dumpMode: DumpMode, acceptedAt: Date | undefined): ArchiveComment {
+  const { sha, media, tables, losses } = tonight
+  // Borg tells the beginning of an archive to the second.
+  const accepted = acceptedAt
+    ? { at: `${acceptedAt.toISOString().slice(0, 19)}Z`, unreadable: media.unreadable.length }
+    : tonight.accepted
+  return {
+    sha: sha ?? null,
+    dumpMode,
+    version: VERSION,
+    mediaFiles: media.files,
+    mediaBytes: media.bytes,
+    ...unreadableFacts(media.unreadable),
+    ...(tables ? { tables: tables.filled.slice(0, MOST_TABLES), tableCount: tables.filled.length } : {}),
+    lacks: acceptedAt ? [] : losses,
+    ...(accepted ? { accepted } : {}),
+  }
 }
 
 /**
@@ -62,7 +86,7 @@ async function commit(
   dump: Dump,
   options: CreateOptions,
   stallMs: number,
-): Promise<StoredArchive> {
+): Promise<Omit<StoredArchive, 'comment'>> {
   const target = borg.stream(createArgs(options), {
     // Our death must not be taken for the end of the dump.
     guarded: true,
@@ -91,7 +115,6 @@ async function commit(
     ...created,
     ...sortWarnings(messages),
     name: options.archive,
-    dumpMode: dump.mode,
     dumpBytes,
     mediaBytes: created.originalBytes - dumpBytes,
   }

@@ -2,11 +2,10 @@
 
 import type { Context } from '../cli/main.ts'
 import { bytes, duration, isoLocal, printable } from '../core/format.ts'
-import type { Pruned } from './steps.ts'
-import type { StoredArchive } from './store.ts'
+import type { JudgedArchive, Pruned } from './steps.ts'
 
 export interface BackupSummary {
-  archive: StoredArchive
+  archive: JudgedArchive
   /** Undefined when nothing is ever pruned from here. */
   pruned: Pruned | undefined
   /** `borg check` ran, and passed. */
@@ -52,9 +51,10 @@ function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
     durationSeconds: tookMs / 1000,
     pruned: pruned?.names ?? [],
     checked,
-    dumpMode: archive.dumpMode,
+    dumpMode: archive.comment.dumpMode,
     sha: sha ?? null,
     unreadable: archive.unreadable,
+    lacks: archive.lacks,
     warnings,
   }
 }

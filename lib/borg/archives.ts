@@ -1,29 +1,99 @@
 // The archives of a repository: which there are, how old, at which release they were taken, what they hold.
 
 import type { DumpMode } from '../cli/settings.ts'
-import { age, isoLocal } from '../core/format.ts'
+import { age, isoLocal, plural } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { lines } from '../core/shell.ts'
 import type { Borg } from './borg.ts'
 import { ITEM_END, itemsArgs, listArgs } from './commands.ts'
 import { type Archive, type Item, parseItem, parseList } from './output.ts'
 
-/** What an archive's comment says about it, as JSON. Archives of the bash scripts have none. */
+/** What an archive's comment says about it, as JSON. Archives of the bash scripts have none, older ones the first three. */
 export interface ArchiveComment {
   /** The release that was deployed when it was taken. */
   sha: string | null
   dumpMode: DumpMode
   version: string
+  /** What the media folder held just before: regular files that could be read, and their size. */
+  mediaFiles: number
+  mediaBytes: number
+  /** How many media files and folders could not be read: the archive is without them. */
+  unreadable: number
+  /** The first of them, relative to MEDIA_DIR. */
+  unreadablePaths: string[]
+  /** Tables with rows, by `schema.table`, as many as fit; missing when PostgreSQL did not say. */
+  tables?: string[]
+  /** How many tables had rows. */
+  tableCount?: number
+  /** What it lacks of what the archives before it held, in words. */
+  lacks: string[]
+  /** The last time somebody said that what there was is right. What older archives held counts no more. */
+  accepted?: Acceptance
+}
+
+export interface Acceptance {
+  /** When, ISO 8601, to the second. */
+  at: string
+  /** As many unreadable media files are right. */
+  unreadable: number
+}
+
+// More are counted, not named: a comment is an argument of Borg, and comes with each list of the archives.
+export const MOST_TABLES = 300
+export const MOST_PATHS = 5
+
+const IS_RIGHT: { [K in keyof ArchiveComment]-?: (value: unknown) => boolean } = {
+  sha: (value) => value === null || typeof value === 'string',
+  dumpMode: (value) => value === 'dedup' || value === 'export',
+  version: (value) => typeof value === 'string',
+  mediaFiles: isCount,
+  mediaBytes: isCount,
+  unreadable: isCount,
+  unreadablePaths: isTexts,
+  tables: isTexts,
+  tableCount: isCount,
+  lacks: isTexts,
+  accepted: (value) =>
+    isObject(value) && isCount(value.unreadable) && typeof value.at === 'string' && !Number.isNaN(Date.parse(value.at)),
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
+function isCount(value: unknown): boolean {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}
+
+function isTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((text) => typeof text === 'string')
 }
 
 /** What a comment says; nothing when it is not one of ours. */
 export function parseComment(comment: string): Partial<ArchiveComment> {
+  let parsed: unknown
   try {
-    const parsed: unknown = JSON.parse(comment)
-    return typeof parsed === 'object' && parsed !== null ? parsed : {}
+    parsed = JSON.parse(comment)
   } catch {
     return {}
   }
+  return isObject(parsed)
+    ? Object.fromEntries(
+        Object.entries(IS_RIGHT).flatMap(([key, isRight]) => (isRight(parsed[key]) ? [[key, parsed[key]]] : [])),
+      )
+    : {}
+}
+
+/** What is missing in an archive, as far as its comment knows, a phrase each; none when it is complete. */
+export function holesOf({ comment }: Archive): string[] {
+  const { unreadable = 0, unreadablePaths = [], lacks = [] } = parseComment(comment)
+  return [...(unreadable > 0 ? [unreadableHole(unreadable, unreadablePaths)] : []), ...lacks]
+}
+
+/** @param paths the first of them */
+export function unreadableHole(count: number, paths: readonly string[]): string {
+  const more = count - paths.length
+  return `without ${plural(count, 'media file')} that could not be read${paths.length > 0 ? `: ${paths.join(', ')}${more > 0 ? ` and ${more} more` : ''}` : ''}`
 }
 
 /**
@@ -42,25 +112,55 @@ export function isStale({ start }: Archive): boolean {
   return Date.now() - start.getTime() > STALE_HOURS * 3_600_000
 }
 
-/** A row for the eye: name, age, date, release. */
+// The clock of a server that is set right while it works jumps by seconds, or minutes.
+const CLOCK_TOLERANCE_MS = 3_600_000
+
+/** Whether an archive is dated in the future: by a wrong clock, then or now. It is never the newest one. */
+export function isFuture({ start }: Archive, nowMs = Date.now()): boolean {
+  return start.getTime() > nowMs + CLOCK_TOLERANCE_MS
+}
+
+/** The newest that is not dated in the future. @param archives newest first */
+export function newestOf(archives: readonly Archive[]): Archive | undefined {
+  return archives.find((archive) => !isFuture(archive))
+}
+
+/** What is wrong with archives that are dated in the future, and how they stop being in the way. */
+export function explainFuture(archives: readonly Archive[], envFile: string): { message: string; hint: string } {
+  const renames = archives.map(({ name }) => `borg rename ::${name} wrong-clock-${name}`)
+  return {
+    message: `Dated in the future, by a clock that was wrong: ${archives.map(({ name }) => name).join(', ')}`,
+    hint: `If the clock of this machine is right now (date), rename what is not: (set -a; . ${envFile}; ${renames.join(' && ')})`,
+  }
+}
+
+/** A row for the eye: name, age, date, release, holes. */
 export function describe(archive: Archive): string[] {
-  const sha = parseComment(archive.comment).sha
+  const { sha } = parseComment(archive.comment)
+  const holes = holesOf(archive)
   return [
     archive.name,
     age(archive.start),
     isoLocal(archive.start),
     sha ? `release ${shortSha(sha)}` : 'release unknown',
+    holes.length > 0 ? `INCOMPLETE: ${holes.join('; ')}` : '',
   ]
 }
 
-/** The same for machines: age in seconds; null is what an archive of the bash scripts does not tell. */
-export function archiveJson({ name, start, comment }: Archive) {
+/** The same for machines: age in seconds, sizes in bytes; null is what an archive of the bash scripts does not tell. */
+export function archiveJson(archive: Archive) {
+  const { sha, dumpMode, mediaFiles, mediaBytes, unreadable, tableCount } = parseComment(archive.comment)
   return {
-    name,
-    start: isoLocal(start),
-    ageSeconds: Math.round((Date.now() - start.getTime()) / 1000),
-    sha: parseComment(comment).sha ?? null,
-    dumpMode: parseComment(comment).dumpMode ?? null,
+    name: archive.name,
+    start: isoLocal(archive.start),
+    ageSeconds: Math.round((Date.now() - archive.start.getTime()) / 1000),
+    sha: sha ?? null,
+    dumpMode: dumpMode ?? null,
+    mediaFiles: mediaFiles ?? null,
+    mediaBytes: mediaBytes ?? null,
+    tables: tableCount ?? null,
+    unreadable: unreadable ?? null,
+    holes: holesOf(archive),
   }
 }
 

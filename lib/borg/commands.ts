@@ -42,9 +42,7 @@ export function createArgs(options: CreateOptions): string[] {
     ...COMMON,
     '--json',
     ...(options.progress ? ['--progress'] : []),
-    '--comment',
-    // Braces are placeholders to Borg.
-    options.comment.replace(/[{}]/g, '$&$&'),
+    ...commentArgs(options.comment),
     '--compression',
     options.compression,
     '--chunker-params',
@@ -58,6 +56,16 @@ export function createArgs(options: CreateOptions): string[] {
     '-',
     options.mediaDir,
   ]
+}
+
+/** Braces are placeholders to Borg. */
+function commentArgs(comment: string): string[] {
+  return ['--comment', comment.replace(/[{}]/g, '$&$&')]
+}
+
+/** Another comment for an archive. Borg writes the archive's list anew, not what is in it (1.2.4: 50,000 files take a second). */
+export function amendArgs(archive: string, comment: string): string[] {
+  return ['recreate', ...COMMON, ...commentArgs(comment), `::${archive}`]
 }
 
 /**

@@ -5,14 +5,13 @@ import { dirname, join } from 'node:path'
 import { reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import type { Env } from '../core/shell.ts'
-import type { DumpMode } from './settings.ts'
 
-/** What one run leaves for the next, on this machine. Losing it costs one early `borg check` and one comparison. */
+/** What one run leaves for the next, on this machine. Losing it costs one early `borg check`, and a look into the last archive. */
 interface State {
   /** When `borg check` last passed, ISO. */
   checkedAt?: string
-  /** Sizes of the last archive, in bytes; those of dumps of different modes say nothing about each other. */
-  last?: { dumpMode: DumpMode; dumpBytes: number; mediaBytes: number }
+  /** Sizes of the archives' dumps, in bytes, by the archive's name. They are known only when its comment is written. */
+  dumps?: Record<string, number>
   /** A restore began to make the test service and has not removed it yet: whatever is under its name is ours. */
   testService?: boolean
 }

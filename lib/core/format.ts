@@ -49,6 +49,12 @@ export function plural(count: number, word: string, many = `${word}s`): string {
   return `${count.toLocaleString('en')} ${count === 1 ? word : many}`
 }
 
+/** The first of many, and how many more: `a, b and 3 more`. */
+export function firstOf(texts: readonly string[], most = 5): string {
+  const more = texts.length - most
+  return texts.slice(0, most).join(', ') + (more > 0 ? ` and ${more.toLocaleString('en')} more` : '')
+}
+
 /** Local time with its zone, to the second: `2026-02-28T03:00:00+01:00`. */
 export function isoLocal(date: Date): string {
   const minutes = -date.getTimezoneOffset()

@@ -1,8 +1,8 @@
 // The media folder on the disk: whether it can be read, what is in it, how large it is.
 
 import { constants, type Dirent, type Stats } from 'node:fs'
-import { access, type FileHandle, lstat, open, readdir, readlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { Failure, reason } from '../core/failure.ts'
 
 /**
@@ -42,17 +42,24 @@ export async function requireMediaDir(mediaDir: string): Promise<void> {
   }
 }
 
-interface MediaSize {
+export interface MediaSize {
   files: number
   bytes: number
   /** Paths this user can't read, relative to the folder. */
   unreadable: string[]
+  /** Links that lead out of the folder, relative to it, and where they lead: what is there is in no archive. */
+  leadingOut: { path: string; target: string }[]
 }
 
-/** Counts the files in the folder, and finds what this user can't read. */
+/** Counts the files in the folder, and finds what this user can't read, and what is elsewhere. */
 export async function measureMedia(mediaDir: string): Promise<MediaSize> {
-  const size: MediaSize = { files: 0, bytes: 0, unreadable: [] }
+  const size: MediaSize = { files: 0, bytes: 0, unreadable: [], leadingOut: [] }
+  const root = await realpath(mediaDir).catch(() => mediaDir)
   const measure = async (path: string, at: string, entry: Dirent): Promise<void> => {
+    if (entry.isSymbolicLink()) {
+      const target = await whereTo(at, join(root, dirname(path)))
+      if (target !== undefined && !isWithin(target, root)) size.leadingOut.push({ path, target })
+    }
     if (!entry.isFile()) return
     try {
       const [info] = await Promise.all([lstat(at), access(at, constants.R_OK)])
@@ -65,6 +72,17 @@ export async function measureMedia(mediaDir: string): Promise<MediaSize> {
   }
   await walk(mediaDir, measure, (folder) => size.unreadable.push(folder))
   return size
+}
+
+/** Where a link leads, also one to what is not there: its disk may not be mounted. Undefined: it is no link any more. */
+async function whereTo(at: string, folder: string): Promise<string | undefined> {
+  const target = await readlink(at).catch(() => undefined)
+  if (target === undefined) return undefined
+  return realpath(at).catch(() => resolve(folder, target))
+}
+
+export function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(`${folder}/`)
 }
 
 /** What the disk says of a file, in the words of Node's `lstat`: `size` is in bytes. */

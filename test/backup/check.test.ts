@@ -4,17 +4,16 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
-  ageCheck,
-  type CheckLine,
   codeCacheCheck,
   crontabCheck,
   envFileCheck,
   lockCheck,
   nodeCheck,
   placingCheck,
-  rightsCheck,
   secretsCheck,
 } from '../../lib/backup/check.ts'
+import { ageCheck, clockCheck, rightsCheck } from '../../lib/backup/check-data.ts'
+import type { CheckLine } from '../../lib/backup/check-line.ts'
 import { createShell } from '../../lib/core/shell.ts'
 
 const test = suite('backup --check')
@@ -37,6 +36,20 @@ for (const [what, line, verdict, text] of [
   ['a good passphrase', secretsCheck({ BORG_PASSPHRASE: 'correct-horse-7' })[0], 'pass', /long enough/],
   ['no archive yet', ageCheck(undefined), 'warn', /Make the first one: backup/],
   ["last night's archive", ageCheck(archive(9)), 'pass', /9 hours ago/],
+  [
+    'an archive that lacks something',
+    ageCheck({ ...archive(9), comment: '{"lacks":["no photos"]}' }),
+    'warn',
+    /no photos.*restore --list/,
+  ],
+  ['no archive of the future', clockCheck([archive(9)], '/x/.env'), 'pass', /no archive is dated in the future/],
+  ['one that a server set right by minutes took', clockCheck([archive(-0.5)], '/x/.env'), 'pass', /no archive/],
+  [
+    'an archive of the future',
+    clockCheck([archive(-9)], '/x/.env'),
+    'fail',
+    /a clock that was wrong: a.*\. \/x\/\.env; borg rename ::a wrong-clock-a/,
+  ],
   ['a key that may only append', rightsCheck('append', false), 'pass', /may only append/],
   ['a key that may only append, and PRUNE=yes', rightsCheck('append', true), 'warn', /not freed.*Set PRUNE=no/],
   ['a key that may delete', rightsCheck('delete', true), 'pass', /may delete archives.*docs\/ransomware\.md/],

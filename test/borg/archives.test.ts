@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { archiveJson, describe, isDump, isStale, parseComment } from '../../lib/borg/archives.ts'
+import { archiveJson, describe, isDump, isFuture, isStale, newestOf, parseComment } from '../../lib/borg/archives.ts'
 
 const test = suite('archives')
 const HOUR_MS = 3_600_000
@@ -13,16 +13,44 @@ test('a night is missed when the newest archive is older than a day and two hour
   assert.equal([isStale(archive(25.9)), isStale(archive(26.1))], [false, true])
 })
 
-test('a row names the release with eight digits, and says when it is unknown', () => {
+test('a row names the release with eight digits, says when it is unknown, and what the archive lacks', () => {
   const sha = '0123456789abcdef0123456789abcdef01234567'
-  assert.is(describe(archive(3, JSON.stringify({ sha }))).at(-1), 'release 01234567')
-  assert.is(describe(archive(3)).at(-1), 'release unknown')
+  assert.equal(describe(archive(3, JSON.stringify({ sha }))).slice(3), ['release 01234567', ''])
+  assert.equal(describe(archive(3)).slice(3), ['release unknown', ''])
+  const comment = { unreadable: 7, unreadablePaths: ['a.jpg', 'b.jpg'], lacks: ['the media folder is empty'] }
+  assert.is(
+    describe(archive(3, JSON.stringify(comment))).at(-1),
+    'INCOMPLETE: without 7 media files that could not be read: a.jpg, b.jpg and 5 more; the media folder is empty',
+  )
   assert.is(describe(archive(3))[1], '3 hours ago')
 })
 
 test('an archive of the bash scripts, without a comment, has null for what it does not tell', () => {
   const { sha, dumpMode, ageSeconds } = archiveJson(archive(2))
   assert.equal([sha, dumpMode, ageSeconds], [null, null, 7200])
+})
+
+test('the newest is not one that is dated in the future', () => {
+  const [future, recent, old] = [archive(-30), archive(3), archive(30)]
+  assert.is(newestOf([future, recent, old]), recent)
+  assert.is(newestOf([future]), undefined)
+  assert.equal(
+    [archive(-0.9), archive(-1.1)].map((one) => isFuture(one)),
+    [false, true],
+  )
+})
+
+test('of a comment that somebody else has written only what is right is taken', () => {
+  const comment = {
+    sha: 3,
+    dumpMode: 'fast',
+    mediaFiles: -1,
+    unreadable: '3',
+    tables: [1],
+    lacks: 'x',
+    accepted: { at: 'never' },
+  }
+  assert.equal(parseComment(JSON.stringify({ ...comment, version: '1.0.0' })), { version: '1.0.0' })
 })
 
 for (const comment of ['', 'by hand', 'null', '3'])

@@ -82,6 +82,7 @@ export async function startSandbox(postgresBin?: string): Promise<Sandbox> {
   const image = ['--image', 'postgis/postgis', '--image-version', '17-3.5']
   const { exitCode, stderr } = await tools.dokku(['postgres:create', SERVICE, ...image])
   if (exitCode !== 0) throw new Error(`The sandbox could not be set up: ${stderr}`)
+  await tools.dokku(['postgres:link', SERVICE, 'book-corners'])
   return {
     ...places,
     ...tools,
@@ -109,6 +110,7 @@ async function layOut({ bin, owner, template }: Postgres): Promise<Places> {
   await writeFile(join(dir, 'postgres.env'), `PG_BIN=${bin}\nOWNER=${owner.name}\nTEMPLATE=${template}\n`)
   for (const file of ['sha', 'GIT_REV', 'running'])
     await writeFile(join(dir, 'apps/book-corners', file), '0123456789abcdef0123456789abcdef01234567\n')
+  await writeFile(join(dir, 'apps/book-corners/mounts'), `${mediaDir}:/app/media\n`)
   if (process.getuid?.() === 0)
     for (const folder of [dir, join(dir, 'services')]) await chown(folder, owner.uid, owner.gid)
   execFileSync('cp', ['-a', madeOnce('repository', initRepository), repository])

@@ -1,0 +1,229 @@
+// The lines of `backup --check` about what is stored, and about what is there to be stored.
+
+import { explainFuture, holesOf, isFuture, isStale, listArchives, newestOf } from '../borg/archives.ts'
+import type { Borg } from '../borg/borg.ts'
+import type { Archive } from '../borg/output.ts'
+import { askRights, type Rights } from '../borg/rights.ts'
+import type { Context } from '../cli/main.ts'
+import type { Settings } from '../cli/settings.ts'
+import { statePath } from '../cli/state.ts'
+import { Failure } from '../core/failure.ts'
+import { age, bytes, firstOf, plural } from '../core/format.ts'
+import { createDokku, type Dokku, type Service } from '../dokku/dokku.ts'
+import { type MediaSize, measureMedia, requireMediaDir } from '../media/folder.ts'
+import { databaseBytes } from '../postgres/sql.ts'
+import { surveyTables } from '../postgres/tables.ts'
+import type { BACKUP_SETTINGS } from './backup.ts'
+import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
+import { lastAcceptance } from './losses.ts'
+import { askMount, askService, type SourceAnswer } from './sources.ts'
+import { knownArchives, lackingNow } from './tonight.ts'
+
+/** A line, and what it is about, if it is there. */
+interface Finding<T> {
+  line?: CheckLine
+  found?: T
+}
+
+/**
+ * @param borg undefined when Borg does not run
+ * @param settings those that are right: what depends on another one is not asked
+ * @param user who runs this
+ */
+export async function dataChecks(
+  context: Context,
+  borg: Borg | undefined,
+  settings: Partial<Settings<(typeof BACKUP_SETTINGS)[number]>>,
+  user: string,
+): Promise<CheckLine[]> {
+  const { BORG_REPO, ARCHIVE_PREFIX, PRUNE = true, DOKKU_COMMAND, DOKKU_APP, DB_SERVICE, MEDIA_DIR } = settings
+  const dokku = DOKKU_COMMAND && createDokku(context, DOKKU_COMMAND)
+  const [stored, database, media] = await Promise.all([
+    borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<Archive[]>(),
+    dokku && DB_SERVICE ? findService(dokku, DB_SERVICE) : nothing<Service>(),
+    MEDIA_DIR ? findMedia(MEDIA_DIR, user) : nothing<MediaSize>(),
+  ])
+  const [ofArchives, ofService, ofMount, compared] = await Promise.all([
+    borg && stored.found ? archiveChecks(context, borg, stored.found, PRUNE) : [],
+    dokku && DOKKU_APP && database.found
+      ? sourceCheck('service', await askService(dokku, { DOKKU_APP, DB_SERVICE: database.found.name }), fail)
+      : [],
+    dokku && DOKKU_APP && MEDIA_DIR && media.found
+      ? sourceCheck('mount', await askMount(dokku, { DOKKU_APP, MEDIA_DIR }), warn)
+      : [],
+    borg && dokku && BORG_REPO && MEDIA_DIR && stored.found && database.found && media.found
+      ? compare(
+          { borg, settings: { MEDIA_DIR }, statePath: statePath(context.shell.env, BORG_REPO, database.found.name) },
+          stored.found,
+          media.found,
+          await surveyTables(dokku, database.found).catch(onlyFailure),
+        )
+      : [],
+  ])
+  return [
+    stored.line ?? [],
+    ofArchives,
+    database.line ?? [],
+    ofService,
+    media.line ?? [],
+    media.found ? linkCheck(media.found) : [],
+    ofMount,
+    compared,
+  ].flat()
+}
+
+function nothing<T>(): Finding<T> {
+  return {}
+}
+
+function onlyFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error
+  throw error
+}
+
+async function find<T>(name: string, look: () => Promise<[T, CheckLine]>): Promise<Finding<T>> {
+  let found: { found?: T } = {}
+  const line = await attempt(name, async () => {
+    const [what, line] = await look()
+    found = { found: what }
+    return line
+  })
+  return { line, ...found }
+}
+
+function findArchives(borg: Borg, prefix: string): Promise<Finding<Archive[]>> {
+  return find('repository', async () => [
+    await listArchives(borg, prefix),
+    pass('repository', `${borg.repository} opens, its key can be read`),
+  ])
+}
+
+function findService(dokku: Dokku, name: string): Promise<Finding<Service>> {
+  return find('Dokku', async () => {
+    const service = await dokku.service(name)
+    // Dokku knows a service that is stopped, too: only its database can tell.
+    const size = await databaseBytes(dokku, service)
+    return [service, pass('Dokku', `may be called; ${name} holds the database ${service.database}, ${bytes(size)}`)]
+  })
+}
+
+function findMedia(mediaDir: string, user: string): Promise<Finding<MediaSize>> {
+  return find('media', async () => {
+    await requireMediaDir(mediaDir)
+    const size = await measureMedia(mediaDir)
+    const { files, bytes: total, unreadable } = size
+    return [
+      size,
+      unreadable.length > 0
+        ? fail(
+            'media',
+            `${plural(unreadable.length, 'path')} in ${mediaDir} can't be read, the first: ${unreadable[0] || mediaDir}`,
+            `As root type: setfacl -R -m u:${user}:rX -m d:u:${user}:rX ${mediaDir}`,
+          )
+        : pass('media', `${mediaDir}: ${plural(files, 'file')}, ${bytes(total)}`),
+    ]
+  })
+}
+
+async function archiveChecks(
+  { envFile }: Context,
+  borg: Borg,
+  archives: readonly Archive[],
+  prunes: boolean,
+): Promise<CheckLine[]> {
+  return [ageCheck(newestOf(archives)), clockCheck(archives, envFile.path), rightsCheck(await askRights(borg), prunes)]
+}
+
+/** How old the newest archive is, and whether it is complete. */
+export function ageCheck(newest: Archive | undefined): CheckLine {
+  const name = 'newest archive'
+  if (!newest) return warn(name, 'there is none yet', 'Make the first one: backup')
+  const holes = holesOf(newest)
+  const detail = [`${newest.name}, ${age(newest.start)}`, ...holes].join('; ')
+  if (isStale(newest)) return warn(name, detail, 'A nightly run was missed: look at its log, then type: backup')
+  return holes.length > 0
+    ? warn(name, detail, 'What it lacks is in older ones: restore --list. When the cause is gone, type: backup')
+    : pass(name, detail)
+}
+
+/** Whether an archive is dated in the future: it would be taken for the newest, for years. */
+export function clockCheck(archives: readonly Archive[], envFile: string): CheckLine {
+  const future = archives.filter((archive) => isFuture(archive))
+  if (future.length === 0) return pass('clock', 'no archive is dated in the future')
+  const { message, hint } = explainFuture(future, envFile)
+  return fail('clock', message, hint)
+}
+
+/** @param verdict of a doubt */
+function sourceCheck(name: string, { known, doubt, fix }: SourceAnswer, verdict: typeof fail): CheckLine {
+  if (doubt !== undefined) return verdict(name, doubt, fix)
+  return known === undefined
+    ? warn(name, 'Dokku does not say whether this is what the app uses', fix)
+    : pass(name, known)
+}
+
+function linkCheck({ leadingOut }: MediaSize): CheckLine[] {
+  if (leadingOut.length === 0) return []
+  const links = firstOf(leadingOut.map(({ path, target }) => `${path} → ${target}`))
+  return [
+    warn(
+      'links',
+      `what is behind a link out of the media folder is in no archive: ${links}`,
+      'Move it back, or let it be mounted there in place of the link: mount --bind',
+    ),
+  ]
+}
+
+/** What is there now with what the archives hold. */
+async function compare(
+  backup: Parameters<typeof knownArchives>[0],
+  archives: readonly Archive[],
+  media: MediaSize,
+  tables: Awaited<ReturnType<typeof surveyTables>> | Failure,
+): Promise<CheckLine[]> {
+  const name = 'as before'
+  const compared = await knownArchives(backup, archives)
+  if (compared.length === 0) return []
+  const survey = tables instanceof Failure ? undefined : tables
+  const lacks = lackingNow({ media, tables: survey, compared, accepted: lastAcceptance(archives) })
+  if (lacks.length > 0)
+    return [
+      fail(
+        name,
+        `lacking: ${lacks.join('; ')}`,
+        'Bring it back: restore. Or, if what is there is right: backup --accept',
+      ),
+    ]
+  if (tables instanceof Failure)
+    return [warn(name, `which tables have rows is not known: ${tables.message}`, tables.hint)]
+  return [pass(name, `nothing is lacking that ${plural(compared.length, 'archive')} held`)]
+}
+
+const RIGHTS: Record<Exclude<Rights, 'append'>, string> = {
+  delete: 'this key may delete archives, and so may whoever takes this machine over',
+  shell:
+    'this key opens a shell on the machine of the repository: whoever takes this machine over can delete all of it',
+  folder: 'the repository is a folder here: whoever takes this machine over can delete it',
+  untold: "whether this key may delete archives can't be told from here",
+}
+
+/** Whether what is stored outlives whoever takes this machine over, and whether PRUNE says the same. */
+export function rightsCheck(rights: Rights, prunes: boolean): CheckLine {
+  const name = 'deletion'
+  if (rights === 'append')
+    return prunes
+      ? warn(
+          name,
+          'this key may only append, but PRUNE=yes: what a night prunes is hidden, and its room is not freed',
+          'Set PRUNE=no, and prune once a month from another machine: docs/ransomware.md',
+        )
+      : pass(name, 'this key may only append: what is stored can be brought back, whoever takes this machine over')
+  if (prunes) return pass(name, `${RIGHTS[rights]} (docs/ransomware.md)`)
+  return warn(
+    name,
+    `PRUNE=no, but ${RIGHTS[rights]}`,
+    rights === 'untold'
+      ? 'See it at the provider, or in authorized_keys on the machine of the repository: docs/ransomware.md'
+      : 'Let the machine of the repository restrict this key: docs/ransomware.md',
+  )
+}

@@ -1,0 +1,45 @@
+// Whether what is backed up is what the app uses, as Dokku knows it.
+
+import { realpath } from 'node:fs/promises'
+import type { Settings } from '../cli/settings.ts'
+import { linkedApps, mountedFolders, usedService } from '../dokku/data.ts'
+import type { Dokku } from '../dokku/dokku.ts'
+import { isWithin } from '../media/folder.ts'
+
+/** An answer to it; without a `doubt` what stands in `known`, undefined when Dokku does not say. */
+export interface SourceAnswer {
+  known?: string
+  doubt?: string
+  fix: string
+}
+
+/** The database: an app that was linked to another service leaves the old one behind, whole and still. */
+export async function askService(
+  dokku: Dokku,
+  { DB_SERVICE, DOKKU_APP }: Settings<'DB_SERVICE' | 'DOKKU_APP'>,
+): Promise<SourceAnswer> {
+  const [apps, used] = await Promise.all([linkedApps(dokku, DB_SERVICE), usedService(dokku, DOKKU_APP)])
+  const fix = `See what it uses: sudo dokku postgres:app-links ${DOKKU_APP}. Then set DB_SERVICE to that.`
+  if (apps && !apps.includes(DOKKU_APP))
+    return { doubt: `${DB_SERVICE} is not linked to ${DOKKU_APP}: the app may use another database.`, fix }
+  // In the name of a host there is neither a dot nor an underscore.
+  if (used !== undefined && used !== DB_SERVICE.toLowerCase().replace(/[._]/g, '-'))
+    return { doubt: `The DATABASE_URL of ${DOKKU_APP} leads to ${used}, not to ${DB_SERVICE}.`, fix }
+  return apps ? { known: `${DB_SERVICE} is linked to ${DOKKU_APP}`, fix } : { fix }
+}
+
+/** The photos: an app whose storage was mounted from another folder leaves the old one behind. */
+export async function askMount(
+  dokku: Dokku,
+  { MEDIA_DIR, DOKKU_APP }: Settings<'MEDIA_DIR' | 'DOKKU_APP'>,
+): Promise<SourceAnswer> {
+  const mounted = await mountedFolders(dokku, DOKKU_APP)
+  const fix = `Compare it with: sudo dokku storage:list ${DOKKU_APP}. Then set MEDIA_DIR.`
+  if (!mounted || mounted.length === 0) return { fix }
+  const [media = '', ...folders] = await Promise.all(
+    [MEDIA_DIR, ...mounted].map((folder) => realpath(folder).catch(() => folder)),
+  )
+  return folders.some((folder) => isWithin(media, folder) || isWithin(folder, media))
+    ? { known: `${MEDIA_DIR} is mounted into ${DOKKU_APP}`, fix }
+    : { doubt: `${MEDIA_DIR} is not mounted into ${DOKKU_APP}: the app may keep its photos elsewhere.`, fix }
+}

@@ -1,0 +1,132 @@
+// What there is to store now, and what it lacks of what the archives hold.
+
+import {
+  type Acceptance,
+  type ArchiveComment,
+  explainFuture,
+  isFuture,
+  listArchives,
+  MOST_PATHS,
+  unreadableHole,
+} from '../borg/archives.ts'
+import type { Archive } from '../borg/output.ts'
+import { readState } from '../cli/state.ts'
+import { Failure } from '../core/failure.ts'
+import { firstOf, oneLine } from '../core/format.ts'
+import { type MediaSize, measureMedia } from '../media/folder.ts'
+import { surveyTables, type TableSurvey } from '../postgres/tables.ts'
+import type { Backup, Production } from './backup.ts'
+import { archivesThatCount, findLosses, type KnownArchive, lastAcceptance, type Present, readKnown } from './losses.ts'
+import { askMount, askService } from './sources.ts'
+
+export interface Tonight extends Production {
+  media: MediaSize
+  /** Undefined when PostgreSQL did not say. */
+  tables: TableSurvey | undefined
+  /** Of this prefix, newest first. */
+  archives: Archive[]
+  /** Those that it is compared with, newest first. */
+  compared: KnownArchive[]
+  accepted: Acceptance | undefined
+  /** What is known to be lacking before there is a dump, a phrase each. */
+  losses: string[]
+  /** Why the sources may be the wrong ones, or not all, a sentence each. */
+  doubts: string[]
+}
+
+/** Looks at everything at the same time; nothing is changed. */
+export async function lookAt(backup: Backup, production: Production): Promise<Tonight> {
+  const { context, settings, borg, dokku } = backup
+  const [archives, media, tables, sources] = await Promise.all([
+    listArchives(borg, settings.ARCHIVE_PREFIX),
+    measureMedia(settings.MEDIA_DIR),
+    surveyTables(dokku, production.service).catch((error: unknown) => {
+      if (error instanceof Failure) return error
+      throw error
+    }),
+    Promise.all([askService(dokku, settings), askMount(dokku, settings)]),
+  ])
+  const survey = tables instanceof Failure ? undefined : tables
+  const compared = await knownArchives(backup, archives)
+  const accepted = lastAcceptance(archives)
+  const future = archives.filter((archive) => isFuture(archive))
+  const clock = explainFuture(future, context.envFile.path)
+  return {
+    ...production,
+    media,
+    tables: survey,
+    archives,
+    compared,
+    accepted,
+    losses: findLosses(presentOf(media, survey), compared),
+    doubts: [
+      ...sources.flatMap(({ doubt, fix }) => (doubt === undefined ? [] : [`${doubt} ${fix}`])),
+      ...linkDoubts(media),
+      ...(future.length > 0 ? [`${clock.message}. ${clock.hint}`] : []),
+      ...(tables instanceof Failure ? [`Which tables have rows is not known: ${tables.message}`] : []),
+      ...(survey?.unread.length ? [`These tables did not say whether they have rows: ${firstOf(survey.unread)}.`] : []),
+    ],
+  }
+}
+
+/** As a comparison takes it. @param dump as soon as there is one */
+export function presentOf(media: MediaSize, tables: TableSurvey | undefined, dump?: Present['dump']): Present {
+  return { mediaFiles: media.files, mediaBytes: media.bytes, tables, dump }
+}
+
+/**
+ * What somebody has to look at, a phrase each: losses, and media files that can't be read, beyond those that were accepted.
+ * Before there is a dump, and Borg has read the files, the newest archive tells of both.
+ */
+export function lackingNow({
+  media,
+  tables,
+  compared,
+  accepted,
+}: Pick<Tonight, 'media' | 'tables' | 'compared' | 'accepted'>): string[] {
+  const [newest] = compared
+  const { dumpMode, dumpBytes, unreadable = 0, unreadablePaths = [] } = newest ?? {}
+  const dump = dumpMode && dumpBytes !== undefined ? { mode: dumpMode, bytes: dumpBytes } : undefined
+  const losses = findLosses(presentOf(media, tables, dump), compared)
+  const isSeen = media.unreadable.length >= unreadable
+  return lackingWith(losses, isSeen ? unreadableFacts(media.unreadable) : { unreadable, unreadablePaths }, accepted)
+}
+
+/** The same of what was stored. */
+export function lackingWith(
+  losses: readonly string[],
+  { unreadable, unreadablePaths }: Pick<ArchiveComment, 'unreadable' | 'unreadablePaths'>,
+  accepted: Acceptance | undefined,
+): string[] {
+  const isHole = unreadable > (accepted?.unreadable ?? 0)
+  return [...(isHole ? [unreadableHole(unreadable, unreadablePaths)] : []), ...losses]
+}
+
+/** What a comment tells of media files that can't be read. @param paths relative to MEDIA_DIR */
+export function unreadableFacts(paths: readonly string[]): Pick<ArchiveComment, 'unreadable' | 'unreadablePaths'> {
+  return { unreadable: paths.length, unreadablePaths: paths.slice(0, MOST_PATHS).map((path) => oneLine(path, 200)) }
+}
+
+/** The archives to compare with. Where no comment, and no run of this machine, tells of any, the newest one's list is read. */
+export async function knownArchives(
+  { settings, borg, statePath }: Pick<Backup, 'borg' | 'statePath'> & { settings: { MEDIA_DIR: string } },
+  archives: readonly Archive[],
+): Promise<KnownArchive[]> {
+  const { dumps = {} } = await readState(statePath)
+  const known = archivesThatCount(archives, dumps)
+  const [newest] = known
+  if (!newest) return known
+  const tells =
+    known.some(({ mediaFiles }) => mediaFiles !== undefined) && known.some(({ dumpBytes }) => dumpBytes !== undefined)
+  if (tells) return known
+  const archive = archives.find(({ name }) => name === newest.name)
+  return archive ? [{ ...(await readKnown(borg, archive, settings.MEDIA_DIR)), ...newest }, ...known.slice(1)] : known
+}
+
+function linkDoubts({ leadingOut }: MediaSize): string[] {
+  return leadingOut.length === 0
+    ? []
+    : [
+        `What is behind a link that leads out of the media folder is in no archive: ${firstOf(leadingOut.map(({ path, target }) => `${path} → ${target}`))}.`,
+      ]
+}

@@ -1,0 +1,258 @@
+// A source that is gone, empty or the wrong one stays red until somebody says that it is right.
+import { mkdir, readdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { ArchiveComment } from '../../lib/borg/archives.ts'
+import type { Output } from '../support/launch.ts'
+import { startMonitor } from '../support/monitor.ts'
+import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { atTerminal } from '../support/terminal.ts'
+
+const test = suite('losses')
+let sandbox: Sandbox
+let monitor: Awaited<ReturnType<typeof startMonitor>>
+let away: string
+
+/** Archives of one second would have one name. */
+async function night(args: readonly string[] = [], env: Record<string, string> = {}): Promise<Output> {
+  await sleep(1000 - (Date.now() % 1000) + 20)
+  return sandbox.script('backup.ts', args, { env })
+}
+
+async function good(args: readonly string[] = [], env: Record<string, string> = {}): Promise<Output> {
+  const output = await night(args, env)
+  assert.is(output.exitCode, 0, output.stderr)
+  return output
+}
+
+/** A night that ends with 1 and says why, to the monitor as well, and prunes nothing. */
+async function red(says: RegExp, env: Record<string, string> = {}): Promise<string> {
+  const before = await sandbox.archives()
+  monitor.pings.length = 0
+  const { exitCode, stderr } = await night([], { KEEP_DAILY: '1', KEEP_WEEKLY: '0', KEEP_MONTHLY: '0', ...env })
+  assert.is(exitCode, 1, stderr)
+  assert.match(stderr, says)
+  assert.match(stderr, /backup --accept/)
+  const after = await sandbox.archives()
+  assert.equal(after.slice(0, -1), before, 'one more archive, and none less')
+  assert.match(monitor.pings.at(-1)?.path ?? '', /\/fail$/)
+  assert.match(monitor.pings.at(-1)?.body ?? '', says)
+  return stderr
+}
+
+async function comment(): Promise<ArchiveComment> {
+  const { stdout } = await sandbox.borg(['list', '--json', '--last', '1', '--format', '{comment}'])
+  return JSON.parse(JSON.parse(stdout).archives[0].comment)
+}
+
+async function checkLine(name: string): Promise<string> {
+  const { stdout } = await sandbox.script('backup.ts', ['--check'])
+  return new RegExp(`^\\w+ +${name} .*(\\n +→.*)?`, 'm').exec(stdout)?.[0] ?? stdout
+}
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  monitor = await startMonitor()
+  await seed(sandbox, { libraries: 300, photos: 10 })
+  await sandbox.configure({ HEALTHCHECK_URL: monitor.url, CHECK_EVERY_DAYS: '0' })
+  away = join(sandbox.dir, 'away')
+  await good()
+})
+test.after(async () => {
+  monitor.stop()
+  await sandbox.stop()
+})
+
+test('a media folder whose disk is not mounted is red each night, not only the first, until it is back', async () => {
+  assert.match(await checkLine('as before'), /^pass .*nothing is lacking/)
+  await rename(sandbox.mediaDir, away)
+  await mkdir(sandbox.mediaDir)
+  const says = /the media folder is empty, book-corners-\S+ has 10 files, 200\.00 kB/
+  await red(says)
+  await red(says)
+  assert.match((await comment()).lacks.join(), says)
+  assert.match(await checkLine('as before'), /^fail .*the media folder is empty.*\n.*backup --accept/)
+  assert.match(await checkLine('newest archive'), /^warn .*the media folder is empty/)
+  const preview = await sandbox.script('backup.ts', ['--dry-run'])
+  assert.match(preview.stdout, /lacking {2}the media folder is empty/)
+  assert.match(preview.stdout, /nothing of \d+ archives while something is lacking/)
+  const list = await sandbox.script('restore.ts', ['--list'])
+  assert.match(list.stdout, /^book-corners-\S+ .*INCOMPLETE: the media folder is empty/)
+  await rm(sandbox.mediaDir, { recursive: true })
+  await rename(away, sandbox.mediaDir)
+  await good()
+  assert.match(await checkLine('as before'), /^pass/)
+})
+
+test('a table that is emptied, one that is gone, and a dump of half the size are red, and noted with the archive', async () => {
+  await sandbox.sql(
+    'CREATE TABLE reviews AS SELECT repeat(md5(i::text), 10) AS text FROM generate_series(1, 5000) i; CREATE TABLE never_filled (id int);',
+  )
+  await good()
+  const filled = ['django_migrations', 'libraries_library', 'libraries_photo', 'reviews'].map(
+    (name) => `public.${name}`,
+  )
+  assert.equal((await comment()).tables, filled)
+  await sandbox.sql('DELETE FROM libraries_photo; DROP TABLE reviews, never_filled;')
+  const tables =
+    /2 tables of which book-corners-\S+ has rows are empty or gone: public\.libraries_photo, public\.reviews/
+  // Borg had the archive's comment before it had the dump.
+  const dump = /the dump shrank to less than half \(\S+ kB\), that of book-corners-\S+ has \S+ MB/
+  await red(tables)
+  assert.match(await red(dump), tables)
+  const lacks = (await comment()).lacks.join()
+  const line = await checkLine('as before')
+  for (const says of [tables, dump]) for (const text of [lacks, line]) assert.match(text, says)
+})
+
+test('--accept says what it accepts, asks, and from then on the nights are compared with what was there then', async () => {
+  const before = await sandbox.archives()
+  const silent = await sandbox.script('backup.ts', ['--accept'])
+  assert.is(silent.exitCode, 2)
+  assert.match(silent.stderr, /no terminal to ask at/)
+  const alone = await sandbox.script('backup.ts', ['--yes'])
+  assert.is(alone.exitCode, 2)
+  assert.match(alone.stderr, /--yes goes with --accept/)
+
+  const env = { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile }
+  const answer = (word: string) =>
+    atTerminal('backup.ts', ['--accept'], { env, prompt: /Type accept to go on: /, answer: () => `${word}\r` })
+  const refused = await answer('no')
+  assert.is(refused.status, 1)
+  assert.match(refused.output, /the dump shrank to less than half/)
+  assert.match(refused.output, /nothing was changed/)
+  assert.equal(await sandbox.archives(), before)
+
+  monitor.pings.length = 0
+  const agreed = await answer('accept')
+  assert.is(agreed.status, 0, agreed.output)
+  assert.equal(
+    monitor.pings.map(({ path }) => path.replace('/check-uuid', '')),
+    ['/start', ''],
+  )
+  const { lacks, accepted } = await comment()
+  assert.equal(lacks, [])
+  assert.ok(accepted)
+  await good()
+  assert.equal((await comment()).accepted, accepted, 'later archives know of it, too')
+  assert.match(await checkLine('as before'), /^pass/)
+
+  const again = await sandbox.script('backup.ts', ['--accept', '--yes'])
+  assert.equal(
+    [again.exitCode, again.stdout.trim()],
+    [0, 'There is nothing to accept: all that the archives hold is there.'],
+  )
+
+  // What is lost after it is a loss again.
+  await sandbox.sql('DROP TABLE django_migrations;')
+  await red(/1 table of which book-corners-\S+ has rows is empty or gone: public\.django_migrations/)
+  const accepting = await good(['--accept', '--yes'])
+  assert.match(accepting.stderr, /public\.django_migrations/)
+})
+
+test('photos that cannot be read are named with the archive, and stay red until that is accepted', async () => {
+  const names = ['a.jpg', 'b.jpg', 'c.jpg'].map((name) => join(sandbox.mediaDir, 'photos', name))
+  for (const name of names) await writeFile(name, 'secret', { mode: 0 })
+  // Root reads everything, unless it gives up the right to; then Borg alone can't read them.
+  const limited =
+    process.getuid?.() === 0
+      ? 'exec setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-dac_override,-dac_read_search'
+      : 'exec'
+  const bin = join(sandbox.dir, 'shims')
+  await mkdir(bin)
+  await writeFile(join(bin, 'borg'), `#!/bin/sh\n${limited} /usr/bin/borg "$@"\n`, { mode: 0o755 })
+  const env = { PATH: `${bin}:/usr/bin:/bin` }
+  const hole = /without 3 media files that could not be read: photos\/a\.jpg, photos\/b\.jpg, photos\/c\.jpg/
+  await red(hole, env)
+  const { unreadable, unreadablePaths } = await comment()
+  assert.equal([unreadable, unreadablePaths], [3, ['photos/a.jpg', 'photos/b.jpg', 'photos/c.jpg']])
+  const list = await sandbox.script('restore.ts', ['--list'])
+  assert.match(list.stdout, hole)
+  const json = JSON.parse((await sandbox.script('restore.ts', ['--list', '--json'])).stdout)
+  assert.equal([json[0].unreadable, json[1].unreadable, json[0].holes.length, json[1].holes], [3, 0, 1, []])
+  await good(['--accept', '--yes'], env)
+  await good([], env)
+  for (const name of names) await rm(name)
+})
+
+test('an archive that says nothing of itself is looked into, once, and what it held is compared all the same', async () => {
+  for (const name of await sandbox.archives()) await sandbox.borg(['delete', `::${name}`])
+  const files = await readdir(join(sandbox.mediaDir, 'photos'))
+  await sandbox.borgShell(
+    `printf PGDMP | borg create --stdin-name db.dump ::book-corners-2026-01-01T03:00:00 - ${sandbox.mediaDir}`,
+  )
+  await rename(sandbox.mediaDir, away)
+  await mkdir(sandbox.mediaDir)
+  await red(new RegExp(`the media folder is empty, book-corners-2026-01-01T03:00:00 has ${files.length} files`))
+  await rm(sandbox.mediaDir, { recursive: true })
+  await rename(away, sandbox.mediaDir)
+})
+
+test('what may be wrong with the sources is a warning each night: none of it stops one', async () => {
+  assert.match(await checkLine('service'), /^pass .*book-corners-db is linked to book-corners/)
+  const { stdout: whole } = await sandbox.script('backup.ts', ['--check'])
+  assert.match(whole, /^pass {2}mount .*\/media is mounted into book-corners/m)
+  const link = join(sandbox.mediaDir, 'photos', 'old')
+  await symlink('/mnt/second-disk/photos', link)
+  await symlink('1.jpg', join(sandbox.mediaDir, 'photos', 'same.jpg'))
+  const mounts = join(sandbox.dir, 'apps/book-corners/mounts')
+  await writeFile(mounts, '/mnt/second-disk/media:/app/media\n')
+  // As the manual restore in the documentation does it.
+  await sandbox.dokku(['postgres:create', 'newer'])
+  await sandbox.dokku(['postgres:unlink', sandbox.service, 'book-corners'])
+  await sandbox.dokku(['postgres:link', 'newer', 'book-corners'])
+  await sandbox.fault('postgres:connect', 'echo "psql: error: FATAL: sorry, too many clients already" >&2; exit 2')
+  const { stdout } = await good()
+  assert.is((await comment()).tables, undefined)
+  await sandbox.fault('postgres:connect')
+  const links = /link that leads out of the media folder.*photos\/old → \/mnt\/second-disk\/photos(?!.*same\.jpg)/
+  for (const says of [
+    /Which tables have rows is not known: .*too many clients/,
+    /book-corners-db is not linked to book-corners/,
+    /\/media is not mounted into book-corners/,
+    links,
+  ])
+    assert.match(stdout, new RegExp(`WARNING: .*${says.source}`))
+  assert.match((await sandbox.script('backup.ts', ['--dry-run'])).stdout, links)
+  const { exitCode, stdout: check } = await sandbox.script('backup.ts', ['--check'])
+  assert.is(exitCode, 1)
+  assert.match(check, /^fail {2}service .*not linked.*\n.*postgres:app-links book-corners/m)
+  assert.match(check, /^warn {2}mount .*not mounted/m)
+  assert.match(check, /^warn {2}links .*photos\/old → \/mnt\/second-disk\/photos/m)
+  await rm(link)
+  await writeFile(mounts, `${sandbox.mediaDir}:/app/media\n`)
+
+  // A second link leaves DATABASE_URL as it is, until it is promoted.
+  await sandbox.dokku(['postgres:link', sandbox.service, 'book-corners'])
+  assert.match(
+    await checkLine('service'),
+    /^fail .*DATABASE_URL of book-corners leads to newer, not to book-corners-db/,
+  )
+  await sandbox.dokku(['postgres:promote', sandbox.service, 'book-corners'])
+  await truncate(mounts)
+  await sandbox.fault('postgres:links', 'echo " !     no such command" >&2; exit 1')
+  const unknown = await good()
+  assert.not.match(unknown.stdout, /WARNING/)
+  assert.match(await checkLine('service'), /^warn .*Dokku does not say/)
+  await sandbox.fault('postgres:links')
+})
+
+test('an archive dated in the future is never the newest: a failure of --check, and the rename that it says leads out', async () => {
+  const name = 'book-corners-2035-01-01T03:00:00'
+  await sandbox.borg(['create', '--timestamp', '2035-01-01T03:00:00', `::${name}`, sandbox.mediaDir])
+  const { stdout } = await good([], { KEEP_DAILY: '1', KEEP_WEEKLY: '0', KEEP_MONTHLY: '0' })
+  assert.match(stdout, new RegExp(`pruned 0.*WARNING: Dated in the future.*${name}.*borg rename`))
+  const [newest = ''] = (await sandbox.archives()).filter((other) => other !== name).slice(-1)
+  assert.match(await checkLine('newest archive'), new RegExp(`^pass .*${newest}`))
+  const line = await checkLine('clock')
+  assert.match(line, new RegExp(`^fail .*${name}`))
+  const advised = /\(set -a.*borg rename.*\)/.exec(line)?.[0] ?? ''
+  const env = { BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' }
+  const renamed = await sandbox.launch('sh', ['-c', advised], { env }).ended
+  assert.is(renamed.exitCode, 0, renamed.stderr)
+  assert.match(await checkLine('clock'), /^pass/)
+})
+
+test.run()
