@@ -44,9 +44,12 @@ for (const [fails, says, hint] of [
   test(`a failed ${fails} says why, what still runs, and what to do; nothing is purged`, async () => {
     const old = server.running() ?? ''
     const sha = await server.commit(`Break the ${fails}`)
-    await server.fault('git-hook', `deploy_fails=${fails}`)
+    // A line of an asset as a bundler prints it, and the line ends of a container's terminal.
+    const noise = `head -c 300000 /dev/zero | tr '\\0' x; printf '\\r\\nerror: cannot lock ref\\r\\n'`
+    await server.fault('git-hook', `${noise}; deploy_fails=${fails}`)
     const output = await push()
     ends(output, 1)
+    assert.match(output.stderr, /^\s+x{4000}… \(\d{6} characters\)$/m)
     const [, end = ''] = output.stderr.split('failed to push some refs')
     assert.match(end, says)
     assert.match(end, `The server runs ${old.slice(0, 8)}, the old release (web.1 running).`)

@@ -303,6 +303,22 @@ test('migrations in the way stop it, even with --yes: they are listed with the c
   await rm(join(server.home, 'backup'))
 })
 
+test('a package of another version may bring migrations of its own: deploy, list and way back name it', async () => {
+  const good = server.git('rev-parse', 'HEAD')
+  await server.commit('Raise allauth', { 'requirements.txt': 'django-allauth==65.0.0\n' })
+  const says = /1 package of another version, which may bring migrations of their own: django-allauth/
+  const dry = await server.script('deploy.ts', ['--dry-run'])
+  at.ends(dry, 0)
+  assert.match(dry.stderr, says)
+  await at.deploy()
+  const [list, back] = [await rollback('--list'), await rollback('--to', good, '--dry-run')]
+  at.ends(list, 0)
+  assert.match(list.stdout, new RegExp(`^ +${short(good)} .*no migration, 1 PACKAGE `, 'm'))
+  at.ends(back, 0)
+  assert.match(back.stderr, says)
+  assert.match(back.stderr, /django-allauth 65\.0\.0 → removed \(requirements\.txt\)\. Dokku does not undo them either/)
+})
+
 test('a conflict pushes nothing and leaves the checkout as it was', async () => {
   await server.commit('Colour the map', { 'map.css': 'red\n' })
   const bad = await at.deploy()
