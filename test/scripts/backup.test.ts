@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { LOADER } from '../support/loader.ts'
+import { SCRIPTS_LOADER } from '../support/loader.ts'
 import { startMonitor } from '../support/monitor.ts'
 import { PASSPHRASE, type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 import { until } from '../support/until.ts'
@@ -393,7 +393,7 @@ test('a compressed dump after an uncompressed one has not shrunk', async () => {
 
 test('an environment without even a PATH is enough', async () => {
   const script = fileURLToPath(new URL('../../scripts/backup.ts', import.meta.url))
-  const line = `${process.execPath} --import ${LOADER} -- ${script} --json --env-file ${sandbox.envFile}`
+  const line = `${process.execPath} --import ${SCRIPTS_LOADER} -- ${script} --json --env-file ${sandbox.envFile}`
   const bare = ['-i', `HOME=${sandbox.home}`, '/bin/sh', '-c', line]
   const { exitCode, stdout, stderr } = await sandbox.launch('env', bare).ended
   assert.is(exitCode, 0, stderr)

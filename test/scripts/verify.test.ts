@@ -10,7 +10,7 @@ import { parseExpectedSha, parseSeconds, parseSite } from '../../lib/verify/argu
 import { annotation, annotations, summaryMarkdown } from '../../lib/verify/github-actions.ts'
 import { liveTable, resultLine, resultsJson, summaryLine } from '../../lib/verify/report.ts'
 import type { CheckResult } from '../../lib/verify/run-check.ts'
-import { LOADER } from '../support/loader.ts'
+import { SCRIPTS_LOADER } from '../support/loader.ts'
 import { processesThatStay, processesWith } from '../support/processes.ts'
 import { html, json, type Site, startSite } from '../support/site.ts'
 import { measureHealthy, verify } from '../support/verify.ts'
@@ -275,7 +275,7 @@ for (const [signal, exitCode] of [
   })
 command('with next to no environment, from another folder', async () => {
   const script = fileURLToPath(new URL('../../scripts/verify.ts', import.meta.url))
-  const words = ['-i', 'PATH=/nonexistent', process.execPath, '--import', LOADER, script, '--url', site.url]
+  const words = ['-i', 'PATH=/nonexistent', process.execPath, '--import', SCRIPTS_LOADER, script, '--url', site.url]
   const child = spawn('/usr/bin/env', words, { cwd: '/', stdio: ['ignore', 'pipe', 'inherit'] })
   assert.is(await new Promise((resolve) => child.on('close', resolve)), 0)
 })

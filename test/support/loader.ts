@@ -1,3 +1,7 @@
-// How the tests start TypeScript: as cron and operators do.
-/** For node's `--import`. */
-export const LOADER = new URL('../../scripts/loader.mjs', import.meta.url).href
+// How the tests start TypeScript, for node's `--import`.
+
+/** As cron and operators do. */
+export const SCRIPTS_LOADER = new URL('../../scripts/loader.mjs', import.meta.url).href
+
+/** The same in half of the time: the way of nearly all starts. */
+export const LOADER = new URL('fast-loader.mjs', import.meta.url).href
