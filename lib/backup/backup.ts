@@ -1,6 +1,7 @@
 // What every step of a backup works with: its settings, Borg, and Dokku.
 
 import { type Borg, openBorg } from '../borg/borg.ts'
+import { RETENTION_SETTINGS } from '../borg/retention.ts'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
@@ -15,9 +16,7 @@ export const BACKUP_SETTINGS = [
   'DB_SERVICE',
   'MEDIA_DIR',
   'ARCHIVE_PREFIX',
-  'KEEP_DAILY',
-  'KEEP_WEEKLY',
-  'KEEP_MONTHLY',
+  ...RETENTION_SETTINGS,
   'PRUNE',
   'DUMP_MODE',
   'DUMP_STALL_SECONDS',

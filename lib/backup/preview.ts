@@ -1,12 +1,13 @@
 // `backup --dry-run`: what a run would store and prune now. It changes nothing.
 
+import { checkpointArgs } from '../borg/commands.ts'
 import type { Archive } from '../borg/output.ts'
 import { prunable, retentionOf } from '../borg/retention.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT } from '../core/failure.ts'
 import { bytes, localTimestamp, plural, printable } from '../core/format.ts'
 import { databaseBytes } from '../postgres/sql.ts'
-import { prepareBackup } from './backup.ts'
+import { type Backup, prepareBackup } from './backup.ts'
 import { preflight, whyNotPruned } from './steps.ts'
 import { lackingNow, lookAt } from './tonight.ts'
 
@@ -21,7 +22,13 @@ export async function preview(context: Context): Promise<number> {
   const start = new Date()
   const next: Archive = { name: `${settings.ARCHIVE_PREFIX}-${localTimestamp(start)}`, start, comment: '' }
   const why = settings.PRUNE ? whyNotPruned(lacks, archives) : '(PRUNE=no)'
-  const prune = why === undefined ? prunable([...archives, next], retentionOf(settings)).map(({ name }) => name) : []
+  const prune =
+    why === undefined
+      ? [
+          ...prunable([...archives, next], retentionOf(settings)).map(({ name }) => name),
+          ...(await checkpoints(backup)),
+        ]
+      : []
   if (context.flags.has('json'))
     context.printJson({
       archive: next.name,
@@ -49,4 +56,8 @@ export async function preview(context: Context): Promise<number> {
       ].join('\n'),
     )
   return EXIT.done
+}
+
+async function checkpoints({ borg, settings }: Backup): Promise<string[]> {
+  return (await borg.call(checkpointArgs(settings.ARCHIVE_PREFIX))).stdout.split('\n').filter(Boolean)
 }

@@ -2,10 +2,11 @@
 
 import { type ArchiveComment, isFuture } from '../borg/archives.ts'
 import { amendArgs, checkArgs, compactArgs, pruneArgs } from '../borg/commands.ts'
-import { type Archive, parseDeletedBytes, parsePruned } from '../borg/output.ts'
+import { type Archive, parseDeletedBytes, parseKept, parsePruned } from '../borg/output.ts'
 import { retentionOf } from '../borg/retention.ts'
 import { readState, remember } from '../cli/state.ts'
 import { Failure } from '../core/failure.ts'
+import { plural } from '../core/format.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import type { Backup, Production } from './backup.ts'
 import { findLosses } from './losses.ts'
@@ -92,16 +93,22 @@ export async function prune(
   if (!settings.PRUNE) return
   const why = whyNotPruned(archive.lacks, archives)
   if (why) {
-    context.log.info(`Nothing is pruned ${why}.`)
+    context.log.info(`Nothing is pruned ${why}: all ${archives.length + 1} archives stay.`)
     return { names: [], deletedBytes: 0 }
   }
   return afterCommit(archive, 'pruning', async () => {
-    const { messages } = await borg.call(pruneArgs(settings.ARCHIVE_PREFIX, retentionOf(settings)))
+    const keep = retentionOf(settings)
+    const { messages } = await borg.call(pruneArgs(settings.ARCHIVE_PREFIX, keep))
     const names = parsePruned(messages)
     if (names.length > 0) {
       context.log.info(`Pruned ${names.join(', ')}; compacting`)
       await borg.call(compactArgs())
     }
+    // Whoever saves the present state by hand wants to know that last night's is still there.
+    if (context.log.isTerminal)
+      context.log.info(
+        `Kept: ${plural(parseKept(messages), 'archive')}; those of the last ${keep.withinHours} hours always stay.`,
+      )
     return { names, deletedBytes: parseDeletedBytes(messages) }
   })
 }

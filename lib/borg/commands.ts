@@ -85,9 +85,12 @@ export function pruneArgs(prefix: string, keep: Retention): string[] {
     ...COMMON,
     '--list',
     '--stats',
+    `--keep-within=${keep.withinHours}H`,
+    `--keep-hourly=${keep.hourly}`,
     `--keep-daily=${keep.daily}`,
     `--keep-weekly=${keep.weekly}`,
     `--keep-monthly=${keep.monthly}`,
+    `--keep-yearly=${keep.yearly}`,
     '--glob-archives',
     archiveGlob(prefix),
   ]
@@ -104,6 +107,18 @@ export function listArgs(prefix: string, last?: number): string[] {
     '--glob-archives',
     archiveGlob(prefix),
     ...(last === undefined ? [] : ['--last', String(last)]),
+  ]
+}
+
+/** The names of checkpoints: what Borg left of an archive that was cut off. Pruning takes them, too. */
+export function checkpointArgs(prefix: string): string[] {
+  return [
+    'list',
+    ...COMMON,
+    '--short',
+    '--consider-checkpoints',
+    '--glob-archives',
+    `${archiveGlob(prefix)}.checkpoint*`,
   ]
 }
 

@@ -87,6 +87,11 @@ export function parsePruned(messages: readonly Message[]): string[] {
   })
 }
 
+/** How many archives a `borg prune --list` kept. */
+export function parseKept(messages: readonly Message[]): number {
+  return messages.filter(({ message }) => message.startsWith('Keeping archive')).length
+}
+
 /** Bytes that pruning took from the repository's deduplicated size: the last column of `Deleted data:` (`--stats`). */
 export function parseDeletedBytes(messages: readonly Message[]): number {
   const line = messages.find(({ message }) => message.startsWith('Deleted data:'))?.message ?? ''

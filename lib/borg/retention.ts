@@ -4,29 +4,54 @@ import type { Settings } from '../cli/settings.ts'
 import { localTimestamp } from '../core/format.ts'
 import type { Archive } from './output.ts'
 
-/** Archives kept per period, as `borg prune --keep-*` counts them. */
+/** Archives kept, as `borg prune --keep-*` counts them: all of so many hours, and the newest of each of so many periods. */
 export interface Retention {
+  withinHours: number
+  hourly: number
   daily: number
   weekly: number
   monthly: number
+  yearly: number
 }
 
-export function retentionOf(settings: Settings<'KEEP_DAILY' | 'KEEP_WEEKLY' | 'KEEP_MONTHLY'>): Retention {
-  return { daily: settings.KEEP_DAILY, weekly: settings.KEEP_WEEKLY, monthly: settings.KEEP_MONTHLY }
+/** No archive younger than this is pruned, whatever is set: a run by hand costs none, and a bad night is noticed before a good one goes. */
+export const NEVER_PRUNED_HOURS = 48
+
+export const RETENTION_SETTINGS = [
+  'KEEP_WITHIN',
+  'KEEP_HOURLY',
+  'KEEP_DAILY',
+  'KEEP_WEEKLY',
+  'KEEP_MONTHLY',
+  'KEEP_YEARLY',
+] as const
+
+export function retentionOf(settings: Settings<(typeof RETENTION_SETTINGS)[number]>): Retention {
+  return {
+    withinHours: Math.max(NEVER_PRUNED_HOURS, settings.KEEP_WITHIN ?? 0),
+    hourly: settings.KEEP_HOURLY,
+    daily: settings.KEEP_DAILY,
+    weekly: settings.KEEP_WEEKLY,
+    monthly: settings.KEEP_MONTHLY,
+    yearly: settings.KEEP_YEARLY,
+  }
 }
 
 /**
- * The archives that `borg prune --keep-daily … --keep-weekly … --keep-monthly …` would remove, for a preview that
- * counts an archive that does not exist yet. Follows `prune_split` of Borg 1.2 and 1.4: each rule keeps the newest
- * archive of each of its periods that no earlier rule keeps, and the oldest one of all while it has room.
+ * The archives that `borg prune` would remove, for a preview that counts an archive that does not exist yet. Follows
+ * `prune_within` and `prune_split` of Borg 1.2 and 1.4: what is young enough is kept first. Each further rule keeps the
+ * newest archive of each of its periods that no earlier rule keeps, and the oldest one of all while it has room.
  */
-export function prunable(archives: readonly Archive[], keep: Retention): Archive[] {
+export function prunable(archives: readonly Archive[], keep: Retention, nowMs = Date.now()): Archive[] {
   const newestFirst = [...archives].sort((a, b) => b.start.getTime() - a.start.getTime())
-  const kept = new Set<Archive>()
+  const kept = new Set(newestFirst.filter(({ start }) => start.getTime() > nowMs - keep.withinHours * 3_600_000))
+  const local = (length: number) => (date: Date) => localTimestamp(date).slice(0, length)
   const rules: [number, (date: Date) => string][] = [
-    [keep.daily, (date) => localTimestamp(date).slice(0, 10)],
+    [keep.hourly, local('2026-02-28T03'.length)],
+    [keep.daily, local('2026-02-28'.length)],
     [keep.weekly, isoWeek],
-    [keep.monthly, (date) => localTimestamp(date).slice(0, 7)],
+    [keep.monthly, local('2026-02'.length)],
+    [keep.yearly, local('2026'.length)],
   ]
   for (const [most, period] of rules) {
     if (most === 0) continue

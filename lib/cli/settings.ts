@@ -37,6 +37,15 @@ function wholeNumber(least: number) {
   }
 }
 
+const HOURS = { H: 1, d: 24, w: 24 * 7, m: 24 * 31, y: 24 * 365 }
+
+/** `2d`, `36H`: an interval as `borg prune --keep-within` takes it, in hours. A month is 31 days there, a year 365. */
+function interval(text: string): number {
+  const [, count, unit] = /^([1-9]\d{0,4})([Hdwmy])$/.exec(text) ?? []
+  if (count === undefined) throw new Error('must be a number and one of H, d, w, m, y, e.g. 2d')
+  return Number(count) * HOURS[unit as keyof typeof HOURS]
+}
+
 function webAddress(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || !/^https?:$/.test(url.protocol))
@@ -106,9 +115,12 @@ export const SETTINGS = {
   MEDIA_DIR: { default: '/var/lib/dokku/data/storage/book-corners/media', parse: absolutePath },
   MEDIA_OWNER: { default: '32767:32767', parse: matching(/^\d+:\d+$/, 'UID:GID in numbers') },
   ARCHIVE_PREFIX: { default: 'book-corners', parse: name },
+  KEEP_WITHIN: { parse: interval },
+  KEEP_HOURLY: { default: '0', parse: wholeNumber(0) },
   KEEP_DAILY: { default: '7', parse: wholeNumber(0) },
   KEEP_WEEKLY: { default: '4', parse: wholeNumber(0) },
   KEEP_MONTHLY: { default: '6', parse: wholeNumber(0) },
+  KEEP_YEARLY: { default: '0', parse: wholeNumber(0) },
   PRUNE: { default: 'yes', parse: yesOrNo },
   DUMP_MODE: { default: 'dedup', parse: oneOf<DumpMode>('dedup', 'export') },
   DUMP_STALL_SECONDS: { default: '900', parse: wholeNumber(1) },
@@ -149,6 +161,8 @@ export type Settings<K extends SettingName> = { [P in K]: Value<P> }
 const PRIVATE = /^(BORG_|CLOUDFLARE_)|HEALTHCHECK_URL$/
 /** Git sets these for a hook or an alias. With them it works on the caller's repository, whichever folder it is run in. */
 const CALLERS_REPOSITORY = /^GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|OBJECT_DIRECTORY|NAMESPACE|PREFIX)$/
+
+const KEPT = ['KEEP_HOURLY', 'KEEP_DAILY', 'KEEP_WEEKLY', 'KEEP_MONTHLY', 'KEEP_YEARLY'] as const
 
 /**
  * Reads and checks the named settings: the environment first, then the env file, then the default; an empty value counts as unset.
@@ -208,13 +222,14 @@ export function checkSettings<K extends SettingName>(
   ] as const)
     if (asked(one) && raw(one) && !raw(other))
       problems.push(`${one} is set without ${other}: set both, or neither to skip the purge.`)
+  const counted = KEPT.filter(asked)
   if (
+    counted.length > 0 &&
     settings.PRUNE !== false &&
-    settings.KEEP_DAILY === 0 &&
-    settings.KEEP_WEEKLY === 0 &&
-    settings.KEEP_MONTHLY === 0
+    !settings.KEEP_WITHIN &&
+    counted.every((key) => settings[key] === 0)
   )
-    problems.push('KEEP_DAILY, KEEP_WEEKLY and KEEP_MONTHLY are all 0: every archive would be pruned.')
+    problems.push(`${counted.slice(0, -1).join(', ')} and ${counted.at(-1)} are all 0: every archive would be pruned.`)
   return { settings: settings as Settings<K>, problems }
 }
 

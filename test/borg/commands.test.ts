@@ -31,9 +31,11 @@ test('what is left out is named by the whole path, whatever is in it', () => {
 test('prune and list keep to the names this tool gives', () => {
   const glob = 'book-corners-????-??-??T??:??:??'
   assert.ok(
-    pruneArgs('book-corners', { daily: 7, weekly: 4, monthly: 6 })
+    pruneArgs('book-corners', { withinHours: 48, hourly: 0, daily: 7, weekly: 4, monthly: 6, yearly: 1 })
       .join(' ')
-      .endsWith(`--keep-daily=7 --keep-weekly=4 --keep-monthly=6 --glob-archives ${glob}`),
+      .endsWith(
+        `--keep-within=48H --keep-hourly=0 --keep-daily=7 --keep-weekly=4 --keep-monthly=6 --keep-yearly=1 --glob-archives ${glob}`,
+      ),
   )
   assert.ok(listArgs('book-corners', 1).includes(glob))
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { parse } from 'dotenv'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { RETENTION_SETTINGS } from '../../lib/borg/retention.ts'
 import { bashisms, type EnvFile } from '../../lib/cli/env-file.ts'
 import {
   borgEnv,
@@ -101,6 +102,9 @@ test('a script is not asked for the settings of another', () => {
 const BAD: [key: SettingName, value: string][] = [
   ['KEEP_DAILY', '-1'],
   ['KEEP_DAILY', '1.5'],
+  ['KEEP_WITHIN', '2'],
+  ['KEEP_WITHIN', '0d'],
+  ['KEEP_WITHIN', '2h'],
   ['CHECK_EVERY_DAYS', 'weekly'],
   ['PRUNE', 'never'],
   ['MEDIA_DIR', 'media'],
@@ -135,10 +139,21 @@ test('keeping nothing at all is refused', () => {
     checkSettings(['KEEP_DAILY', 'KEEP_WEEKLY', 'KEEP_MONTHLY'], keep, file()).problems.join(),
     /every archive/,
   )
-  assert.equal(
-    checkSettings(['KEEP_DAILY', 'KEEP_WEEKLY', 'KEEP_MONTHLY', 'PRUNE'], { ...keep, PRUNE: 'no' }, file()).problems,
-    [],
-  )
+  const all = [...RETENTION_SETTINGS, 'PRUNE'] as const
+  assert.match(checkSettings(all, keep, file()).problems.join(), /KEEP_HOURLY.*every archive/)
+  for (const more of [{ PRUNE: 'no' }, { KEEP_WITHIN: '2d' }, { KEEP_HOURLY: '1' }, { KEEP_YEARLY: '1' }])
+    assert.equal(checkSettings(all, { ...keep, ...more }, file()).problems, [])
+})
+
+test('an interval is read as Borg reads it', () => {
+  for (const [text, hours] of [
+    ['36H', 36],
+    ['2d', 48],
+    ['1w', 168],
+    ['1m', 744],
+    ['2y', 17_520],
+  ] as const)
+    assert.is(readSettings(['KEEP_WITHIN'], { KEEP_WITHIN: text }, file()).KEEP_WITHIN, hours)
 })
 
 test('one of the two Cloudflare settings alone is an error', () => {

@@ -10,6 +10,7 @@ import * as assert from 'uvu/assert'
 import { SCRIPTS_LOADER } from '../support/loader.ts'
 import { startMonitor } from '../support/monitor.ts'
 import { PASSPHRASE, type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { atTerminal } from '../support/terminal.ts'
 import { until } from '../support/until.ts'
 
 const test = suite('backup')
@@ -266,19 +267,30 @@ test('a second run exits 75 at once and says who holds the lock since when', asy
   assert.equal(paths(), ['/start', '/fail'], 'only the first run tells the monitor')
 })
 
-test('prune keeps to this prefix, and compacts', async () => {
-  const old = ['2020-01-01T03:00:00', '2020-01-02T03:00:00', '2020-02-02T03:00:00']
+test('pruning keeps to this prefix and to what is older than 48 hours, compacts, and takes what the preview said', async () => {
+  const recent = await sandbox.archives()
+  const old = ['01-01T03', '01-01T05', '02-01T03', '02-02T03'].map((time) => `book-corners-2020-${time}:00:00`)
   const foreign = ['book-corners-staging-2020-01-01T03:00:00', 'notes', 'book-corners-2020-01-01T03:00:00-keep']
-  for (const name of [...old.map((time) => `book-corners-${time}`), ...foreign]) {
+  for (const name of [...old, ...foreign]) {
     const time = /\d{4}-\d\d-\d\dT[\d:]{8}/.exec(name)?.[0] ?? '2020-01-01T00:00:00'
     await sandbox.borg(['create', '--timestamp', time, `::${name}`, sandbox.mediaDir])
   }
   const keep = { KEEP_DAILY: '1', KEEP_WEEKLY: '0', KEEP_MONTHLY: '0' }
-  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--json'], { env: keep })
-  assert.is(exitCode, 0, stderr)
-  const { archive, pruned } = JSON.parse(stdout)
-  assert.ok(old.every((time) => pruned.includes(`book-corners-${time}`)))
-  assert.equal((await sandbox.archives()).sort(), [archive, ...foreign].sort())
+  const preview = await sandbox.script('backup.ts', ['--dry-run', '--json'], { env: keep })
+  const terminal = await atTerminal('backup.ts', [], {
+    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile, ...keep },
+    prompt: /No question is asked/,
+    answer: () => undefined,
+  })
+  assert.is(terminal.status, 0, terminal.output)
+  const left = await sandbox.archives()
+  const pruned = old.slice(0, -1)
+  assert.equal(JSON.parse(preview.stdout).prune.sort(), pruned)
+  assert.equal([...recent, ...old, ...foreign].filter((name) => !left.includes(name)).sort(), pruned)
+  assert.match(
+    terminal.output,
+    new RegExp(`Kept: ${recent.length + 2} archives; those of the last 48 hours always stay\\.`),
+  )
   for (const name of foreign) await sandbox.borg(['delete', `::${name}`])
 })
 
@@ -465,14 +477,12 @@ test('borg check runs when CHECK_EVERY_DAYS have passed, and not before', async 
 
 test('--dry-run says what would be stored and pruned, and changes nothing', async () => {
   const before = await sandbox.archives()
-  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--dry-run'], {
-    env: { KEEP_DAILY: '1', KEEP_WEEKLY: '0', KEEP_MONTHLY: '0' },
-  })
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--dry-run'])
   assert.is(exitCode, 0, stderr)
   assert.match(stdout, /store +book-corners-\d{4}/)
   assert.match(stdout, /database book_corners_db/)
   assert.match(stdout, /10 files, 200\.00 kB/)
-  for (const name of before) assert.match(stdout, name)
+  assert.match(stdout, new RegExp(`prune +nothing of ${before.length} archives`))
   assert.equal(await sandbox.archives(), before)
   assert.equal(paths(), [])
 })
