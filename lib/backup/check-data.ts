@@ -2,6 +2,7 @@
 
 import { explainFuture, holesOf, isFuture, isStale, listArchives, newestOf } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
+import { knownArchives, lastAcceptance } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
 import { askRights, type Rights } from '../borg/rights.ts'
 import type { Context } from '../cli/main.ts'
@@ -15,9 +16,8 @@ import { databaseBytes } from '../postgres/sql.ts'
 import { surveyTables } from '../postgres/tables.ts'
 import type { BACKUP_SETTINGS } from './backup.ts'
 import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
-import { lastAcceptance } from './losses.ts'
 import { askMount, askService, type SourceAnswer } from './sources.ts'
-import { knownArchives, lackingNow } from './tonight.ts'
+import { lackingNow } from './tonight.ts'
 
 /** A line, and what it is about, if it is there. */
 interface Finding<T> {

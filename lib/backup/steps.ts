@@ -2,6 +2,7 @@
 
 import { type ArchiveComment, isFuture } from '../borg/archives.ts'
 import { amendArgs, checkArgs, compactArgs, pruneArgs } from '../borg/commands.ts'
+import { findLosses, lackingWith, unreadableFacts } from '../borg/losses.ts'
 import { type Archive, parseDeletedBytes, parseKept, parsePruned } from '../borg/output.ts'
 import { retentionOf } from '../borg/retention.ts'
 import { readState, remember } from '../cli/state.ts'
@@ -9,9 +10,8 @@ import { Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import type { Backup, Production } from './backup.ts'
-import { findLosses } from './losses.ts'
 import type { StoredArchive } from './store.ts'
-import { lackingWith, presentOf, type Tonight, unreadableFacts } from './tonight.ts'
+import { presentOf, type Tonight } from './tonight.ts'
 
 /** Everything that can be known to be wrong before anything starts, all of it asked at the same time. */
 export async function preflight({ settings, borg, dokku }: Backup): Promise<Production> {

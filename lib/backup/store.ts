@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers'
 import { type ArchiveComment, MOST_TABLES } from '../borg/archives.ts'
 import { type CreateOptions, createArgs, patternBelow } from '../borg/commands.ts'
 import { type CreateWarnings, sortWarnings } from '../borg/errors.ts'
+import { unreadableFacts } from '../borg/losses.ts'
 import { type Created, type Message, parseCreated } from '../borg/output.ts'
 import type { DumpMode } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
@@ -14,7 +15,7 @@ import { VERSION } from '../core/version.ts'
 import { INBOX } from '../media/folder.ts'
 import { type Dump, openDump } from '../postgres/dump.ts'
 import type { Backup } from './backup.ts'
-import { type Tonight, unreadableFacts } from './tonight.ts'
+import type { Tonight } from './tonight.ts'
 
 /** An archive as it was committed, in bytes. */
 export interface StoredArchive extends Created, CreateWarnings {

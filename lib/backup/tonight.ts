@@ -1,22 +1,21 @@
 // What there is to store now, and what it lacks of what the archives hold.
 
+import { type Acceptance, explainFuture, isFuture, listArchives } from '../borg/archives.ts'
 import {
-  type Acceptance,
-  type ArchiveComment,
-  explainFuture,
-  isFuture,
-  listArchives,
-  MOST_PATHS,
-  unreadableHole,
-} from '../borg/archives.ts'
+  findLosses,
+  type KnownArchive,
+  knownArchives,
+  lackingWith,
+  lastAcceptance,
+  type Present,
+  unreadableFacts,
+} from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
-import { readState } from '../cli/state.ts'
 import { Failure } from '../core/failure.ts'
-import { firstOf, oneLine } from '../core/format.ts'
+import { firstOf } from '../core/format.ts'
 import { type MediaSize, measureMedia } from '../media/folder.ts'
 import { surveyTables, type TableSurvey } from '../postgres/tables.ts'
 import type { Backup, Production } from './backup.ts'
-import { archivesThatCount, findLosses, type KnownArchive, lastAcceptance, type Present, readKnown } from './losses.ts'
 import { askMount, askService } from './sources.ts'
 
 export interface Tonight extends Production {
@@ -90,37 +89,6 @@ export function lackingNow({
   const losses = findLosses(presentOf(media, tables, dump), compared)
   const isSeen = media.unreadable.length >= unreadable
   return lackingWith(losses, isSeen ? unreadableFacts(media.unreadable) : { unreadable, unreadablePaths }, accepted)
-}
-
-/** The same of what was stored. */
-export function lackingWith(
-  losses: readonly string[],
-  { unreadable, unreadablePaths }: Pick<ArchiveComment, 'unreadable' | 'unreadablePaths'>,
-  accepted: Acceptance | undefined,
-): string[] {
-  const isHole = unreadable > (accepted?.unreadable ?? 0)
-  return [...(isHole ? [unreadableHole(unreadable, unreadablePaths)] : []), ...losses]
-}
-
-/** What a comment tells of media files that can't be read. @param paths relative to MEDIA_DIR */
-export function unreadableFacts(paths: readonly string[]): Pick<ArchiveComment, 'unreadable' | 'unreadablePaths'> {
-  return { unreadable: paths.length, unreadablePaths: paths.slice(0, MOST_PATHS).map((path) => oneLine(path, 200)) }
-}
-
-/** The archives to compare with. Where no comment, and no run of this machine, tells of any, the newest one's list is read. */
-export async function knownArchives(
-  { settings, borg, statePath }: Pick<Backup, 'borg' | 'statePath'> & { settings: { MEDIA_DIR: string } },
-  archives: readonly Archive[],
-): Promise<KnownArchive[]> {
-  const { dumps = {} } = await readState(statePath)
-  const known = archivesThatCount(archives, dumps)
-  const [newest] = known
-  if (!newest) return known
-  const tells =
-    known.some(({ mediaFiles }) => mediaFiles !== undefined) && known.some(({ dumpBytes }) => dumpBytes !== undefined)
-  if (tells) return known
-  const archive = archives.find(({ name }) => name === newest.name)
-  return archive ? [{ ...(await readKnown(borg, archive, settings.MEDIA_DIR)), ...newest }, ...known.slice(1)] : known
 }
 
 function linkDoubts({ leadingOut }: MediaSize): string[] {

@@ -85,7 +85,7 @@ export function parseComment(comment: string): Partial<ArchiveComment> {
 }
 
 /** What is missing in an archive, as far as its comment knows, a phrase each; none when it is complete. */
-export function holesOf({ comment }: Archive): string[] {
+export function holesOf({ comment }: Pick<Archive, 'comment'>): string[] {
   const { unreadable = 0, unreadablePaths = [], lacks = [] } = parseComment(comment)
   return [...(unreadable > 0 ? [unreadableHole(unreadable, unreadablePaths)] : []), ...lacks]
 }
@@ -116,7 +116,7 @@ export function isStale({ start }: Archive): boolean {
 const CLOCK_TOLERANCE_MS = 3_600_000
 
 /** Whether an archive is dated in the future: by a wrong clock, then or now. It is never the newest one. */
-export function isFuture({ start }: Archive, nowMs = Date.now()): boolean {
+export function isFuture({ start }: Pick<Archive, 'start'>, nowMs = Date.now()): boolean {
   return start.getTime() > nowMs + CLOCK_TOLERANCE_MS
 }
 
@@ -134,16 +134,24 @@ export function explainFuture(archives: readonly Archive[], envFile: string): { 
   }
 }
 
-/** A row for the eye: name, age, date, release, holes. */
+/** A row for the eye: name, age, date, release, and what is known to be wrong. */
 export function describe(archive: Archive): string[] {
   const { sha } = parseComment(archive.comment)
-  const holes = holesOf(archive)
   return [
     archive.name,
     age(archive.start),
     isoLocal(archive.start),
     sha ? `release ${shortSha(sha)}` : 'release unknown',
-    holes.length > 0 ? `INCOMPLETE: ${holes.join('; ')}` : '',
+    flawsOf(archive).join('; '),
+  ]
+}
+
+/** What is known to be wrong with an archive, a phrase each, for whoever is about to choose it. */
+export function flawsOf(archive: Pick<Archive, 'start' | 'comment'>): string[] {
+  const holes = holesOf(archive)
+  return [
+    ...(isFuture(archive) ? ['DATED IN THE FUTURE, by a clock that was wrong'] : []),
+    ...(holes.length > 0 ? [`INCOMPLETE: ${holes.join('; ')}`] : []),
   ]
 }
 
@@ -161,6 +169,7 @@ export function archiveJson(archive: Archive) {
     tables: tableCount ?? null,
     unreadable: unreadable ?? null,
     holes: holesOf(archive),
+    future: isFuture(archive),
   }
 }
 

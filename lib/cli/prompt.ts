@@ -15,8 +15,8 @@ export interface Ask {
    * @throws Failure as `confirm` does
    */
   insist(prompt: string, word: string): Promise<void>
-  /** One of a numbered list, by number; an empty answer, and --yes, take the first. */
-  pick(prompt: string, choices: readonly string[]): Promise<number>
+  /** One of a numbered list, by number; an empty answer, and --yes, take the proposed one. Its index is returned. */
+  pick(prompt: string, choices: readonly string[], proposed?: number): Promise<number>
 }
 
 /**
@@ -39,11 +39,11 @@ export function createAsk(
       if (!yes) await insist(prompt, word)
     },
     insist,
-    pick: async (prompt, choices) => {
-      if (yes) return 0
+    pick: async (prompt, choices, proposed = 0) => {
+      if (yes) return proposed
       const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${printable(choice)}`)
-      const answer = await askClean(`${lines.join('\n')}\n${prompt} [1] `)
-      const number = answer === '' ? 1 : Number(answer)
+      const answer = await askClean(`${lines.join('\n')}\n${prompt} [${proposed + 1}] `)
+      const number = answer === '' ? proposed + 1 : Number(answer)
       if (!Number.isInteger(number) || number < 1 || number > choices.length)
         throw new Failure(`${answer} is not a number from 1 to ${choices.length}: nothing was changed.`)
       return number - 1

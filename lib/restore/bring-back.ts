@@ -6,7 +6,7 @@ import { type MediaPlan, wanted } from '../media/compare.ts'
 import { restoreMedia } from '../media/extract.ts'
 import { planPlacement } from '../media/place.ts'
 import { requireMediaSpace, stagingOf } from '../media/staging.ts'
-import { type Contents, choose, readContents } from './choose.ts'
+import { type Contents, choose, complete, readContents } from './choose.ts'
 import { describeMedia, lines, question } from './messages.ts'
 import { replaceDatabase } from './replace-database.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
@@ -22,7 +22,7 @@ export async function bringBack(restore: Restore): Promise<number> {
     await media?.place()
   }
   if (restore.database) await replaceDatabase(restore, archive, contents, agreeAndPlace)
-  else await agreeAndPlace(archive)
+  else await agreeAndPlace(await complete(restore, archive))
   media?.requireAll()
   return EXIT.done
 }

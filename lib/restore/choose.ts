@@ -1,6 +1,6 @@
 // Which archive is restored, and what it holds.
 
-import { describe, eachItem, isDump, listArchives, storedPath } from '../borg/archives.ts'
+import { describe, eachItem, holesOf, isDump, listArchives, newestOf, storedPath } from '../borg/archives.ts'
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
@@ -58,7 +58,7 @@ function startOf(name: string): Date | undefined {
 const MAKE_ONE = 'Make the first one: backup'
 
 async function pick({ flags, interactive, ask }: Context, archives: readonly Archive[]): Promise<Archive> {
-  const [latest] = archives
+  const latest = newestOf(archives) ?? archives[0]
   if (!latest) throw new Failure('There is no archive yet.', MAKE_ONE)
   if (flags.has('dry-run') || flags.has('yes')) return latest
   if (!interactive)
@@ -67,9 +67,11 @@ async function pick({ flags, interactive, ask }: Context, archives: readonly Arc
       'Name one, or add --yes for the latest.',
       EXIT.usage,
     )
+  const proposed = newestOf(archives.filter((archive) => holesOf(archive).length === 0)) ?? latest
   const choice = await ask.pick(
-    'Which archive?',
-    archives.map((archive) => describe(archive).join('  ')),
+    proposed === latest ? 'Which archive?' : `Which archive? ${proposed.name} is the newest that is complete.`,
+    archives.map((archive) => describe(archive).filter(Boolean).join('  ')),
+    archives.indexOf(proposed),
   )
   return archives[choice] ?? latest
 }

@@ -1,6 +1,8 @@
 // The drill: an unattended proof that the newest archive restores, told to the monitor.
 
-import { isStale, listArchives } from '../borg/archives.ts'
+import { explainFuture, isFuture, isStale, listArchives, newestOf, parseComment } from '../borg/archives.ts'
+import { findLosses, knownArchives, lackingWith, lastAcceptance } from '../borg/losses.ts'
+import type { Archive } from '../borg/output.ts'
 import { createMonitor, watched } from '../cli/monitor.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, duration, plural } from '../core/format.ts'
@@ -11,8 +13,8 @@ import { inTestService } from './prove.ts'
 import type { Restore } from './restore.ts'
 
 /**
- * The unattended test restore, for cron: the newest archive is young enough, imports cleanly, has no table empty that
- * has rows in production, and a sample of its media is what the disk has. The test service is always removed.
+ * The unattended test restore, for cron: the newest archive is young enough, imports cleanly, lacks nothing of what the
+ * archives held, and a sample of its media is what the disk has. The test service is always removed.
  */
 export async function drill(restore: Restore): Promise<number> {
   const { context, settings } = restore
@@ -40,9 +42,14 @@ interface Drilled {
 }
 
 async function proveNewest(restore: Restore): Promise<Drilled> {
-  const { settings, borg } = restore
-  const [archive] = await listArchives(borg, settings.ARCHIVE_PREFIX)
-  if (!archive) throw new Failure('There is no archive to restore.', 'Make the first one: backup')
+  const { context, settings, borg } = restore
+  const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
+  const archive = newestOf(archives)
+  const future = archives.filter((other) => isFuture(other))
+  if (!archive)
+    throw future.length > 0
+      ? clockFailure(future, context.envFile.path)
+      : new Failure('There is no archive to restore.', 'Make the first one: backup')
   if (isStale(archive))
     throw new Failure(
       `The newest archive, ${archive.name}, is from ${age(archive.start)}.`,
@@ -50,12 +57,13 @@ async function proveNewest(restore: Restore): Promise<Drilled> {
     )
   const contents = await readContents(restore, archive.name)
   const { same, missing = [], different = [] } = contents.media ?? {}
-  return inTestService(restore, archive, contents, async ({ dump, test, emptied }) => {
-    if (emptied.length > 0)
-      throw new Failure(
-        `In ${archive.name} these tables are empty, but not in production: ${emptied.join(', ')}`,
-        'Look: restore --test',
-      )
+  const drilled = await inTestService(restore, archive, contents, async ({ dump, test, rows, emptied }) => {
+    await requireWhole(restore, archives, archive, {
+      mediaFiles: (same?.count ?? 0) + missing.length + different.length,
+      dumpBytes: dump.sizeBytes,
+      tables: [...rows].flatMap(([table, count]) => (count > 0 ? [table] : [])),
+      emptied,
+    })
     const mediaCompared = await compareSample(borg, archive.name, settings.MEDIA_DIR, same?.sample ?? [])
     await discardTest(restore, test)
     return {
@@ -66,4 +74,58 @@ async function proveNewest(restore: Restore): Promise<Drilled> {
       different: different.length,
     }
   })
+  if (future.length > 0) throw clockFailure(future, context.envFile.path)
+  return drilled
+}
+
+function clockFailure(future: readonly Archive[], envFile: string): Failure {
+  const { message, hint } = explainFuture(future, envFile)
+  return new Failure(message, hint)
+}
+
+/** What was found in an archive. */
+interface Found {
+  mediaFiles: number
+  dumpBytes: number
+  /** Those with rows. */
+  tables: string[]
+  /** Those without rows that have some in production. */
+  emptied: readonly string[]
+}
+
+/**
+ * Compares what was found in an archive with what it says of itself, and with what the archives before it held. Production
+ * is no measure where they tell: it may have lost the same, or may have got more since.
+ * @throws Failure that names what is lacking
+ */
+async function requireWhole(
+  restore: Restore,
+  archives: readonly Archive[],
+  archive: Archive,
+  { mediaFiles, dumpBytes, tables, emptied }: Found,
+): Promise<void> {
+  const { unreadable = 0, unreadablePaths = [], lacks = [], dumpMode } = parseComment(archive.comment)
+  const known = await knownArchives(restore, archives)
+  const losses = findLosses(
+    {
+      mediaFiles,
+      mediaBytes: undefined,
+      tables: { filled: tables, unread: [] },
+      dump: dumpMode && { mode: dumpMode, bytes: dumpBytes },
+    },
+    known,
+  )
+  // Where no archive tells of its tables, as those of the bash scripts, production is all there is.
+  if (emptied.length > 0 && known.every((other) => other.tables === undefined))
+    losses.push(`these tables are empty, but not in production: ${emptied.join(', ')}`)
+  const lacking = lackingWith(
+    losses.length > 0 ? losses : lacks,
+    { unreadable, unreadablePaths },
+    lastAcceptance(archives),
+  )
+  if (lacking.length > 0)
+    throw new Failure(
+      `${archive.name} imports cleanly, but something is lacking in it: ${lacking.join('; ')}`,
+      'What it lacks is in older ones: restore --list. If that is right: backup --accept',
+    )
 }

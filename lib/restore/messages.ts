@@ -1,6 +1,6 @@
 // What a restore says to the operator.
 
-import { parseComment } from '../borg/archives.ts'
+import { flawsOf, parseComment } from '../borg/archives.ts'
 import { bytes, isoLocal, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
@@ -62,10 +62,11 @@ export function describeKept(service: string, kept: readonly KeptDatabase[]): st
 /** What the operator agrees to. */
 export function question(
   { settings, database, media }: Restore,
-  { name, start }: ChosenArchive,
+  { name, start, comment = '' }: ChosenArchive,
   files: number,
 ): string {
   return [
+    ...(start ? flawsOf({ start, comment }).map((flaw) => `The archive is ${flaw}.`) : []),
     `This replaces, from ${name}${start ? ` (${isoLocal(start)})` : ''},`,
     ...(database ? [`  the database of ${settings.DB_SERVICE}; the present one is kept beside it`] : []),
     ...(media ? [`  ${plural(files, 'media file')} in ${settings.MEDIA_DIR}; nothing is deleted`] : []),

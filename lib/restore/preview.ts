@@ -1,8 +1,9 @@
 // What a restore would do now, as text or as JSON.
 
+import { flawsOf } from '../borg/archives.ts'
 import type { Item } from '../borg/output.ts'
 import { EXIT } from '../core/failure.ts'
-import { bytes, isoLocal, table } from '../core/format.ts'
+import { bytes, isoLocal, printable, table } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, type MediaPlan, totalBytes, wanted } from '../media/compare.ts'
 import { whySudo } from '../media/place.ts'
@@ -22,12 +23,14 @@ export async function preview(restore: Restore): Promise<number> {
     restore.database ? dokku.service(settings.DB_SERVICE) : undefined,
   ])
   const { dump } = contents
+  const completed = await complete(restore, archive)
   const [database, media] = await Promise.all([
-    production && dump && lookAtDatabase(restore, production, archive, dump),
+    production && dump && lookAtDatabase(restore, production, completed, dump),
     contents.media && lookAtMedia(restore, contents.media),
   ])
   const start = archive.start ?? new Date(dump?.mtimeMs ?? 0)
-  const looked: Preview = { name: archive.name, start, ...(database && { database }), ...(media && { media }) }
+  const flaws = flawsOf({ start, comment: completed.comment ?? '' })
+  const looked: Preview = { name: archive.name, start, flaws, ...(database && { database }), ...(media && { media }) }
   if (context.flags.has('json')) context.printJson(asJson(looked))
   else context.print(asText(restore, looked))
   return EXIT.done
@@ -57,6 +60,8 @@ interface Preview {
   /** Of the archive. */
   name: string
   start: Date
+  /** What is known to be wrong with it. */
+  flaws: string[]
   database?: DatabasePreview
   media?: MediaPreview
 }
@@ -70,7 +75,7 @@ async function lookAtDatabase(
   const [rows, ground, advice] = await Promise.all([
     countRows(restore.dokku, production),
     surveyGround(restore.dokku, production),
-    complete(restore, archive).then((completed) => releaseAdvice(restore, completed)),
+    releaseAdvice(restore, archive),
   ])
   return { production, dump, rows, advice, needed: neededBytes(ground, dump.sizeBytes), free: ground.freeBytes }
 }
@@ -82,7 +87,7 @@ async function lookAtMedia({ context, settings, user }: Restore, plan: MediaPrev
   return { plan, needsSudo, ...(await mediaSpace(MEDIA_DIR, stagingOf(context.shell.env, MEDIA_DIR), files)) }
 }
 
-function asJson({ name, start, database, media }: Preview): unknown {
+function asJson({ name, start, flaws, database, media }: Preview): unknown {
   const brief = (files: readonly MediaFile[]): unknown => ({
     files: files.length,
     bytes: totalBytes(files),
@@ -91,6 +96,7 @@ function asJson({ name, start, database, media }: Preview): unknown {
   return {
     archive: name,
     start: isoLocal(start),
+    flaws,
     database: database
       ? {
           service: database.production.name,
@@ -122,8 +128,11 @@ function asJson({ name, start, database, media }: Preview): unknown {
   }
 }
 
-function asText({ settings }: Restore, { name, start, database, media }: Preview): string {
-  const lines = [`Nothing is changed. A restore of ${name} (${isoLocal(start)}) now would`]
+function asText({ settings }: Restore, { name, start, flaws, database, media }: Preview): string {
+  const lines = [
+    ...flaws.map((flaw) => `The archive is ${printable(flaw)}.`),
+    `Nothing is changed. A restore of ${name} (${isoLocal(start)}) now would`,
+  ]
   if (database)
     lines.push(
       `replace the database ${database.production.database} of ${database.production.name} by a dump of ${bytes(database.dump.sizeBytes)} of ${isoLocal(new Date(database.dump.mtimeMs))}`,

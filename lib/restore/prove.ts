@@ -29,6 +29,8 @@ interface Proved {
   dump: OpenedDump
   test: TestService
   restored: Service
+  /** Of its tables. */
+  rows: RowCounts
   /** Tables that have rows in production and none in it. */
   emptied: readonly string[]
 }
@@ -51,8 +53,9 @@ export async function inTestService<T>(
     const test = await reserveTestService(restore)
     try {
       const [restored, now] = await importDump(restore, dump, test.create, () => lookAt(restore, production))
-      const emptied = compare(restore, now, await lookAt(restore, restored))
-      return await then({ dump, test, restored, emptied })
+      const look = await lookAt(restore, restored)
+      const emptied = compare(restore, now, look)
+      return await then({ dump, test, restored, rows: look.rows, emptied })
     } catch (error) {
       await discardTest(restore, test)
       throw error

@@ -51,6 +51,7 @@ test('the word that was asked for agrees, and nothing else does', async () => {
 test('one of a list is taken by its number, the first without one', async () => {
   assert.is(await typed('2\n', 'pick("Which?", ["a", "b"])'), '1')
   assert.is(await typed('\n', 'pick("Which?", ["a", "b"])'), '0')
+  assert.is(await typed('\n', 'pick("Which?", ["a", "b"], 1)'), '1')
   for (const other of ['0', '3', 'b', '1.5'])
     assert.match(await typed(`${other}\n`, 'pick("Which?", ["a", "b"])'), /is not a number from 1 to 2/)
 })

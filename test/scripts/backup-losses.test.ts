@@ -240,6 +240,14 @@ test('an archive dated in the future is never the newest: a failure of --check, 
   const { stdout } = await good()
   assert.match(stdout, new RegExp(`pruned 0.*WARNING: Dated in the future.*${name}.*borg rename`))
   const [newest = ''] = (await sandbox.archives()).filter((other) => other !== name).slice(-1)
+  const list = await sandbox.script('restore.ts', ['--list'])
+  assert.match(list.stdout, new RegExp(`^${name} .*DATED IN THE FUTURE`, 'm'))
+  const offered = await atTerminal('restore.ts', ['--media-only'], {
+    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    prompt: /\[\d+\] |to go on: /,
+    answer: () => '\r',
+  })
+  assert.match(offered.output, new RegExp(`This replaces, from ${newest} `))
   const line = await check()
   assert.match(line('newest archive'), new RegExp(`^pass .*${newest}`))
   assert.match(line('clock'), new RegExp(`^fail .*${name}`))

@@ -72,15 +72,39 @@ test('photos that were deleted or replaced since they were listed are nothing to
   assert.is(JSON.parse(stdout).mediaCompared, 0)
 })
 
-test('a table that has rows in production and none in the archive fails the drill', async () => {
+test('an archive is measured by what it and those before it held, not by production', async () => {
+  // Production got rows since: that is no fault of the archive.
   await sandbox.sql('CREATE TABLE reviews (id int);')
-  await sandbox.script('backup.ts')
+  assert.is((await sandbox.script('backup.ts')).exitCode, 0)
   await sandbox.sql('INSERT INTO reviews VALUES (1);')
+  const newer = await sandbox.script('restore.ts', ['--drill'])
+  assert.is(newer.exitCode, 0, newer.stderr)
+
+  // Production, and the archive of it, lost the same.
+  await sandbox.sql('DELETE FROM libraries_photo;')
+  await rename(join(sandbox.mediaDir, 'photos'), join(sandbox.dir, 'photos'))
+  const night = await sandbox.script('backup.ts')
+  assert.is(night.exitCode, 1)
   const { exitCode, stderr } = await sandbox.script('restore.ts', ['--drill'])
+  const preview = await sandbox.script('restore.ts', ['--dry-run', '--db-only'])
+  await rename(join(sandbox.dir, 'photos'), join(sandbox.mediaDir, 'photos'))
+  const lacking =
+    /the media folder is empty, book-corners-\S+ has 30 files.*1 table of which book-corners-\S+ has rows is empty or gone: public\.libraries_photo/
   assert.is(exitCode, 1)
-  assert.match(stderr, /empty, but not in production: public\.reviews/)
-  assert.match(monitor.pings.at(-1)?.body ?? '', /public\.reviews/)
-  await sandbox.sql('DROP TABLE reviews;')
+  assert.match(stderr, new RegExp(`imports cleanly, but something is lacking in it: ${lacking.source}`))
+  assert.match(monitor.pings.at(-1)?.body ?? '', lacking)
+  assert.match(preview.stdout, new RegExp(`^The archive is INCOMPLETE: ${lacking.source}`))
+  await sandbox.borg(['delete', `::${(await sandbox.archives()).at(-1)}`])
+})
+
+test('an archive that is dated in the future fails the drill, and the newest that is not is proved all the same', async () => {
+  const name = 'book-corners-2035-01-01T03:00:00'
+  await sandbox.borg(['create', '--timestamp', '2035-01-01T03:00:00', `::${name}`, sandbox.mediaDir])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', ['--drill'])
+  await sandbox.borg(['delete', `::${name}`])
+  assert.is(exitCode, 1)
+  assert.match(stderr, new RegExp(`Importing the dump of book-corners-(?!2035)[^]*Dated in the future.*${name}`))
+  assert.match(stderr, /borg rename/)
 })
 
 test('a dump that does not import fails the drill, and the test service is removed', async () => {

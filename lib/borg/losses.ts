@@ -1,25 +1,28 @@
 // What there is now, compared with what the archives held: not with last night's, which may lack it already, and not with
 // production, which is what may have lost it.
 
+import type { DumpMode, Settings } from '../cli/settings.ts'
+import { readState } from '../cli/state.ts'
+import { bytes, firstOf, oneLine, plural } from '../core/format.ts'
+import type { TableSurvey } from '../postgres/tables.ts'
 import {
   type Acceptance,
   type ArchiveComment,
   eachItem,
   isDump,
   isFuture,
+  MOST_PATHS,
   parseComment,
   storedPath,
-} from '../borg/archives.ts'
-import type { Borg } from '../borg/borg.ts'
-import type { Archive } from '../borg/output.ts'
-import type { DumpMode } from '../cli/settings.ts'
-import { bytes, firstOf, plural } from '../core/format.ts'
-import type { TableSurvey } from '../postgres/tables.ts'
+  unreadableHole,
+} from './archives.ts'
+import type { Borg } from './borg.ts'
+import type { Archive } from './output.ts'
 
 /** What there is to store, or what was stored; undefined is what is not known. */
 export interface Present {
-  mediaFiles: number
-  mediaBytes: number
+  mediaFiles: number | undefined
+  mediaBytes: number | undefined
   tables: TableSurvey | undefined
   dump: { mode: DumpMode; bytes: number } | undefined
 }
@@ -58,7 +61,7 @@ export function archivesThatCount(
 }
 
 /** What the list of an archive's items tells of it: for those whose comment is silent. */
-export async function readKnown(borg: Borg, { name, comment }: Archive, mediaDir: string): Promise<KnownArchive> {
+async function readKnown(borg: Borg, { name, comment }: Archive, mediaDir: string): Promise<KnownArchive> {
   const media = storedPath(mediaDir)
   const known = { ...parseComment(comment), name, mediaFiles: 0, mediaBytes: 0, dumpBytes: 0 }
   await eachItem(borg, name, [], (item) => {
@@ -70,16 +73,47 @@ export async function readKnown(borg: Borg, { name, comment }: Archive, mediaDir
   return known
 }
 
+/** The archives to compare with. Where no comment, and no run of this machine, tells of any, the newest one's list is read. */
+export async function knownArchives(
+  { settings, borg, statePath }: { settings: Settings<'MEDIA_DIR'>; borg: Borg; statePath: string },
+  archives: readonly Archive[],
+): Promise<KnownArchive[]> {
+  const { dumps = {} } = await readState(statePath)
+  const known = archivesThatCount(archives, dumps)
+  const [newest] = known
+  if (!newest) return known
+  const tells =
+    known.some(({ mediaFiles }) => mediaFiles !== undefined) && known.some(({ dumpBytes }) => dumpBytes !== undefined)
+  if (tells) return known
+  const archive = archives.find(({ name }) => name === newest.name)
+  return archive ? [{ ...(await readKnown(borg, archive, settings.MEDIA_DIR)), ...newest }, ...known.slice(1)] : known
+}
+
 /** What is lacking, a phrase each. */
 export function findLosses(now: Present, archives: readonly KnownArchive[]): string[] {
   const losses = [mediaLoss(now, archives), dumpLoss(now, archives), ...tableLosses(now, archives)]
   return losses.filter((loss) => loss !== undefined)
 }
 
+/** What somebody has to look at, a phrase each: losses, and media files that can't be read beyond as many as were accepted. */
+export function lackingWith(
+  losses: readonly string[],
+  { unreadable, unreadablePaths }: Pick<ArchiveComment, 'unreadable' | 'unreadablePaths'>,
+  accepted: Acceptance | undefined,
+): string[] {
+  const isHole = unreadable > (accepted?.unreadable ?? 0)
+  return [...(isHole ? [unreadableHole(unreadable, unreadablePaths)] : []), ...losses]
+}
+
+/** What a comment tells of media files that can't be read. @param paths relative to MEDIA_DIR */
+export function unreadableFacts(paths: readonly string[]): Pick<ArchiveComment, 'unreadable' | 'unreadablePaths'> {
+  return { unreadable: paths.length, unreadablePaths: paths.slice(0, MOST_PATHS).map((path) => oneLine(path, 200)) }
+}
+
 function mediaLoss({ mediaFiles, mediaBytes }: Present, archives: readonly KnownArchive[]): string | undefined {
-  const had = archives.find(
-    (archive) => mediaFiles < (archive.mediaFiles ?? 0) / 2 || mediaBytes < (archive.mediaBytes ?? 0) / 2,
-  )
+  if (mediaFiles === undefined) return
+  const isFar = (now: number | undefined, then = 0): boolean => now !== undefined && now < then / 2
+  const had = archives.find((archive) => isFar(mediaFiles, archive.mediaFiles) || isFar(mediaBytes, archive.mediaBytes))
   if (!had) return
   const held = (files = 0, size = 0): string => `${plural(files, 'file')}, ${bytes(size)}`
   const what =

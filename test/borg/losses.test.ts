@@ -1,13 +1,13 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { lackingNow } from '../../lib/backup/tonight.ts'
 import {
   archivesThatCount,
   findLosses,
   type KnownArchive,
   lastAcceptance,
   type Present,
-} from '../../lib/backup/losses.ts'
-import { lackingNow } from '../../lib/backup/tonight.ts'
+} from '../../lib/borg/losses.ts'
 
 const test = suite('losses')
 
