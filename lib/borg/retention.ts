@@ -15,7 +15,7 @@ export interface Retention {
 }
 
 /** No archive younger than this is pruned, whatever is set: a run by hand costs none, and a bad night is noticed before a good one goes. */
-export const NEVER_PRUNED_HOURS = 48
+const NEVER_PRUNED_HOURS = 48
 
 export const RETENTION_SETTINGS = [
   'KEEP_WITHIN',
