@@ -17,7 +17,7 @@ interface BorgResult {
 }
 
 interface StreamOptions extends Pick<StartOptions, 'env' | 'cwd' | 'guarded'> {
-  /** Progress, and the lines of `--list`; they are not kept among the messages. */
+  /** Progress, which is not kept among the messages. */
   onProgress?: (message: Message) => void
 }
 

@@ -155,12 +155,12 @@ export function extractFileArgs(archive: string, path: string): string[] {
 /** What of an archive is extracted: the paths, or what the patterns in a file let through. */
 export type Selection = { patternsFrom: string } | { paths: readonly string[] }
 
-/** Into the current directory, without the first `strip` folders of each path; prints each path before it extracts it. */
+/** Into the current directory, without the first `strip` folders of each path; tells the bytes so far as progress: to list each file would take a third longer. */
 export function extractArgs(archive: string, strip: number, what: Selection): string[] {
   return [
     'extract',
     ...COMMON,
-    '--list',
+    '--progress',
     `--strip-components=${strip}`,
     ...['--noacls', '--noxattrs', '--noflags'],
     ...('patternsFrom' in what

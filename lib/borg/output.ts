@@ -12,7 +12,8 @@ export interface Message {
   original_size?: number
   deduplicated_size?: number
   path?: string
-  /** Of `progress_percent`: how much there is in all, in bytes. */
+  /** Of `progress_percent`: bytes so far, and how many there are in all. */
+  current?: number
   total?: number
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { storedPath } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
 import { extractArgs, type Selection } from '../borg/commands.ts'
+import type { Message } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { bar, bytes, plural } from '../core/format.ts'
@@ -114,15 +115,10 @@ async function extract(extraction: Extraction, files: readonly MediaFile[]): Pro
   if (files.length === 0) return
   const { log, mediaDir, staging } = extraction
   const prefix = storedPath(mediaDir)
-  let count = 0
   const call = (selection: Selection): Promise<void> =>
-    callBorg(extraction, selection, () => {
-      // It lists folders, too.
-      count = Math.min(count + 1, files.length)
-      log.status(
-        `Extracting ${bar(count, files.length)}  ${count.toLocaleString('en')} of ${plural(files.length, 'file')}`,
-      )
-    })
+    callBorg(extraction, selection, ({ current = 0, total = 0 }) =>
+      log.status(`Extracting ${bar(current, total)}  ${bytes(current)} of ${bytes(total)}`),
+    )
 
   const lines = files.filter(fitsALine)
   if (lines.length > 0) {
@@ -143,7 +139,7 @@ function fitsALine({ path }: MediaFile): boolean {
 async function callBorg(
   { borg, log, archive, mediaDir, staging }: Extraction,
   selection: Selection,
-  onProgress: () => void,
+  onProgress: (message: Message) => void,
 ): Promise<void> {
   const child = borg.stream(extractArgs(archive, storedPath(mediaDir).split('/').length, selection), {
     cwd: staging.files,

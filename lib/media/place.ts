@@ -1,6 +1,6 @@
 // How restored files get to their places: as whom, by which command, and what could not be placed.
 
-import { createReadStream } from 'node:fs'
+import { createReadStream, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -146,20 +146,20 @@ export async function place(
   { command, asks }: MediaPlacement,
   { from, files, stallMs }: Placing,
 ): Promise<Map<string, string>> {
-  const parcels = parcelsOf(files)
   const script = await readFile(SCRIPT)
-  const stdout = Readable.from(streamOf(script, parcels, from), { objectMode: false })
+  const progress = { bytes: 0 }
+  const stdout = Readable.from(inBlocks(streamOf(script, files, from, progress)), { objectMode: false })
   const target = shell.start(command, { terminal: asks })
   const report = text(target.stdout)
   // Read when it has ended well.
   report.catch(() => {})
-  const total = script.length + parcels.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0)
+  const total = files.reduce((sum, file) => sum + effort(file), 0)
   const given = new AbortController()
   await transfer({ stdout, stop: async () => stdout.destroy() }, target, {
     names: ['the staging folder', 'the media folder'],
     stallMs,
     // It would be written over the question for the password.
-    ...(asks ? {} : { onBytes: (count) => log.status(`Placing ${bar(count, total)}`) }),
+    ...(asks ? {} : { onBytes: () => log.status(`Placing ${bar(progress.bytes, total)}`) }),
     whole: async () => given.abort(),
     result: () => judge(target, given.signal, stallMs),
   })
@@ -180,62 +180,95 @@ const KEPT = 'They are kept; run the same command again to go on.'
 
 /** Files whose names differ, in one tar. */
 interface Parcel {
-  files: { file: StagedFile; start: Buffer }[]
+  files: StagedFile[]
   /** What goes to which folder. */
   folders: Map<string, string[]>
   names: Set<string>
-  /** Of the tar. */
-  lengthBytes: number
 }
 
 // Those of one folder are the arguments of one `mv`.
 const FILES_A_PARCEL = 1000
 
-function parcelsOf(files: readonly StagedFile[]): Parcel[] {
-  const parcels: Parcel[] = []
-  let parcel: Parcel | undefined
+function* parcelsOf(files: readonly StagedFile[]): Generator<Parcel> {
+  let parcel: Parcel = { files: [], folders: new Map(), names: new Set() }
   for (const file of files) {
     const name = basename(file.path)
     const folder = dirname(file.path)
-    if (!parcel || parcel.files.length === FILES_A_PARCEL || parcel.names.has(name)) {
-      parcel = { files: [], folders: new Map(), names: new Set(), lengthBytes: END.length }
-      parcels.push(parcel)
+    if (parcel.files.length === FILES_A_PARCEL || parcel.names.has(name)) {
+      yield parcel
+      parcel = { files: [], folders: new Map(), names: new Set() }
     }
-    const start = header({ ...file, name })
-    parcel.files.push({ file, start })
+    parcel.files.push(file)
     const others = parcel.folders.get(folder)
     if (others) others.push(name)
     else parcel.folders.set(folder, [name])
     parcel.names.add(name)
-    parcel.lengthBytes += start.length + file.sizeBytes + padding(file.sizeBytes).length
   }
-  return parcels
+  yield parcel
 }
 
 /** What place.sh reads: itself, and for each parcel the tar, and then where its files belong. */
-async function* streamOf(script: Buffer, parcels: readonly Parcel[], from: string): AsyncGenerator<Buffer> {
+async function* streamOf(
+  script: Buffer,
+  files: readonly StagedFile[],
+  from: string,
+  progress: { bytes: number },
+): AsyncGenerator<Buffer> {
   const words = (...all: readonly (string | number)[]): Buffer => Buffer.from(all.map((word) => `${word}\0`).join(''))
   yield script
-  for (const { files, folders, lengthBytes } of parcels) {
-    yield words('unpack', lengthBytes)
-    for (const { file, start } of files) {
-      yield start
+  for (const parcel of parcelsOf(files)) {
+    const headers = parcel.files.map((file) => header({ ...file, name: basename(file.path) }))
+    const padded = parcel.files.map(({ sizeBytes }) => sizeBytes + padding(sizeBytes).length)
+    yield words(
+      'unpack',
+      [...headers.map(({ length }) => length), ...padded].reduce((sum, length) => sum + length, END.length),
+    )
+    for (const [i, file] of parcel.files.entries()) {
+      yield headers[i] ?? END
       if (file.target === undefined) yield* contentOf(join(from, file.path), file.sizeBytes)
       yield padding(file.sizeBytes)
+      progress.bytes += effort(file)
     }
     yield END
-    for (const [folder, names] of folders) yield words('move', folder === '.' ? '' : folder, names.length, ...names)
+    for (const [folder, names] of parcel.folders)
+      yield words('move', folder === '.' ? '' : folder, names.length, ...names)
   }
 }
 
+/** What a file counts in the progress: the smallest one costs about as much as so many bytes. */
+function effort({ sizeBytes }: StagedFile): number {
+  return sizeBytes + 10_000
+}
+
+/** A small file is read at once: opening a stream for each of very many takes longer than all else. */
+const SMALL_BYTES = 65_536
+
 async function* contentOf(path: string, sizeBytes: number): AsyncGenerator<Buffer> {
   let count = 0
-  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+  const chunks = sizeBytes <= SMALL_BYTES ? [readFileSync(path)] : (createReadStream(path) as AsyncIterable<Buffer>)
+  for await (const chunk of chunks) {
     count += chunk.length
     yield chunk
   }
   // The tar would be out of step.
   if (count !== sizeBytes) throw new Failure(`${path} was changed while it was placed.`, KEPT)
+}
+
+const BLOCK_BYTES = 65_536
+
+/** The same bytes in fewer pieces. */
+async function* inBlocks(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let block: Buffer[] = []
+  let length = 0
+  for await (const piece of pieces) {
+    block.push(piece)
+    length += piece.length
+    if (length < BLOCK_BYTES) continue
+    yield Buffer.concat(block, length)
+    block = []
+    length = 0
+  }
+  yield Buffer.concat(block, length)
 }
 
 /** Reads what place.sh printed. */

@@ -67,7 +67,8 @@ function block({ type, mode, sizeBytes }: { type: string; mode: number; sizeByte
   ]
   const bytes = Buffer.alloc(BLOCK)
   for (const [offset, text] of fields) bytes.write(text, offset, 'latin1')
-  const sum = bytes.reduce((total, byte) => total + byte, 0)
+  let sum = 0
+  for (const byte of bytes) sum += byte
   bytes.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
   return bytes
 }

@@ -103,6 +103,7 @@ for (const name of names) {
   if (process.exitCode !== 0) break
 }
 const missed = targets.filter(({ met }) => !met)
-console.log(`\n${targetTable(targets)}`)
-console.log(missed.length === 0 ? '\nAll targets are met.' : `\n${plural(missed.length, 'target')} missed.`)
+if (targets.length > 0) console.log(`\n${targetTable(targets)}`)
+if (process.exitCode !== 0) console.log('\nNot everything was measured: a benchmark failed.')
+else console.log(missed.length === 0 ? '\nAll targets are met.' : `\n${plural(missed.length, 'target')} missed.`)
 if (missed.length > 0) process.exitCode = 1

@@ -47,6 +47,7 @@ export async function benchSmallFiles(sandbox: Sandbox): Promise<Target[]> {
   console.log(`Generating ${plural(SMALL_FILES, 'small file')}`)
   await populate(sandbox, { databaseBytes: 1e5, mediaBytes: 1000, photos: 1 })
   for (let folder = 0; folder < FOLDERS; folder++) await fill(join(sandbox.mediaDir, 'small', String(folder)), folder)
+  sandbox.ownMedia()
   const archive = await backup(sandbox)
   const listMs = await timed(() => succeed(sandbox.borgShell(`borg list --json-lines ::${archive} > /dev/null`)))
   await lose(sandbox)
