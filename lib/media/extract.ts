@@ -38,7 +38,7 @@ export async function restoreMedia(
   const staging = stagingOf(shell.env, mediaDir)
   const files = wanted(plan)
   if (files.length === 0) {
-    await closeStaging(staging)
+    await closeStaging(staging, shell)
     return { placed: 0, failed: [] }
   }
   await openStaging(staging, archive, user.uid, log)
@@ -54,7 +54,7 @@ export async function restoreMedia(
   if (placement.asks) log.info(`sudo asks for your password, to place the files: ${placement.needsSudo}`)
   const stallMs = DUMP_STALL_SECONDS * 1000
   const notPlaced = await place(context, placement, { from: staging.files, files: fit, stallMs })
-  await closeStaging(staging)
+  await closeStaging(staging, shell)
   for (const [path, why] of notPlaced) failed.push(`${path}: ${why}`)
   return { placed: fit.length - notPlaced.size, failed }
 }
