@@ -5,6 +5,7 @@ import { type Backup, prepareBackup } from '../lib/backup/backup.ts'
 import { checkEverything } from '../lib/backup/check.ts'
 import { init } from '../lib/backup/init.ts'
 import { preview } from '../lib/backup/preview.ts'
+import { takeRestorePoint } from '../lib/backup/restore-point.ts'
 import { checkRepository, judge, preflight, prune, requireComplete } from '../lib/backup/steps.ts'
 import { store } from '../lib/backup/store.ts'
 import { report } from '../lib/backup/summary.ts'
@@ -19,12 +20,14 @@ import { EXIT, Failure } from '../lib/core/failure.ts'
 const COMMAND: Command = {
   name: 'backup',
   switches: ['dry-run', 'check', 'init', 'accept', 'yes', 'json'],
+  options: ['restore-point'],
   exclusive: [
-    ['dry-run', 'check', 'init', 'accept'],
+    ['dry-run', 'check', 'init', 'accept', 'restore-point'],
     ['init', 'json'],
   ],
   help: `
-Usage: backup [--dry-run | --check | --init | --accept [--yes]] [--json] [--env-file PATH]
+Usage: backup [--dry-run | --check | --init | --accept [--yes] | --restore-point LABEL]
+              [--json] [--env-file PATH]
 
 Stores the PostgreSQL dump and the media folder in one Borg archive, prunes old
 archives, and tells the monitor. Without a flag: the nightly run, for cron.
@@ -35,6 +38,10 @@ archives, and tells the monitor. Without a flag: the nightly run, for cron.
   --accept         What the archives held and is lacking now (photos, tables, half of
                    the dump) is right: asks, then runs, and the nights end well again.
   --yes            Agree beforehand; with --accept.
+  --restore-point LABEL
+                   Store an archive before something risky, PREFIX-before-LABEL-TIME. It
+                   is no night: no monitor is told, and only restore points are pruned.
+                   Another run is waited for, up to fifteen minutes.
   --json           Print the result as one JSON object (bytes, seconds).
   --env-file PATH  Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
   --version, --help
@@ -61,6 +68,8 @@ const MODES: Readonly<Record<string, (context: Context) => Promise<number>>> = {
 await main(COMMAND, (context) => {
   if (context.flags.has('yes') && !context.flags.has('accept'))
     throw new Failure('--yes goes with --accept.', 'See: backup --help', EXIT.usage)
+  const label = context.values['restore-point']
+  if (label !== undefined) return takeRestorePoint(context, label)
   const [, run = nightly] = Object.entries(MODES).find(([flag]) => context.flags.has(flag)) ?? []
   return run(context)
 })
@@ -100,7 +109,7 @@ async function accept(context: Context): Promise<number> {
 async function night(backup: Backup, tonight: Tonight, startedMs: number, accepts = false): Promise<string> {
   const { context } = backup
   for (const doubt of tonight.doubts) context.log.warn(doubt)
-  const archive = await judge(backup, tonight, await store(backup, tonight, accepts), accepts)
+  const archive = await judge(backup, tonight, await store(backup, tonight, { accepts }), accepts)
   const pruned = await prune(backup, tonight, archive)
   const checked = await checkRepository(backup, archive)
   const summary = report(context, { archive, pruned, checked, sha: tonight.sha, tookMs: Date.now() - startedMs })

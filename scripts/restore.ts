@@ -1,6 +1,6 @@
 // restore: brings the database, the media folder or both back from an archive, or proves that it could.
 
-import { archiveJson, describe, listArchives } from '../lib/borg/archives.ts'
+import { archiveJson, describe, listAll } from '../lib/borg/archives.ts'
 import type { Command } from '../lib/cli/arguments.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
@@ -103,7 +103,7 @@ function requireSense({ flags, argument }: Context, flag: string, mode: Mode): v
 }
 
 async function list({ context, settings, borg }: Restore): Promise<number> {
-  const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
+  const archives = await listAll(borg, settings.ARCHIVE_PREFIX)
   if (context.flags.has('json')) context.printJson(archives.map(archiveJson))
   else if (archives.length > 0) context.print(table(archives.map(describe)))
   else context.log.info('There is no archive yet. Make the first one: backup')

@@ -93,7 +93,7 @@ async function find<T>(name: string, look: () => Promise<[T, CheckLine]>): Promi
 
 function findArchives(borg: Borg, prefix: string): Promise<Finding<Archive[]>> {
   return find('repository', async () => [
-    await listArchives(borg, prefix),
+    (await listArchives(borg, prefix)).nights,
     pass('repository', `${borg.repository} opens, its key can be read`),
   ])
 }

@@ -1,11 +1,12 @@
 // `backup --dry-run`: what a run would store and prune now. It changes nothing.
 
+import { archiveName } from '../borg/archives.ts'
 import { checkpointArgs } from '../borg/commands.ts'
 import type { Archive } from '../borg/output.ts'
 import { prunable, retentionOf } from '../borg/retention.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT } from '../core/failure.ts'
-import { bytes, localTimestamp, plural, printable } from '../core/format.ts'
+import { bytes, plural, printable } from '../core/format.ts'
 import { databaseBytes } from '../postgres/sql.ts'
 import { type Backup, prepareBackup } from './backup.ts'
 import { preflight, whyNotPruned } from './steps.ts'
@@ -20,8 +21,8 @@ export async function preview(context: Context): Promise<number> {
   const { media, archives, doubts } = tonight
   const lacks = lackingNow(tonight)
   const start = new Date()
-  const next: Archive = { name: `${settings.ARCHIVE_PREFIX}-${localTimestamp(start)}`, start, comment: '' }
-  const why = settings.PRUNE ? whyNotPruned(lacks, archives) : '(PRUNE=no)'
+  const next: Archive = { name: archiveName(settings.ARCHIVE_PREFIX, start), start, comment: '' }
+  const why = settings.PRUNE ? whyNotPruned(lacks, tonight) : '(PRUNE=no)'
   const prune =
     why === undefined
       ? [

@@ -1,10 +1,10 @@
 // The steps of a night around the archive itself, in their order: see scripts/backup.ts.
 
 import { type ArchiveComment, isFuture } from '../borg/archives.ts'
-import { amendArgs, checkArgs, compactArgs, pruneArgs } from '../borg/commands.ts'
+import { amendArgs, checkArgs, compactArgs, deleteArgs, pruneArgs } from '../borg/commands.ts'
 import { findLosses, lackingWith, unreadableFacts } from '../borg/losses.ts'
 import { type Archive, parseDeletedBytes, parseKept, parsePruned } from '../borg/output.ts'
-import { retentionOf } from '../borg/retention.ts'
+import { prunablePoints, retentionOf } from '../borg/retention.ts'
 import { readState, remember } from '../cli/state.ts'
 import { Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
@@ -87,13 +87,13 @@ export interface Pruned {
  */
 export async function prune(
   { context, settings, borg }: Backup,
-  { archives }: Tonight,
+  tonight: Tonight,
   archive: JudgedArchive,
 ): Promise<Pruned | undefined> {
   if (!settings.PRUNE) return
-  const why = whyNotPruned(archive.lacks, archives)
+  const why = whyNotPruned(archive.lacks, tonight)
   if (why) {
-    context.log.info(`Nothing is pruned ${why}: all ${archives.length + 1} archives stay.`)
+    context.log.info(`Nothing is pruned ${why}: all ${tonight.archives.length + 1} archives stay.`)
     return { names: [], deletedBytes: 0 }
   }
   return afterCommit(archive, 'pruning', async () => {
@@ -113,10 +113,45 @@ export async function prune(
   })
 }
 
-/** What is lacking may be in the archives that would go; and a clock that went back would prune tonight's archive itself. */
-export function whyNotPruned(lacks: readonly string[], archives: readonly Archive[]): string | undefined {
+/**
+ * What is lacking may be in the archives that would go; a clock that went back would prune tonight's archive itself; and Borg
+ * tells archives by their names alone.
+ */
+export function whyNotPruned(
+  lacks: readonly string[],
+  { archives, strangers }: Pick<Tonight, 'archives' | 'strangers'>,
+): string | undefined {
   if (lacks.length > 0) return 'while something is lacking'
-  return archives.some((archive) => isFuture(archive)) ? 'while archives are dated in the future' : undefined
+  if (archives.some((archive) => isFuture(archive))) return 'while archives are dated in the future'
+  const [stranger] = strangers
+  return stranger && `while a restore point of another ARCHIVE_PREFIX has a name like these nights: ${stranger.name}`
+}
+
+/**
+ * Of the restore points the newest KEEP_RESTORE_POINTS stay, and no night is touched. The archive is there: that the others can't be
+ * pruned is a warning.
+ */
+export async function pruneRestorePoints(
+  { context, settings, borg }: Backup,
+  { restorePoints }: Tonight,
+  { name, lacks }: JudgedArchive,
+): Promise<Pruned | undefined> {
+  if (!settings.PRUNE) return
+  const nothing: Pruned = { names: [], deletedBytes: 0 }
+  if (whyNotPruned(lacks, { archives: restorePoints, strangers: [] })) return nothing
+  const stored: Archive = { name, start: new Date(), comment: '' }
+  const names = prunablePoints([stored, ...restorePoints], settings.KEEP_RESTORE_POINTS).map(({ name }) => name)
+  if (names.length === 0) return nothing
+  try {
+    const { messages } = await borg.call(deleteArgs(names))
+    context.log.info(`Pruned ${names.join(', ')}; compacting`)
+    await borg.call(compactArgs())
+    return { names, deletedBytes: parseDeletedBytes(messages) }
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    context.log.warn(`Older restore points could not be pruned: ${error.message}`)
+    return nothing
+  }
 }
 
 const HOUR_MS = 3_600_000

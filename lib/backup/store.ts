@@ -1,14 +1,14 @@
 // Stores the dump and the media folder in one archive, which exists only when the dump is known to be whole.
 
 import { text } from 'node:stream/consumers'
-import { type ArchiveComment, MOST_TABLES } from '../borg/archives.ts'
+import { type ArchiveComment, archiveName, MOST_TABLES } from '../borg/archives.ts'
 import { type CreateOptions, createArgs, patternBelow } from '../borg/commands.ts'
 import { type CreateWarnings, sortWarnings } from '../borg/errors.ts'
 import { unreadableFacts } from '../borg/losses.ts'
 import { type Created, type Message, parseCreated } from '../borg/output.ts'
 import type { DumpMode } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
-import { bytes, localTimestamp } from '../core/format.ts'
+import { bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { transfer } from '../core/transfer.ts'
 import { VERSION } from '../core/version.ts'
@@ -25,21 +25,28 @@ export interface StoredArchive extends Created, CreateWarnings {
   mediaBytes: number
 }
 
+/** What an archive is taken for, where it is not a plain night's. */
+export interface Occasion {
+  /** What is lacking from now on is right. */
+  accepts?: boolean
+  /** Makes it a restore point: what it is taken before. */
+  label?: string
+}
+
 /**
  * Dump and media into one archive.
- * @param accepts what is lacking from now on is right
  * @throws Failure; then there is no archive, and no older one was touched
  */
-export async function store(backup: Backup, tonight: Tonight, accepts: boolean): Promise<StoredArchive> {
+export async function store(backup: Backup, tonight: Tonight, occasion: Occasion = {}): Promise<StoredArchive> {
   const { context, settings, dokku } = backup
   const { log } = context
   const { service } = tonight
   const stallMs = settings.DUMP_STALL_SECONDS * 1000
   const dump = await openDump(dokku, service, { mode: settings.DUMP_MODE, stallMs }, log)
   const begun = new Date()
-  const comment = commentOn(tonight, dump.mode, accepts ? begun : undefined)
+  const comment = commentOn(tonight, dump.mode, begun, occasion)
   const options = {
-    archive: `${settings.ARCHIVE_PREFIX}-${localTimestamp(begun)}`,
+    archive: archiveName(settings.ARCHIVE_PREFIX, begun, occasion.label),
     comment: JSON.stringify(comment),
     compression: settings.COMPRESSION,
     chunkerParams: settings.CHUNKER_PARAMS,
@@ -58,12 +65,12 @@ export async function store(backup: Backup, tonight: Tonight, accepts: boolean):
   return archive
 }
 
-/** What is known of an archive before it is made. @param acceptedAt when what is lacking was accepted, if it was just now */
-function commentOn(tonight: Tonight, dumpMode: DumpMode, acceptedAt: Date | undefined): ArchiveComment {
+/** What is known of an archive before it is made. */
+function commentOn(tonight: Tonight, dumpMode: DumpMode, begun: Date, { accepts, label }: Occasion): ArchiveComment {
   const { sha, media, tables, losses } = tonight
   // Borg tells the beginning of an archive to the second.
-  const accepted = acceptedAt
-    ? { at: `${acceptedAt.toISOString().slice(0, 19)}Z`, unreadable: media.unreadable.length }
+  const accepted = accepts
+    ? { at: `${begun.toISOString().slice(0, 19)}Z`, unreadable: media.unreadable.length }
     : tonight.accepted
   return {
     sha: sha ?? null,
@@ -73,8 +80,9 @@ function commentOn(tonight: Tonight, dumpMode: DumpMode, acceptedAt: Date | unde
     mediaBytes: media.bytes,
     ...unreadableFacts(media.unreadable),
     ...(tables ? { tables: tables.filled.slice(0, MOST_TABLES), tableCount: tables.filled.length } : {}),
-    lacks: acceptedAt ? [] : losses,
+    lacks: accepts ? [] : losses,
     ...(accepted ? { accepted } : {}),
+    ...(label === undefined ? {} : { before: label }),
   }
 }
 

@@ -22,8 +22,12 @@ export interface Tonight extends Production {
   media: MediaSize
   /** Undefined when PostgreSQL did not say. */
   tables: TableSurvey | undefined
-  /** Of this prefix, newest first. */
+  /** The nights of this prefix, newest first. */
   archives: Archive[]
+  /** Its restore points, newest first. */
+  restorePoints: Archive[]
+  /** Archives that pruning would take for nights of this prefix. */
+  strangers: Archive[]
   /** Those that it is compared with, newest first. */
   compared: KnownArchive[]
   accepted: Acceptance | undefined
@@ -36,7 +40,7 @@ export interface Tonight extends Production {
 /** Looks at everything at the same time; nothing is changed. */
 export async function lookAt(backup: Backup, production: Production): Promise<Tonight> {
   const { context, settings, borg, dokku } = backup
-  const [archives, media, tables, sources] = await Promise.all([
+  const [{ nights: archives, restorePoints, strangers }, media, tables, sources] = await Promise.all([
     listArchives(borg, settings.ARCHIVE_PREFIX),
     measureMedia(settings.MEDIA_DIR),
     surveyTables(dokku, production.service).catch((error: unknown) => {
@@ -55,6 +59,8 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
     media,
     tables: survey,
     archives,
+    restorePoints,
+    strangers,
     compared,
     accepted,
     losses: findLosses(presentOf(media, survey), compared),

@@ -1,7 +1,7 @@
 // The archives of a repository: which there are, how old, at which release they were taken, what they hold.
 
 import type { DumpMode } from '../cli/settings.ts'
-import { age, isoLocal, plural } from '../core/format.ts'
+import { age, isoLocal, localTimestamp, plural } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { lines } from '../core/shell.ts'
 import type { Borg } from './borg.ts'
@@ -29,6 +29,8 @@ export interface ArchiveComment {
   lacks: string[]
   /** The last time somebody said that what there was is right. What older archives held counts no more. */
   accepted?: Acceptance
+  /** Makes it a restore point: what it was taken before. */
+  before?: string
 }
 
 export interface Acceptance {
@@ -53,6 +55,7 @@ const IS_RIGHT: { [K in keyof ArchiveComment]-?: (value: unknown) => boolean } =
   tables: isTexts,
   tableCount: isCount,
   lacks: isTexts,
+  before: isLabel,
   accepted: (value) =>
     isObject(value) && isCount(value.unreadable) && typeof value.at === 'string' && !Number.isNaN(Date.parse(value.at)),
 }
@@ -67,6 +70,13 @@ function isCount(value: unknown): boolean {
 
 function isTexts(value: unknown): boolean {
   return Array.isArray(value) && value.every((text) => typeof text === 'string')
+}
+
+const LABEL = /^[A-Za-z0-9._-]{1,100}$/
+
+/** What a restore point may be named for. */
+export function isLabel(value: unknown): boolean {
+  return typeof value === 'string' && LABEL.test(value)
 }
 
 /** What a comment says; nothing when it is not one of ours. */
@@ -96,12 +106,50 @@ export function unreadableHole(count: number, paths: readonly string[]): string 
   return `without ${plural(count, 'media file')} that could not be read${paths.length > 0 ? `: ${paths.join(', ')}${more > 0 ? ` and ${more} more` : ''}` : ''}`
 }
 
+/** The name of a night that begins now, or of a restore point with this label. */
+export function archiveName(prefix: string, begun: Date, label?: string): string {
+  return [prefix, ...(label === undefined ? [] : ['before', label]), localTimestamp(begun)].join('-')
+}
+
+/** The archives of a prefix, each newest first. */
+export interface ArchiveList {
+  nights: Archive[]
+  restorePoints: Archive[]
+  /** Restore points of another prefix whose names are those of nights of this one. */
+  strangers: Archive[]
+}
+
 /**
- * This prefix's archives, newest first.
- * @param last only so many of the newest
+ * Pure: tells the archives of a prefix apart. A name alone does not: `app-before-x-2026-02-28T03:00:00` is a restore point of
+ * `app` with the label x, or a night of `app-before-x`. The comment of a restore point has its label.
+ * @param archives newest first
  */
-export async function listArchives(borg: Borg, prefix: string, last?: number): Promise<Archive[]> {
-  return parseList((await borg.call(listArgs(prefix, last))).stdout).reverse()
+export function sortArchives(archives: readonly Archive[], prefix: string): ArchiveList {
+  const list: ArchiveList = { nights: [], restorePoints: [], strangers: [] }
+  for (const archive of archives) {
+    const [, beginning, time] = /^(.*)-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)$/.exec(archive.name) ?? []
+    if (time === undefined) continue
+    const { before } = parseComment(archive.comment)
+    if (beginning === prefix) (before === undefined ? list.nights : list.strangers).push(archive)
+    else if (before !== undefined && beginning === `${prefix}-before-${before}`)
+      list.restorePoints.push({ ...archive, label: before })
+  }
+  return list
+}
+
+export async function listArchives(borg: Borg, prefix: string): Promise<ArchiveList> {
+  return sortArchives(parseList((await borg.call(listArgs(prefix))).stdout).reverse(), prefix)
+}
+
+/** Nights and restore points, newest first. */
+export async function listAll(borg: Borg, prefix: string): Promise<Archive[]> {
+  const { nights, restorePoints } = await listArchives(borg, prefix)
+  return [...nights, ...restorePoints].sort((a, b) => b.start.getTime() - a.start.getTime())
+}
+
+/** What a restore point was taken before, in words: `before release 0123abcd`. */
+export function describeLabel(label: string): string {
+  return /^[0-9a-f]{8,40}$/.test(label) ? `before release ${shortSha(label)}` : `before ${label}`
 }
 
 // A night every day, and two hours for one that took long.
@@ -141,7 +189,10 @@ export function describe(archive: Archive): string[] {
     archive.name,
     age(archive.start),
     isoLocal(archive.start),
-    sha ? `release ${shortSha(sha)}` : 'release unknown',
+    [
+      sha ? `release ${shortSha(sha)}` : 'release unknown',
+      ...(archive.label === undefined ? [] : [describeLabel(archive.label)]),
+    ].join(', '),
     flawsOf(archive).join('; '),
   ]
 }
@@ -162,6 +213,7 @@ export function archiveJson(archive: Archive) {
     name: archive.name,
     start: isoLocal(archive.start),
     ageSeconds: Math.round((Date.now() - archive.start.getTime()) / 1000),
+    restorePoint: archive.label ?? null,
     sha: sha ?? null,
     dumpMode: dumpMode ?? null,
     mediaFiles: mediaFiles ?? null,

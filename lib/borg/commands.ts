@@ -96,18 +96,14 @@ export function pruneArgs(prefix: string, keep: Retention): string[] {
   ]
 }
 
-/** Archives with their comments, oldest first. */
-export function listArgs(prefix: string, last?: number): string[] {
-  return [
-    'list',
-    ...COMMON,
-    '--json',
-    '--format',
-    '{comment}',
-    '--glob-archives',
-    archiveGlob(prefix),
-    ...(last === undefined ? [] : ['--last', String(last)]),
-  ]
+/** Archives with their comments, oldest first: nights, restore points, and what else begins with the prefix. */
+export function listArgs(prefix: string): string[] {
+  return ['list', ...COMMON, '--json', '--format', '{comment}', '--glob-archives', `${prefix}-*`]
+}
+
+/** Deletes archives, and says how much that took. @param names at least one */
+export function deleteArgs([first = '', ...others]: readonly string[]): string[] {
+  return ['delete', ...COMMON, '--stats', `::${first}`, ...others]
 }
 
 /** The names of checkpoints: what Borg left of an archive that was cut off. Pruning takes them, too. */
@@ -169,7 +165,7 @@ export function extractArgs(archive: string, strip: number, what: Selection): st
   ]
 }
 
-/** Exactly the names this tool gives: `PREFIX-staging-…` is another project's. */
+/** Exactly the names that nights have: `PREFIX-staging-…` is another project's. */
 function archiveGlob(prefix: string): string {
   return `${prefix}-????-??-??T??:??:??`
 }

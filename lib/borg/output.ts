@@ -23,6 +23,8 @@ export interface Archive {
   /** When it was begun. Borg prints local time without a zone. */
   start: Date
   comment: string
+  /** Of a restore point: what it was taken before. */
+  label?: string
 }
 
 /** What `borg create --json` reports, in bytes. */

@@ -71,6 +71,14 @@ export function prunable(archives: readonly Archive[], keep: Retention, nowMs = 
   return newestFirst.filter((archive) => !kept.has(archive))
 }
 
+/** The restore points that go: all but the newest `keep`, and none that is younger than any archive must be to be pruned. */
+export function prunablePoints(points: readonly Archive[], keep: number, nowMs = Date.now()): Archive[] {
+  return [...points]
+    .sort((a, b) => b.start.getTime() - a.start.getTime())
+    .slice(keep)
+    .filter(({ start }) => start.getTime() <= nowMs - NEVER_PRUNED_HOURS * 3_600_000)
+}
+
 /** `2026-W09`, the ISO 8601 week: the one that holds the Thursday. */
 function isoWeek(date: Date): string {
   const thursday = new Date(date.getFullYear(), date.getMonth(), date.getDate() + 3 - ((date.getDay() + 6) % 7))

@@ -1,6 +1,6 @@
 // Which archive is restored, and what it holds.
 
-import { describe, eachItem, holesOf, isDump, listArchives, newestOf, storedPath } from '../borg/archives.ts'
+import { describe, eachItem, holesOf, isDump, listAll, newestOf, storedPath } from '../borg/archives.ts'
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
@@ -23,7 +23,7 @@ export interface Contents {
  * @throws Failure when there is none
  */
 export async function choose({ context, borg, settings }: Restore): Promise<ChosenArchive> {
-  if (context.argument === undefined) return pick(context, await listArchives(borg, settings.ARCHIVE_PREFIX))
+  if (context.argument === undefined) return pick(context, await listAll(borg, settings.ARCHIVE_PREFIX))
   // As Borg writes it, too: REPOSITORY::ARCHIVE.
   const name = context.argument.replace(/^.*::/, '')
   const start = startOf(name)
@@ -33,7 +33,7 @@ export async function choose({ context, borg, settings }: Restore): Promise<Chos
 /** Completes an archive that was named; one that was renamed to be kept is not in the list. */
 export async function complete({ borg, settings }: Restore, archive: ChosenArchive): Promise<ChosenArchive> {
   if (archive.comment !== undefined) return archive
-  const listed = await listArchives(borg, settings.ARCHIVE_PREFIX)
+  const listed = await listAll(borg, settings.ARCHIVE_PREFIX)
   return listed.find(({ name }) => name === archive.name) ?? { ...archive, comment: '' }
 }
 
@@ -43,7 +43,7 @@ export async function orUnknown<T>({ borg, settings }: Restore, archive: string,
     return await reading
   } catch (error) {
     if (!(error instanceof Failure)) throw error
-    const archives = await listArchives(borg, settings.ARCHIVE_PREFIX).catch(() => undefined)
+    const archives = await listAll(borg, settings.ARCHIVE_PREFIX).catch(() => undefined)
     if (!archives || archives.some(({ name }) => name === archive)) throw error
     throw unknown(archive, archives)
   }

@@ -43,7 +43,7 @@ interface Drilled {
 
 async function proveNewest(restore: Restore): Promise<Drilled> {
   const { context, settings, borg } = restore
-  const archives = await listArchives(borg, settings.ARCHIVE_PREFIX)
+  const { nights: archives } = await listArchives(borg, settings.ARCHIVE_PREFIX)
   const archive = newestOf(archives)
   const future = archives.filter((other) => isFuture(other))
   if (!archive)

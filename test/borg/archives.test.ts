@@ -1,6 +1,16 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { archiveJson, describe, isDump, isFuture, isStale, newestOf, parseComment } from '../../lib/borg/archives.ts'
+import {
+  archiveJson,
+  describe,
+  describeLabel,
+  isDump,
+  isFuture,
+  isStale,
+  newestOf,
+  parseComment,
+  sortArchives,
+} from '../../lib/borg/archives.ts'
 
 const test = suite('archives')
 const HOUR_MS = 3_600_000
@@ -51,6 +61,45 @@ test('of a comment that somebody else has written only what is right is taken', 
     accepted: { at: 'never' },
   }
   assert.equal(parseComment(JSON.stringify({ ...comment, version: '1.0.0' })), { version: '1.0.0' })
+})
+
+test('nights and restore points are told apart by name and comment, also where one prefix begins like another', () => {
+  const night = (prefix: string) => ({
+    name: `${prefix}-2026-02-28T03:00:00`,
+    start: new Date(),
+    comment: '{"sha":null}',
+  })
+  const point = (prefix: string, label: string) => ({
+    ...night(`${prefix}-before-${label}`),
+    comment: JSON.stringify({ before: label }),
+  })
+  const all = [
+    ...['app', 'app-before', 'app-before-x', 'app-staging'].map(night),
+    ...['x', 'before-x', '0123abcd'].map((label) => point('app', label)),
+    point('app-before', 'x'),
+    { ...night('app'), name: 'app-2026-02-28T03:00:00.checkpoint' },
+    { ...night('app'), name: 'app-before-the-big-import' },
+  ]
+  const sorted = (prefix: string): unknown => {
+    const { nights, restorePoints, strangers } = sortArchives(all, prefix)
+    const short = ({ name, label }: { name: string; label?: string }): string =>
+      [name.replace(/-2026.*/, ''), ...(label === undefined ? [] : [label])].join(' ')
+    return [nights, restorePoints, strangers].map((some) => some.map(short))
+  }
+  assert.equal(sorted('app'), [
+    ['app'],
+    ['app-before-x x', 'app-before-before-x before-x', 'app-before-0123abcd 0123abcd'],
+    [],
+  ])
+  assert.equal(sorted('app-before'), [['app-before'], ['app-before-before-x x'], []])
+  assert.equal(sorted('app-before-x'), [['app-before-x'], [], ['app-before-x']])
+})
+
+test('a restore point is named in words by what it was taken before', () => {
+  assert.is(describeLabel('0123abcd'), 'before release 0123abcd')
+  assert.is(describeLabel('the-import'), 'before the-import')
+  const comment = JSON.stringify({ sha: 'f'.repeat(40), before: '0123abcd' })
+  assert.is(describe({ ...archive(3, comment), label: '0123abcd' })[3], 'release ffffffff, before release 0123abcd')
 })
 
 for (const comment of ['', 'by hand', 'null', '3'])

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createArgs, listArgs, patternBelow, pruneArgs } from '../../lib/borg/commands.ts'
+import { createArgs, patternBelow, pruneArgs } from '../../lib/borg/commands.ts'
 
 const test = suite('borg commands')
 
@@ -28,7 +28,7 @@ test('what is left out is named by the whole path, whatever is in it', () => {
   assert.is(patternBelow('/srv/a+b (größe)', /^\.x(\/|$)/), 're:^srv/a\\+b\\ \\(größe\\)/\\.x(\\/|$)')
 })
 
-test('prune and list keep to the names this tool gives', () => {
+test('prune keeps to the names of nights', () => {
   const glob = 'book-corners-????-??-??T??:??:??'
   assert.ok(
     pruneArgs('book-corners', { withinHours: 48, hourly: 0, daily: 7, weekly: 4, monthly: 6, yearly: 1 })
@@ -37,7 +37,6 @@ test('prune and list keep to the names this tool gives', () => {
         `--keep-within=48H --keep-hourly=0 --keep-daily=7 --keep-weekly=4 --keep-monthly=6 --keep-yearly=1 --glob-archives ${glob}`,
       ),
   )
-  assert.ok(listArgs('book-corners', 1).includes(glob))
 })
 
 test.run()

@@ -6,7 +6,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { pruneArgs } from '../../lib/borg/commands.ts'
 import { parseList, parseMessages, parsePruned } from '../../lib/borg/output.ts'
-import { prunable, type Retention, retentionOf } from '../../lib/borg/retention.ts'
+import { prunable, prunablePoints, type Retention, retentionOf } from '../../lib/borg/retention.ts'
 import { createShell, type Shell } from '../../lib/core/shell.ts'
 
 const test = suite('retention')
@@ -130,6 +130,17 @@ test('nothing younger than 48 hours is pruned, whatever is set', () => {
     assert.ok(pruned.every((name) => Number(name) > 48))
   }
   assert.ok(pruneArgs('a', retentionOf({ ...settings, KEEP_WITHIN: 72 })).includes('--keep-within=72H'))
+})
+
+test('of the restore points the newest stay, and whatever is younger than 48 hours', () => {
+  const nowMs = Date.UTC(2026, 1, 28)
+  const points = [1, 30, 47, 49, 72, 100].map((hours) => ({
+    name: String(hours),
+    start: new Date(nowMs - hours * 3_600_000),
+    comment: '',
+  }))
+  const pruned = (keep: number): string[] => prunablePoints(points, keep, nowMs).map(({ name }) => name)
+  assert.equal([1, 3, 5, 10].map(pruned), [['49', '72', '100'], ['49', '72', '100'], ['100'], []])
 })
 
 test.run()

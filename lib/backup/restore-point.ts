@@ -1,0 +1,72 @@
+// `backup --restore-point LABEL`: an archive like a night's, taken before something that may need a way back.
+
+import { isLabel } from '../borg/archives.ts'
+import { HeldLock, takeLock } from '../cli/lock.ts'
+import type { Context } from '../cli/main.ts'
+import { EXIT, Failure } from '../core/failure.ts'
+import { firstOf } from '../core/format.ts'
+import { retry } from '../core/retry.ts'
+import { type Backup, prepareBackup } from './backup.ts'
+import { judge, preflight, pruneRestorePoints } from './steps.ts'
+import { store } from './store.ts'
+import { report } from './summary.ts'
+import { lookAt } from './tonight.ts'
+
+/** How long another run is waited for. */
+const LONGEST_WAIT_MS = 15 * 60_000
+const ASK_EVERY_MS = 2000
+
+/** No monitor is told: it would take this for the night. */
+export async function takeRestorePoint(context: Context, label: string): Promise<number> {
+  if (!isLabel(label))
+    throw new Failure(
+      'The label of a restore point is of letters, digits, dot, - and _, 100 at most.',
+      'See: backup --help',
+      EXIT.usage,
+    )
+  requireSetUp(context)
+  const startedMs = Date.now()
+  const backup = prepareBackup(context)
+  const unlock = await waitForLock(backup)
+  try {
+    const tonight = await lookAt(backup, await preflight(backup))
+    for (const doubt of tonight.doubts) context.log.warn(doubt)
+    const archive = await judge(backup, tonight, await store(backup, tonight, { label }), false)
+    // What is lacking was lacking before: a way back to how things are is all that this must be.
+    if (archive.lacks.length > 0)
+      context.log.warn(`${archive.name} lacks what earlier archives hold: ${firstOf(archive.lacks)}`)
+    const pruned = await pruneRestorePoints(backup, tonight, archive)
+    report(context, { archive, pruned, checked: false, sha: tonight.sha, tookMs: Date.now() - startedMs })
+    return EXIT.done
+  } finally {
+    await unlock()
+  }
+}
+
+/** For a deploy, a server without any backup is another thing than a backup that fails: with --json it is told so. */
+function requireSetUp({ envFile, environment, flags, printJson }: Context): void {
+  if (envFile.exists || envFile.problems.length > 0 || environment.BORG_REPO) return
+  if (flags.has('json')) printJson({ archive: null, setUp: false })
+  throw new Failure(
+    `No backup is set up on this machine: there is no ${envFile.path}.`,
+    'Set it up: docs/setup.md',
+    EXIT.usage,
+  )
+}
+
+/** @throws HeldLock when another run holds it for too long */
+function waitForLock({ context, settings }: Backup): Promise<() => Promise<void>> {
+  const { shell, log } = context
+  let told = ''
+  return retry(() => takeLock(shell, 'backup.ts', settings), {
+    withinMs: LONGEST_WAIT_MS,
+    waitMs: (error) => {
+      if (!(error instanceof HeldLock)) return
+      const who = error.holder ? `${error.holder.script} ${error.holder.pid}` : 'unknown'
+      if (who !== told) log.info(`${error.message} It is waited for, ${LONGEST_WAIT_MS / 60_000} minutes at most.`)
+      told = who
+      return ASK_EVERY_MS
+    },
+    signal: shell.signal,
+  })
+}
