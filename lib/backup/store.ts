@@ -26,7 +26,7 @@ export interface StoredArchive extends Created, CreateWarnings {
 }
 
 /** What an archive is taken for, where it is not a plain night's. */
-export interface Occasion {
+interface Occasion {
   /** What is lacking from now on is right. */
   accepts?: boolean
   /** Makes it a restore point: what it is taken before. */
