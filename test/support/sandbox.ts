@@ -107,7 +107,10 @@ async function layOut({ bin, owner, template }: Postgres): Promise<Places> {
   for (const folder of ['home', 'media', 'bin', 'faults', 'services', 'apps/book-corners'])
     await mkdir(join(dir, folder), { recursive: true })
   await symlink(STAND_IN, join(dir, 'bin/dokku'))
-  await writeFile(join(dir, 'postgres.env'), `PG_BIN=${bin}\nOWNER=${owner.name}\nTEMPLATE=${template}\n`)
+  await writeFile(
+    join(dir, 'postgres.env'),
+    `PG_BIN=${bin}\nOWNER_UID=${owner.uid}\nOWNER_GID=${owner.gid}\nTEMPLATE=${template}\n`,
+  )
   for (const file of ['sha', 'GIT_REV', 'running'])
     await writeFile(join(dir, 'apps/book-corners', file), '0123456789abcdef0123456789abcdef01234567\n')
   await writeFile(join(dir, 'apps/book-corners/mounts'), `${mediaDir}:/app/media\n`)

@@ -130,10 +130,12 @@ async function layOut(dir: string, home: string): Promise<string> {
   await executable(
     login,
     `#!/bin/sh
-printf '%s\\n' "$1: $SSH_ORIGINAL_COMMAND" | head -n 1 >>'${join(dir, 'calls')}'
-cd '${home}' || exit 1
-mode=$(cat '${join(dir, 'gate-mode')}')
 asked=$SSH_ORIGINAL_COMMAND
+printf '%s\\n' "$1: \${asked%%
+*}" >>'${join(dir, 'calls')}'
+cd '${home}' || exit 1
+mode=
+read -r mode <'${join(dir, 'gate-mode')}'
 if [ "$1" = dokku ]; then
   export PATH='${bin}:/usr/local/bin:/usr/bin:/bin'
   if [ -n "$mode" ]; then exec '${gate}' dokku; else exec dokku $asked; fi
