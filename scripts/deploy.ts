@@ -14,6 +14,7 @@ import { goLive } from '../lib/deploy/go-live.ts'
 import { overrule } from '../lib/deploy/objection.ts'
 import { describePlan, type Plan } from '../lib/deploy/plan.ts'
 import { preflight } from '../lib/deploy/preflight.ts'
+import { describeRestorePoint, withRestorePoint } from '../lib/deploy/restore-point.ts'
 import { describeStatus, readStatus } from '../lib/deploy/status.ts'
 import { explainDokku } from '../lib/dokku/errors.ts'
 import { resolveCommit } from '../lib/git/checkout.ts'
@@ -33,22 +34,32 @@ const MODE_FLAGS = Object.keys(MODES)
 const COMMAND: Command = {
   name: 'deploy',
   argument: 'REF',
-  switches: [...MODE_FLAGS, 'dry-run', 'no-verify', 'yes'],
+  switches: [...MODE_FLAGS, 'dry-run', 'no-restore-point', 'no-verify', 'yes'],
   options: ['repo'],
-  exclusive: [[...MODE_FLAGS, 'dry-run'], ...MODE_FLAGS.map((flag) => [flag, 'no-verify'])],
+  exclusive: [
+    [...MODE_FLAGS, 'dry-run'],
+    ...MODE_FLAGS.flatMap((flag) => [
+      [flag, 'no-verify'],
+      [flag, 'no-restore-point'],
+    ]),
+  ],
   help: `
-Usage: deploy [REF] [--no-verify] [--yes] [--repo DIR] [--env-file PATH]
+Usage: deploy [REF] [--no-restore-point] [--no-verify] [--yes] [--repo DIR]
+              [--env-file PATH]
        deploy [REF] --dry-run
        deploy --sync-only | --purge-only | --status | --logs | --gate
 
 Pushes a commit (HEAD, or REF) to Dokku, syncs the ops scripts to the server,
-purges Cloudflare's cache and verifies the site. At a terminal it shows what will
-go live and asks first; without one, as in CI, it goes ahead. A commit that is older
-than the deployed one must be typed at a terminal, whatever --yes says.
+purges Cloudflare's cache and verifies the site. Before a push with migrations the
+server takes a restore point, an archive that brings the data back. At a terminal it
+shows what will go live and asks first; without one, as in CI, it goes ahead. A commit
+that is older than the deployed one must be typed at a terminal, whatever --yes says.
 
   --dry-run        Show what would go live, and everything that speaks against it.
   --sync-only      Only sync the ops scripts (backup, restore) to the server.
   --purge-only     Only purge the cache.
+  --no-restore-point
+                   Push migrations without one.
   --no-verify      Don't look at the site afterwards.
   --status         What runs, since when, whose; processes, certificate, backup.
   --logs           Follow the app's log; Ctrl-C ends it.
@@ -59,7 +70,7 @@ than the deployed one must be typed at a terminal, whatever --yes says.
   --version, --help
 
 Settings: DOKKU_HOST (required), DOKKU_APP, DEPLOY_BRANCH, DEPLOY_USER, OPS_DIR,
-SITE_URL, CLOUDFLARE_ZONE_ID and CLOUDFLARE_API_TOKEN.
+RESTORE_POINT, SITE_URL, CLOUDFLARE_ZONE_ID and CLOUDFLARE_API_TOKEN.
 
 Exit status: 0 done, 1 failed, 2 usage or configuration error (nothing was
 touched), 75 another deploy holds Dokku's lock, 130/143 interrupted.
@@ -82,16 +93,18 @@ function deploy(context: Context): Promise<number> {
   return withDeployment(context, 'deploy', async (deployment) => {
     const sha = await resolveCommit(deployment.checkout, context.argument ?? 'HEAD')
     const { plan, objection } = await preflight(deployment, sha)
+    const text = [describePlan(deployment, plan), ...describeRestorePoint(deployment, plan)].join('\n')
     if (context.flags.has('dry-run')) {
-      context.print(`${describePlan(deployment, plan)}\nNothing was changed.`)
+      context.print(`${text}\nNothing was changed.`)
       if (objection)
         context.log.warn(`${objection.why} Without a terminal it is not deployed, and at one only when it is typed.`)
       return EXIT.done
     }
-    context.log.info(describePlan(deployment, plan))
+    context.log.info(text)
     if (objection) await overrule(deployment, objection, sha)
     else if (context.interactive) await context.ask.confirm(whatFollows(plan, deployment.app), 'yes')
-    return finish(deployment, plan, await goLive(deployment, plan))
+    const ready = await withRestorePoint(deployment, plan)
+    return finish(deployment, ready, await goLive(deployment, ready))
   })
 }
 

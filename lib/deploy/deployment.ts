@@ -12,7 +12,7 @@ export interface Deployment {
   /** What the ledger calls it. */
   kind: Entry['kind']
   context: Context
-  settings: Settings<'OPS_DIR' | 'SITE_URL'> & CloudflareSettings
+  settings: Settings<'OPS_DIR' | 'SITE_URL' | 'RESTORE_POINT'> & CloudflareSettings
   checkout: Checkout
   remote: Remote
   app: string
@@ -23,7 +23,7 @@ export interface Deployment {
   startedMs: number
 }
 
-const SETTINGS = ['DOKKU_APP', 'DEPLOY_BRANCH', 'OPS_DIR', 'SITE_URL', ...CLOUDFLARE_SETTINGS] as const
+const SETTINGS = ['DOKKU_APP', 'DEPLOY_BRANCH', 'OPS_DIR', 'SITE_URL', 'RESTORE_POINT', ...CLOUDFLARE_SETTINGS] as const
 
 /**
  * Opens what a deployment needs, and closes the connections when it has ended. Nothing is connected before the first question.

@@ -48,14 +48,15 @@ export async function finish(deployment: Deployment, plan: Plan, live: Live): Pr
   }
   const runs = kind === 'deploy' && live.outcome === 'unchanged' ? 'runs already' : RUNS[kind]
   const what = `${shortSha(sha)} ${runs} (${app}, ${duration(Date.now() - startedMs)})`
+  const done = [...(plan.restorePoint === undefined ? [] : [`restore point ${plan.restorePoint}`]), ...steps.done]
   const failed =
     steps.failed.length > 0 ? `this did not ${steps.failed.join(', and not ')}: the reasons are above.` : ''
   if (live.trouble) {
-    const looked = summary(context, `${shortSha(sha)} was looked after all the same`, steps)
+    const looked = summary(context, `${shortSha(sha)} was looked after all the same`, { done })
     throw new Failure(`${live.trouble.message}\n${failed ? `${looked}; but ${failed}` : looked}`, live.trouble.hint)
   }
-  if (failed) throw new Failure(`${what}, but ${failed}`)
-  context.print(summary(context, what, steps))
+  if (failed) throw new Failure(`${what}, but ${failed}${plan.restorePoint ? ` Before it: ${done[0]}` : ''}`)
+  context.print(summary(context, what, { done }))
   return EXIT.done
 }
 

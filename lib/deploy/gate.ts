@@ -15,6 +15,7 @@ import {
   readLedgerLines,
   setRevision,
   sync,
+  takeRestorePoint,
   upload,
   withApp,
 } from '../server/words.ts'
@@ -69,6 +70,7 @@ refuse() {
 }
 is_release() { case $1 in *[!0123456789abcdef]*) return 1 ;; ????????????????) ;; *) return 1 ;; esac; }
 is_version() { case $1 in '' | *[!0123456789abcdefghijklmnopqrstuvwxyz.-]*) return 1 ;; esac; }
+is_label() { case $1 in *[!0123456789abcdef]*) return 1 ;; ????????) ;; *) return 1 ;; esac; }
 is_commit() { [ \${#1} -eq 40 ] && case $1 in *[!0123456789abcdef]*) return 1 ;; esac; }
 is_number() { case $1 in '' | *[!0123456789]*) return 1 ;; esac; }
 
@@ -111,9 +113,11 @@ function forOps(opsDir: string): string {
   const asIs = [readLedgerLines(opsDir), currentRelease(opsDir), checkBackup(opsDir)].map(quoteAll)
   const [append = ''] = quoteAll(appendToLedger(opsDir, '{}')).split('{}')
   const [receive = '', folder = ''] = quoteAll(upload(`${opsDir}/releases/SESSION.partial/.`)).split('SESSION')
+  const [point = ''] = quoteAll(takeRestorePoint(opsDir, 'LABEL')).split('LABEL')
   const syncs = quoteAll(sync(opsDir, 'RELEASE', 'VERSION')).replace(/ RELEASE VERSION$/, '')
-  return `  # How these begin: what adds a line to the ledger, and what takes the files of a sync.
+  return `  # How these begin: what adds a line to the ledger, takes a restore point, and takes the files of a sync.
   append=${literal(append)}
+  point=${literal(point)}
   receive=${literal(receive)}
   case $asked in
     ${anyOf(asIs)}) ;;
@@ -124,6 +128,9 @@ function forOps(opsDir: string): string {
       line=\${line%"'"}
       case $line in *"'"* | *"$newline"*) refuse ;; esac
       ;;
+
+    # A restore point, before the commit of these eight digits.
+    "$point"*) is_label "\${asked#"$point"}" || refuse ;;
 
     # The files of a sync, into the folder of its session.
     "$receive"*${literal(folder)})

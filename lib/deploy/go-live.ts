@@ -88,7 +88,8 @@ async function judge(deployment: Deployment, plan: Plan, result: PushResult): Pr
     ...result.cause,
     ...failedLog.filter((line) => !result.cause.some((told) => told.trim() === line.trim())),
   ]
-  const failure = explainPush({ outcome, cause }, deployment, sha, { now, locked, isLive })
+  const point = plan.restorePoint === undefined ? '' : `\nThe restore point of before the push: ${plan.restorePoint}`
+  const failure = explainPush({ outcome, cause }, deployment, sha, { now: now + point, locked, isLive })
   if (isLive) return { outcome, runs, trouble: failure }
   await record(deployment, plan, { outcome, runs }, null)
   throw failure

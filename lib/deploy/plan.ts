@@ -14,6 +14,8 @@ export interface Plan extends Change {
   deployed: string | undefined
   /** What runs; the same, unless a deploy was cut off, or started nothing. */
   running: string | undefined
+  /** The archive that was taken before the push. */
+  restorePoint?: string
 }
 
 /** What is different between the commit that runs and the one that will. */
@@ -26,11 +28,13 @@ interface Change {
   migrations: string[]
   /** The migration files that what runs has, and what will run has not. */
   left: string[]
+  /** Whether what goes live changes any migration file; undefined when it can't be told. */
+  migrates: boolean | undefined
   /** Python packages of other versions: they may bring migrations of their own. */
   packages: string[]
 }
 
-export const NO_CHANGE: Change = { commits: [], dropped: [], migrations: [], left: [], packages: [] }
+export const NO_CHANGE: Change = { commits: [], dropped: [], migrations: [], left: [], migrates: false, packages: [] }
 
 export async function makePlan(
   checkout: Checkout,
@@ -39,7 +43,7 @@ export async function makePlan(
 ): Promise<Plan> {
   const plan = { ...NO_CHANGE, commit: await describeCommit(checkout, sha), deployed, running }
   if (running === undefined) return { ...plan, commits: await commitsBetween(checkout, undefined, sha) }
-  if (!(await hasCommit(checkout, running))) return { ...plan, commits: undefined }
+  if (!(await hasCommit(checkout, running))) return { ...plan, commits: undefined, migrates: undefined }
   const [commits, dropped, changed, packages] = await Promise.all([
     commitsBetween(checkout, running, sha),
     commitsBetween(checkout, sha, running),
@@ -47,7 +51,11 @@ export async function makePlan(
     changedPackages(checkout, running, sha),
   ])
   const pathsOf = (wanted: string): string[] => changed.filter(({ how }) => how === wanted).map(({ path }) => path)
-  return { ...plan, commits, dropped, migrations: pathsOf('added'), left: pathsOf('deleted'), packages }
+  return {
+    ...plan,
+    ...{ commits, dropped, packages },
+    ...{ migrations: pathsOf('added'), left: pathsOf('deleted'), migrates: commits.length > 0 && changed.length > 0 },
+  }
 }
 
 const MOST_SHOWN = 20

@@ -33,7 +33,7 @@ export async function reconnected<T>(deployment: Deployment, talk: (late: Deploy
 /** Adds what happened to the ledger. If that fails it is a warning: the release runs all the same. */
 export async function record(
   { kind, settings, context, remote, who, startedMs }: Deployment,
-  { running, commit }: Plan,
+  { running, commit, restorePoint }: Plan,
   { outcome, runs }: Ending,
   verified: boolean | null,
 ): Promise<void> {
@@ -48,6 +48,7 @@ export async function record(
     runs: runs ?? null,
     seconds: Math.round((Date.now() - startedMs) / 1000),
     verified,
+    ...(restorePoint === undefined ? {} : { restorePoint }),
   }
   try {
     await appendEntry(remote, settings.OPS_DIR, entry)

@@ -23,6 +23,13 @@ export interface Entry {
   seconds: number
   /** The site passed its checks afterwards; null when they were not made. */
   verified: boolean | null
+  /** The archive that was taken before its push; missing when none was. */
+  restorePoint?: string
+}
+
+/** Whether somebody may type it: a line of the ledger can be written by whoever holds CI's key. */
+export function isArchiveName(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9_.-]*-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/.test(value)
 }
 
 /** What ends so has started nothing, whatever runs: somebody else has started that, or a container was restarted under its name. */
@@ -58,7 +65,8 @@ const UNTOLD = { who: 'unknown', from: null, subject: '', seconds: 0, verified: 
 export function parseLedger(text: string): Entry[] {
   return text.split('\n').flatMap((line) => {
     try {
-      const entry: Entry = { ...UNTOLD, ...JSON.parse(line) }
+      const { restorePoint, ...known } = { ...UNTOLD, ...JSON.parse(line) }
+      const entry: Entry = { ...known, ...(isArchiveName(restorePoint) ? { restorePoint } : {}) }
       const { at, kind, who, from, to, subject, outcome } = entry
       const isWhole = [kind, who, subject, outcome].every(isText) && isSha(to) && (from === null || isSha(from))
       return isWhole && !Number.isNaN(Date.parse(at)) ? [entry] : []

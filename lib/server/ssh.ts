@@ -11,6 +11,7 @@ import {
   type Child,
   createShell,
   type Env,
+  lines,
   type Output,
   quote,
   quoteAll,
@@ -42,6 +43,12 @@ export interface Remote {
   dokku(words: DokkuWords, app: string, options?: RunOptions): Promise<Output>
   /** Starts a command as the ops user that is talked to while it runs; its end is judged by `ended`. */
   start(command: OpsCommand): Child
+  /**
+   * Runs a command as the ops user whose input ends with this run, and whose stderr is passed on line by line.
+   * @returns of its stdout the last line
+   * @throws SshFailure as `shell` does
+   */
+  follow(command: OpsCommand, onLine: (line: string) => void): Promise<Output>
   /** Starts a Dokku command whose output is read while it runs. */
   startDokku(words: DokkuWords, app: string): Child
   /**
@@ -197,6 +204,17 @@ export async function connectRemote(
     shell: (command, options) => ops.run(ops.ssh(quoteAll(command)), options),
     dokku: (words, app, options) => dokku.run(dokku.ssh(withApp(words, app)), options),
     start: (command) => shell.start(ops.ssh(quoteAll(command))),
+    follow: async (command, onLine) => {
+      const child = shell.start(ops.ssh(quoteAll(command)), { onLine })
+      let stdout = ''
+      for await (const line of lines(child)) stdout = line
+      const output = { ...(await child.ended), stdout }
+      // An interruption ends ssh as an error of its own would.
+      shell.signal.throwIfAborted()
+      const trouble = troubleOf(output, 'ssh', user, host)
+      if (trouble) throw trouble
+      return output
+    },
     startDokku: (words, app) => shell.start(dokku.ssh(withApp(words, app))),
     upload: async (paths, target, options) => {
       const scp = (...flags: string[]): Promise<Output> =>

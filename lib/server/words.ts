@@ -96,6 +96,25 @@ export function checkBackup(opsDir: string): OpsCommand {
   return ops(`${dirname(opsDir)}/backup`, '--check', '--json')
 }
 
+// ssh tells nobody there that this side is gone: the end of the input does, and ends the backup.
+const RESTORE_POINT = [
+  `[ -x "$1" ] || { echo '{"archive":null,"setUp":false}'; exit 2; }`,
+  'exec 3<&0',
+  '"$1" --restore-point "$2" --json </dev/null 3<&- & backup=$!',
+  '{ read -r _ <&3; kill -TERM "$backup"; } >/dev/null 2>&1 & watch=$!',
+  'wait "$backup"; status=$?',
+  'kill "$watch"',
+  'exit "$status"',
+].join('\n')
+
+/**
+ * Takes a restore point through the launcher; it lives as long as its input.
+ * @param label 8 hex digits: the commit that it is taken before
+ */
+export function takeRestorePoint(opsDir: string, label: string): OpsCommand {
+  return ops('sh', '-c', RESTORE_POINT, 'restore-point', `${dirname(opsDir)}/backup`, label)
+}
+
 /** Starts a sync of the ops scripts. */
 export function sync(opsDir: string, release: string, version: string): OpsCommand {
   return ops(...syncWords(opsDir), release, version)

@@ -52,6 +52,7 @@ const LEDGER = [
   words.appendToLedger(OPS, entryLine(entry)),
   words.currentRelease(OPS),
   words.checkBackup(OPS),
+  words.takeRestorePoint(OPS, '0123abcd'),
 ].map(quoteAll)
 const SYNC = [words.sync(OPS, RELEASE, VERSION), words.upload(`${OPS}/releases/${RELEASE}.4711.partial/.`)].map(
   quoteAll,
@@ -165,6 +166,10 @@ const HOSTILE_OPS = [
   '/home/deploy/backup --check',
   '/home/deploy/backup --check --json --env-file /tmp/mine',
   '/home/deploy/restore --yes',
+  '/home/deploy/backup --restore-point 0123abcd',
+  ...['0123abc', '0123abcde', '0123ABCD', '0123abc;', '--accept', '../../xx', '$(id)   ', '*'].map((label) =>
+    quoteAll(words.takeRestorePoint(OPS, 'LABEL')).replace('LABEL', () => label),
+  ),
   'rsync --server . /home/deploy',
   "git-receive-pack 'book-corners'",
   `scp -t ${OPS}/releases/${RELEASE}.1.partial/.`,

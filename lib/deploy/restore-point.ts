@@ -1,0 +1,92 @@
+// Has the server take a restore point before a push that migrates the database: Dokku migrates forward only.
+
+import { EXIT, Failure, Interrupted } from '../core/failure.ts'
+import { shortSha } from '../core/sha.ts'
+import { isArchiveName } from '../server/ledger.ts'
+import { takeRestorePoint } from '../server/words.ts'
+import type { Deployment } from './deployment.ts'
+import type { Plan } from './plan.ts'
+
+/** Whether one is taken before this push. */
+export function wantsRestorePoint({ context, settings }: Deployment, plan: Plan): boolean {
+  const isPush = plan.deployed !== plan.commit.sha
+  if (!isPush || context.flags.has('no-restore-point') || settings.RESTORE_POINT === 'never') return false
+  // Before the first deployment there is nothing to go back to. Of what is not in this checkout it can't be told.
+  return settings.RESTORE_POINT === 'always' || (plan.running !== undefined && plan.migrates !== false)
+}
+
+/** What the operator is told of it before. */
+export function describeRestorePoint(deployment: Deployment, plan: Plan): string[] {
+  if (wantsRestorePoint(deployment, plan))
+    return [`A restore point is taken first, on the server: backup --restore-point ${shortSha(plan.commit.sha)}`]
+  const isLeftOut = deployment.context.flags.has('no-restore-point') && plan.migrates
+  return isLeftOut ? ['No restore point is taken first (--no-restore-point).'] : []
+}
+
+/**
+ * @returns the plan, with the restore point's name if one was taken
+ * @throws Failure that says why there is none; then nothing may be pushed
+ */
+export async function withRestorePoint(deployment: Deployment, plan: Plan): Promise<Plan> {
+  if (!wantsRestorePoint(deployment, plan)) return plan
+  const { log } = deployment.context
+  log.info(`Taking a restore point on ${deployment.remote.host}`)
+  try {
+    const restorePoint = await take(deployment, plan)
+    if (restorePoint === undefined) return plan
+    log.info(`The restore point is ${restorePoint}.`)
+    return { ...plan, restorePoint }
+  } catch (error) {
+    if (error instanceof Interrupted)
+      log.info('Nothing was pushed. The backup on the server is ended, too, and leaves no archive.')
+    throw error
+  }
+}
+
+/** @returns its name; undefined where no backup was ever set up */
+async function take({ remote, settings, context }: Deployment, { commit }: Plan): Promise<string | undefined> {
+  const { exitCode, stdout, stderr } = await remote
+    .follow(takeRestorePoint(settings.OPS_DIR, shortSha(commit.sha)), context.log.raw)
+    .catch((error: unknown) => {
+      if (!(error instanceof Failure) || error instanceof Interrupted) throw error
+      throw notTaken(error.message, error.hint)
+    })
+  const { archive, setUp } = parseReport(stdout)
+  if (exitCode === 0 && isArchiveName(archive)) return archive
+  if (setUp !== false) throw notTaken(...explain(exitCode, stderr))
+  context.log.warn(
+    `No restore point was taken: no backup was ever set up on ${remote.host}, so these migrations have no way back. Set it up: docs/setup.md`,
+  )
+  return
+}
+
+function parseReport(line: string): { archive?: unknown; setUp?: unknown } {
+  try {
+    return Object(JSON.parse(line))
+  } catch {
+    return {}
+  }
+}
+
+/** Why, and what to do, by the last lines that the backup said: they begin with a time. */
+function explain(exitCode: number | null, stderr: string): [why: string, hint: string] {
+  const said = stderr
+    .trim()
+    .split('\n')
+    .map((line) => line.replace(/^\d{4}-\d\d-\d\dT\S+ +/, '').trim())
+    .filter(Boolean)
+  if (said.some((line) => line.startsWith('Unknown flag --restore-point')))
+    return [
+      'the ops scripts on the server are too old for it.',
+      'Bring these there, then deploy again: deploy --sync-only',
+    ]
+  const why = said.slice(-3).join(' · ') || `the backup there ended with exit status ${exitCode}`
+  return [why, exitCode === EXIT.locked ? 'Wait for it, then deploy again.' : 'Look on the server: backup --check']
+}
+
+function notTaken(why: string, hint: string): Failure {
+  return new Failure(
+    `No restore point was taken, so nothing was pushed: ${why}`,
+    [hint, 'To push these migrations without a way back: deploy --no-restore-point'].filter(Boolean).join('\n'),
+  )
+}
