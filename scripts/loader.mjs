@@ -4,6 +4,7 @@
 // /tmp/tsx-UID, and runs whatever is there, whoever wrote it: here that is kept beside the packages. And it takes the
 // tsconfig.json of the folder that the command is typed in, or of one above it, which can put another file in place of any package.
 import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
+import * as module from 'node:module'
 import { fileURLToPath } from 'node:url'
 
 const cache = cacheFolder()
@@ -13,7 +14,13 @@ const guards = {
 }
 const before = Object.keys(guards).map((name) => [name, process.env[name]])
 Object.assign(process.env, guards)
-await import('tsx')
+// What `tsx` adds to this for CommonJS, and what an older Node loads of it besides into the scripts' own thread, would be a
+// quarter of a start.
+if ('registerHooks' in module) await import('tsx/esm')
+else {
+  process.setSourceMapsEnabled(true)
+  module.register('tsx/esm', import.meta.url, { data: {} })
+}
 // tsx has read them. A program that a script starts, such as a hook of git's, may use a tsx of its own.
 for (const [name, value] of before)
   if (value === undefined) delete process.env[name]

@@ -1,8 +1,8 @@
 // The one place through which text leaves the program: the log, results, and commands to GitHub's runner.
 import { randomUUID } from 'node:crypto'
-import { chalk } from 'zx/core'
 import { isoLocal, printableJson, printableLines } from './format.ts'
 import { createRedaction, type Redaction } from './redaction.ts'
+import { chalk } from './zx.ts'
 
 /**
  * The one logger. It writes to stderr: stdout is for results. At a terminal lines are short and coloured and `status`

@@ -1,8 +1,8 @@
 // Runs programs: the only file that starts processes. Also how words are quoted for a shell.
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
-import { $ as zx } from 'zx/core'
 import { Failure, reason } from './failure.ts'
+import { $ as zx } from './zx.ts'
 
 /** Environment variables for one child: it gets these and nothing else. */
 export type Env = Record<string, string>

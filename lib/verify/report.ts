@@ -1,8 +1,8 @@
 // Results for a terminal, a log and a program.
 
-import { chalk } from 'zx/core'
 import { duration, plural, printable } from '../core/format.ts'
 import { sshLine } from '../core/host.ts'
+import { chalk } from '../core/zx.ts'
 import { checksFor, failedChecks, isGreen, isOnlyBlocked, type VerifyOptions, verifySite } from './checks.ts'
 import { USER_AGENT_NAME } from './request.ts'
 import type { CheckResult, Verdict } from './run-check.ts'

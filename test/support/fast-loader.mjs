@@ -1,5 +1,5 @@
 // Lets Node run TypeScript in the tests, as scripts/loader.mjs does: what tsx makes of each file of the project is kept, and tsx,
-// which takes more than half of a script's start, is loaded only for another file. A run of all tests starts a thousand scripts.
+// which takes half of a script's start, is loaded only for another file. A run of all tests starts a thousand scripts.
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { register } from 'node:module'
