@@ -8,7 +8,7 @@ import type { Deployment } from './deployment.ts'
 import type { Plan } from './plan.ts'
 
 /** Whether one is taken before this push. */
-export function wantsRestorePoint({ context, settings }: Deployment, plan: Plan): boolean {
+function wantsRestorePoint({ context, settings }: Deployment, plan: Plan): boolean {
   const isPush = plan.deployed !== plan.commit.sha
   if (!isPush || context.flags.has('no-restore-point') || settings.RESTORE_POINT === 'never') return false
   // Before the first deployment there is nothing to go back to. Of what is not in this checkout it can't be told.

@@ -1,6 +1,6 @@
 // What a restore says to the operator.
 
-import { flawsOf, parseComment } from '../borg/archives.ts'
+import { describeLabel, flawsOf, parseComment } from '../borg/archives.ts'
 import { bytes, isoLocal, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
@@ -12,12 +12,16 @@ export async function releaseAdvice(
   { dokku, settings }: Restore,
   { name, comment = '' }: ChosenArchive,
 ): Promise<string | undefined> {
-  const { sha } = parseComment(comment)
+  const { sha, before } = parseComment(comment)
   const deployed = await dokku.gitSha(settings.DOKKU_APP)
   if (sha && deployed && sha === deployed) return
+  const migrate = `sudo dokku enter ${settings.DOKKU_APP} web python manage.py migrate`
+  // To migrate would do again what somebody wants to be rid of.
+  if (before !== undefined && sha)
+    return `${name} was taken at release ${shortSha(sha)}, ${describeLabel(before)}, and has its schema. To go back to that release after the restore, on the laptop: rollback --to ${shortSha(sha)} --allow-migrations. To stay at the deployed one: ${migrate}`
   const was = sha ? `was taken at release ${shortSha(sha)}` : 'does not say at which release it was taken'
   const now = deployed ? `${shortSha(deployed)} is deployed` : 'Dokku does not say which one is deployed'
-  return `${name} ${was}; ${now}. If the schema differs, type after the restore: sudo dokku enter ${settings.DOKKU_APP} web python manage.py migrate`
+  return `${name} ${was}; ${now}. If the schema differs, type after the restore: ${migrate}`
 }
 
 /** The lines on the media, for a preview. */

@@ -8,6 +8,7 @@ import { describePackages, type Plan } from '../deploy/plan.ts'
 import { pushArgs } from '../deploy/push.ts'
 import { askNewestBackup } from '../deploy/status.ts'
 import { crossingFailure, describeCrossing } from './migrations.ts'
+import { describeRestorePoint } from './restore-point.ts'
 import type { Situation } from './situation.ts'
 
 /**
@@ -17,16 +18,21 @@ import type { Situation } from './situation.ts'
  */
 export async function agree(
   deployment: Deployment,
-  { running }: Situation,
+  { running, entries }: Situation,
   { commit, packages }: Plan,
   text: string,
 ): Promise<boolean> {
-  const { flags, print, log, ask } = deployment.context
+  const { context, checkout, settings } = deployment
+  const { flags, print, log, ask } = context
   const isDryRun = flags.has('dry-run')
   if (isDryRun) print(text)
   else log.info(text)
   if (packages.length > 0) log.warn(`${describePackages(packages)}. Dokku does not undo them either.`)
-  const crossing = await describeCrossing(deployment, commit.sha, running, () => tellNewestBackup(deployment))
+  const known = { entries, running, opsDir: settings.OPS_DIR }
+  const crossing = await describeCrossing(deployment, commit.sha, running, async (crossed) => [
+    ...(await describeRestorePoint(checkout, known, crossed)),
+    `Newest backup: ${await tellNewestBackup(deployment)}`,
+  ])
   if (crossing.length > 0 && !flags.has('allow-migrations')) throw crossingFailure(crossing)
   if (crossing.length > 0) log.warn(crossing.join('\n'))
   if (isDryRun) print('Nothing was pushed.')

@@ -105,14 +105,14 @@ async function migrationsOf(checkout: Checkout, sha: string, modules: MigrationM
 
 /**
  * What is in the way to another release. Dokku's predeploy only migrates forward: the older code would meet the newer schema.
- * @param newestBackup asked only when it is needed
+ * @param archives what to restore, in lines; asked only when it is needed
  * @returns lines for the operator; none when no migration is in the way
  */
 export async function describeCrossing(
   { checkout, app }: Deployment,
   target: string,
   current: string,
-  newestBackup: () => Promise<string>,
+  archives: (crossed: readonly ChangedMigration[]) => Promise<string[]>,
 ): Promise<string[]> {
   if (target === current) return []
   const crossed = await migrationsAcross(checkout, target, current)
@@ -131,13 +131,13 @@ export async function describeCrossing(
     ...crossed.map(({ path, how }) => `  ${path} (${how})`),
     'Undone on the server, while the newer code still runs (what they added is lost with them):',
     ...commands.map((command) => `  ${command}`),
-    `Newest backup: ${await newestBackup()}`,
+    ...(await archives(crossed)),
   ]
 }
 
 export function crossingFailure(lines: readonly string[]): Failure {
   return new Failure(
     `${lines.join('\n')}\nNothing was pushed.`,
-    'When they are undone, or if the older code gets on with the newer schema, type the same with --allow-migrations.',
+    'When they are undone or the data is restored, or if the older code gets on with the newer schema, type the same with --allow-migrations.',
   )
 }

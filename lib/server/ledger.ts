@@ -44,6 +44,11 @@ export function wentLive({ outcome, runs, to }: Entry): boolean {
   return typeof runs === 'string' ? runs === to : outcome === 'deployed' || outcome === 'unchanged'
 }
 
+/** What may have migrated the database, whatever ran afterwards: the predeploy task comes before the switch. */
+export function hasMigrated({ outcome }: Entry): boolean {
+  return outcome === 'predeploy-failed' || !STARTED_NOTHING.has(outcome)
+}
+
 /** What lost its connection, or was interrupted: Dokku may have gone on, and finished. */
 export function wasCutOff({ outcome }: Entry): boolean {
   return outcome === 'lost' || outcome === 'interrupted'

@@ -1,0 +1,92 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { migrationsAcross } from '../../lib/rollback/migrations.ts'
+import { describeRestorePoint } from '../../lib/rollback/restore-point.ts'
+import type { Entry } from '../../lib/server/ledger.ts'
+import { createRepository } from '../support/repository.ts'
+
+const test = suite('the restore point that a way back names')
+const repository = await createRepository()
+test.after(() => repository.remove())
+
+const commits = new Map<string, string>()
+for (const [name, files] of [
+  ['A', { 'a/migrations/0001_a.py': '1' }],
+  // Its second migration fails half-way, and is repaired by C.
+  ['B', { 'a/migrations/0002_b.py': '1', 'a/migrations/0003_c.py': 'broken' }],
+  ['C', { 'a/migrations/0003_c.py': '1' }],
+  ['D', { 'a/migrations/0004_d.py': '1' }],
+  ['E', { 'a/models.py': '1' }],
+] as const)
+  commits.set(name, await repository.commit(name, files))
+
+function shaOf(name: string): string {
+  return commits.get(name) ?? '0'.repeat(40)
+}
+
+function point(number: number): string {
+  return `app-before-x-2026-02-0${number}T03:00:00`
+}
+
+/** `deploy A B` and, if it has them, an outcome and the number of its restore point: `deploy A B deployed 1`. */
+function ledgerOf(...lines: string[]): Entry[] {
+  return lines.map((line, i) => {
+    const [kind = '', from = '', to = '', outcome = 'deployed', number] = line.split(' ')
+    return {
+      at: new Date(Date.now() - (lines.length - i) * 3_600_000).toISOString(),
+      kind: kind as Entry['kind'],
+      who: 'Engineer',
+      from: from === '-' ? null : shaOf(from),
+      to: shaOf(to),
+      subject: to,
+      outcome,
+      seconds: 60,
+      verified: null,
+      ...(number === undefined ? {} : { restorePoint: point(Number(number)) }),
+    }
+  })
+}
+
+for (const [what, [current, target], entries, number] of [
+  ['the deploy that brought it', 'CA', ['deploy - A', 'deploy A C deployed 1'], 1],
+  ['the first of two', 'DA', ['deploy - A', 'deploy A C deployed 1', 'deploy C D deployed 2'], 1],
+  ['the one that is crossed', 'DC', ['deploy A C deployed 1', 'deploy C D deployed 2'], 2],
+  [
+    'not a deploy without migrations',
+    'EC',
+    ['deploy A C deployed 1', 'deploy C D deployed 2', 'deploy D E deployed 3'],
+    2,
+  ],
+  ['the last time, after there and back', 'CA', ['deploy A C deployed 1', 'rollback C A', 'deploy A C deployed 2'], 2],
+  [
+    'the first attempt, which left a migration behind',
+    'CA',
+    ['deploy A B predeploy-failed 1', 'deploy A C deployed 2'],
+    1,
+  ],
+  ['not one whose build failed', 'CA', ['deploy A B build-failed 1', 'deploy A C deployed 2'], 2],
+  ['one that was cut off, and that Dokku finished', 'CA', ['deploy A C interrupted 1'], 1],
+  ['none, where that deploy took none', 'DA', ['deploy A C', 'deploy C D deployed 2'], undefined],
+  ['none, without a ledger', 'CA', [], undefined],
+  ['none of commits that are not here', 'CA', ['deploy X C deployed 1'], undefined],
+] as const)
+  test(`it is that of ${what}`, async () => {
+    const { checkout } = repository
+    const running = shaOf(current ?? '')
+    const crossed = (await migrationsAcross(checkout, shaOf(target ?? ''), running)) ?? []
+    assert.ok(crossed.length > 0)
+    const known = { entries: ledgerOf(...entries), running, opsDir: '/home/deploy/ops' }
+    const lines = await describeRestorePoint(checkout, known, crossed)
+    if (number === undefined) assert.equal(lines, [])
+    else {
+      const ago = entries.length - entries.findIndex((entry) => entry.endsWith(` ${number}`))
+      assert.match(
+        lines.join('\n'),
+        new RegExp(`brought them: ${point(number)}, ${ago === 1 ? '1 hour' : `${ago} hours`} ago`),
+      )
+      assert.match(lines.join('\n'), new RegExp(`loses all that was written since, in ${ago} h 1 min`))
+      assert.is(lines.at(-1), `  /home/deploy/restore --db-only ${point(number)}`)
+    }
+  })
+
+test.run()
