@@ -164,6 +164,9 @@ const PRIVATE = /^(BORG_|CLOUDFLARE_)|HEALTHCHECK_URL$/
 /** Git sets these for a hook or an alias. With them it works on the caller's repository, whichever folder it is run in. */
 const CALLERS_REPOSITORY = /^GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|OBJECT_DIRECTORY|NAMESPACE|PREFIX)$/
 
+/** Dokku takes it for what it is asked, whatever its arguments are; sudo need not drop it. */
+const CALLERS_COMMAND = 'SSH_ORIGINAL_COMMAND'
+
 const KEPT = ['KEEP_HOURLY', 'KEEP_DAILY', 'KEEP_WEEKLY', 'KEEP_MONTHLY', 'KEEP_YEARLY'] as const
 
 /**
@@ -274,12 +277,14 @@ function withoutEmpty(environment: Env): Env {
 }
 
 /**
- * The environment of every program that is started: ours without Borg's variables, tokens, the monitors' addresses and a
- * git hook's variables. Cron gives little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
+ * The environment of every program that is started: ours without Borg's variables, tokens, the monitors' addresses, a git
+ * hook's variables and what ssh was asked. Cron gives little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
  */
 export function childEnv(environment: Env, home: string): Env {
   const kept = Object.fromEntries(
-    Object.entries(environment).filter(([key]) => !PRIVATE.test(key) && !CALLERS_REPOSITORY.test(key)),
+    Object.entries(environment).filter(
+      ([key]) => !PRIVATE.test(key) && !CALLERS_REPOSITORY.test(key) && key !== CALLERS_COMMAND,
+    ),
   )
   const path = new Set([...(environment.PATH ?? '').split(':').filter(Boolean), ...STANDARD_PATH])
   return { ...kept, HOME: environment.HOME || home, PATH: [...path].join(':') }
