@@ -167,7 +167,13 @@ test('one of the two Cloudflare settings alone is an error', () => {
 
 test("a child gets neither Borg's variables nor tokens nor ping addresses, but a PATH and a HOME", () => {
   const env = childEnv(
-    { BORG_PASSPHRASE: 'p', CLOUDFLARE_API_TOKEN: 't', DRILL_HEALTHCHECK_URL: 'u', SSH_ORIGINAL_COMMAND: 'sh', LANG: 'C' },
+    {
+      BORG_PASSPHRASE: 'p',
+      CLOUDFLARE_API_TOKEN: 't',
+      DRILL_HEALTHCHECK_URL: 'u',
+      SSH_ORIGINAL_COMMAND: 'sh',
+      LANG: 'C',
+    },
     '/home/deploy',
   )
   assert.equal(Object.keys(env).sort(), ['HOME', 'LANG', 'PATH'])
