@@ -81,7 +81,8 @@ async function nightly(context: Context): Promise<number> {
     const unlock = await takeLock(context.shell, 'backup.ts', backup.settings)
     begin()
     try {
-      return await night(backup, await lookAt(backup, await preflight(backup)), startedMs)
+      const production = await preflight(backup)
+      return await night(backup, await backup.tries.run(() => lookAt(backup, production)), startedMs)
     } finally {
       await unlock()
     }
@@ -107,12 +108,20 @@ async function accept(context: Context): Promise<number> {
 
 /** @returns the line for the monitor */
 async function night(backup: Backup, tonight: Tonight, startedMs: number, accepts = false): Promise<string> {
-  const { context } = backup
+  const { context, tries } = backup
   for (const doubt of tonight.doubts) context.log.warn(doubt)
-  const archive = await judge(backup, tonight, await store(backup, tonight, { accepts }), accepts)
+  const stored = await tries.run(() => store(backup, tonight, { accepts }))
+  const archive = await judge(backup, tonight, stored, accepts)
   const pruned = await prune(backup, tonight, archive)
   const checked = await checkRepository(backup, archive)
-  const summary = report(context, { archive, pruned, checked, sha: tonight.sha, tookMs: Date.now() - startedMs })
+  const summary = report(context, {
+    archive,
+    pruned,
+    checked,
+    tries: tries.count,
+    sha: tonight.sha,
+    tookMs: Date.now() - startedMs,
+  })
   requireComplete(archive)
   return summary
 }

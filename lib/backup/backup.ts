@@ -2,6 +2,7 @@
 
 import { type Borg, openBorg } from '../borg/borg.ts'
 import { RETENTION_SETTINGS } from '../borg/retention.ts'
+import { createTries, TRIES_SETTINGS, type Tries } from '../borg/tries.ts'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
@@ -19,6 +20,7 @@ export const BACKUP_SETTINGS = [
   ...RETENTION_SETTINGS,
   'PRUNE',
   'KEEP_RESTORE_POINTS',
+  ...TRIES_SETTINGS,
   'DUMP_MODE',
   'DUMP_STALL_SECONDS',
   'COMPRESSION',
@@ -33,6 +35,7 @@ export interface Backup {
   settings: Settings<(typeof BACKUP_SETTINGS)[number]>
   borg: Borg
   dokku: Dokku
+  tries: Tries
   /** The file where a run finds what the last one left for it. */
   statePath: string
 }
@@ -53,6 +56,7 @@ export function prepareBackup(context: Context): Backup {
     settings,
     borg: openBorg(context, settings.BORG_REPO),
     dokku: createDokku(context, settings.DOKKU_COMMAND),
+    tries: createTries(settings, context.log, shell.signal),
     statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
   }
 }

@@ -36,7 +36,14 @@ export async function takeRestorePoint(context: Context, label: string): Promise
     if (archive.lacks.length > 0)
       context.log.warn(`${archive.name} lacks what earlier archives hold: ${firstOf(archive.lacks)}`)
     const pruned = await pruneRestorePoints(backup, tonight, archive)
-    report(context, { archive, pruned, checked: false, sha: tonight.sha, tookMs: Date.now() - startedMs })
+    report(context, {
+      archive,
+      pruned,
+      checked: false,
+      tries: backup.tries.count,
+      sha: tonight.sha,
+      tookMs: Date.now() - startedMs,
+    })
     return EXIT.done
   } finally {
     await unlock()

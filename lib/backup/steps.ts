@@ -64,9 +64,9 @@ function pathIn(warning: string, mediaDir: string): string {
 }
 
 /** That it can't be noted is a warning: what is lacking is told all the same, tonight. */
-async function amend({ context, borg }: Backup, archive: string, comment: ArchiveComment): Promise<void> {
+async function amend({ context, borg, tries }: Backup, archive: string, comment: ArchiveComment): Promise<void> {
   try {
-    await borg.call(amendArgs(archive, JSON.stringify(comment)))
+    await tries.run(() => borg.call(amendArgs(archive, JSON.stringify(comment))))
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     context.log.warn(`What ${archive} lacks could not be noted with it: ${error.message}`)
@@ -86,7 +86,7 @@ export interface Pruned {
  * @returns undefined with PRUNE=no: then another machine does it
  */
 export async function prune(
-  { context, settings, borg }: Backup,
+  { context, settings, borg, tries }: Backup,
   tonight: Tonight,
   archive: JudgedArchive,
 ): Promise<Pruned | undefined> {
@@ -98,11 +98,11 @@ export async function prune(
   }
   return afterCommit(archive, 'pruning', async () => {
     const keep = retentionOf(settings)
-    const { messages } = await borg.call(pruneArgs(settings.ARCHIVE_PREFIX, keep))
+    const { messages } = await tries.run(() => borg.call(pruneArgs(settings.ARCHIVE_PREFIX, keep)))
     const names = parsePruned(messages)
     if (names.length > 0) {
       context.log.info(`Pruned ${names.join(', ')}; compacting`)
-      await borg.call(compactArgs())
+      await tries.run(() => borg.call(compactArgs()))
     }
     // Whoever saves the present state by hand wants to know that last night's is still there.
     if (context.log.isTerminal)
@@ -159,7 +159,7 @@ const DAY_MS = 24 * HOUR_MS
 
 /** Runs `borg check` when CHECK_EVERY_DAYS have passed since it last did. Returns whether it ran. */
 export async function checkRepository(
-  { context, settings, borg, statePath }: Backup,
+  { context, settings, borg, tries, statePath }: Backup,
   archive: StoredArchive,
 ): Promise<boolean> {
   const everyMs = settings.CHECK_EVERY_DAYS * DAY_MS
@@ -169,7 +169,7 @@ export async function checkRepository(
   if (everyMs === 0 || (passedMs < everyMs && passedMs >= 0)) return false
   return afterCommit(archive, 'borg check', async () => {
     context.log.info('Checking the repository (borg check); this takes a while')
-    await borg.call(checkArgs())
+    await tries.run(() => borg.call(checkArgs()))
     await remember(statePath, { checkedAt: new Date().toISOString() }, context.log)
     return true
   })

@@ -10,6 +10,8 @@ export interface BackupSummary {
   pruned: Pruned | undefined
   /** `borg check` ran, and passed. */
   checked: boolean
+  /** More than one, when the repository was unavailable for a while. */
+  tries: number
   /** The deployed commit. */
   sha: string | undefined
   tookMs: number
@@ -25,7 +27,7 @@ export function report({ flags, log, print, printJson }: Context, summary: Backu
 }
 
 export function summaryLine(summary: BackupSummary, warnings: readonly string[]): string {
-  const { archive, pruned, checked, tookMs } = summary
+  const { archive, pruned, checked, tries, tookMs } = summary
   return [
     `${archive.name}: ${bytes(archive.originalBytes)} original`,
     `${bytes(archive.newBytes)} new data`,
@@ -34,12 +36,13 @@ export function summaryLine(summary: BackupSummary, warnings: readonly string[])
       ? [`pruned ${pruned.names.length}`, `repository ${bytes(archive.repositoryBytes - pruned.deletedBytes)}`]
       : ['nothing pruned (PRUNE=no)']),
     ...(checked ? ['repository checked'] : []),
+    ...(tries > 1 ? [`${tries} tries`] : []),
     ...warnings.map((warning) => `WARNING: ${warning}`),
   ].join(', ')
 }
 
 function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
-  const { archive, pruned, checked, sha, tookMs } = summary
+  const { archive, pruned, checked, tries, sha, tookMs } = summary
   return {
     archive: archive.name,
     originalBytes: archive.originalBytes,
@@ -51,6 +54,7 @@ function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
     durationSeconds: tookMs / 1000,
     pruned: pruned?.names ?? [],
     checked,
+    tries,
     dumpMode: archive.comment.dumpMode,
     sha: sha ?? null,
     unreadable: archive.unreadable,

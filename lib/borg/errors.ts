@@ -4,6 +4,9 @@ import { Failure } from '../core/failure.ts'
 import { type Output, quote, quoteAll } from '../core/shell.ts'
 import type { Message } from './output.ts'
 
+/** The repository can't be used for now: it can't be reached, or another run has locked it. It may go by itself. */
+export class Unavailable extends Failure {}
+
 /**
  * Whether Borg's exit 1 really is a warning. A pattern that Borg refuses ends with 1 as well, after a traceback. A path
  * that an extract does not find is only a warning to Borg (1.2.4): who needs the file must look whether it is there.
@@ -42,6 +45,8 @@ interface Cause {
   /** Gets the first line of the error's words. */
   says: (line: string, found: Found) => string
   next: (borg: (command: string) => string, found: Found) => string
+  /** Whether it may go by itself. */
+  passes?: (id: string, found: Found) => boolean
 }
 
 /** What there is to explain. */
@@ -89,6 +94,7 @@ const CAUSES: Cause[] = [
     when: isOneOf('LockTimeout', 'LockError', 'LockErrorT', 'LockFailed', 'NotLocked', 'NotMyLock'),
     says: (text) => `The Borg repository is locked by another run: ${text}`,
     next: (borg) => `See who: pgrep -af borg. Only if nothing runs on any machine: ${borg('borg break-lock')}`,
+    passes: isOneOf('LockTimeout'),
   },
   {
     when: isOneOf('PassphraseWrong', 'PasswordRetriesExceeded'),
@@ -113,9 +119,11 @@ const CAUSES: Cause[] = [
       `Whatever a login prints there (.bashrc, .profile), let it print only at a terminal. See it: ${borg(`\${BORG_RSH:-ssh} ${addressOf(repository)} true < /dev/null`)}`,
   },
   {
-    when: (id, text) => /^(Connection\w*)$/.test(id) || /Connection (closed|broken)/.test(text),
+    when: (id, text) =>
+      /^(Connection\w*)$/.test(id) || /Connection (closed|broken)|^(BrokenPipe|ConnectionReset)Error\b/.test(text),
     says: (text, { remote }) => `The Borg repository can't be reached: ${whyUnreachable(text, remote)}`,
     next: (borg) => `Try the connection: ${borg('borg info')} (the SSH key is that of the user who runs this).`,
+    passes: (_, { remote }) => !remote.some((line) => SSH_REFUSES.test(line)),
   },
   {
     when: (id, text) =>
@@ -168,6 +176,10 @@ function forbiddenPath(text: string): string {
 const SSH_SAYS =
   /^ssh: |^kex_exchange_identification|^Connection (closed|reset|timed out)|^(Host key verification failed|Too many authentication failures|Timeout, server|client_loop|Bad owner or permissions|Received disconnect|Load key)|Permission denied \(|(command )?not found$|No such file or directory$/
 
+/** Of these, what no wait changes. */
+const SSH_REFUSES =
+  /^(Host key verification failed|Too many authentication failures|Bad owner or permissions|Load key)|Permission denied \(|(command )?not found$|No such file or directory$/
+
 /** A greeting comes before the error, or alone: it is told, but not as the reason. */
 function whyUnreachable(text: string, remote: readonly string[]): string {
   const reasons = remote.filter((line) => SSH_SAYS.test(line))
@@ -182,7 +194,10 @@ function whyUnreachable(text: string, remote: readonly string[]): string {
 function ownWords(message: string): string {
   const [, trace] = /Traceback \(most recent call last\):\n(.*)/s.exec(message) ?? []
   if (trace === undefined) return message.trim()
-  const own = trace.split(/^(?:Borg server: )?Platform: /m, 1)[0]?.match(/^\S.*/gm)
+  // Of several the first one counts: what came of it, while Borg ended, is told behind it.
+  const own = trace
+    .split(/^(?:(?:Borg server: )?Platform: |During handling of the above|The above exception)/m, 1)[0]
+    ?.match(/^\S.*/gm)
   return own?.at(-1)?.replace(/^borg\.\w+\./, '') ?? message.trim()
 }
 
@@ -229,7 +244,10 @@ export function explain(output: Output, messages: readonly Message[], repository
     const found = { repository, text: ownWords(message), remote }
     const cause = CAUSES.find(({ when }) => when(id, found.text))
     const [line = ''] = found.text.split('\n')
-    if (cause) return new Failure(`${cause.says(line, found)} (${repository})`, cause.next(borg, found))
+    if (cause) {
+      const Kind = cause.passes?.(id, found) ? Unavailable : Failure
+      return new Kind(`${cause.says(line, found)} (${repository})`, cause.next(borg, found))
+    }
   }
   const how = output.signal ? `was ended by ${output.signal}` : `failed with exit status ${output.exitCode}`
   const last = ownWords(errors.at(-1)?.message ?? all)

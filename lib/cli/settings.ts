@@ -123,6 +123,8 @@ export const SETTINGS = {
   KEEP_YEARLY: { default: '0', parse: wholeNumber(0) },
   KEEP_RESTORE_POINTS: { default: '10', parse: wholeNumber(1) },
   PRUNE: { default: 'yes', parse: yesOrNo },
+  RETRIES: { default: '3', parse: wholeNumber(0) },
+  RETRY_WAIT_SECONDS: { default: '300', parse: wholeNumber(0) },
   DUMP_MODE: { default: 'dedup', parse: oneOf<DumpMode>('dedup', 'export') },
   DUMP_STALL_SECONDS: { default: '900', parse: wholeNumber(1) },
   COMPRESSION: {

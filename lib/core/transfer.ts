@@ -3,6 +3,21 @@ import type { Readable } from 'node:stream'
 import { Failure } from './failure.ts'
 import type { Child } from './shell.ts'
 
+/** For too long no byte came from one program, or went into the other. */
+export class Stalled extends Failure {
+  constructor(
+    /** Which one, as it is called in a sentence. */
+    readonly idle: string,
+    verb: 'gave' | 'took',
+    stallMs: number,
+  ) {
+    super(
+      `Stalled: ${idle} ${verb} no data for ${stallMs / 1000} s.`,
+      `If that is only slow, give it longer: DUMP_STALL_SECONDS`,
+    )
+  }
+}
+
 /** What is read from: a program, or something that ends one in its own way. */
 interface Source {
   readonly stdout: Readable
@@ -68,7 +83,7 @@ export async function transfer<T>(source: Source, target: Child, options: Transf
 async function pump(source: Source, target: Child, { names, stallMs, onBytes }: PumpOptions): Promise<number> {
   let count = 0
   let toldMs = 0
-  let idle = `${names[0]} gave`
+  let idle: [string, 'gave' | 'took'] = [names[0], 'gave']
   const stalled = new AbortController()
   const watch = setTimeout(() => {
     stalled.abort()
@@ -92,24 +107,21 @@ async function pump(source: Source, target: Child, { names, stallMs, onBytes }: 
         onBytes?.(count)
       }
       if (target.stdin.write(chunk)) continue
-      idle = `${names[1]} took`
+      idle = [names[1], 'took']
       // A broken pipe does not end this wait: why the target gave up is known only when it has ended.
       if (!targetEnded)
         await new Promise<void>((resolve) => {
           wake = resolve
         })
       stalled.signal.throwIfAborted()
-      idle = `${names[0]} gave`
+      idle = [names[0], 'gave']
       if (target.stdin.destroyed) break
     }
     stalled.signal.throwIfAborted()
     return count
   } catch (error) {
     if (!stalled.signal.aborted) throw error
-    throw new Failure(
-      `Stalled: ${idle} no data for ${stallMs / 1000} s.`,
-      `If that is only slow, give it longer: DUMP_STALL_SECONDS`,
-    )
+    throw new Stalled(...idle, stallMs)
   } finally {
     clearTimeout(watch)
   }

@@ -2,6 +2,7 @@
 
 import type { BorgStream } from '../borg/borg.ts'
 import { DUMP_NAME, extractFileArgs } from '../borg/commands.ts'
+import { Unavailable } from '../borg/errors.ts'
 import { Failure, reason } from '../core/failure.ts'
 import { bar, bytes } from '../core/format.ts'
 import { peek, settlesWithin, transfer } from '../core/transfer.ts'
@@ -58,7 +59,7 @@ async function read(
   const head = await peek(source, MAGIC.length, stallMs)
   if (head === 'stalled') {
     await source.stop()
-    throw new Failure(
+    throw new Unavailable(
       `Borg gave no data of ${path} for ${stallMs / 1000} s.`,
       'If that is only slow, give it longer: DUMP_STALL_SECONDS',
     )

@@ -3,6 +3,7 @@
 import { explainFuture, isFuture, isStale, listArchives, newestOf, parseComment } from '../borg/archives.ts'
 import { findLosses, knownArchives, lackingWith, lastAcceptance } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
+import { createTries } from '../borg/tries.ts'
 import { createMonitor, watched } from '../cli/monitor.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, duration, plural } from '../core/format.ts'
@@ -21,10 +22,11 @@ export async function drill(restore: Restore): Promise<number> {
   await watched(createMonitor(settings.DRILL_HEALTHCHECK_URL, context.log), context.shell.signal, async (begin) => {
     begin()
     const startedMs = Date.now()
-    const drilled = await proveNewest(restore)
+    const tries = createTries(settings, context.log, context.shell.signal)
+    const drilled = await tries.run(() => proveNewest(restore))
     const seconds = (Date.now() - startedMs) / 1000
-    const summary = `${drilled.archive} restores: the dump imports cleanly, ${plural(drilled.mediaCompared, 'media file')} compared, took ${duration(seconds * 1000)}`
-    if (context.flags.has('json')) context.printJson({ ...drilled, seconds })
+    const summary = `${drilled.archive} restores: the dump imports cleanly, ${plural(drilled.mediaCompared, 'media file')} compared, took ${duration(seconds * 1000)}${tries.count > 1 ? `, ${tries.count} tries` : ''}`
+    if (context.flags.has('json')) context.printJson({ ...drilled, tries: tries.count, seconds })
     else context.print(summary)
     return summary
   })

@@ -3,6 +3,7 @@
 import { userInfo } from 'node:os'
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { Archive } from '../borg/output.ts'
+import { TRIES_SETTINGS } from '../borg/tries.ts'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
@@ -22,6 +23,7 @@ const RESTORE_SETTINGS = [
   'DOKKU_COMMAND',
   'DUMP_STALL_SECONDS',
   'VERIFY_SQL',
+  ...TRIES_SETTINGS,
   'DRILL_HEALTHCHECK_URL',
   'SITE_URL',
 ] as const

@@ -27,6 +27,7 @@ const SUMMARY: BackupSummary = {
   },
   pruned: { names: ['a-2026-01-01T03:00:00'], deletedBytes: 20e6 },
   checked: false,
+  tries: 1,
   sha: undefined,
   tookMs: 12_345,
 }
@@ -36,6 +37,10 @@ test('the repository is as large as after pruning', () => {
     summaryLine(SUMMARY, []),
     'a-2026-02-28T03:00:00: 600.00 MB original, 1.25 MB new data, took 12 s, pruned 1, repository 480.00 MB',
   )
+})
+
+test('more than one try is told', () => {
+  assert.match(summaryLine({ ...SUMMARY, tries: 3 }, []), /, 3 tries$/)
 })
 
 test('where nothing is ever pruned, the size of a repository that never shrinks is not told', () => {

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { explain, isWarningOnly, sortWarnings } from '../../lib/borg/errors.ts'
+import { explain, isWarningOnly, sortWarnings, Unavailable } from '../../lib/borg/errors.ts'
 import { type Message, parseMessages } from '../../lib/borg/output.ts'
 
 const test = suite('borg errors')
@@ -14,6 +14,19 @@ const TRACEBACK = `Traceback (most recent call last):
            ^^^^^^^^^^^^^^^^^^^^^
 
 NotADirectoryError: [Errno 20] Not a directory: '/srv/borg/data'
+`
+/** A connection that is cut while an archive is stored: Borg fails once more while it ends. */
+const CUT = `Traceback (most recent call last):
+  File "/usr/lib/python3/dist-packages/borg/remote.py", line 828, in call_many
+    raise ConnectionClosed()
+borg.remote.ConnectionClosed: Connection closed by remote host
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/usr/lib/python3/dist-packages/borg/remote.py", line 417, in write
+    written = os.write(fd, to_send)
+BrokenPipeError: [Errno 32] Broken pipe
 `
 const MACHINE = `Platform: Linux vm 6.1 x86_64
 Borg: 1.2.4  Python: CPython 3.11.2 msgpack: 1.0.3 fuse: None [pyfuse3,llfuse]
@@ -38,6 +51,7 @@ const CAUSES: [msgid: string, message: string, says: RegExp, next: RegExp][] = [
   ['PathNotAllowed', 'Repository path not allowed: /r', /may not use that repository/, /authorized_keys/],
   ['NotADirectoryError', TRACEBACK, /exit status 2: NotADirectoryError: .*'\/srv\/borg\/data'$/, /borg info/],
   ['', `${TRACEBACK}\n${MACHINE}`, /exit status 2: NotADirectoryError: .*'\/srv\/borg\/data'$/, /borg info/],
+  ['', `${CUT}\n${MACHINE}`, /can't be reached: ConnectionClosed: Connection closed by remote host/, /borg info/],
   ['Something.New', 'What nobody has seen', /exit status 2: What nobody has seen/, /borg info/],
 ]
 for (const [msgid, message, says, next] of CAUSES)
@@ -50,6 +64,28 @@ for (const [msgid, message, says, next] of CAUSES)
     )
     assert.match(failure.message, says)
     assert.match(failure.hint, next)
+  })
+
+/** Whether it may go by itself. */
+for (const [msgid, message, remote, passes] of [
+  ['LockTimeout', 'Failed to create/acquire the lock /r/lock (timeout).', '', true],
+  ['ConnectionClosedWithHint', 'Connection closed by remote host.', '', true],
+  ['ConnectionClosedWithHint', 'Connection closed', 'ssh: connect to host h port 22: Connection refused', true],
+  ['ConnectionClosedWithHint', 'Connection closed', 'ssh: Could not resolve hostname h: Temporary failure', true],
+  ['ConnectionClosedWithHint', 'Connection closed', 'Timeout, server h not responding.', true],
+  ['ConnectionClosedWithHint', 'Connection closed', 'x1@h: Permission denied (publickey).', false],
+  ['ConnectionClosedWithHint', 'Connection closed', 'bash: borg: command not found', false],
+  ['ConnectionClosedWithHint', 'Connection closed', 'Host key verification failed.', false],
+  ['PassphraseWrong', 'passphrase supplied in … is incorrect.', '', false],
+  ['StorageQuotaExceeded', 'The storage quota (1 MB) has been exceeded.', '', false],
+  ['Repository.DoesNotExist', 'Repository /r does not exist.', '', false],
+] as const)
+  test(`${msgid}, ${remote || message} ${passes ? 'may go by itself' : 'stays'}`, () => {
+    const messages = [
+      ...(remote ? [{ message: `Remote: ${remote}` }] : []),
+      { type: 'log_message', levelname: 'ERROR', msgid, message },
+    ]
+    assert.is(explain(output, messages, '/r', '/x/.env') instanceof Unavailable, passes)
   })
 
 for (const [said, repository, says, next] of [

@@ -190,6 +190,8 @@ async function writeSettings(places: Places, settings: Record<string, string | u
     MEDIA_DIR: places.mediaDir,
     MEDIA_OWNER: OWNER,
     DOKKU_COMMAND: join(places.dir, 'bin/dokku'),
+    // What fails is told at once, but for the tests of that.
+    RETRIES: '0',
     ...settings,
   }
   const lines = Object.entries(all).flatMap(([key, value]) => (value === undefined ? [] : [`${key}='${value}'\n`]))

@@ -1,0 +1,115 @@
+// A night does not give up because of one hiccup, and one repository's trouble is not another's.
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { cp, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Output } from '../support/launch.ts'
+import { startMonitor } from '../support/monitor.ts'
+import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+
+const test = suite('tries')
+let sandbox: Sandbox
+let monitor: Awaited<ReturnType<typeof startMonitor>>
+
+/** Reaches the repository as over SSH; a connection ends as `broken` says, by its number in `$n`. */
+async function over(broken: string): Promise<Record<string, string>> {
+  const connections = join(sandbox.dir, 'connections')
+  await rm(connections, { force: true })
+  const ssh = join(sandbox.dir, 'ssh')
+  const script = `#!/bin/sh\nn=$(cat ${connections} 2>/dev/null || echo 0); n=$((n + 1)); echo $n >${connections}\n${broken}\nexec borg serve\n`
+  await writeFile(ssh, script, { mode: 0o755 })
+  return { BORG_REPO: `ssh://host${sandbox.repository}`, BORG_RSH: ssh, BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' }
+}
+
+async function night(env: Record<string, string>): Promise<Output> {
+  await sleep(1000 - (Date.now() % 1000) + 20)
+  monitor.pings.length = 0
+  return sandbox.script('backup.ts', ['--json'], { env: { RETRIES: '2', RETRY_WAIT_SECONDS: '0', ...env } })
+}
+
+function told(): string[] {
+  return monitor.pings.map(({ path }) => path.replace('/check-uuid', ''))
+}
+
+const LINE = /Try \d of \d failed; the next one is in .*/g
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  monitor = await startMonitor()
+  await seed(sandbox, { libraries: 30, photos: 3 })
+  await sandbox.configure({
+    HEALTHCHECK_URL: monitor.url,
+    DRILL_HEALTHCHECK_URL: monitor.url,
+    CHECK_EVERY_DAYS: '0',
+    RETRIES: undefined,
+  })
+})
+test.after(async () => {
+  monitor.stop()
+  await sandbox.stop()
+})
+
+test('a connection that is cut while the archive is stored leaves nothing, and the next try stores one with a new dump', async () => {
+  await writeFile(join(sandbox.mediaDir, 'large'), randomBytes(10_000_000))
+  // The first lists the archives, the second stores: it is cut off after two megabytes.
+  const { exitCode, stdout, stderr } = await night(
+    await over('[ $n != 2 ] || { stdbuf -o0 head -c 2000000 | borg serve; exit 255; }'),
+  )
+  assert.is(exitCode, 0, stderr)
+  assert.is(stderr.match(LINE)?.length, 1, stderr)
+  assert.match(stderr, /Try 1 of 3 failed.*can't be reached/)
+  assert.is(stderr.match(/Storing the database/g)?.length, 2)
+  const { archive, tries, warnings } = JSON.parse(stdout)
+  assert.equal([tries, warnings], [2, []])
+  assert.equal(await sandbox.archives(), [archive])
+  assert.equal(told(), ['/start', ''])
+  assert.match(monitor.pings[1]?.body ?? '', /, 2 tries$/)
+})
+
+test('what stays away is told once, with how often it was tried; what no wait can change fails at once', async () => {
+  const away = await night(
+    await over('echo "ssh: connect to host host port 22: Connection refused" >&2; sleep 0.3; exit 255'),
+  )
+  assert.is(away.exitCode, 1)
+  assert.is(away.stderr.match(LINE)?.length, 2)
+  assert.match(away.stderr, /Connection refused.*\(tried 3 times\)/)
+  assert.equal(told(), ['/start', '/fail'])
+  for (const env of [
+    await over('echo "deploy@host: Permission denied (publickey)." >&2; sleep 0.3; exit 255'),
+    { BORG_PASSPHRASE: 'another one' },
+  ]) {
+    const { exitCode, stderr } = await night(env)
+    assert.is(exitCode, 1)
+    assert.not.match(stderr, /Try 1/)
+  }
+})
+
+test('the drill is tried again, too', async () => {
+  const env = await over('[ $n != 1 ] || { echo "Connection timed out" >&2; exit 255; }')
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--drill', '--json'], {
+    env: { ...env, RETRY_WAIT_SECONDS: '0' },
+  })
+  assert.is(exitCode, 0, stderr)
+  assert.is(JSON.parse(stdout).tries, 2)
+})
+
+test('two repositories a night: one that is broken keeps nothing from the other', async () => {
+  const second = join(sandbox.dir, 'second-repository')
+  await cp(sandbox.repository, second, { recursive: true })
+  const envFile = join(sandbox.home, '.env.second')
+  const own = readFileSync(sandbox.envFile, 'utf8')
+  await writeFile(envFile, own.replace(sandbox.repository, second), { mode: 0o600 })
+  await rm(join(sandbox.repository, 'config'))
+  const env = { BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' }
+  const first = await sandbox.script('backup.ts', [], { env })
+  const other = await sandbox.script('backup.ts', ['--env-file', envFile], { env })
+  assert.is(first.exitCode, 1)
+  assert.is(other.exitCode, 0, other.stderr)
+  const { stdout } = await sandbox.borg(['list', '--short'], { env: { ...env, BORG_REPO: second } })
+  assert.is(stdout.split('\n').filter(Boolean).length, 2)
+})
+
+test.run()
