@@ -37,8 +37,7 @@ export async function withRestorePoint(deployment: Deployment, plan: Plan): Prom
     log.info(`The restore point is ${restorePoint}.`)
     return { ...plan, restorePoint }
   } catch (error) {
-    if (error instanceof Interrupted)
-      log.info('Nothing was pushed. The backup on the server is ended, too, and leaves no archive.')
+    if (error instanceof Interrupted) log.info('Nothing was pushed. The backup on the server is ended, too.')
     throw error
   }
 }
