@@ -20,6 +20,7 @@ const BETWEEN_COMMANDS = ['lib/rollback → lib/deploy', 'lib/rollback → lib/v
 const RESERVED: readonly [what: string, code: RegExp, allowed: RegExp][] = [
   ['processes are started', /\b(spawn|spawnSync|execFile|execFileSync|execSync|fork)\(/, /^lib\/core\/shell\.ts$/],
   ['arguments and environment are read', /\bprocess\.(argv|env|exit|exitCode)\b/, /^(scripts|lib\/cli)\//],
+  ['JSON is read', /\bJSON\.parse\(|\.json\(\)/, /^lib\/core\/(outside|version)\.ts$/],
   ['the terminal is used', /\bprocess\.(stdin|stdout|stderr)\b|\bconsole\./, /^(scripts|lib\/cli)\//],
 ]
 

@@ -17,12 +17,11 @@ import { type Dump, openDump } from '../postgres/dump.ts'
 import type { Backup } from './backup.ts'
 import type { Tonight } from './tonight.ts'
 
-/** An archive as it was committed, in bytes. */
-export interface StoredArchive extends Created, CreateWarnings {
+/** An archive as it was committed, in bytes. Without Borg's figures where those could not be read. */
+export interface StoredArchive extends Partial<Created>, CreateWarnings {
   name: string
   comment: ArchiveComment
   dumpBytes: number
-  mediaBytes: number
 }
 
 /** What an archive is taken for, where it is not a plain night's. */
@@ -57,8 +56,11 @@ export async function store(backup: Backup, tonight: Tonight, occasion: Occasion
   }
   log.info(`Storing the database ${service.database} as ${options.archive}`)
   const archive = { ...(await commit(backup, dump, options, stallMs)), comment }
+  const { originalBytes = archive.dumpBytes, newBytes } = archive
   log.info(
-    `Committed: dump ${bytes(archive.dumpBytes)}, media ${bytes(archive.mediaBytes)}, new ${bytes(archive.newBytes)}`,
+    newBytes === undefined
+      ? `Committed: dump ${bytes(archive.dumpBytes)}`
+      : `Committed: dump ${bytes(archive.dumpBytes)}, media ${bytes(originalBytes - archive.dumpBytes)}, new ${bytes(newBytes)}`,
   )
   for (const warning of archive.harmless) log.warn(warning)
   for (const file of archive.unreadable) log.error(`Not in the archive: ${file}`)
@@ -119,13 +121,22 @@ async function commit(
       return { messages, dumpBytes: wholeBytes }
     },
   })
-  const created = parseCreated(await report)
   return {
-    ...created,
+    ...readFigures(await report, options.archive, log),
     ...sortWarnings(messages),
     name: options.archive,
     dumpBytes,
-    mediaBytes: created.originalBytes - dumpBytes,
+  }
+}
+
+/** The archive is there, whatever Borg says of it: figures that can't be read are a warning. */
+function readFigures(report: string, archive: string, log: Log): Partial<Created> {
+  try {
+    return parseCreated(report)
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    log.warn(`The archive ${archive} is stored, but how large it is is not known: ${error.message}`)
+    return {}
   }
 }
 

@@ -28,12 +28,13 @@ export function report({ flags, log, print, printJson }: Context, summary: Backu
 
 export function summaryLine(summary: BackupSummary, warnings: readonly string[]): string {
   const { archive, pruned, checked, tries, tookMs } = summary
+  const size = (count: number | undefined): string => (count === undefined ? 'unknown' : bytes(count))
   return [
-    `${archive.name}: ${bytes(archive.originalBytes)} original`,
-    `${bytes(archive.newBytes)} new data`,
+    `${archive.name}: ${size(archive.originalBytes)} original`,
+    `${size(archive.newBytes)} new data`,
     `took ${duration(tookMs)}`,
     ...(pruned
-      ? [`pruned ${pruned.names.length}`, `repository ${bytes(archive.repositoryBytes - pruned.deletedBytes)}`]
+      ? [`pruned ${pruned.names.length}`, `repository ${size(repositoryBytes(archive, pruned))}`]
       : ['nothing pruned (PRUNE=no)']),
     ...(checked ? ['repository checked'] : []),
     ...(tries > 1 ? [`${tries} tries`] : []),
@@ -45,12 +46,12 @@ function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
   const { archive, pruned, checked, tries, sha, tookMs } = summary
   return {
     archive: archive.name,
-    originalBytes: archive.originalBytes,
-    newBytes: archive.newBytes,
+    originalBytes: archive.originalBytes ?? null,
+    newBytes: archive.newBytes ?? null,
     dumpBytes: archive.dumpBytes,
-    mediaBytes: archive.mediaBytes,
-    // Borg told the size before anything was pruned. Over a key that may only append it never becomes smaller: it tells nothing.
-    repositoryBytes: pruned ? archive.repositoryBytes - pruned.deletedBytes : null,
+    mediaBytes: archive.originalBytes === undefined ? null : archive.originalBytes - archive.dumpBytes,
+    // Over a key that may only append it never becomes smaller: it tells nothing.
+    repositoryBytes: (pruned && repositoryBytes(archive, pruned)) ?? null,
     durationSeconds: tookMs / 1000,
     pruned: pruned?.names ?? [],
     checked,
@@ -61,4 +62,9 @@ function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
     lacks: archive.lacks,
     warnings,
   }
+}
+
+/** Borg told the size before anything was pruned. */
+function repositoryBytes({ repositoryBytes }: JudgedArchive, { deletedBytes }: Pruned): number | undefined {
+  return repositoryBytes === undefined ? undefined : repositoryBytes - deletedBytes
 }

@@ -2,6 +2,19 @@
 
 import type { DumpMode } from '../cli/settings.ts'
 import { age, isoLocal, localTimestamp, plural } from '../core/format.ts'
+import {
+  aCount,
+  aText,
+  aTimeText,
+  atBest,
+  listOf,
+  matching,
+  oneOf,
+  orNull,
+  record,
+  type Shape,
+  tryJson,
+} from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
 import { lines } from '../core/shell.ts'
 import type { Borg } from './borg.ts'
@@ -44,54 +57,32 @@ export interface Acceptance {
 export const MOST_TABLES = 300
 export const MOST_PATHS = 5
 
-const IS_RIGHT: { [K in keyof ArchiveComment]-?: (value: unknown) => boolean } = {
-  sha: (value) => value === null || typeof value === 'string',
-  dumpMode: (value) => value === 'dedup' || value === 'export',
-  version: (value) => typeof value === 'string',
-  mediaFiles: isCount,
-  mediaBytes: isCount,
-  unreadable: isCount,
-  unreadablePaths: isTexts,
-  tables: isTexts,
-  tableCount: isCount,
-  lacks: isTexts,
-  before: isLabel,
-  accepted: (value) =>
-    isObject(value) && isCount(value.unreadable) && typeof value.at === 'string' && !Number.isNaN(Date.parse(value.at)),
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
-function isCount(value: unknown): boolean {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
-}
-
-function isTexts(value: unknown): boolean {
-  return Array.isArray(value) && value.every((text) => typeof text === 'string')
-}
-
 const LABEL = /^[A-Za-z0-9._-]{1,100}$/
 
 /** What a restore point may be named for. */
-export function isLabel(value: unknown): boolean {
-  return typeof value === 'string' && LABEL.test(value)
+export function isLabel(text: string): boolean {
+  return LABEL.test(text)
 }
+
+/** Whoever can write to the repository may have written it: of each part that is not right nothing is known. */
+const COMMENT: Shape<Partial<ArchiveComment>> = record({
+  sha: atBest(orNull(aText)),
+  dumpMode: atBest(oneOf<DumpMode>('dedup', 'export')),
+  version: atBest(aText),
+  mediaFiles: atBest(aCount),
+  mediaBytes: atBest(aCount),
+  unreadable: atBest(aCount),
+  unreadablePaths: atBest(listOf(aText)),
+  tables: atBest(listOf(aText)),
+  tableCount: atBest(aCount),
+  lacks: atBest(listOf(aText)),
+  before: atBest(matching(LABEL, 'a label')),
+  accepted: atBest(record({ unreadable: aCount, at: aTimeText })),
+})
 
 /** What a comment says; nothing when it is not one of ours. */
 export function parseComment(comment: string): Partial<ArchiveComment> {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(comment)
-  } catch {
-    return {}
-  }
-  return isObject(parsed)
-    ? Object.fromEntries(
-        Object.entries(IS_RIGHT).flatMap(([key, isRight]) => (isRight(parsed[key]) ? [[key, parsed[key]]] : [])),
-      )
-    : {}
+  return tryJson(comment, COMMENT) ?? {}
 }
 
 /** What is missing in an archive, as far as its comment knows, a phrase each; none when it is complete. */
@@ -237,7 +228,12 @@ export async function eachItem(
 ): Promise<void> {
   const listing = borg.stream(itemsArgs(archive, paths), { env: { TZ: 'UTC' } })
   listing.stdin.end()
-  for await (const item of lines(listing, ITEM_END)) onItem(parseItem(item))
+  try {
+    for await (const item of lines(listing, ITEM_END)) onItem(parseItem(item))
+  } catch (error) {
+    await listing.stop()
+    throw error
+  }
   await listing.result()
 }
 

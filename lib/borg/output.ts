@@ -1,5 +1,9 @@
 // What Borg prints, as data: its messages, its lists of archives and items, its figures.
 
+import { Failure } from '../core/failure.ts'
+import { oneLine } from '../core/format.ts'
+import { aNumber, aText, aTime, atBest, listOf, optional, readJson, record, tryJson } from '../core/outside.ts'
+
 /** One line of `--log-json`; of another program's text only `message` is set. */
 export interface Message {
   type?: string
@@ -48,19 +52,28 @@ export interface Item {
   target: string
 }
 
-/** What `borg list --json` prints, oldest first. */
+const LIST = record({ archives: listOf(record({ name: aText, start: aTime, comment: optional(aText) })) })
+
+/**
+ * What `borg list --json` prints, oldest first.
+ * @throws Failure when it is something else
+ */
 export function parseList(stdout: string): Archive[] {
-  return (JSON.parse(stdout) as { archives: { name: string; start: string; comment?: string }[] }).archives.map(
-    ({ name, start, comment = '' }) => ({ name, start: new Date(start), comment }),
-  )
+  const { archives } = readJson(stdout, LIST, 'Borg (borg list --json)', 'Is it Borg that runs? Look: borg --version')
+  return archives.map(({ name, start, comment = '' }) => ({ name, start, comment }))
 }
 
-/** What `borg create --json` prints. */
+const CREATED = record({
+  archive: record({ stats: record({ original_size: aNumber, deduplicated_size: aNumber }) }),
+  cache: record({ stats: record({ unique_csize: aNumber }) }),
+})
+
+/**
+ * What `borg create --json` prints.
+ * @throws Failure when it is something else: the archive is there all the same
+ */
 export function parseCreated(stdout: string): Created {
-  const { archive, cache } = JSON.parse(stdout) as {
-    archive: { stats: { original_size: number; deduplicated_size: number } }
-    cache: { stats: { unique_csize: number } }
-  }
+  const { archive, cache } = readJson(stdout, CREATED, 'Borg (borg create --json)')
   return {
     originalBytes: archive.stats.original_size,
     newBytes: archive.stats.deduplicated_size,
@@ -68,16 +81,22 @@ export function parseCreated(stdout: string): Created {
   }
 }
 
-/** An item of the list that `itemsArgs` asks for, without its end; Borg was called with TZ=UTC, since it prints times without a zone. */
+/**
+ * An item of the list that `itemsArgs` asks for, without its end; Borg was called with TZ=UTC, since it prints times without a zone.
+ * @throws Failure when it is something else
+ */
 export function parseItem(item: string): Item {
-  const [mode = '', size, time = '', path = '', source = ''] = item.split('\0')
+  const [mode = '', size = '', time = '', path = '', source = ''] = item.split('\0')
   const [, date, clock, fraction = ''] = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,3})?/.exec(time) ?? []
+  const mtimeMs = Date.parse(`${date}T${clock}${fraction}Z`)
+  if (mode === '' || !/^\d{1,15}$/.test(size) || Number.isNaN(mtimeMs))
+    throw new Failure(`Borg (borg list) did not answer as expected: this is no file of an archive: ${oneLine(item)}`)
   return {
     // `h`: a hard link. Borg says that its size is 0.
     type: mode.slice(0, 1),
     path,
-    sizeBytes: Number(size ?? 0),
-    mtimeMs: Date.parse(`${date}T${clock}${fraction}Z`),
+    sizeBytes: Number(size),
+    mtimeMs,
     target: source.slice(1),
   }
 }
@@ -102,18 +121,27 @@ export function parseDeletedBytes(messages: readonly Message[]): number {
   return Math.round(Number(amount) * 1000 ** ['B', 'kB', 'MB', 'GB', 'TB'].indexOf(unit))
 }
 
+const figure = atBest(aNumber)
+const word = atBest(aText)
+const MESSAGE = record({
+  message: word,
+  type: word,
+  levelname: word,
+  msgid: word,
+  name: word,
+  path: word,
+  original_size: figure,
+  deduplicated_size: figure,
+  current: figure,
+  total: figure,
+})
+
 /** The `--log-json` lines of a stderr; any other line becomes a message without a type. */
 export function parseMessages(stderr: string): Message[] {
   return stderr.split('\n').flatMap((line) => {
     if (line.trim() === '') return []
-    try {
-      const message = JSON.parse(line) as Message
-      return typeof message === 'object' && message
-        ? [{ ...message, message: String(message.message ?? '') }]
-        : [{ message: line }]
-    } catch {
-      return [{ message: line }]
-    }
+    const found = tryJson(line, MESSAGE)
+    return [found ? { ...found, message: found.message ?? '' } : { message: line }]
   })
 }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { age, isoLocal } from '../core/format.ts'
+import { aCount, matching, record, tryJson } from '../core/outside.ts'
 import type { Shell } from '../core/shell.ts'
 import type { Settings } from './settings.ts'
 import { stateFolder } from './state.ts'
@@ -169,21 +170,17 @@ async function readRecord(path: string): Promise<string> {
   }
 }
 
+const HOLDER = record({
+  script: matching(/^[a-z]{1,20}\.ts$/, 'a script'),
+  pid: aCount,
+  user: matching(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/, 'a user'),
+  since: matching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/, 'a time'),
+})
+
 /** What a record says; undefined unless all of it has the shape that is shown, and typed as a command. */
 export function parseHolder(text: string): Holder | undefined {
-  try {
-    const { script, pid, user, since } = JSON.parse(text)
-    const isWhole =
-      Number.isSafeInteger(pid) &&
-      pid > 0 &&
-      /^[a-z]{1,20}\.ts$/.test(script) &&
-      /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/.test(user) &&
-      /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/.test(since) &&
-      !Number.isNaN(Date.parse(since))
-    return isWhole ? { script, pid, user, since } : undefined
-  } catch {
-    return undefined
-  }
+  const holder = tryJson(text, HOLDER)
+  return holder && holder.pid > 0 && !Number.isNaN(Date.parse(holder.since)) ? holder : undefined
 }
 
 /** A user may have no name: a container's, one that was removed. */

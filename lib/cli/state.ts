@@ -4,6 +4,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
+import { aBoolean, aCount, aTimeText, atBest, mapOf, record, tryJson } from '../core/outside.ts'
 import type { Env } from '../core/shell.ts'
 
 /** What one run leaves for the next, on this machine. Losing it costs one early `borg check`, and a look into the last archive. */
@@ -29,13 +30,14 @@ export function statePath(env: Env, repository: string, service: string): string
 
 /** What earlier runs left; nothing when there is no such file, or it can't be read. */
 export async function readState(path: string): Promise<State> {
-  try {
-    const state: unknown = JSON.parse(await readFile(path, 'utf8'))
-    return typeof state === 'object' && state !== null ? state : {}
-  } catch {
-    return {}
-  }
+  return tryJson(await readFile(path, 'utf8').catch(() => ''), STATE) ?? {}
 }
+
+const STATE = record({
+  checkedAt: atBest(aTimeText),
+  dumps: atBest(mapOf(aCount)),
+  testService: atBest(aBoolean),
+})
 
 /** Adds to what the next run finds. That it can't be written is a warning, never a failure of the run. */
 export async function remember(path: string, news: State, log: Log): Promise<void> {

@@ -31,6 +31,7 @@ export function duration(ms: number): string {
 /** How long ago, in the words an operator would use: `5 minutes ago`, `2 days ago`. */
 export function age(then: Date, now = new Date()): string {
   const seconds = (now.getTime() - then.getTime()) / 1000
+  if (Number.isNaN(seconds)) return 'at an unknown time'
   if (seconds < 0) return 'in the future'
   for (const [size, word] of [
     [86400 * 2, 'day'],
@@ -57,10 +58,19 @@ export function firstOf(texts: readonly string[], most = 5): string {
 
 /** Local time with its zone, to the second: `2026-02-28T03:00:00+01:00`. */
 export function isoLocal(date: Date): string {
+  if (!isTime(date)) return 'an unknown time'
   const minutes = -date.getTimezoneOffset()
   const two = (value: number): string => String(Math.floor(Math.abs(value))).padStart(2, '0')
   return `${localTimestamp(date)}${minutes < 0 ? '-' : '+'}${two(minutes / 60)}:${two(minutes % 60)}`
 }
+
+/** A commit can have a date that JavaScript does not know, or none in our zone. */
+function isTime(date: Date): boolean {
+  return Math.abs(date.getTime()) <= LAST_MS
+}
+
+/** The last time that JavaScript writes (ECMA-262), less a day for the zones. */
+const LAST_MS = 8.64e15 - 86_400_000
 
 /** Local time without a zone, as archive names carry it: `2026-02-28T03:00:00`. */
 export function localTimestamp(date: Date): string {

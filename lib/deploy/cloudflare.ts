@@ -5,20 +5,20 @@ import { textOf } from '../core/answer.ts'
 import { Failure, fetchReason } from '../core/failure.ts'
 import { oneLine } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { aBoolean, aNumber, aText, atBest, listOf, record, tryJson } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 
 export const CLOUDFLARE_SETTINGS = ['CLOUDFLARE_ZONE_ID', 'CLOUDFLARE_API_TOKEN', 'CLOUDFLARE_API_URL'] as const
 export type CloudflareSettings = Settings<(typeof CLOUDFLARE_SETTINGS)[number]>
 
-interface Answer {
-  success?: boolean
-  errors?: unknown
-}
+const ANSWER = record({ success: atBest(aBoolean), errors: atBest(listOf(atBest(apiError))) })
+type Answer = ReturnType<typeof ANSWER>
+
 interface ApiError {
   code?: number
   message?: string
   /** What is behind it: often the one that says what to do. */
-  error_chain?: unknown
+  error_chain?: (ApiError | undefined)[]
 }
 
 const ATTEMPTS = 4
@@ -27,9 +27,17 @@ const FIRST_WAIT_MS = 1000
 /** A `Retry-After` beyond this is not waited for. */
 const LONGEST_WAIT_MS = 60_000
 
+function apiError(value: unknown): ApiError {
+  return record({
+    code: atBest(aNumber),
+    message: atBest(aText),
+    error_chain: atBest(listOf(atBest(apiError))),
+  })(value)
+}
+
 /** Cloudflare's errors as it words them: `6003: Invalid request headers (6111: Invalid format for Authorization header)`. */
-function apiErrors(errors: unknown, deepest = 3): string {
-  return (deepest > 0 && Array.isArray(errors) ? (errors as (ApiError | null)[]) : [])
+function apiErrors(errors: readonly (ApiError | undefined)[] = [], deepest = 3): string {
+  return (deepest > 0 ? errors : [])
     .map((error) => {
       const behind = apiErrors(error?.error_chain, deepest - 1)
       return `${error?.code ?? '?'}: ${oneLine(error?.message ?? 'no message', MOST_REASON)}${behind && ` (${behind})`}`
@@ -50,15 +58,6 @@ function reasonOf(body: string, answer: Answer | undefined, status: number): str
     apiErrors(answer?.errors) ||
     `HTTP ${status}${words.trim() ? `: ${oneLine(words, MOST_REASON)}` : ' without a reason'}`
   )
-}
-
-function parseAnswer(body: string): Answer | undefined {
-  try {
-    const answer: unknown = JSON.parse(body)
-    return answer instanceof Object ? answer : undefined
-  } catch {
-    return
-  }
 }
 
 /** How long to wait before the next attempt, in ms: what `Retry-After` says (seconds or a date), else doubling. */
@@ -131,7 +130,7 @@ async function purgeOnce(url: string, token: string, signal: AbortSignal, timeou
       signal: AbortSignal.any([signal, over.signal]),
     })
     const body = await textOf(response)
-    const answer = parseAnswer(body)
+    const answer = tryJson(body, ANSWER)
     if (response.ok && answer?.success === true) return
     const again = response.status === 429 || response.status >= 500
     throw new NotPurged(reasonOf(body, answer, response.status), again, response.headers.get('retry-after'))

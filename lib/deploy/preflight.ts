@@ -3,6 +3,7 @@
 import { EXIT, Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { aText, atBest, listOf, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
 import { type Checkout, dirtyPaths, fileOf, hasCommit, isAncestor, isShallow } from '../git/checkout.ts'
 import type { Deployment } from './deployment.ts'
@@ -67,26 +68,21 @@ export async function requireDeployable({ checkout, context: { log } }: Deployme
   for (const doubt of app?.doubts ?? []) log.warn(`${shortSha(sha)}: ${doubt}.`)
 }
 
-interface AppJson {
-  scripts?: { dokku?: { predeploy?: unknown } }
-  healthchecks?: { web?: { type?: unknown; path?: unknown }[] }
-}
+const APP_JSON = record({
+  scripts: atBest(record({ dokku: atBest(record({ predeploy: atBest(aText) })) })),
+  healthchecks: atBest(record({ web: atBest(listOf(atBest(record({ type: atBest(aText), path: atBest(aText) })))) })),
+})
 
 /**
  * Pure.
  * @param procfile its text, if there is one: Dokku runs its `release` as well, before the new containers start
  */
 export function judgeAppJson(text: string, procfile = ''): { problems: string[]; doubts: string[] } {
-  let app: AppJson
-  try {
-    app = JSON.parse(text)
-  } catch {
-    return { problems: ['its app.json is not JSON'], doubts: [] }
-  }
-  const web = app?.healthchecks?.web
-  const startup = Array.isArray(web) && web.some(({ type, path }) => type === 'startup' && path === '/health/')
+  const app = tryJson(text, APP_JSON)
+  if (!app) return { problems: ['its app.json is no JSON object'], doubts: [] }
+  const startup = app.healthchecks?.web?.some((check) => check?.type === 'startup' && check.path === '/health/')
   const unchecked = 'its app.json has no startup check of /health/: a release that does not answer would go live'
-  const migration = judgeMigration(String(app?.scripts?.dokku?.predeploy ?? ''), procfile)
+  const migration = judgeMigration(app.scripts?.dokku?.predeploy ?? '', procfile)
   return {
     problems: [
       ...(migration === 'none' ? ['its app.json has no predeploy script that migrates the database'] : []),

@@ -1,8 +1,9 @@
 // Has the server take a restore point before a push that migrates the database: Dokku migrates forward only.
 
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
+import { aBoolean, atBest, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
-import { isArchiveName } from '../server/ledger.ts'
+import { anArchiveName } from '../server/ledger.ts'
 import { takeRestorePoint } from '../server/words.ts'
 import type { Deployment } from './deployment.ts'
 import type { Plan } from './plan.ts'
@@ -50,8 +51,8 @@ async function take({ remote, settings, context }: Deployment, { commit }: Plan)
       if (!(error instanceof Failure) || error instanceof Interrupted) throw error
       throw notTaken(error.message, error.hint)
     })
-  const { archive, setUp } = parseReport(stdout)
-  if (exitCode === 0 && isArchiveName(archive)) return archive
+  const { archive, setUp } = tryJson(stdout, REPORT) ?? {}
+  if (exitCode === 0 && archive !== undefined) return archive
   if (setUp !== false) throw notTaken(...explain(exitCode, stderr))
   context.log.warn(
     `No restore point was taken: no backup was ever set up on ${remote.host}, so these migrations have no way back. Set it up: docs/setup.md`,
@@ -59,13 +60,7 @@ async function take({ remote, settings, context }: Deployment, { commit }: Plan)
   return
 }
 
-function parseReport(line: string): { archive?: unknown; setUp?: unknown } {
-  try {
-    return Object(JSON.parse(line))
-  } catch {
-    return {}
-  }
-}
+const REPORT = record({ archive: atBest(anArchiveName), setUp: atBest(aBoolean) })
 
 /** Why, and what to do, by the last lines that the backup said: they begin with a time. */
 function explain(exitCode: number | null, stderr: string): [why: string, hint: string] {

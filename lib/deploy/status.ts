@@ -2,6 +2,7 @@
 
 import { reason } from '../core/failure.ts'
 import { age, isoLocal, lastLines, plural, printable } from '../core/format.ts'
+import { aText, listOf, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'
 import { findDisagreement, isMisnamed } from '../server/agreement.ts'
@@ -41,20 +42,19 @@ export function daysUntil(date: string, now = Date.now()): number | undefined {
  * The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd.
  */
 export function newestBackup({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): string {
-  try {
-    const { checks } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as {
-      checks: { name: string; verdict: string; detail: string }[]
-    }
-    // The report says no more than it could find out: without settings nothing of the repository.
-    const check = ['newest archive', 'repository', 'settings'].flatMap((wanted) =>
-      checks.filter(({ name }) => name === wanted),
-    )[0]
-    return check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
-  } catch {
+  const report = tryJson(stdout.trim().split('\n').at(-1) ?? '', REPORT)
+  if (!report) {
     const said = printable(lastLines(stderr))
     return said ? `unknown: ${said}` : 'unknown'
   }
+  // The report says no more than it could find out: without settings nothing of the repository.
+  const check = ['newest archive', 'repository', 'settings'].flatMap((wanted) =>
+    report.checks.filter(({ name }) => name === wanted),
+  )[0]
+  return check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
 }
+
+const REPORT = record({ checks: listOf(record({ name: aText, verdict: aText, detail: aText })) })
 
 /**
  * Asks the server. What the app runs must be known; all else is told as far as it can be.

@@ -1,6 +1,7 @@
 // Dokku with its Postgres plugin on this machine: what is called, and how its answers are read.
 
 import { Failure } from '../core/failure.ts'
+import { aText, mapOf, readJson } from '../core/outside.ts'
 import { parseSha } from '../core/sha.ts'
 import type { Child, Output, RunOptions, Shell } from '../core/shell.ts'
 import { explainDokku } from './errors.ts'
@@ -69,17 +70,14 @@ interface Processes {
   statuses: ReadonlyMap<string, string>
 }
 
+const REPORT = mapOf(aText)
+
 /**
  * Reads `ps:report --format json`: strings all of them (Dokku 0.30 and later).
  * @throws Failure when that is no report
  */
 export function parseProcesses(stdout: string): Processes {
-  let report: Record<string, string>
-  try {
-    report = JSON.parse(stdout)
-  } catch {
-    throw new Failure('Dokku did not report the processes as JSON.', 'It must be 0.30 or later: dokku version')
-  }
+  const report = readJson(stdout, REPORT, 'Dokku (ps:report)', 'It must be 0.30 or later: dokku version')
   const statuses = Object.entries(report)
     .filter(([key]) => key.startsWith('status-'))
     // `running (CID: 0123456789a)`: the container's ID helps nobody here.

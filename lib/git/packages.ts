@@ -1,5 +1,6 @@
 // The Python packages in which two commits differ: a package's new version can bring migrations of its own, in no file of the app's.
 
+import { aText, atBest, mapOf, record, tryJson } from '../core/outside.ts'
 import { type Checkout, fileOf } from './checkout.ts'
 
 const LISTS = /(^|\/)(requirements[^/]*\.(txt|in)|requirements\/[^/]+\.(txt|in)|constraints[^/]*\.txt|pyproject\.toml)$/
@@ -13,17 +14,13 @@ export function parsePackages(path: string, text: string): Map<string, string> {
 }
 
 function parsePipfile(text: string): Map<string, string> {
-  try {
-    const { default: packages = {} } = JSON.parse(text) as {
-      default?: Record<string, { version?: string; ref?: string }>
-    }
-    return new Map(
-      Object.entries(packages).map(([name, { version, ref }]) => [name, (version ?? ref ?? '').replace(/^==/, '')]),
-    )
-  } catch {
-    return new Map()
-  }
+  const packages = tryJson(text, PIPFILE)?.default ?? {}
+  return new Map(
+    Object.entries(packages).map(([name, locked]) => [name, (locked?.version ?? locked?.ref ?? '').replace(/^==/, '')]),
+  )
 }
+
+const PIPFILE = record({ default: mapOf(atBest(record({ version: atBest(aText), ref: atBest(aText) }))) })
 
 /** `[[package]]`, or `[[packages]]` of a pylock.toml, with `name` and `version`. */
 function lockedPackages(text: string): [name: string, version: string][] {

@@ -3,6 +3,7 @@
 import { Failure, reason } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { aCount, aNumber, aText, type Found, optional, orNull, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { IMPORT_SESSION } from './import.ts'
@@ -19,10 +20,11 @@ const CREATE_SESSION = 'book-corners-ops create'
  */
 export async function clearRestoring(dokku: Dokku, production: Service, log: Log): Promise<void> {
   const restoring = restoringOf(production)
-  const left = await rows<{ session?: string; database?: string }>(
+  const left = await rows(
     dokku,
     serverOf(production),
     endStraysSql(restoring.database),
+    record({ session: optional(aText), database: optional(aText) }),
   )
   for (const { session } of left)
     if (session) log.info(`Ended the ${session.split(' ').at(-1)} that an earlier run was at`)
@@ -54,20 +56,21 @@ SELECT json_build_object('database', datname) FROM pg_database WHERE datname = $
 }
 
 /** A row of pg_database as `to_jsonb` gives it; the columns differ between versions (PostgreSQL 13 to 18). */
-interface DatabaseProperties {
-  encodingName: string
-  owner: string
-  tablespace: string
-  datcollate: string
-  datctype: string
-  datconnlimit: number
+const PROPERTIES = {
+  encodingName: aText,
+  owner: aText,
+  tablespace: aText,
+  datcollate: aText,
+  datctype: aText,
+  datconnlimit: aNumber,
   /** `c` libc, `i` ICU, `b` builtin; since 15. */
-  datlocprovider?: string
+  datlocprovider: optional(aText),
   /** The locale of ICU or builtin: `daticulocale` in 15 and 16, `datlocale` since 17. */
-  daticulocale?: string | null
-  datlocale?: string | null
-  daticurules?: string | null
+  daticulocale: optional(orNull(aText)),
+  datlocale: optional(orNull(aText)),
+  daticurules: optional(orNull(aText)),
 }
+type DatabaseProperties = Found<typeof PROPERTIES>
 
 /** `CREATE DATABASE` for one with the same encoding, locale and owner. Pure. */
 export function createDatabaseSql(name: string, properties: DatabaseProperties): string {
@@ -98,13 +101,14 @@ export interface Ground {
 /** Looks at production's database; changes nothing. */
 export async function surveyGround(dokku: Dokku, production: Service): Promise<Ground> {
   const { name, database } = production
-  const [found] = await rows<DatabaseProperties & { bytes: number; folder: string }>(
+  const [found] = await rows(
     dokku,
     production,
     `SELECT (to_jsonb(d) - 'datacl') || jsonb_build_object('encodingName', pg_encoding_to_char(encoding),
        'owner', pg_get_userbyid(datdba), 'tablespace', spcname,
        'bytes', pg_database_size(d.oid), 'folder', current_setting('data_directory'))
      FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = current_database();`,
+    record({ ...PROPERTIES, bytes: aCount, folder: aText }),
   )
   if (!found)
     throw new Failure(

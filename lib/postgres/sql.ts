@@ -1,6 +1,7 @@
 // SQL through Dokku's Postgres plugin: quoting, questions and their answers, rows of tables.
 
 import { reason } from '../core/failure.ts'
+import { aCount, aText, pairOf, readJson, type Shape } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
 
@@ -46,17 +47,21 @@ export async function sql(dokku: Dokku, { name, database }: Service, text: strin
   return retry(run, { attempts: 3, waitMs: (error) => (JUST_RENAMED.test(reason(error)) ? 200 : undefined) })
 }
 
-/** The same for a query whose rows are one JSON value each: text can hold any sign. */
-export async function rows<T>(dokku: Dokku, database: Service, query: string): Promise<T[]> {
+/**
+ * The same for a query whose rows are one JSON value each: text can hold any sign.
+ * @throws Failure, too, when a row is of another shape: a .psqlrc of the image may print lines of its own
+ */
+export async function rows<T>(dokku: Dokku, database: Service, query: string, shape: Shape<T>): Promise<T[]> {
   return (await sql(dokku, database, query))
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as T)
+    .map((line) => readJson(line, shape, 'PostgreSQL', `Look: sudo dokku postgres:connect ${database.name}`))
 }
 
 /** What the database takes on its server's disk, in bytes, indexes included. */
 export async function databaseBytes(dokku: Dokku, database: Service): Promise<number> {
-  return Number(await sql(dokku, database, 'SELECT pg_database_size(current_database());'))
+  const [size = 0] = await rows(dokku, database, 'SELECT pg_database_size(current_database());', aCount)
+  return size
 }
 
 /** Rows of each table, by `schema.table`. */
@@ -73,7 +78,7 @@ FROM pg_tables WHERE ${LASTING_TABLES} ORDER BY schemaname, tablename
 
 /** Counts the rows of every table, exactly; no temporary ones, which only their own session can read. */
 export async function countRows(dokku: Dokku, database: Service): Promise<RowCounts> {
-  return new Map(await rows<[string, number]>(dokku, database, COUNT_ALL))
+  return new Map(await rows(dokku, database, COUNT_ALL, pairOf(aText, aCount)))
 }
 
 /** A table in production and in the restored database; undefined where it does not exist. */

@@ -2,6 +2,7 @@
 
 import { Failure, reason } from '../core/failure.ts'
 import { localTimestamp } from '../core/format.ts'
+import { aCount, aText, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { identifier, literal, rows, serverOf, sql } from './sql.ts'
@@ -36,11 +37,12 @@ export interface KeptDatabase {
 
 /** The databases that earlier swaps kept, newest first. */
 export async function listKept(dokku: Dokku, service: Service): Promise<KeptDatabase[]> {
-  const all = await rows<KeptDatabase>(
+  const all = await rows(
     dokku,
     service,
     `SELECT json_build_object('name', datname, 'bytes', pg_database_size(oid)) FROM pg_database
      WHERE starts_with(datname, ${literal(keptPrefix(service.database))});`,
+    record({ name: aText, bytes: aCount }),
   )
   return all.sort((a, b) => (a.name < b.name ? 1 : -1))
 }

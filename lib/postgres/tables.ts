@@ -2,6 +2,7 @@
 
 import { Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
+import { aText, listOf, optional, record, tryJson } from '../core/outside.ts'
 import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
 import { explainDokku } from '../dokku/errors.ts'
 import { BARE } from './sql.ts'
@@ -39,7 +40,7 @@ export async function surveyTables(dokku: Dokku, { name }: Service): Promise<Tab
   const input = [...BARE, ...QUESTIONS, ''].join('\n')
   const output = await dokku.run(connectArgs(name), { input, timeoutMs: TIMEOUT_MS })
   const answers = output.stdout.split('\n').flatMap(parseLine)
-  const all = answers.find((answer) => Array.isArray(answer)) as string[] | undefined
+  const all = answers.find((answer) => Array.isArray(answer))
   if (!all) {
     if (output.exitCode !== 0) throw explainDokku(output, connectArgs(name).join(' '))
     throw new Failure(`PostgreSQL does not say which tables it has: ${lastLines(output.stderr)}`)
@@ -53,11 +54,8 @@ export async function surveyTables(dokku: Dokku, { name }: Service): Promise<Tab
   }
 }
 
-function parseLine(line: string): (string[] | { filled?: string; read?: string })[] {
-  try {
-    const value: unknown = JSON.parse(line)
-    return typeof value === 'object' && value !== null ? [value] : []
-  } catch {
-    return []
-  }
+const ANSWER = record({ filled: optional(aText), read: optional(aText) })
+
+function parseLine(line: string): (string[] | ReturnType<typeof ANSWER>)[] {
+  return [tryJson(line, listOf(aText)) ?? tryJson(line, ANSWER)].filter((answer) => answer !== undefined)
 }

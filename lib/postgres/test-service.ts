@@ -3,6 +3,7 @@
 import { readState, remember } from '../cli/state.ts'
 import { Failure, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
+import { aCount, aText, orNull, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import { createServiceArgs, type Dokku, destroyServiceArgs, infoArgs, type Service } from '../dokku/dokku.ts'
 import { identifier, LASTING_TABLES, literal, rows, sql } from './sql.ts'
@@ -76,18 +77,17 @@ async function clear({ dokku, context }: Tools, name: string, wasBegun: boolean)
   await retry(() => dokku.must(destroyServiceArgs(name)), { attempts: wasBegun ? MOST_ATTEMPTS : 1, waitMs: WAIT_MS })
 }
 
-interface Found {
-  mark: string | null
-  tables: number
-}
+const FOUND = record({ mark: orNull(aText), tables: aCount })
+type Found = ReturnType<typeof FOUND>
 
 async function look(dokku: Dokku, name: string): Promise<Found | undefined> {
-  const [found] = await rows<Found>(
+  const [found] = await rows(
     dokku,
     await dokku.service(name),
     `SELECT json_build_object(
       'mark', (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()),
       'tables', (SELECT count(*) FROM pg_tables WHERE ${LASTING_TABLES}));`,
+    FOUND,
   )
   return found
 }

@@ -2,7 +2,19 @@
 
 import { Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
-import { isSha } from '../core/sha.ts'
+import {
+  aBoolean,
+  aNumber,
+  aText,
+  aTimeText,
+  atBest,
+  matching,
+  optional,
+  orNull,
+  record,
+  type Shape,
+  tryJson,
+} from '../core/outside.ts'
 import type { Remote } from './ssh.ts'
 import { appendToLedger, ledgerPath, readLedgerLines } from './words.ts'
 
@@ -27,10 +39,11 @@ export interface Entry {
   restorePoint?: string
 }
 
-/** Whether somebody may type it: a line of the ledger can be written by whoever holds CI's key. */
-export function isArchiveName(value: unknown): value is string {
-  return typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9_.-]*-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/.test(value)
-}
+/** Somebody will type it: a line of the ledger can be written by whoever holds CI's key. */
+export const anArchiveName = matching(
+  /^[A-Za-z0-9][A-Za-z0-9_.-]*-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/,
+  'the name of an archive',
+)
 
 /** What ends so has started nothing, whatever runs: somebody else has started that, or a container was restarted under its name. */
 const STARTED_NOTHING = new Set(['locked', 'stale', 'elsewhere', 'build-failed', 'predeploy-failed', 'pushed'])
@@ -59,25 +72,38 @@ export function entryLine(entry: Entry): string {
   return JSON.stringify(entry).replaceAll("'", '\\u0027')
 }
 
-function isText(value: unknown): boolean {
-  return typeof value === 'string'
-}
-
-/** For what another version, or someone who edited the file, left out. */
-const UNTOLD = { who: 'unknown', from: null, subject: '', seconds: 0, verified: null }
+const aSha = matching(/^[0-9a-f]{40}$/, 'a SHA')
+/** Another version may leave something out, and someone who edits the file may, too. */
+const ENTRY = record({
+  at: aTimeText,
+  kind: aText as Shape<Entry['kind']>,
+  who: optional(aText),
+  from: optional(orNull(aSha)),
+  to: aSha,
+  subject: optional(aText),
+  outcome: aText,
+  runs: atBest(orNull(aText)),
+  seconds: optional(aNumber),
+  verified: optional(orNull(aBoolean)),
+  restorePoint: atBest(anArchiveName),
+})
 
 /** Entries, oldest first. A line that is none (a full disk cut it, someone edited it) is passed over. */
 export function parseLedger(text: string): Entry[] {
   return text.split('\n').flatMap((line) => {
-    try {
-      const { restorePoint, ...known } = { ...UNTOLD, ...JSON.parse(line) }
-      const entry: Entry = { ...known, ...(isArchiveName(restorePoint) ? { restorePoint } : {}) }
-      const { at, kind, who, from, to, subject, outcome } = entry
-      const isWhole = [kind, who, subject, outcome].every(isText) && isSha(to) && (from === null || isSha(from))
-      return isWhole && !Number.isNaN(Date.parse(at)) ? [entry] : []
-    } catch {
-      return []
-    }
+    const entry = tryJson(line, ENTRY)
+    return entry
+      ? [
+          {
+            who: 'unknown',
+            subject: '',
+            seconds: 0,
+            ...entry,
+            from: entry.from ?? null,
+            verified: entry.verified ?? null,
+          },
+        ]
+      : []
   })
 }
 

@@ -1,5 +1,6 @@
 // The six checks of what the site serves.
 import { bytes, oneLine, plural } from '../core/format.ts'
+import { aNumber, aText, atBest, listOf, oneOf, record, type Shape, tryJson } from '../core/outside.ts'
 import { elements } from './html.ts'
 import {
   getPage,
@@ -147,10 +148,10 @@ async function map(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   if (zoom && !address.searchParams.has('zoom')) address.searchParams.set('zoom', zoom)
   const reply = await get(address, { signal, maxBytes: MAX_MAP_BYTES })
   requireStatus(reply)
-  const { features, type } = parseJson(reply) as { features?: unknown; type?: unknown }
-  if (type !== 'FeatureCollection' || !Array.isArray(features))
+  const { features, type } = parseJson(reply, COLLECTION)
+  if (type !== 'FeatureCollection' || !features)
     throw new Unexpected(`${short(reply.url)} is no GeoJSON FeatureCollection`)
-  const points = features.filter(hasPoint).length
+  const points = features.filter(Boolean).length
   if (points === 0)
     throw new Unexpected(
       `${short(reply.url)} has ${features.length === 0 ? 'no feature' : `${plural(features.length, 'feature')}, none with a point`}`,
@@ -158,15 +159,16 @@ async function map(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
   return pass('200', `${short(reply.url)} has ${plural(points, 'point')}, ${bytes(reply.bytes)}`)
 }
 
-function hasPoint(feature: unknown): boolean {
-  const { type, geometry } = (feature ?? {}) as {
-    type?: unknown
-    geometry?: { type?: unknown; coordinates?: unknown } | null
-  }
-  if (type !== 'Feature' || geometry?.type !== 'Point' || !Array.isArray(geometry.coordinates)) return false
-  const [longitude, latitude] = geometry.coordinates as unknown[]
-  const within = (value: unknown, most: number): boolean => typeof value === 'number' && Math.abs(value) <= most
-  return within(longitude, 180) && within(latitude, 90)
+const COLLECTION = record({ type: atBest(aText), features: atBest(listOf(atBest(point))) })
+const FEATURE = record({
+  type: oneOf('Feature'),
+  geometry: record({ type: oneOf('Point'), coordinates: listOf(aNumber) }),
+})
+
+/** Whether it is a feature with a point on this planet. */
+function point(value: unknown): boolean {
+  const [longitude = Number.NaN, latitude = Number.NaN] = FEATURE(value).geometry.coordinates
+  return Math.abs(longitude) <= 180 && Math.abs(latitude) <= 90
 }
 
 async function health(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
@@ -176,21 +178,17 @@ async function health(site: URL, signal: AbortSignal): Promise<CheckOutcome> {
     throw new Unexpected(
       `${short(reply.url)} answered ${reply.status}${said && reply.type.includes('json') ? `: ${said}` : ''}`,
     )
-  const { status } = parseJson(reply) as { status?: unknown }
+  const { status } = parseJson(reply, record({ status: atBest(aText) }))
   if (status !== 'ok') throw new Unexpected(`${short(reply.url)} does not say status: ok, but ${said}`)
   return pass('200', 'status: ok')
 }
 
 /** @throws Unexpected when it is not a JSON object, or does not call itself JSON */
-function parseJson({ url, body, type }: Reply): object {
+function parseJson<T>({ url, body, type }: Reply, shape: Shape<T>): T {
   if (body.trim() === '') throw new Unexpected(`${short(url)} answered 200 with an empty body`)
   if (!/[/+]json$/.test(type))
     throw new Unexpected(`${short(url)} is ${oneLine(type) || 'of no content type'}, not JSON`)
-  try {
-    const value: unknown = JSON.parse(body)
-    if (typeof value === 'object' && value !== null) return value
-  } catch {
-    // Said below, as for JSON that is no object.
-  }
+  const value = tryJson(body, shape)
+  if (value !== undefined) return value
   throw new Unexpected(`${short(url)} is no JSON object: ${oneLine(body, 60)}`)
 }

@@ -65,12 +65,18 @@ function readCertificate(site: URL, signal: AbortSignal): Promise<SeenCertificat
   })
 }
 
+/** `Mar  1 12:00:00 2026 GMT`. */
+function dateOf(text: string): Date | undefined {
+  const date = new Date(text)
+  return Number.isNaN(date.getTime()) ? undefined : date
+}
+
 /**
  * Pure.
  * @throws Unexpected, final: a bad certificate stays bad while we wait
  */
 export function judgeCertificate({ certificate, refusal }: SeenCertificate, site: URL, now = new Date()): CheckOutcome {
-  const end = certificate ? new Date(certificate.validTo) : undefined
+  const end = certificate ? dateOf(certificate.validTo) : undefined
   const date = end?.toISOString().slice(0, 10) ?? 'unknown'
   if (refusal === 'CERT_HAS_EXPIRED') throw new Unexpected(`the certificate expired on ${date}`, true)
   if (refusal === 'ERR_TLS_CERT_ALTNAME_INVALID')
@@ -79,8 +85,14 @@ export function judgeCertificate({ certificate, refusal }: SeenCertificate, site
       true,
     )
   if (refusal !== undefined) throw new Unexpected(`the certificate is not trusted (${oneLine(refusal)})`, true)
-  if (!end) throw new Unexpected('the server shows no certificate')
-  const lifetimeMs = end.getTime() - new Date(certificate?.validFrom ?? '').getTime()
+  if (!certificate) throw new Unexpected('the server shows no certificate')
+  const begin = dateOf(certificate.validFrom)
+  if (!end || !begin)
+    throw new Unexpected(
+      `the certificate's dates can't be read: ${oneLine(certificate.validFrom)} to ${oneLine(certificate.validTo)}`,
+      true,
+    )
+  const lifetimeMs = end.getTime() - begin.getTime()
   const leftMs = end.getTime() - now.getTime()
   const isBelow = ({ share, days }: typeof WARN): boolean => leftMs < Math.min(share * lifetimeMs, days * DAY_MS)
   const left =

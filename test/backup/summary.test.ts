@@ -21,7 +21,6 @@ const SUMMARY: BackupSummary = {
     },
     lacks: [],
     dumpBytes: 200e6,
-    mediaBytes: 400e6,
     unreadable: [],
     harmless: [],
   },
@@ -36,6 +35,14 @@ test('the repository is as large as after pruning', () => {
   assert.is(
     summaryLine(SUMMARY, []),
     'a-2026-02-28T03:00:00: 600.00 MB original, 1.25 MB new data, took 12 s, pruned 1, repository 480.00 MB',
+  )
+})
+
+test('figures that Borg did not tell are said to be unknown', () => {
+  const { originalBytes: _, newBytes: __, repositoryBytes: ___, ...archive } = SUMMARY.archive
+  assert.is(
+    summaryLine({ ...SUMMARY, archive }, []),
+    'a-2026-02-28T03:00:00: unknown original, unknown new data, took 12 s, pruned 1, repository unknown',
   )
 })
 

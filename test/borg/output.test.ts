@@ -1,6 +1,15 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { parseDeletedBytes, parseItem, parsePruned, parseVersion } from '../../lib/borg/output.ts'
+import {
+  parseCreated,
+  parseDeletedBytes,
+  parseItem,
+  parseList,
+  parseMessages,
+  parsePruned,
+  parseVersion,
+} from '../../lib/borg/output.ts'
+import { Failure } from '../../lib/core/failure.ts'
 
 const test = suite('borg output')
 
@@ -41,5 +50,27 @@ for (const [what, printed, item] of [
   ],
 ] as const)
   test(`an item of Borg's list: ${what}`, () => assert.equal(parseItem(printed.replaceAll('|', '\0')), item))
+
+for (const [what, read] of [
+  ['a create that tells no figures', () => parseCreated('{"archive":{"stats":null}}')],
+  ['a create with noise behind it', () => parseCreated('{}\nbye')],
+  ['a list without archives', () => parseList('{"repository":{}}')],
+  ['a list that is no JSON', () => parseList('<html>')],
+  ['an item that is none', () => parseItem('Remote: Welcome')],
+  ['an item without a size', () => parseItem('-rw-r--r--\0many\x002026-02-28T03:00:00\0a\0=\0')],
+  ['an item without a time', () => parseItem('-rw-r--r--\x005\0yesterday\0a\0=\0')],
+] as const)
+  test(`${what} is no bug of ours: Borg is named`, () => {
+    assert.throws(read, (error: unknown) => error instanceof Failure && /^Borg \(borg \w+/.test(error.message))
+  })
+
+test('of a message only what is right is taken', () => {
+  assert.equal(
+    parseMessages(
+      '{"type":"log_message","msgid":{"a":1},"levelname":5,"message":["x"],"original_size":"1"}\nnull\n[1]\n"x"',
+    ),
+    [{ type: 'log_message', message: '' }, { message: 'null' }, { message: '[1]' }, { message: '"x"' }],
+  )
+})
 
 test.run()

@@ -39,7 +39,7 @@ test('each repository and service has a file of its own', () => {
 test('a file that is missing or damaged is an empty state', async () => {
   const path = join(dir, 'damaged')
   assert.equal(await readState(path), {})
-  for (const content of ['{"checked', 'null', '3']) {
+  for (const content of ['{"checked', 'null', '3', '[]', '{"dumps":null,"checkedAt":7,"testService":"yes"}']) {
     await writeFile(path, content)
     assert.equal(await readState(path), {}, content)
   }

@@ -55,6 +55,10 @@ for (const [then, text] of [
   test(`age: ${text}`, () => assert.is(age(new Date(then), now), text))
 
 test('a time carries its zone', () => assert.match(isoLocal(now), /^2026-03-01T\d\d:\d\d:00[+-]\d\d:\d\d$/))
+test('a time that JavaScript does not know is no bug', () => {
+  for (const ms of [Number.NaN, 8.64e15, -8.64e15]) assert.is(isoLocal(new Date(ms)), 'an unknown time')
+  assert.is(age(new Date(Number.NaN)), 'at an unknown time')
+})
 test('plural', () => assert.equal([plural(1, 'file'), plural(3000, 'file')], ['1 file', '3,000 files']))
 test('control characters cannot reach a terminal', () => assert.is(printable('a\u001b[31m\nb'), 'a?[31m?b'))
 test('the nearest name, or none', () => {

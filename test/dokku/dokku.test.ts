@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Interrupted } from '../../lib/core/failure.ts'
+import { Failure, Interrupted } from '../../lib/core/failure.ts'
 import { createShell } from '../../lib/core/shell.ts'
-import { createDokku, type Dokku, parseDatabase } from '../../lib/dokku/dokku.ts'
+import { createDokku, type Dokku, parseDatabase, parseProcesses } from '../../lib/dokku/dokku.ts'
 
 const test = suite('Dokku on this machine')
 const ENV = { PATH: '/usr/bin:/bin' }
@@ -80,5 +80,25 @@ for (const [dsn, database] of [
 ] as const)
   test(`the database of ${JSON.stringify(dsn.slice(0, 70))}: ${database}`, () =>
     assert.is(parseDatabase(dsn), database))
+
+test('processes are read from what Dokku reports, and another answer is told as its own', () => {
+  const { isDeployed, allRun, statuses } = parseProcesses(
+    '{"deployed":"true","running":"mixed","status-web.1":"running (CID: 0123456789a)"}',
+  )
+  assert.equal([isDeployed, allRun, [...statuses]], [true, false, [['web.1', 'running']]])
+  for (const answer of [
+    '',
+    'null',
+    '[]',
+    '{"status-web.1":null}',
+    '{"status-web.1":{}}',
+    '{"deployed":true}',
+    '{} bye',
+  ])
+    assert.throws(
+      () => parseProcesses(answer),
+      (error: unknown) => error instanceof Failure && error.message.startsWith('Dokku (ps:report) did not answer'),
+    )
+})
 
 test.run()

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Unexpected } from '../../lib/verify/run-check.ts'
 import { judgeCertificate, plainRedirect } from '../../lib/verify/tls.ts'
 import { answer, createAuthority, type Handler, html, redirect, type Site, startSite } from '../support/site.ts'
 import { verify } from '../support/verify.ts'
@@ -185,4 +186,20 @@ usual('at the usual ports, plain HTTP must redirect', async () => {
     await Promise.all([secure.stop(), plain.stop()])
   }
 })
+tls('a certificate whose end is no date is red, and no bug', () => {
+  for (const refusal of [undefined, 'CERT_HAS_EXPIRED'])
+    for (const [validFrom, validTo] of [
+      ['2026-02-24T00:00:00Z', 'Bad time value'],
+      ['Bad time value', '2026-03-01T15:30:00Z'],
+    ] as const)
+      assert.throws(
+        () =>
+          judgeCertificate(
+            { certificate: { validFrom, validTo, subjectAltName: '' }, refusal },
+            new URL('https://a.b'),
+          ),
+        (error: unknown) => error instanceof Unexpected,
+      )
+})
+
 tls.run()
