@@ -93,14 +93,14 @@ test('what it left is removed by the next, and left alone by a restore', async (
   assert.match(next.stderr, /Removing the test service book-corners-db-test that an earlier run left/)
 })
 
-// Each step is held open by a fault, the script is killed in it, and the next run must clear up and succeed.
+// Each step is held open by a fault, and the script is killed in it. After a SIGKILL the next run clears up, and succeeds.
 const STEPS: [step: string, command: string][] = [
   ['while the service is made', 'postgres:create'],
   ['while it is imported into', 'postgres:connect'],
 ]
-for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const)
+for (const signal of ['SIGKILL', 'SIGTERM'] as const)
   for (const [step, command] of STEPS)
-    test(`${signal} ${step}: nothing is left that the next run does not clear`, async () => {
+    test(`${signal} ${step}: nothing is left${signal === 'SIGKILL' ? ' that the next run does not clear' : ''}`, async () => {
       await sandbox.fault(command, 'case "$1" in *-test) touch "$root/held"; sleep 1.5;; esac')
       const run = sandbox.start('restore.ts', TEST)
       await run.reaches(join(sandbox.dir, 'held'))
@@ -109,10 +109,11 @@ for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const)
       const { exitCode } = await run.ended
       await sandbox.fault(command)
       await sandbox.launch('rm', [join(sandbox.dir, 'held')]).ended
-      assert.is(exitCode, { SIGKILL: null, SIGTERM: 143, SIGINT: 130 }[signal])
-      if (signal !== 'SIGKILL') assert.is(await services(sandbox), 'book-corners-db', 'it clears up after itself')
-      const next = await sandbox.script('restore.ts', TEST)
-      assert.is(next.exitCode, 0, next.stderr)
+      assert.is(exitCode, { SIGKILL: null, SIGTERM: 143 }[signal])
+      if (signal === 'SIGKILL') {
+        const next = await sandbox.script('restore.ts', TEST)
+        assert.is(next.exitCode, 0, next.stderr)
+      } else assert.is(await services(sandbox), 'book-corners-db')
       assert.is(await counts(sandbox), DAMAGED)
       assert.equal(
         (await databases(sandbox)).filter((name) => name.endsWith('_restoring')),

@@ -1,7 +1,7 @@
 // What runs on this machine, read from /proc: quicker than ps, of which a test would start many.
 import { readdirSync, readFileSync } from 'node:fs'
 
-interface RunningProcess {
+export interface RunningProcess {
   pid: number
   parent: number
   /** As ps has it: `R`, `S`, `T` stopped, `Z` ended, and its parent has not heard of it. */
