@@ -14,6 +14,7 @@ import { createDokku, type Dokku, type Service } from '../dokku/dokku.ts'
 import { type MediaSize, measureMedia, requireMediaDir } from '../media/folder.ts'
 import { databaseBytes } from '../postgres/sql.ts'
 import { surveyTables } from '../postgres/tables.ts'
+import { collectAppConfig } from './app-config.ts'
 import type { BACKUP_SETTINGS } from './backup.ts'
 import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
 import { askMount, askService, type SourceAnswer } from './sources.ts'
@@ -37,19 +38,23 @@ export async function dataChecks(
   user: string,
 ): Promise<CheckLine[]> {
   const { BORG_REPO, ARCHIVE_PREFIX, PRUNE = true, DOKKU_COMMAND, DOKKU_APP, DB_SERVICE, MEDIA_DIR } = settings
+  const { KEEP_APP_CONFIG } = settings
   const dokku = DOKKU_COMMAND && createDokku(context, DOKKU_COMMAND)
   const [stored, database, media] = await Promise.all([
     borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<Archive[]>(),
     dokku && DB_SERVICE ? findService(dokku, DB_SERVICE) : nothing<Service>(),
     MEDIA_DIR ? findMedia(MEDIA_DIR, user) : nothing<MediaSize>(),
   ])
-  const [ofArchives, ofService, ofMount, compared] = await Promise.all([
+  const [ofArchives, ofService, ofMount, ofApp, compared] = await Promise.all([
     borg && stored.found ? archiveChecks(context, borg, stored.found, PRUNE) : [],
     dokku && DOKKU_APP && database.found
       ? sourceCheck('service', await askService(dokku, { DOKKU_APP, DB_SERVICE: database.found.name }), fail)
       : [],
     dokku && DOKKU_APP && MEDIA_DIR && media.found
       ? sourceCheck('mount', await askMount(dokku, { DOKKU_APP, MEDIA_DIR }), warn)
+      : [],
+    dokku && DOKKU_APP && database.found && KEEP_APP_CONFIG
+      ? appCheck({ context, dokku, settings: { DOKKU_APP, DB_SERVICE: database.found.name } })
       : [],
     borg && dokku && BORG_REPO && MEDIA_DIR && stored.found && database.found && media.found
       ? compare(
@@ -68,8 +73,22 @@ export async function dataChecks(
     media.line ?? [],
     media.found ? linkCheck(media.found) : [],
     ofMount,
+    ofApp,
     compared,
   ].flat()
+}
+
+/** Whether the archive will hold what an empty server needs. */
+async function appCheck(sources: Parameters<typeof collectAppConfig>[0]): Promise<CheckLine> {
+  const name = 'app configuration'
+  const { variables, doubts } = await collectAppConfig(sources, undefined)
+  const [doubt] = doubts
+  return doubt === undefined
+    ? pass(
+        name,
+        `${plural(variables, 'variable')} of ${sources.settings.DOKKU_APP}, and how it stands: each archive holds it`,
+      )
+    : warn(name, 'the archive lacks what an empty server needs', doubt)
 }
 
 function nothing<T>(): Finding<T> {

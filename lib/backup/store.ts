@@ -12,8 +12,10 @@ import { bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { transfer } from '../core/transfer.ts'
 import { VERSION } from '../core/version.ts'
+import { KIT_FOLDER } from '../dokku/manifest.ts'
 import { INBOX } from '../media/folder.ts'
 import { type Dump, openDump } from '../postgres/dump.ts'
+import { clearAppConfig, type LaidOut, layOutAppConfig } from './app-config.ts'
 import type { Backup } from './backup.ts'
 import type { Tonight } from './tonight.ts'
 
@@ -22,6 +24,8 @@ export interface StoredArchive extends Partial<Created>, CreateWarnings {
   name: string
   comment: ArchiveComment
   dumpBytes: number
+  /** Undefined when Borg's figures could not be read. */
+  mediaBytes?: number | undefined
 }
 
 /** What an archive is taken for, where it is not a plain night's. */
@@ -37,6 +41,19 @@ interface Occasion {
  * @throws Failure; then there is no archive, and no older one was touched
  */
 export async function store(backup: Backup, tonight: Tonight, occasion: Occasion = {}): Promise<StoredArchive> {
+  try {
+    return await storeWith(backup, tonight, await layOutAppConfig(backup, tonight.appConfig), occasion)
+  } finally {
+    await clearAppConfig(backup.statePath)
+  }
+}
+
+async function storeWith(
+  backup: Backup,
+  tonight: Tonight,
+  appConfig: LaidOut | undefined,
+  occasion: Occasion,
+): Promise<StoredArchive> {
   const { context, settings, dokku } = backup
   const { log } = context
   const { service } = tonight
@@ -50,17 +67,18 @@ export async function store(backup: Backup, tonight: Tonight, occasion: Occasion
     compression: settings.COMPRESSION,
     chunkerParams: settings.CHUNKER_PARAMS,
     mediaDir: settings.MEDIA_DIR,
+    folder: appConfig && KIT_FOLDER,
     // What a restore that was killed has left there.
     without: [patternBelow(settings.MEDIA_DIR, INBOX)],
     progress: log.isTerminal,
   }
   log.info(`Storing the database ${service.database} as ${options.archive}`)
-  const archive = { ...(await commit(backup, dump, options, stallMs)), comment }
-  const { originalBytes = archive.dumpBytes, newBytes } = archive
+  const archive = { ...(await commit(backup, dump, options, appConfig)), comment }
+  const { mediaBytes, newBytes } = archive
   log.info(
     newBytes === undefined
       ? `Committed: dump ${bytes(archive.dumpBytes)}`
-      : `Committed: dump ${bytes(archive.dumpBytes)}, media ${bytes(originalBytes - archive.dumpBytes)}, new ${bytes(newBytes)}`,
+      : `Committed: dump ${bytes(archive.dumpBytes)}, media ${bytes(mediaBytes ?? 0)}, new ${bytes(newBytes)}`,
   )
   for (const warning of archive.harmless) log.warn(warning)
   for (const file of archive.unreadable) log.error(`Not in the archive: ${file}`)
@@ -93,12 +111,14 @@ function commentOn(tonight: Tonight, dumpMode: DumpMode, begun: Date, { accepts,
  * program has exited 0. On anything else Borg gets SIGTERM before that, and no archive exists (Borg 1.2: exit 143, no checkpoint).
  */
 async function commit(
-  { context: { log }, borg }: Backup,
+  { context: { log }, settings, borg }: Backup,
   dump: Dump,
   options: CreateOptions,
-  stallMs: number,
+  appConfig: LaidOut | undefined,
 ): Promise<Omit<StoredArchive, 'comment'>> {
+  const stallMs = settings.DUMP_STALL_SECONDS * 1000
   const target = borg.stream(createArgs(options), {
+    ...(appConfig ? { cwd: appConfig.cwd } : {}),
     // Our death must not be taken for the end of the dump.
     guarded: true,
     onProgress: (message) => showProgress(message, log),
@@ -121,11 +141,13 @@ async function commit(
       return { messages, dumpBytes: wholeBytes }
     },
   })
+  const figures = readFigures(await report, options.archive, log)
   return {
-    ...readFigures(await report, options.archive, log),
+    ...figures,
     ...sortWarnings(messages),
     name: options.archive,
     dumpBytes,
+    mediaBytes: figures.originalBytes && figures.originalBytes - dumpBytes - (appConfig?.bytes ?? 0),
   }
 }
 

@@ -49,7 +49,7 @@ function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
     originalBytes: archive.originalBytes ?? null,
     newBytes: archive.newBytes ?? null,
     dumpBytes: archive.dumpBytes,
-    mediaBytes: archive.originalBytes === undefined ? null : archive.originalBytes - archive.dumpBytes,
+    mediaBytes: archive.mediaBytes ?? null,
     // Over a key that may only append it never becomes smaller: it tells nothing.
     repositoryBytes: (pruned && repositoryBytes(archive, pruned)) ?? null,
     durationSeconds: tookMs / 1000,

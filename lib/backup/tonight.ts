@@ -15,6 +15,7 @@ import { Failure } from '../core/failure.ts'
 import { firstOf } from '../core/format.ts'
 import { type MediaSize, measureMedia } from '../media/folder.ts'
 import { surveyTables, type TableSurvey } from '../postgres/tables.ts'
+import { type AppConfig, collectAppConfig } from './app-config.ts'
 import type { Backup, Production } from './backup.ts'
 import { askMount, askService } from './sources.ts'
 
@@ -33,6 +34,8 @@ export interface Tonight extends Production {
   accepted: Acceptance | undefined
   /** What is known to be lacking before there is a dump, a phrase each. */
   losses: string[]
+  /** Undefined with KEEP_APP_CONFIG=no. */
+  appConfig: AppConfig | undefined
   /** Why the sources may be the wrong ones, or not all, a sentence each. */
   doubts: string[]
 }
@@ -40,7 +43,7 @@ export interface Tonight extends Production {
 /** Looks at everything at the same time; nothing is changed. */
 export async function lookAt(backup: Backup, production: Production): Promise<Tonight> {
   const { context, settings, borg, dokku } = backup
-  const [{ nights: archives, restorePoints, strangers }, media, tables, sources] = await Promise.all([
+  const [{ nights: archives, restorePoints, strangers }, media, tables, sources, appConfig] = await Promise.all([
     listArchives(borg, settings.ARCHIVE_PREFIX),
     measureMedia(settings.MEDIA_DIR),
     surveyTables(dokku, production.service).catch((error: unknown) => {
@@ -48,6 +51,7 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
       throw error
     }),
     Promise.all([askService(dokku, settings), askMount(dokku, settings)]),
+    settings.KEEP_APP_CONFIG ? collectAppConfig(backup, production.sha) : undefined,
   ])
   const survey = tables instanceof Failure ? undefined : tables
   const compared = await knownArchives(backup, archives)
@@ -63,10 +67,12 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
     strangers,
     compared,
     accepted,
+    appConfig,
     losses: findLosses(presentOf(media, survey), compared),
     doubts: [
       ...sources.flatMap(({ doubt, fix }) => (doubt === undefined ? [] : [`${doubt} ${fix}`])),
       ...linkDoubts(media),
+      ...(appConfig?.doubts ?? []),
       ...(future.length > 0 ? [`${clock.message}. ${clock.hint}`] : []),
       ...(tables instanceof Failure ? [`Which tables have rows is not known: ${tables.message}`] : []),
       ...(survey?.unread.length ? [`These tables did not say whether they have rows: ${firstOf(survey.unread)}.`] : []),

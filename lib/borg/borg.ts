@@ -1,9 +1,10 @@
 // Borg with its repository and passphrase: runs it, streams through it, and judges how it ended.
 
+import { resolve } from 'node:path'
 import type { Context } from '../cli/main.ts'
 import { borgEnv } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
-import type { Child, Env, Output, Shell, StartOptions } from '../core/shell.ts'
+import { type Child, type Env, type Output, quote, type Shell, type StartOptions } from '../core/shell.ts'
 import { versionArgs } from './commands.ts'
 import { explain, isWarningOnly } from './errors.ts'
 import { type Message, parseMessages, parseVersion } from './output.ts'
@@ -88,10 +89,27 @@ export function createBorg(shell: Shell, env: Env, repository: string, envFile: 
           else if (messages.length < MOST_MESSAGES) messages.push(message)
         }
       }
-      const child = shell.start(['borg', ...args], { ...options, env: { ...withRepository(args), ...extra }, onLine })
+      const child = shell.start(['borg', ...args], {
+        ...options,
+        env: { ...(options.cwd === undefined ? withRepository(args) : fromHere(withRepository(args))), ...extra },
+        onLine,
+      })
       return { ...child, result: async () => judge(args, await child.ended, messages) }
     },
     version: () => readVersion(shell),
+  }
+}
+
+/** For a Borg that works in another directory: what the settings name by a relative path they name from this one. */
+function fromHere(env: Env): Env {
+  const here = process.cwd()
+  const { BORG_REPO = '', BORG_PASSCOMMAND, BORG_RSH } = env
+  const moved = (command: string): string => `sh -c 'cd "$0" && exec "$@"' ${quote(here)} ${command}`
+  return {
+    ...env,
+    ...(/^[./]*[\w-][^:]*$/.test(BORG_REPO) ? { BORG_REPO: resolve(BORG_REPO) } : {}),
+    ...(BORG_PASSCOMMAND ? { BORG_PASSCOMMAND: moved(BORG_PASSCOMMAND) } : {}),
+    ...(BORG_RSH?.includes('/') ? { BORG_RSH: moved(BORG_RSH) } : {}),
   }
 }
 

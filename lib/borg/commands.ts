@@ -30,6 +30,8 @@ export interface CreateOptions {
   compression: string
   chunkerParams: string
   mediaDir: string
+  /** A folder in Borg's working directory that goes into the archive, too. */
+  folder?: string | undefined
   /** Borg's patterns of what is left out. */
   without: readonly string[]
   progress: boolean
@@ -55,6 +57,7 @@ export function createArgs(options: CreateOptions): string[] {
     `::${options.archive}`,
     '-',
     options.mediaDir,
+    ...(options.folder === undefined ? [] : [options.folder]),
   ]
 }
 

@@ -125,6 +125,7 @@ export const SETTINGS = {
   PRUNE: { default: 'yes', parse: yesOrNo },
   RETRIES: { default: '3', parse: wholeNumber(0) },
   RETRY_WAIT_SECONDS: { default: '300', parse: wholeNumber(0) },
+  KEEP_APP_CONFIG: { default: 'yes', parse: yesOrNo },
   DUMP_MODE: { default: 'dedup', parse: oneOf<DumpMode>('dedup', 'export') },
   DUMP_STALL_SECONDS: { default: '900', parse: wholeNumber(1) },
   COMPRESSION: {
@@ -293,6 +294,17 @@ export function childEnv(environment: Env, home: string): Env {
 }
 
 const STANDARD_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
+
+/** The settings that were made, and are neither secret nor Borg's, as they were written. */
+export function plainSettings(environment: Env, file: EnvFile): Record<string, string> {
+  const known: Record<string, Setting<unknown>> = SETTINGS
+  return Object.fromEntries(
+    Object.entries(known).flatMap(([key, { secret }]) => {
+      const value = environment[key] || file.values[key]
+      return secret || !value || key.startsWith('BORG_') ? [] : [[key, value]]
+    }),
+  )
+}
 
 /** Values that must never be shown, for the logger. */
 export function secretValues(environment: Env, file: EnvFile): string[] {

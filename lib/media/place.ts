@@ -9,7 +9,7 @@ import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { bar, lastLines, plural } from '../core/format.ts'
-import { type Child, quote, type Shell } from '../core/shell.ts'
+import { type Child, quote, type Shell, sudoersWord } from '../core/shell.ts'
 import { settlesWithin, transfer } from '../core/transfer.ts'
 import { END, header, type Member, padding } from './tar.ts'
 
@@ -112,11 +112,6 @@ export function allowPlacing(settings: PlaceSettings, user: User): string {
 /** Lets a user place files: as their owner, not as root. */
 function sudoersLine(settings: PlaceSettings, user: User): string {
   return `${user.name} ALL=(root) NOPASSWD: ${placeCommand(settings, user).map(sudoersWord).join(' ')}`
-}
-
-/** A word of a command in a sudoers file: these signs, and no others, have a backslash before them (sudo 1.9). */
-function sudoersWord(word: string): string {
-  return word.replace(/[\\,:= \t#*?![\]^]/g, '\\$&')
 }
 
 const SCRIPT = new URL('place.sh', import.meta.url)

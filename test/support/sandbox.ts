@@ -113,12 +113,26 @@ async function layOut({ bin, owner, template }: Postgres): Promise<Places> {
   )
   for (const file of ['sha', 'GIT_REV', 'running'])
     await writeFile(join(dir, 'apps/book-corners', file), '0123456789abcdef0123456789abcdef01234567\n')
+  await writeFile(join(dir, 'plugins.json'), JSON.stringify(PLUGINS))
   await writeFile(join(dir, 'apps/book-corners/mounts'), `${mediaDir}:/app/media\n`)
   if (process.getuid?.() === 0)
     for (const folder of [dir, join(dir, 'services')]) await chown(folder, owner.uid, owner.gid)
   execFileSync('cp', ['-a', madeOnce('repository', initRepository), repository])
   return { dir, home, mediaDir, repository, envFile: join(home, '.env.backup') }
 }
+
+/** As `plugin:list --format json` prints them, without what nobody reads. */
+const PLUGINS = [
+  { name: '00_dokku-standard', version: '0.38.27', core: true, description: 'dokku core standard plugin' },
+  {
+    name: 'postgres',
+    version: '1.48.0',
+    core: false,
+    description: 'dokku postgres service plugin',
+    source_url: 'https://github.com/dokku/dokku-postgres.git',
+    committish: 'a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6e7f8a9b0',
+  },
+]
 
 function initRepository(folder: string): void {
   // What Borg remembers of it is not copied: each sandbox has a home of its own.
