@@ -3,14 +3,16 @@
 import { agree } from '../lib/backup/accept.ts'
 import { type Backup, prepareBackup } from '../lib/backup/backup.ts'
 import { checkEverything } from '../lib/backup/check.ts'
+import { showHistory } from '../lib/backup/history.ts'
 import { init } from '../lib/backup/init.ts'
 import { preview } from '../lib/backup/preview.ts'
 import { takeRestorePoint } from '../lib/backup/restore-point.ts'
 import { checkRepository, judge, preflight, prune, requireComplete } from '../lib/backup/steps.ts'
-import { store } from '../lib/backup/store.ts'
+import { noteArchive, store } from '../lib/backup/store.ts'
 import { report } from '../lib/backup/summary.ts'
 import { lookAt, type Tonight } from '../lib/backup/tonight.ts'
 import type { Command } from '../lib/cli/arguments.ts'
+import { journaled, type Note } from '../lib/cli/journal.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { createMonitor, watched } from '../lib/cli/monitor.ts'
@@ -19,15 +21,15 @@ import { EXIT, Failure } from '../lib/core/failure.ts'
 
 const COMMAND: Command = {
   name: 'backup',
-  switches: ['dry-run', 'check', 'init', 'accept', 'yes', 'json'],
+  switches: ['dry-run', 'check', 'init', 'accept', 'history', 'yes', 'json'],
   options: ['restore-point'],
   exclusive: [
-    ['dry-run', 'check', 'init', 'accept', 'restore-point'],
+    ['dry-run', 'check', 'init', 'accept', 'history', 'restore-point'],
     ['init', 'json'],
   ],
   help: `
-Usage: backup [--dry-run | --check | --init | --accept [--yes] | --restore-point LABEL]
-              [--json] [--env-file PATH]
+Usage: backup [--dry-run | --check | --init | --history | --accept [--yes]
+              | --restore-point LABEL] [--json] [--env-file PATH]
 
 Stores the PostgreSQL dump and the media folder in one Borg archive, prunes old
 archives, and tells the monitor. Without a flag: the nightly run, for cron.
@@ -35,6 +37,8 @@ archives, and tells the monitor. Without a flag: the nightly run, for cron.
   --dry-run        Say what would be stored and pruned; change nothing.
   --check          Check this machine, the settings, the repository, the crontab.
   --init           Create the Borg repository, and say how to keep its key safe.
+  --history        The last 30 runs of this machine, how the archives grow, and when
+                   the repository will be full.
   --accept         What the archives held and is lacking now (photos, tables, half of
                    the dump) is right: asks, then runs, and the nights end well again.
   --yes            Agree beforehand; with --accept.
@@ -63,6 +67,7 @@ const MODES: Readonly<Record<string, (context: Context) => Promise<number>>> = {
   init,
   'dry-run': preview,
   accept,
+  history: showHistory,
 }
 
 await main(COMMAND, (context) => {
@@ -75,17 +80,19 @@ await main(COMMAND, (context) => {
 })
 
 async function nightly(context: Context): Promise<number> {
-  const startedMs = Date.now()
-  await tellMonitor(context, async (begin) => {
+  await tellMonitor(context, (begin) => {
     const backup = prepareBackup(context)
-    const unlock = await takeLock(context.shell, 'backup.ts', backup.settings)
-    begin()
-    try {
-      const production = await preflight(backup)
-      return await night(backup, await backup.tries.run(() => lookAt(backup, production)), startedMs)
-    } finally {
-      await unlock()
-    }
+    return journaled(context, backup.journalPath, 'night', async (note) => {
+      const unlock = await takeLock(context.shell, 'backup.ts', backup.settings)
+      begin()
+      try {
+        const production = await preflight(backup)
+        return await night(backup, await backup.tries.run(() => lookAt(backup, production)), note)
+      } finally {
+        note({ tries: backup.tries.count })
+        await unlock()
+      }
+    })
   })
   return EXIT.done
 }
@@ -98,7 +105,7 @@ async function accept(context: Context): Promise<number> {
     if (await agree(backup, tonight))
       await tellMonitor(context, (begin) => {
         begin()
-        return night(backup, tonight, Date.now(), true)
+        return journaled(context, backup.journalPath, 'accept', (note) => night(backup, tonight, note, true))
       })
   } finally {
     await unlock()
@@ -107,20 +114,23 @@ async function accept(context: Context): Promise<number> {
 }
 
 /** @returns the line for the monitor */
-async function night(backup: Backup, tonight: Tonight, startedMs: number, accepts = false): Promise<string> {
+async function night(backup: Backup, tonight: Tonight, note: Note, accepts = false): Promise<string> {
   const { context, tries } = backup
   for (const doubt of tonight.doubts) context.log.warn(doubt)
   const stored = await tries.run(() => store(backup, tonight, { accepts }))
+  noteArchive(note, stored)
   const archive = await judge(backup, tonight, stored, accepts)
   const pruned = await prune(backup, tonight, archive)
+  if (pruned) note({ pruned: pruned.names.length, repositoryBytes: stored.repositoryBytes - pruned.deletedBytes })
   const checked = await checkRepository(backup, archive)
+  note({ checked })
   const summary = report(context, {
     archive,
     pruned,
     checked,
     tries: tries.count,
     sha: tonight.sha,
-    tookMs: Date.now() - startedMs,
+    tookMs: Date.now() - tonight.beganMs,
   })
   requireComplete(archive)
   return summary

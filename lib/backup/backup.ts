@@ -3,6 +3,7 @@
 import { type Borg, openBorg } from '../borg/borg.ts'
 import { RETENTION_SETTINGS } from '../borg/retention.ts'
 import { createTries, TRIES_SETTINGS, type Tries } from '../borg/tries.ts'
+import { journalPath } from '../cli/journal.ts'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
@@ -39,6 +40,7 @@ export interface Backup {
   tries: Tries
   /** The file where a run finds what the last one left for it. */
   statePath: string
+  journalPath: string
 }
 
 /** What is backed up, as it runs now. */
@@ -52,12 +54,14 @@ export interface Production {
 export function prepareBackup(context: Context): Backup {
   const { environment, envFile, shell } = context
   const settings = readSettings(BACKUP_SETTINGS, environment, envFile)
+  const state = statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE)
   return {
     context,
     settings,
     borg: openBorg(context, settings.BORG_REPO),
     dokku: createDokku(context, settings.DOKKU_COMMAND),
     tries: createTries(settings, context.log, shell.signal),
-    statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
+    statePath: state,
+    journalPath: journalPath(state),
   }
 }

@@ -5,9 +5,11 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { EnvFile } from '../cli/env-file.ts'
+import { journalPath, readJournal } from '../cli/journal.ts'
 import { lockFolder, SHARED_FOLDER } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
 import { checkSettings, type Settings } from '../cli/settings.ts'
+import { statePath } from '../cli/state.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { canBeRedacted } from '../core/redaction.ts'
 import type { Shell } from '../core/shell.ts'
@@ -15,6 +17,7 @@ import { allowPlacing, type PlaceSettings, tryPlacing, type User, whySudo } from
 import { BACKUP_SETTINGS } from './backup.ts'
 import { dataChecks } from './check-data.ts'
 import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
+import { runChecks } from './history.ts'
 
 /** Every check, printed as a line each. Exit status 2 when the settings are wrong, 1 when another check failed. */
 export async function checkEverything(context: Context): Promise<number> {
@@ -23,7 +26,7 @@ export async function checkEverything(context: Context): Promise<number> {
     ...envFile,
     problems: [],
   })
-  const { BORG_REPO, MEDIA_DIR, MEDIA_OWNER } = settings
+  const { BORG_REPO, DB_SERVICE, MEDIA_DIR, MEDIA_OWNER } = settings
   const { uid, gid, username: name } = userInfo()
   const borg = openBorg(context, BORG_REPO ?? '')
   const version = await borgCheck(borg)
@@ -37,6 +40,9 @@ export async function checkEverything(context: Context): Promise<number> {
       settingsCheck(problems),
       secretsCheck(settings),
       dataChecks(context, version.verdict === 'pass' ? borg : undefined, settings, name),
+      BORG_REPO && DB_SERVICE
+        ? readJournal(journalPath(statePath(shell.env, BORG_REPO, DB_SERVICE))).then(runChecks)
+        : [],
       lockCheck(shell),
       MEDIA_DIR && MEDIA_OWNER ? placingCheck(shell, { MEDIA_DIR, MEDIA_OWNER }, { uid, gid, name }) : [],
       crontabCheck(shell),

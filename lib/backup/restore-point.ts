@@ -1,6 +1,7 @@
 // `backup --restore-point LABEL`: an archive like a night's, taken before something that may need a way back.
 
 import { isLabel } from '../borg/archives.ts'
+import { journaled, type Note } from '../cli/journal.ts'
 import { HeldLock, takeLock } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
@@ -8,7 +9,7 @@ import { firstOf } from '../core/format.ts'
 import { retry } from '../core/retry.ts'
 import { type Backup, prepareBackup } from './backup.ts'
 import { judge, preflight, pruneRestorePoints } from './steps.ts'
-import { store } from './store.ts'
+import { noteArchive, store } from './store.ts'
 import { report } from './summary.ts'
 import { lookAt } from './tonight.ts'
 
@@ -25,29 +26,31 @@ export async function takeRestorePoint(context: Context, label: string): Promise
       EXIT.usage,
     )
   requireSetUp(context)
-  const startedMs = Date.now()
   const backup = prepareBackup(context)
   const unlock = await waitForLock(backup)
-  try {
-    const tonight = await lookAt(backup, await preflight(backup))
-    for (const doubt of tonight.doubts) context.log.warn(doubt)
-    const archive = await judge(backup, tonight, await store(backup, tonight, { label }), false)
-    // What is lacking was lacking before: a way back to how things are is all that this must be.
-    if (archive.lacks.length > 0)
-      context.log.warn(`${archive.name} lacks what earlier archives hold: ${firstOf(archive.lacks)}`)
-    const pruned = await pruneRestorePoints(backup, tonight, archive)
-    report(context, {
-      archive,
-      pruned,
-      checked: false,
-      tries: backup.tries.count,
-      sha: tonight.sha,
-      tookMs: Date.now() - startedMs,
-    })
-    return EXIT.done
-  } finally {
-    await unlock()
-  }
+  return journaled(context, backup.journalPath, 'restore point', (note) => take(backup, label, note)).finally(unlock)
+}
+
+async function take(backup: Backup, label: string, note: Note): Promise<number> {
+  const { context } = backup
+  const tonight = await lookAt(backup, await preflight(backup))
+  for (const doubt of tonight.doubts) context.log.warn(doubt)
+  const stored = await store(backup, tonight, { label })
+  noteArchive(note, stored)
+  const archive = await judge(backup, tonight, stored, false)
+  // What is lacking was lacking before: a way back to how things are is all that this must be.
+  if (archive.lacks.length > 0)
+    context.log.warn(`${archive.name} lacks what earlier archives hold: ${firstOf(archive.lacks)}`)
+  const pruned = await pruneRestorePoints(backup, tonight, archive)
+  report(context, {
+    archive,
+    pruned,
+    checked: false,
+    tries: backup.tries.count,
+    sha: tonight.sha,
+    tookMs: Date.now() - tonight.beganMs,
+  })
+  return EXIT.done
 }
 
 /** For a deploy, a server without any backup is another thing than a backup that fails: with --json it is told so. */

@@ -6,6 +6,7 @@ import { type CreateOptions, createArgs, patternBelow } from '../borg/commands.t
 import { type CreateWarnings, sortWarnings } from '../borg/errors.ts'
 import { unreadableFacts } from '../borg/losses.ts'
 import { type Created, type Message, parseCreated } from '../borg/output.ts'
+import type { Note } from '../cli/journal.ts'
 import type { DumpMode } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
@@ -83,6 +84,10 @@ async function storeWith(
   for (const warning of archive.harmless) log.warn(warning)
   for (const file of archive.unreadable) log.error(`Not in the archive: ${file}`)
   return archive
+}
+
+export function noteArchive(note: Note, { name, originalBytes, dumpBytes, mediaBytes, newBytes }: StoredArchive): void {
+  note({ archive: name, originalBytes, dumpBytes, mediaBytes, newBytes })
 }
 
 /** What is known of an archive before it is made. */

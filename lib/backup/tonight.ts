@@ -20,6 +20,8 @@ import type { Backup, Production } from './backup.ts'
 import { askMount, askService } from './sources.ts'
 
 export interface Tonight extends Production {
+  /** When it was begun to look. */
+  beganMs: number
   media: MediaSize
   /** Undefined when PostgreSQL did not say. */
   tables: TableSurvey | undefined
@@ -43,6 +45,7 @@ export interface Tonight extends Production {
 /** Looks at everything at the same time; nothing is changed. */
 export async function lookAt(backup: Backup, production: Production): Promise<Tonight> {
   const { context, settings, borg, dokku } = backup
+  const beganMs = Date.now()
   const [{ nights: archives, restorePoints, strangers }, media, tables, sources, appConfig] = await Promise.all([
     listArchives(borg, settings.ARCHIVE_PREFIX),
     measureMedia(settings.MEDIA_DIR),
@@ -60,6 +63,7 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
   const clock = explainFuture(future, context.envFile.path)
   return {
     ...production,
+    beganMs,
     media,
     tables: survey,
     archives,

@@ -21,6 +21,11 @@ export function compactArgs(): string[] {
   return ['compact', ...COMMON]
 }
 
+/** The quota of a repository on this machine, in bytes. */
+export function quotaArgs(): string[] {
+  return ['config', ...COMMON, '::', 'storage_quota']
+}
+
 /** The dump's path in an archive. It must be relative: an absolute one can't be extracted. */
 export const DUMP_NAME = 'db.dump'
 

@@ -121,6 +121,12 @@ export function parseDeletedBytes(messages: readonly Message[]): number {
   return Math.round(Number(amount) * 1000 ** ['B', 'kB', 'MB', 'GB', 'TB'].indexOf(unit))
 }
 
+/** `500M`, `1.5T`, `5000000000`: a size as it stands in a repository's configuration, in bytes; 0 when that is none. */
+export function parseSize(text: string): number {
+  const [, amount = '0', unit = ''] = /^([\d.]+)([KMGTP]?)$/i.exec(text.trim()) ?? []
+  return Math.round(Number(amount) * 1000 ** ['', 'K', 'M', 'G', 'T', 'P'].indexOf(unit.toUpperCase()))
+}
+
 const figure = atBest(aNumber)
 const word = atBest(aText)
 const MESSAGE = record({

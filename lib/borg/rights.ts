@@ -12,7 +12,7 @@ import type { Message } from './output.ts'
 export type Rights = 'append' | 'delete' | 'shell' | 'folder' | 'untold'
 
 /** `ssh://user@host/path`, `user@host:path` or `host:path`; anything else is a path here. */
-function isRemote(repository: string): boolean {
+export function isRemote(repository: string): boolean {
   return /^(ssh:\/\/|[^/]+:)/.test(repository)
 }
 

@@ -38,7 +38,8 @@ export function daysUntil(date: string, now = Date.now()): number | undefined {
 }
 
 /**
- * The line about the newest archive in the report of `backup --check --json`; without a report, what it said instead.
+ * The line about the newest archive in the report of `backup --check --json`, and that about the last run; without a report,
+ * what it said instead.
  * The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd.
  */
 export function newestBackup({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): string {
@@ -51,7 +52,9 @@ export function newestBackup({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr
   const check = ['newest archive', 'repository', 'settings'].flatMap((wanted) =>
     report.checks.filter(({ name }) => name === wanted),
   )[0]
-  return check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
+  const newest = check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
+  const run = report.checks.find(({ name }) => name === 'last run')
+  return run ? `${newest}; last run: ${printable(run.detail)}` : newest
 }
 
 const REPORT = record({ checks: listOf(record({ name: aText, verdict: aText, detail: aText })) })

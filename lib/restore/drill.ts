@@ -4,6 +4,7 @@ import { explainFuture, isFuture, isStale, listArchives, newestOf, parseComment 
 import { findLosses, knownArchives, lackingWith, lastAcceptance } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
 import { createTries } from '../borg/tries.ts'
+import { journaled, journalPath } from '../cli/journal.ts'
 import { createMonitor, watched } from '../cli/monitor.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, duration, plural } from '../core/format.ts'
@@ -19,16 +20,19 @@ import type { Restore } from './restore.ts'
  */
 export async function drill(restore: Restore): Promise<number> {
   const { context, settings } = restore
-  await watched(createMonitor(settings.DRILL_HEALTHCHECK_URL, context.log), context.shell.signal, async (begin) => {
+  await watched(createMonitor(settings.DRILL_HEALTHCHECK_URL, context.log), context.shell.signal, (begin) => {
     begin()
-    const startedMs = Date.now()
-    const tries = createTries(settings, context.log, context.shell.signal)
-    const drilled = await tries.run(() => proveNewest(restore))
-    const seconds = (Date.now() - startedMs) / 1000
-    const summary = `${drilled.archive} restores: the dump imports cleanly, ${plural(drilled.mediaCompared, 'media file')} compared, took ${duration(seconds * 1000)}${tries.count > 1 ? `, ${tries.count} tries` : ''}`
-    if (context.flags.has('json')) context.printJson({ ...drilled, tries: tries.count, seconds })
-    else context.print(summary)
-    return summary
+    return journaled(context, journalPath(restore.statePath), 'drill', async (note) => {
+      const startedMs = Date.now()
+      const tries = createTries(settings, context.log, context.shell.signal)
+      const drilled = await tries.run(() => proveNewest(restore)).finally(() => note({ tries: tries.count }))
+      note({ archive: drilled.archive, dumpBytes: drilled.dumpBytes })
+      const seconds = (Date.now() - startedMs) / 1000
+      const summary = `${drilled.archive} restores: the dump imports cleanly, ${plural(drilled.mediaCompared, 'media file')} compared, took ${duration(seconds * 1000)}${tries.count > 1 ? `, ${tries.count} tries` : ''}`
+      if (context.flags.has('json')) context.printJson({ ...drilled, tries: tries.count, seconds })
+      else context.print(summary)
+      return summary
+    })
   })
   return EXIT.done
 }

@@ -7,6 +7,7 @@ import {
   parseList,
   parseMessages,
   parsePruned,
+  parseSize,
   parseVersion,
 } from '../../lib/borg/output.ts'
 import { Failure } from '../../lib/core/failure.ts'
@@ -71,6 +72,18 @@ test('of a message only what is right is taken', () => {
     ),
     [{ type: 'log_message', message: '' }, { message: 'null' }, { message: '[1]' }, { message: '"x"' }],
   )
+})
+
+test('a size of the configuration in bytes', () => {
+  for (const [text, size] of [
+    ['500M', 500e6],
+    ['1.5T\n', 1.5e12],
+    ['5000000000', 5e9],
+    ['0', 0],
+    ['', 0],
+    ['many', 0],
+  ] as const)
+    assert.is(parseSize(text), size)
 })
 
 test.run()

@@ -32,6 +32,13 @@ test("the newest backup is taken from backup --check's own words", () => {
   assert.is(newestBackup({ stdout: `Welcome\n${stdout}\n`, stderr }), 'x, 2 hours ago')
   const unset = JSON.stringify({ checks: [{ name: 'settings', verdict: 'fail', detail: 'BORG_REPO is not set.' }] })
   assert.is(newestBackup({ stdout: unset, stderr: '' }), 'fail: BORG_REPO is not set.')
+  const withRun = JSON.stringify({
+    checks: [
+      { name: 'newest archive', verdict: 'pass', detail: 'x, 2 hours ago' },
+      { name: 'last run', verdict: 'warn', detail: 'an hour ago: failed' },
+    ],
+  })
+  assert.is(newestBackup({ stdout: withRun, stderr: '' }), 'x, 2 hours ago; last run: an hour ago: failed')
   assert.is(newestBackup({ stdout: '', stderr: '' }), 'unknown')
   assert.is(newestBackup({ stdout: '', stderr: 'sh: backup: not found\n' }), 'unknown: sh: backup: not found')
 })

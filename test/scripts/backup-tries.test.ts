@@ -6,9 +6,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { JournalEntry } from '../../lib/cli/journal.ts'
 import type { Output } from '../support/launch.ts'
 import { startMonitor } from '../support/monitor.ts'
-import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { PASSPHRASE, type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 
 const test = suite('tries')
 let sandbox: Sandbox
@@ -96,6 +97,32 @@ test('the drill is tried again, too', async () => {
   assert.is(JSON.parse(stdout).tries, 2)
 })
 
+test('the history tells of every run at a repository, of its end where that is known, and of no secret', async () => {
+  const remote = await over('')
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--history', '--json'], { env: remote })
+  assert.is(exitCode, 0, stderr)
+  const { runs, lastGood, lastDrill, limits } = JSON.parse(stdout)
+  const ended = runs.map(({ kind, outcome, tries }: JournalEntry) => `${kind} ${outcome} ${tries}`)
+  assert.equal(ended, ['night done 2', 'night failed 3', 'night failed 1', 'drill done 2'])
+  assert.equal([lastGood, lastDrill, limits], [runs[0], runs[3], []])
+  assert.match(runs[0].archive, /^book-corners-/)
+  assert.ok(runs[0].originalBytes > 10e6 && runs[0].newBytes > 10e6 && runs[0].repositoryBytes > 10e6)
+  assert.match(runs[1].reason, /Connection refused/)
+  assert.not.match(stdout, PASSPHRASE)
+  const check = await sandbox.script('backup.ts', ['--check'], { env: remote })
+  assert.match(check.stdout, /^warn {2}last run .*: failed.*Permission denied/m)
+  assert.match(check.stdout, /^pass {2}last drill .*: done/m)
+
+  await sandbox.borg(['config', sandbox.repository, 'storage_quota', '500M'])
+  const own = await night({ BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' })
+  assert.is(own.exitCode, 0, own.stderr)
+  const text = await sandbox.script('backup.ts', ['--history'])
+  assert.match(text.stdout, /night +FAILED .*passphrase/)
+  assert.match(text.stdout, /night +done +########/)
+  assert.match(text.stdout, /Quota of the repository: 4\d\d\.\d\d MB are free\nDisk of the repository: .* are free/)
+  assert.match(text.stdout, /Last good night: .*\(just now\)\n$/)
+})
+
 test('two repositories a night: one that is broken keeps nothing from the other', async () => {
   const second = join(sandbox.dir, 'second-repository')
   await cp(sandbox.repository, second, { recursive: true })
@@ -109,7 +136,7 @@ test('two repositories a night: one that is broken keeps nothing from the other'
   assert.is(first.exitCode, 1)
   assert.is(other.exitCode, 0, other.stderr)
   const { stdout } = await sandbox.borg(['list', '--short'], { env: { ...env, BORG_REPO: second } })
-  assert.is(stdout.split('\n').filter(Boolean).length, 2)
+  assert.is(stdout.split('\n').filter(Boolean).length, 3)
 })
 
 test.run()

@@ -1,0 +1,153 @@
+// The journal of a machine's runs: a line for each night, restore point and drill.
+import { appendFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { Interrupted, reason } from '../core/failure.ts'
+import { isoLocal, oneLine } from '../core/format.ts'
+import {
+  aBoolean,
+  aCount,
+  aNumber,
+  aText,
+  aTimeText,
+  atBest,
+  oneOf,
+  record,
+  type Shape,
+  tryJson,
+} from '../core/outside.ts'
+import { HeldLock } from './lock.ts'
+import type { Context } from './main.ts'
+
+const KINDS = ['night', 'accept', 'restore point', 'drill'] as const
+const OUTCOMES = ['done', 'failed', 'interrupted', 'locked'] as const
+
+/** What is known of a run as it goes on; sizes in bytes. */
+interface RunFacts {
+  /** The one that was stored, or proved. */
+  archive?: string
+  originalBytes?: number
+  dumpBytes?: number
+  mediaBytes?: number
+  /** What it added to the repository. */
+  newBytes?: number
+  /** The whole repository, after pruning; missing when the key may only append: it never shrinks. */
+  repositoryBytes?: number
+  /** How many archives. */
+  pruned?: number
+  tries?: number
+  /** `borg check` ran, and passed. */
+  checked?: boolean
+}
+
+/** Keeps what is known of a run so far. */
+export type Note = (facts: RunFacts) => void
+
+/** A line of the journal. */
+export interface JournalEntry extends RunFacts {
+  /** When it began, ISO 8601 with zone. */
+  time: string
+  kind: (typeof KINDS)[number]
+  /** `locked`: another run held the lock. */
+  outcome: (typeof OUTCOMES)[number]
+  seconds: number
+  /** How many. */
+  warnings: number
+  /** Why it did not end well. */
+  reason?: string
+}
+
+/** The journal beside the notes for the next run. */
+export function journalPath(statePath: string): string {
+  return statePath.replace(/\.json$/, '.jsonl')
+}
+
+/**
+ * Does a run, and notes how it ended. That it can't be noted is a warning, never a failure of the run.
+ * @param run calls `note` with what is known so far
+ * @throws what `run` throws
+ */
+export async function journaled<T>(
+  context: Pick<Context, 'log' | 'shell'>,
+  path: string,
+  kind: JournalEntry['kind'],
+  run: (note: Note) => Promise<T>,
+): Promise<T> {
+  const { log, shell } = context
+  const started = new Date()
+  let facts: RunFacts = {}
+  const end = (outcome: JournalEntry['outcome'], why?: string): Promise<void> =>
+    append(context, path, {
+      time: isoLocal(started),
+      kind,
+      outcome,
+      seconds: Math.round((Date.now() - started.getTime()) / 100) / 10,
+      ...facts,
+      warnings: log.warnings.length,
+      ...(why === undefined ? {} : { reason: oneLine(log.clean(why), LONGEST_REASON) }),
+    })
+  try {
+    const result = await run((more) => {
+      facts = { ...facts, ...more }
+    })
+    await end('done')
+    return result
+  } catch (error) {
+    const cause = shell.signal.aborted ? shell.signal.reason : error
+    await end(
+      cause instanceof Interrupted ? 'interrupted' : cause instanceof HeldLock ? 'locked' : 'failed',
+      reason(cause),
+    )
+    throw error
+  }
+}
+
+const LONGEST_REASON = 500
+/** Three years of nights and drills. */
+const MOST_ENTRIES = 1200
+
+async function append({ log }: Pick<Context, 'log'>, path: string, entry: JournalEntry): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    const text = await readFile(path, 'utf8').catch(() => '')
+    // A line that was cut off, by a full disk, is ended first.
+    const begin = text === '' || text.endsWith('\n') ? '' : '\n'
+    await appendFile(path, `${begin}${JSON.stringify(entry)}\n`, { mode: 0o600 })
+    const lines = text.split('\n').filter(Boolean)
+    // Whoever found the lock held must not write the file anew while the holder adds to it.
+    if (lines.length < MOST_ENTRIES || entry.outcome === 'locked') return
+    const kept = [...lines.slice(-MOST_ENTRIES * 0.8), JSON.stringify(entry)]
+    await writeFile(`${path}.new`, `${kept.join('\n')}\n`, { mode: 0o600 })
+    await rename(`${path}.new`, path)
+  } catch (error) {
+    log.warn(`The journal of the runs could not be written: ${reason(error)}`)
+  }
+}
+
+/** What earlier runs left, oldest first; a line that is none of ours is passed over. */
+export async function readJournal(path: string): Promise<JournalEntry[]> {
+  const text = await readFile(path, 'utf8').catch(() => '')
+  return text.split('\n').flatMap(parseEntry)
+}
+
+function parseEntry(line: string): JournalEntry[] {
+  const entry = tryJson(line, ENTRY)
+  return entry ? [entry] : []
+}
+
+const ENTRY: Shape<JournalEntry> = record({
+  time: aTimeText,
+  kind: oneOf(...KINDS),
+  outcome: oneOf(...OUTCOMES),
+  seconds: aNumber,
+  warnings: aCount,
+  reason: atBest(aText),
+  archive: atBest(aText),
+  originalBytes: atBest(aCount),
+  dumpBytes: atBest(aCount),
+  mediaBytes: atBest(aCount),
+  newBytes: atBest(aCount),
+  repositoryBytes: atBest(aCount),
+  pruned: atBest(aCount),
+  tries: atBest(aCount),
+  checked: atBest(aBoolean),
+})
