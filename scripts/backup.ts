@@ -9,7 +9,7 @@ import { preview } from '../lib/backup/preview.ts'
 import { takeRestorePoint } from '../lib/backup/restore-point.ts'
 import { checkRepository, judge, preflight, prune, requireComplete } from '../lib/backup/steps.ts'
 import { noteArchive, store } from '../lib/backup/store.ts'
-import { report } from '../lib/backup/summary.ts'
+import { report, repositoryBytes } from '../lib/backup/summary.ts'
 import { lookAt, type Tonight } from '../lib/backup/tonight.ts'
 import type { Command } from '../lib/cli/arguments.ts'
 import { journaled, type Note } from '../lib/cli/journal.ts'
@@ -121,7 +121,7 @@ async function night(backup: Backup, tonight: Tonight, note: Note, accepts = fal
   noteArchive(note, stored)
   const archive = await judge(backup, tonight, stored, accepts)
   const pruned = await prune(backup, tonight, archive)
-  if (pruned) note({ pruned: pruned.names.length, repositoryBytes: stored.repositoryBytes - pruned.deletedBytes })
+  if (pruned) note({ pruned: pruned.names.length, repositoryBytes: repositoryBytes(archive, pruned) })
   const checked = await checkRepository(backup, archive)
   note({ checked })
   const summary = report(context, {

@@ -86,8 +86,8 @@ async function storeWith(
   return archive
 }
 
-export function noteArchive(note: Note, { name, originalBytes, dumpBytes, mediaBytes, newBytes }: StoredArchive): void {
-  note({ archive: name, originalBytes, dumpBytes, mediaBytes, newBytes })
+export function noteArchive(note: Note, { name, originalBytes, dumpBytes, newBytes }: StoredArchive): void {
+  note({ archive: name, originalBytes, dumpBytes, newBytes })
 }
 
 /** What is known of an archive before it is made. */

@@ -65,6 +65,6 @@ function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
 }
 
 /** Borg told the size before anything was pruned. */
-function repositoryBytes({ repositoryBytes }: JudgedArchive, { deletedBytes }: Pruned): number | undefined {
+export function repositoryBytes({ repositoryBytes }: JudgedArchive, { deletedBytes }: Pruned): number | undefined {
   return repositoryBytes === undefined ? undefined : repositoryBytes - deletedBytes
 }

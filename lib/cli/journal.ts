@@ -24,19 +24,18 @@ const OUTCOMES = ['done', 'failed', 'interrupted', 'locked'] as const
 /** What is known of a run as it goes on; sizes in bytes. */
 interface RunFacts {
   /** The one that was stored, or proved. */
-  archive?: string
-  originalBytes?: number
-  dumpBytes?: number
-  mediaBytes?: number
+  archive?: string | undefined
+  originalBytes?: number | undefined
+  dumpBytes?: number | undefined
   /** What it added to the repository. */
-  newBytes?: number
+  newBytes?: number | undefined
   /** The whole repository, after pruning; missing when the key may only append: it never shrinks. */
-  repositoryBytes?: number
+  repositoryBytes?: number | undefined
   /** How many archives. */
-  pruned?: number
-  tries?: number
+  pruned?: number | undefined
+  tries?: number | undefined
   /** `borg check` ran, and passed. */
-  checked?: boolean
+  checked?: boolean | undefined
 }
 
 /** Keeps what is known of a run so far. */
@@ -144,7 +143,6 @@ const ENTRY: Shape<JournalEntry> = record({
   archive: atBest(aText),
   originalBytes: atBest(aCount),
   dumpBytes: atBest(aCount),
-  mediaBytes: atBest(aCount),
   newBytes: atBest(aCount),
   repositoryBytes: atBest(aCount),
   pruned: atBest(aCount),
