@@ -2,20 +2,9 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { daysUntil, describeStatus, newestBackup } from '../../lib/deploy/status.ts'
 import type { Entry } from '../../lib/server/ledger.ts'
+import { ENTRY, NEW, OLD } from '../support/ledger.ts'
 
 const test = suite('what --status tells')
-const [OLD, NEW] = ['a'.repeat(40), 'b'.repeat(40)] as const
-const entry: Entry = {
-  at: '2026-02-28T10:00:00.000Z',
-  kind: 'deploy',
-  who: 'Engineer',
-  from: OLD,
-  to: NEW,
-  subject: 'Two\nlines "quoted"',
-  outcome: 'deployed',
-  seconds: 12,
-  verified: true,
-}
 
 test('days until a certificate expires', () => {
   assert.is(daysUntil('Mar 10 12:00:00 2026 GMT', Date.parse('2026-02-28T12:00:00Z')), 10)
@@ -61,7 +50,7 @@ const status = {
 
 test('a release that went live in a run that was cut off has a since, too', () => {
   const text = describeStatus(
-    { ...status, deploys: [{ ...entry, who: 'Engineer \u001b[31m', outcome: 'interrupted' }] },
+    { ...status, deploys: [{ ...ENTRY, who: 'Engineer \u001b[31m', outcome: 'interrupted' }] },
     new Date('2026-02-28T11:00:00Z'),
   )
   assert.match(text, /since +2026-02-28T\d\d:\d\d:00[+-]\d\d:\d\d \(1 hour ago\), by Engineer/)
@@ -73,10 +62,10 @@ test('a release that went live in a run that was cut off has a since, too', () =
 test('since is when it went live, and not when somebody was refused', () => {
   const at = (day: number): string => `2026-02-0${day}T10:00:00.000Z`
   const deploys: Entry[] = [
-    { ...entry, at: at(1) },
-    { ...entry, at: at(2), from: NEW, outcome: 'unchanged' },
-    { ...entry, at: at(3), outcome: 'locked', runs: NEW },
-    { ...entry, at: at(4), from: NEW, to: OLD, outcome: 'health-failed', runs: NEW },
+    { ...ENTRY, at: at(1) },
+    { ...ENTRY, at: at(2), from: NEW, outcome: 'unchanged' },
+    { ...ENTRY, at: at(3), outcome: 'locked', runs: NEW },
+    { ...ENTRY, at: at(4), from: NEW, to: OLD, outcome: 'health-failed', runs: NEW },
   ]
   const text = describeStatus({ ...status, deploys })
   assert.match(text, /since +2026-02-0\dT\d\d:\d\d:00[+-]\d\d:\d\d/)
@@ -87,7 +76,7 @@ test('what differs is told, with the command', () => {
   const text = describeStatus({ ...status, deploys: [], configured: OLD })
   assert.match(text, /DISAGREE +web\.1 runs bbbbbbbb; GIT_REV is aaaaaaaa, which a restart would start/)
   assert.match(text, /To make them agree: rollback --rebuild/)
-  const failed = { ...entry, from: OLD, to: NEW, outcome: 'build-failed' }
+  const failed = { ...ENTRY, from: OLD, to: NEW, outcome: 'build-failed' }
   const misnamed = describeStatus({ ...status, branch: OLD, head: OLD, deploys: [failed] })
   assert.match(misnamed, /runs +another release than bbbbbbbb, whose build failed/)
 })

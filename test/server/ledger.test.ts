@@ -1,24 +1,13 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Entry, entryLine, parseLedger } from '../../lib/server/ledger.ts'
+import { entryLine, parseLedger } from '../../lib/server/ledger.ts'
+import { ENTRY } from '../support/ledger.ts'
 
 const test = suite('the ledger')
-const [OLD, NEW] = ['a'.repeat(40), 'b'.repeat(40)] as const
-const entry: Entry = {
-  at: '2026-02-28T10:00:00.000Z',
-  kind: 'deploy',
-  who: 'Engineer',
-  from: OLD,
-  to: NEW,
-  subject: 'Two\nlines "quoted"',
-  outcome: 'deployed',
-  seconds: 12,
-  verified: true,
-}
 
 test('a ledger line is one line, and is read back', () => {
-  assert.not.match(entryLine(entry), '\n')
-  assert.equal(parseLedger(`${entryLine(entry)}\n{"at":"cut of\n\nnull\n42\n${entryLine(entry)}\n`), [entry, entry])
+  assert.not.match(entryLine(ENTRY), '\n')
+  assert.equal(parseLedger(`${entryLine(ENTRY)}\n{"at":"cut of\n\nnull\n42\n${entryLine(ENTRY)}\n`), [ENTRY, ENTRY])
 })
 
 test('a line of the ledger that is no entry is passed over, and what an entry leaves out is filled in', () => {

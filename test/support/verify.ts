@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Test } from 'uvu'
 import { siteChecks } from '../../lib/verify/page-checks.ts'
 import { Unexpected } from '../../lib/verify/run-check.ts'
 import { LOADER } from './loader.ts'
@@ -80,4 +81,21 @@ export async function look(site: Site, name: string, waitMs = 5000): Promise<str
 export function lookAt(site: Site, name: string, routes: Record<string, Handler>): Promise<string> {
   for (const [path, handler] of Object.entries(routes)) site.set(path, handler)
   return look(site, name)
+}
+
+/** The check that most of the tests break. */
+export const HOME = 'homepage with styles'
+
+/** Answers of the site with which a check fails, and what it then says. */
+export type Broken = [promise: string, routes: Record<string, Handler>, seen: RegExp]
+
+/** Answers of the site with which a check passes. */
+export type Good = [promise: string, name: string, routes: Record<string, Handler>, seen?: RegExp]
+
+/** A site for a suite: every test of it finds a sound one. */
+export async function siteOf(test: Test): Promise<Site> {
+  const site = await startSite()
+  test.after.each(() => site.reset())
+  test.after(() => site.stop())
+  return site
 }

@@ -3,8 +3,8 @@ import * as assert from 'uvu/assert'
 import { findBlock } from '../../lib/verify/blocked.ts'
 import { isOnlyBlocked, verifySite } from '../../lib/verify/checks.ts'
 import { nextCommands } from '../../lib/verify/report.ts'
-import { answer, type Handler, json, type Site, startSite } from '../support/site.ts'
-import { look, verify } from '../support/verify.ts'
+import { answer, type Handler, json } from '../support/site.ts'
+import { look, siteOf, verify } from '../support/verify.ts'
 
 const test = suite('what stands before the site')
 const CLOUDFLARE = { server: 'cloudflare', 'cf-ray': 'a34c5d036a9db9cf-FRA' }
@@ -49,12 +49,7 @@ const OWN: [what: string, status: number, headers: Record<string, string>, body:
 for (const [what, status, headers, body] of OWN)
   test(`no block: ${what}`, () => assert.is(findBlock({ status, headers, body }), undefined))
 
-let site: Site
-test.before(async () => {
-  site = await startSite()
-})
-test.after.each(() => site.reset())
-test.after(() => site.stop())
+const site = await siteOf(test)
 
 const PATHS = ['/', '/static/css/app.css', '/login/', '/map/', '/admin/', '/health/']
 const challenge: Handler = answer(403, 'text/html', CHALLENGE, { ...CLOUDFLARE, 'cf-mitigated': 'challenge' })

@@ -3,18 +3,13 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { checksFor, failedChecks, isGreen, verifySite } from '../../lib/verify/checks.ts'
 import type { CheckResult } from '../../lib/verify/run-check.ts'
-import { json, type Site, startSite } from '../support/site.ts'
+import { json, startSite } from '../support/site.ts'
+import { HOME, siteOf } from '../support/verify.ts'
 
 const never = new AbortController().signal
-const HOME = 'homepage with styles'
-let site: Site
 
 const test = suite('verifySite')
-test.before(async () => {
-  site = await startSite()
-})
-test.after.each(() => site.reset())
-test.after(() => site.stop())
+const site = await siteOf(test)
 const options = { timeoutMs: 2000, signal: never }
 
 test('a healthy site is green, with each check once and in order', async () => {

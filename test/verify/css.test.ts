@@ -4,18 +4,13 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readCss } from '../../lib/verify/css.ts'
 import { processorMs } from '../support/processor-time.ts'
-import { answer, type Handler, type Site, startSite } from '../support/site.ts'
-import { lookAt } from '../support/verify.ts'
+import { answer, type Handler } from '../support/site.ts'
+import { lookAt, siteOf } from '../support/verify.ts'
 
 const test = suite('CSS')
 const FOLDER = new URL('fixtures/', import.meta.url)
 const PATH = '/static/css/app.css'
-let site: Site
-test.before(async () => {
-  site = await startSite()
-})
-test.after.each(() => site.reset())
-test.after(() => site.stop())
+const site = await siteOf(test)
 
 const WHOLE = [
   `a{b:url("f(1)'x")}c{d:e}`,

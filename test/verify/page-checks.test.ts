@@ -7,7 +7,6 @@ import {
   cut,
   feature,
   geojson,
-  type Handler,
   html,
   json,
   LOGIN_FORM,
@@ -15,23 +14,12 @@ import {
   map,
   page,
   redirect,
-  type Site,
-  startSite,
   styled,
 } from '../support/site.ts'
-import { look, lookAt } from '../support/verify.ts'
-
-const HOME = 'homepage with styles'
-type Broken = [promise: string, routes: Record<string, Handler>, seen: RegExp]
-type Good = [promise: string, name: string, routes: Record<string, Handler>, seen?: RegExp]
+import { type Broken, type Good, HOME, look, lookAt, siteOf } from '../support/verify.ts'
 
 const test = suite('what the site serves')
-let site: Site
-test.before(async () => {
-  site = await startSite()
-})
-test.after.each(() => site.reset())
-test.after(() => site.stop())
+const site = await siteOf(test)
 
 const BROKEN: Record<string, Broken[]> = {
   [HOME]: [

@@ -1,32 +1,11 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { processorMs } from '../support/processor-time.ts'
-import {
-  answer,
-  CSS,
-  cut,
-  cutSilently,
-  type Handler,
-  html,
-  page,
-  redirect,
-  type Site,
-  startSite,
-  styled,
-} from '../support/site.ts'
-import { look, lookAt } from '../support/verify.ts'
-
-const HOME = 'homepage with styles'
-type Broken = [promise: string, routes: Record<string, Handler>, seen: RegExp]
-type Good = [promise: string, name: string, routes: Record<string, Handler>, seen?: RegExp]
+import { answer, CSS, cut, cutSilently, html, page, redirect, styled } from '../support/site.ts'
+import { type Broken, type Good, HOME, look, lookAt, siteOf } from '../support/verify.ts'
 
 const test = suite('pages and stylesheets')
-let site: Site
-test.before(async () => {
-  site = await startSite()
-})
-test.after.each(() => site.reset())
-test.after(() => site.stop())
+const site = await siteOf(test)
 
 const BROKEN: Broken[] = [
   ['an error', { '/': html('<h1>Oh</h1>', { status: 502 }) }, /\/ answered 502/],

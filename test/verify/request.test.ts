@@ -1,29 +1,10 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import {
-  cut,
-  cutChunks,
-  drip,
-  flood,
-  type Handler,
-  json,
-  redirect,
-  type Site,
-  startSite,
-  styled,
-} from '../support/site.ts'
-import { look, lookAt } from '../support/verify.ts'
-
-const HOME = 'homepage with styles'
-type Broken = [promise: string, routes: Record<string, Handler>, seen: RegExp]
+import { cut, cutChunks, drip, flood, json, redirect, type Site, styled } from '../support/site.ts'
+import { type Broken, HOME, look, lookAt, siteOf } from '../support/verify.ts'
 
 const test = suite('requests')
-let site: Site
-test.before(async () => {
-  site = await startSite()
-})
-test.after.each(() => site.reset())
-test.after(() => site.stop())
+const site = await siteOf(test)
 
 const BROKEN: Broken[] = [
   ['a redirect loop', { '/': redirect('/a'), '/a': redirect('/') }, /redirect loop: \/ → \/a → \//],
