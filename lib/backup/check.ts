@@ -8,6 +8,7 @@ import type { EnvFile } from '../cli/env-file.ts'
 import { journalPath, readJournal } from '../cli/journal.ts'
 import { lockFolder, SHARED_FOLDER } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
+import { describeMonitor } from '../cli/monitor.ts'
 import { checkSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
 import { EXIT, Failure } from '../core/failure.ts'
@@ -22,10 +23,14 @@ import { runChecks } from './history.ts'
 /** Every check, printed as a line each. Exit status 2 when the settings are wrong, 1 when another check failed. */
 export async function checkEverything(context: Context): Promise<number> {
   const { environment, envFile, shell } = context
-  const { settings, problems } = checkSettings([...BACKUP_SETTINGS, 'MEDIA_OWNER'], environment, {
-    ...envFile,
-    problems: [],
-  })
+  const { settings, problems } = checkSettings(
+    [...BACKUP_SETTINGS, 'MEDIA_OWNER', 'DRILL_HEALTHCHECK_URL'],
+    environment,
+    {
+      ...envFile,
+      problems: [],
+    },
+  )
   const { BORG_REPO, DB_SERVICE, MEDIA_DIR, MEDIA_OWNER } = settings
   const { uid, gid, username: name } = userInfo()
   const borg = openBorg(context, BORG_REPO ?? '')
@@ -39,6 +44,7 @@ export async function checkEverything(context: Context): Promise<number> {
       envFileCheck(envFile),
       settingsCheck(problems),
       secretsCheck(settings),
+      monitorChecks(settings),
       dataChecks(context, version.verdict === 'pass' ? borg : undefined, settings, name),
       BORG_REPO && DB_SERVICE
         ? readJournal(journalPath(statePath(shell.env, BORG_REPO, DB_SERVICE))).then(runChecks)
@@ -128,6 +134,17 @@ export function secretsCheck(secrets: Partial<Settings<'BORG_PASSPHRASE'>>): Che
           'Choose another one: borg key change-passphrase, then the same in the env file, and on paper',
         ),
       ]
+}
+
+/** What the monitors are taken for: one that does not understand what it is told hears of no failure. */
+export function monitorChecks(settings: Partial<Settings<'HEALTHCHECK_URL' | 'DRILL_HEALTHCHECK_URL'>>): CheckLine[] {
+  const { HEALTHCHECK_URL, DRILL_HEALTHCHECK_URL } = settings
+  return [
+    HEALTHCHECK_URL === undefined
+      ? warn('monitor', 'there is none: nobody hears of a night that fails', 'Set HEALTHCHECK_URL: docs/backup.md')
+      : pass('monitor', describeMonitor(HEALTHCHECK_URL)),
+    ...(DRILL_HEALTHCHECK_URL === undefined ? [] : [pass('drill monitor', describeMonitor(DRILL_HEALTHCHECK_URL))]),
+  ]
 }
 
 function borgCheck(borg: Borg): Promise<CheckLine> {

@@ -8,6 +8,7 @@ import {
   crontabCheck,
   envFileCheck,
   lockCheck,
+  monitorChecks,
   nodeCheck,
   placingCheck,
   secretsCheck,
@@ -154,5 +155,21 @@ for (const [what, sudo, user, owner, verdict, text] of [
     assert.is(line.verdict, verdict, line.detail)
     assert.match(`${line.detail} ${line.fix ?? ''}`, text)
   })
+
+test('what the monitors are taken for is said without their addresses; that there is none is a warning', () => {
+  const [none] = monitorChecks({})
+  assert.is(none?.verdict, 'warn')
+  const lines = monitorChecks({
+    HEALTHCHECK_URL: 'https://status.example.org/api/push/geheim?status=up',
+    DRILL_HEALTHCHECK_URL: 'https://heartbeat.uptimerobot.com/geheim',
+  })
+  assert.equal(
+    lines.map(({ name, detail }) => `${name}: ${detail}`),
+    [
+      'monitor: Uptime Kuma: it is told of success and failure',
+      'drill monitor: UptimeRobot: it is told of success alone; it hears of a failure by silence',
+    ],
+  )
+})
 
 test.run()

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { HeldLock } from '../../lib/cli/lock.ts'
-import { createMonitor, watched } from '../../lib/cli/monitor.ts'
+import { createMonitor, describeMonitor, watched } from '../../lib/cli/monitor.ts'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
 import { isoLocal } from '../../lib/core/format.ts'
 import { createLog, type Log } from '../../lib/core/log.ts'
@@ -167,6 +167,84 @@ test('a secret is not told, and without an address nothing is', async () => {
   assert.equal(told, ['/fail the key *** is wrong'])
   await createMonitor(undefined, log).success('done')
   assert.is(told.length, 1)
+})
+
+/** How a service answers, and what it took a call for. */
+interface Service {
+  takes: RegExp
+  path: string
+  heard: string[]
+}
+const LONG = `${'ü'.repeat(70_000)}\u{1f4f7}`
+const SERVICES: Record<string, Service> = {
+  'healthchecks.io, or one like it': {
+    takes: /^POST \/ping\/0b1e2f3a-0000-4000-8000-123456789abc(\/start|\/fail)?$/,
+    path: '/ping/0b1e2f3a-0000-4000-8000-123456789abc/',
+    heard: ['POST …/start', 'POST … done', 'POST …/fail why'],
+  },
+  Cronitor: {
+    takes: /^GET \/p\/key\/job\?env=live&state=(run|complete|fail)(&message=[^&]{1,2000})?$/,
+    path: '/p/key/job?env=live',
+    heard: [
+      'GET …?env=live&state=run',
+      'GET …?env=live&state=complete&message=done',
+      'GET …?env=live&state=fail&message=why',
+    ],
+  },
+  'Uptime Kuma': {
+    takes: /^GET \/api\/push\/token\?status=(up|down)&msg=[^&]{1,2000}&ping=$/,
+    path: '/api/push/token?status=up&msg=OK&ping=',
+    heard: ['GET …?status=up&msg=done&ping=', 'GET …?status=down&msg=why&ping='],
+  },
+  'Better Stack': {
+    takes: /^POST \/api\/v1\/heartbeat\/token(\/fail)?$/,
+    path: '/api/v1/heartbeat/token',
+    heard: ['POST … done', 'POST …/fail why'],
+  },
+  'not known here': { takes: /^GET \/beat\/token$/, path: '/beat/token', heard: ['GET …'] },
+}
+for (const [name, { takes, path, heard }] of Object.entries(SERVICES))
+  test(`${name}: it is told in its own words, and never more than it takes`, async () => {
+    const calls: string[] = []
+    const service = createServer(async (request, response) => {
+      const call = `${request.method} ${request.url}`
+      const body = (await request.setEncoding('utf8').toArray()).join('')
+      if (!takes.test(call) || Buffer.byteLength(body) > 100_000) return void response.writeHead(404).end()
+      calls.push(`${call.replace(/ \/[^?]*?(token|key\/job|-123456789abc)/, ' …')}${body && ` ${body}`}`)
+      response.end('OK')
+    })
+    await once(service.listen(0, '127.0.0.1'), 'listening')
+    const monitor = createMonitor(`http://127.0.0.1:${(service.address() as AddressInfo).port}${path}`, log)
+    await monitor.start()
+    await monitor.success('done')
+    await monitor.fail('why')
+    assert.equal(calls, heard)
+    await monitor.fail(LONG)
+    await monitor.success(`why? 100 % & more\n${LONG}`)
+    service.close()
+    assert.equal(log.warnings, [])
+    assert.not.match(describeMonitor(`http://127.0.0.1:1${path}`), /token|key|127|uuid/)
+    assert.match(describeMonitor(`http://127.0.0.1:1${path}`), new RegExp(`^${name}: it is told of `))
+  })
+
+for (const [address, name] of [
+  ['https://hc-ping.com/0b1e2f3a-0000-4000-8000-123456789abc', 'healthchecks.io'],
+  ['https://hc-ping.com/pingkey/nightly', 'healthchecks.io'],
+  ['https://checks.example.org/ping/pingkey/nightly', 'healthchecks.io'],
+  ['https://cronitor.link/p/0123/nightly', 'Cronitor'],
+  ['https://cronitor.link/abc123', 'Cronitor'],
+  ['https://status.example.org/kuma/api/push/abc?status=up&msg=OK&ping=', 'Uptime Kuma'],
+  ['https://uptime.betterstack.com/api/v1/heartbeat/abc', 'Better Stack'],
+  ['https://betteruptime.com/api/v1/heartbeat/abc', 'Better Stack'],
+  ['https://heartbeat.uptimerobot.com/m780-abc', 'UptimeRobot'],
+  ['https://nosnch.in/abc', 'not known here'],
+  ['https://not-hc-ping.com.example.org/abc', 'not known here'],
+] as const)
+  test(`by its address, ${address} is ${name}`, () => assert.ok(describeMonitor(address).startsWith(name)))
+
+test('a monitor without a word for a failure hears of it by silence, and that is said', () => {
+  for (const address of ['https://heartbeat.uptimerobot.com/m780-abc', 'https://nosnch.in/abc'])
+    assert.match(describeMonitor(address), /it is told of success alone; it hears of a failure by silence$/)
 })
 
 test.run()
