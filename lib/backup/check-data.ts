@@ -1,19 +1,28 @@
 // The lines of `backup --check` about what is stored, and about what is there to be stored.
 
-import { explainFuture, holesOf, isFuture, isStale, listArchives, newestOf } from '../borg/archives.ts'
+import {
+  type ArchiveList,
+  explainFuture,
+  holesOf,
+  isFuture,
+  isStale,
+  listArchives,
+  newestOf,
+} from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
 import { knownArchives, lastAcceptance } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
 import { askRights, type Rights } from '../borg/rights.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
-import { statePath } from '../cli/state.ts'
+import { readState, statePath } from '../cli/state.ts'
 import { Failure } from '../core/failure.ts'
 import { age, bytes, firstOf, plural } from '../core/format.ts'
 import { createDokku, type Dokku, type Service } from '../dokku/dokku.ts'
 import { type MediaSize, measureMedia, requireMediaDir } from '../media/folder.ts'
 import { databaseBytes } from '../postgres/sql.ts'
 import { surveyTables } from '../postgres/tables.ts'
+import { readWrites, writtenBetween } from '../postgres/writes.ts'
 import { collectAppConfig } from './app-config.ts'
 import type { BACKUP_SETTINGS } from './backup.ts'
 import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
@@ -41,12 +50,14 @@ export async function dataChecks(
   const { KEEP_APP_CONFIG } = settings
   const dokku = DOKKU_COMMAND && createDokku(context, DOKKU_COMMAND)
   const [stored, database, media] = await Promise.all([
-    borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<Archive[]>(),
+    borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<ArchiveList>(),
     dokku && DB_SERVICE ? findService(dokku, DB_SERVICE) : nothing<Service>(),
     MEDIA_DIR ? findMedia(MEDIA_DIR, user) : nothing<MediaSize>(),
   ])
-  const [ofArchives, ofService, ofMount, ofApp, compared] = await Promise.all([
-    borg && stored.found ? archiveChecks(context, borg, stored.found, PRUNE) : [],
+  const state = BORG_REPO && database.found && statePath(context.shell.env, BORG_REPO, database.found.name)
+  const [ofArchives, ofPoint, ofService, ofMount, ofApp, compared] = await Promise.all([
+    borg && stored.found ? archiveChecks(context, borg, stored.found.nights, PRUNE) : [],
+    dokku && state && database.found && stored.found ? pointCheck(dokku, database.found, stored.found, state) : [],
     dokku && DOKKU_APP && database.found
       ? sourceCheck('service', await askService(dokku, { DOKKU_APP, DB_SERVICE: database.found.name }), fail)
       : [],
@@ -56,10 +67,10 @@ export async function dataChecks(
     dokku && DOKKU_APP && database.found && KEEP_APP_CONFIG
       ? appCheck({ context, dokku, settings: { DOKKU_APP, DB_SERVICE: database.found.name } })
       : [],
-    borg && dokku && BORG_REPO && MEDIA_DIR && stored.found && database.found && media.found
+    borg && dokku && state && MEDIA_DIR && stored.found && database.found && media.found
       ? compare(
-          { borg, settings: { MEDIA_DIR }, statePath: statePath(context.shell.env, BORG_REPO, database.found.name) },
-          stored.found,
+          { borg, settings: { MEDIA_DIR }, statePath: state },
+          stored.found.nights,
           media.found,
           await surveyTables(dokku, database.found).catch(onlyFailure),
         )
@@ -68,6 +79,7 @@ export async function dataChecks(
   return [
     stored.line ?? [],
     ofArchives,
+    ofPoint,
     database.line ?? [],
     ofService,
     media.line ?? [],
@@ -110,9 +122,9 @@ async function find<T>(name: string, look: () => Promise<[T, CheckLine]>): Promi
   return { line, ...found }
 }
 
-function findArchives(borg: Borg, prefix: string): Promise<Finding<Archive[]>> {
+function findArchives(borg: Borg, prefix: string): Promise<Finding<ArchiveList>> {
   return find('repository', async () => [
-    (await listArchives(borg, prefix)).nights,
+    await listArchives(borg, prefix),
     pass('repository', `${borg.repository} opens, its key can be read`),
   ])
 }
@@ -171,6 +183,21 @@ export function clockCheck(archives: readonly Archive[], envFile: string): Check
   if (future.length === 0) return pass('clock', 'no archive is dated in the future')
   const { message, hint } = explainFuture(future, envFile)
   return fail('clock', message, hint)
+}
+
+/** The newest restore point, and what a restore to it would lose. It is no night: nothing is wrong if there is none. */
+async function pointCheck(
+  dokku: Dokku,
+  service: Service,
+  { restorePoints: [newest] }: ArchiveList,
+  state: string,
+): Promise<CheckLine[]> {
+  if (!newest) return []
+  const then = (await readState(state)).writes?.[newest.name]
+  const now = then && (await readWrites(dokku, service).catch(onlyFailure))
+  const written = now && !(now instanceof Failure) ? writtenBetween(then, now) : undefined
+  const since = written && `; written since: ${written.join('; ') || 'nothing'}`
+  return [pass('restore point', `${newest.name}, ${age(newest.start)}${since ?? ''}`)]
 }
 
 /** @param verdict of a doubt */

@@ -4,14 +4,16 @@ import { isLabel } from '../borg/archives.ts'
 import { journaled, type Note } from '../cli/journal.ts'
 import { HeldLock, takeLock } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
+import { readState, remember, type WriteCounts } from '../cli/state.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { firstOf } from '../core/format.ts'
 import { retry } from '../core/retry.ts'
+import { readWrites } from '../postgres/writes.ts'
 import { type Backup, prepareBackup } from './backup.ts'
 import { judge, preflight, pruneRestorePoints } from './steps.ts'
 import { noteArchive, store } from './store.ts'
 import { report } from './summary.ts'
-import { lookAt } from './tonight.ts'
+import { lookAt, type Tonight } from './tonight.ts'
 
 /** How long another run is waited for. */
 const LONGEST_WAIT_MS = 15 * 60_000
@@ -35,9 +37,14 @@ async function take(backup: Backup, label: string, note: Note): Promise<number> 
   const { context } = backup
   const tonight = await lookAt(backup, await preflight(backup))
   for (const doubt of tonight.doubts) context.log.warn(doubt)
+  const writes = await readWrites(backup.dokku, tonight.service).catch((error: unknown) => {
+    if (!(error instanceof Failure)) throw error
+    return undefined
+  })
   const stored = await store(backup, tonight, { label })
   noteArchive(note, stored)
   const archive = await judge(backup, tonight, stored, false)
+  if (writes) await noteWrites(backup, tonight, archive.name, writes)
   // What is lacking was lacking before: a way back to how things are is all that this must be.
   if (archive.lacks.length > 0)
     context.log.warn(`${archive.name} lacks what earlier archives hold: ${firstOf(archive.lacks)}`)
@@ -51,6 +58,18 @@ async function take(backup: Backup, label: string, note: Note): Promise<number> 
     tookMs: Date.now() - tonight.beganMs,
   })
   return EXIT.done
+}
+
+/** So that what was written since can be told, later. Of those that are pruned nothing is kept. */
+async function noteWrites(
+  { statePath, context }: Backup,
+  { restorePoints }: Tonight,
+  name: string,
+  counts: WriteCounts,
+): Promise<void> {
+  const { writes = {} } = await readState(statePath)
+  const known = restorePoints.flatMap(({ name }) => (writes[name] ? [[name, writes[name]] as const] : []))
+  await remember(statePath, { writes: { ...Object.fromEntries(known), [name]: counts } }, context.log)
 }
 
 /** For a deploy, a server without any backup is another thing than a backup that fails: with --json it is told so. */

@@ -103,7 +103,7 @@ export function archiveName(prefix: string, begun: Date, label?: string): string
 }
 
 /** The archives of a prefix, each newest first. */
-interface ArchiveList {
+export interface ArchiveList {
   nights: Archive[]
   restorePoints: Archive[]
   /** Restore points of another prefix whose names are those of nights of this one. */

@@ -4,8 +4,21 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
-import { aBoolean, aCount, aTimeText, atBest, mapOf, record, tryJson } from '../core/outside.ts'
+import { aBoolean, aCount, aText, aTimeText, atBest, mapOf, record, type Shape, tryJson } from '../core/outside.ts'
 import type { Env } from '../core/shell.ts'
+
+/** Rows that a database's tables have taken since its counters began. */
+export interface WriteCounts {
+  /** Whose counters these are: those of another database, or of after a reset, tell nothing about these. */
+  of: string
+  /** By `schema.table`. */
+  tables: Record<string, { inserted: number; updated: number; deleted: number }>
+}
+
+export const aWriteCounts: Shape<WriteCounts> = record({
+  of: aText,
+  tables: mapOf(record({ inserted: aCount, updated: aCount, deleted: aCount })),
+})
 
 /** What one run leaves for the next, on this machine. Losing it costs one early `borg check`, and a look into the last archive. */
 interface State {
@@ -13,6 +26,8 @@ interface State {
   checkedAt?: string
   /** Sizes of the archives' dumps, in bytes, by the archive's name. They are known only when its comment is written. */
   dumps?: Record<string, number>
+  /** What the counters of the database said when a restore point was taken, by its name. */
+  writes?: Record<string, WriteCounts>
   /** A restore began to make the test service and has not removed it yet: whatever is under its name is ours. */
   testService?: boolean
 }
@@ -36,6 +51,7 @@ export async function readState(path: string): Promise<State> {
 const STATE = record({
   checkedAt: atBest(aTimeText),
   dumps: atBest(mapOf(aCount)),
+  writes: atBest(mapOf(aWriteCounts)),
   testService: atBest(aBoolean),
 })
 

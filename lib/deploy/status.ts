@@ -37,24 +37,30 @@ export function daysUntil(date: string, now = Date.now()): number | undefined {
   return Number.isNaN(then) ? undefined : Math.floor((then - now) / 86_400_000)
 }
 
-/**
- * The line about the newest archive in the report of `backup --check --json`, and that about the last run; without a report,
- * what it said instead.
- * The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd.
- */
-export function newestBackup({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): string {
+/** What a report of `backup --check --json` says of the archives. */
+export interface BackupReport {
+  /** The newest night, and the last run; without a report, what was said instead. */
+  newest: string
+  /** The newest restore point, and what was written since, if it can tell; undefined where there is none. */
+  restorePoint?: string
+}
+
+/** The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd. */
+export function parseBackupReport({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): BackupReport {
   const report = tryJson(stdout.trim().split('\n').at(-1) ?? '', REPORT)
   if (!report) {
     const said = printable(lastLines(stderr))
-    return said ? `unknown: ${said}` : 'unknown'
+    return { newest: said ? `unknown: ${said}` : 'unknown' }
   }
+  const find = (wanted: string) => report.checks.find(({ name }) => name === wanted)
   // The report says no more than it could find out: without settings nothing of the repository.
-  const check = ['newest archive', 'repository', 'settings'].flatMap((wanted) =>
-    report.checks.filter(({ name }) => name === wanted),
-  )[0]
+  const check = find('newest archive') ?? find('repository') ?? find('settings')
   const newest = check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
-  const run = report.checks.find(({ name }) => name === 'last run')
-  return run ? `${newest}; last run: ${printable(run.detail)}` : newest
+  const [run, point] = [find('last run'), find('restore point')]
+  return {
+    newest: run ? `${newest}; last run: ${printable(run.detail)}` : newest,
+    ...(point ? { restorePoint: printable(point.detail) } : {}),
+  }
 }
 
 const REPORT = record({ checks: listOf(record({ name: aText, verdict: aText, detail: aText })) })
@@ -86,7 +92,7 @@ async function opsStatus(remote: Remote, opsDir: string) {
     const deploys = await readLedger(remote, opsDir)
     const current = await remote.shell(currentRelease(opsDir))
     const opsRelease = /^releases\/(\S+)$/m.exec(current.stdout)?.[1] ?? 'none: deploy --sync-only'
-    return { deploys, opsRelease, newestBackup: await askNewestBackup(remote, opsDir) }
+    return { deploys, opsRelease, newestBackup: (await askBackup(remote, opsDir)).newest }
   } catch (error) {
     remote.signal.throwIfAborted()
     return { deploys: [], opsRelease: 'unknown', newestBackup: `unknown: ${reason(error)}` }
@@ -94,8 +100,8 @@ async function opsStatus(remote: Remote, opsDir: string) {
 }
 
 /** @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
-export async function askNewestBackup(remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<string> {
-  return newestBackup(await remote.shell(checkBackup(opsDir), { timeoutMs }))
+export async function askBackup(remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<BackupReport> {
+  return parseBackupReport(await remote.shell(checkBackup(opsDir), { timeoutMs }))
 }
 
 const SHOWN = 5

@@ -6,7 +6,7 @@ import { quoteAll } from '../core/shell.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { describePackages, type Plan } from '../deploy/plan.ts'
 import { pushArgs } from '../deploy/push.ts'
-import { askNewestBackup } from '../deploy/status.ts'
+import { askBackup, type BackupReport } from '../deploy/status.ts'
 import { crossingFailure, describeCrossing } from './migrations.ts'
 import { describeRestorePoint } from './restore-point.ts'
 import type { Situation } from './situation.ts'
@@ -28,11 +28,11 @@ export async function agree(
   if (isDryRun) print(text)
   else log.info(text)
   if (packages.length > 0) log.warn(`${describePackages(packages)}. Dokku does not undo them either.`)
-  const known = { entries, running, opsDir: settings.OPS_DIR }
-  const crossing = await describeCrossing(deployment, commit.sha, running, async (crossed) => [
-    ...(await describeRestorePoint(checkout, known, crossed)),
-    `Newest backup: ${await tellNewestBackup(deployment)}`,
-  ])
+  const crossing = await describeCrossing(deployment, commit.sha, running, async (crossed) => {
+    const { newest, restorePoint } = await askArchives(deployment)
+    const known = { entries, running, opsDir: settings.OPS_DIR, newest: restorePoint }
+    return [...(await describeRestorePoint(checkout, known, crossed)), `Newest backup: ${newest}`]
+  })
   if (crossing.length > 0 && !flags.has('allow-migrations')) throw crossingFailure(crossing)
   if (crossing.length > 0) log.warn(crossing.join('\n'))
   if (isDryRun) print('Nothing was pushed.')
@@ -48,13 +48,13 @@ export function pushLine({ branch }: Deployment, to: string, sha: string, lease:
   return `Push: ${quoteAll(['git', ...pushArgs(to, sha, branch, lease)])}`
 }
 
-/** The newest backup in words, or where to look for it: nothing here keeps the way back from being described. */
-async function tellNewestBackup({ remote, settings: { OPS_DIR } }: Deployment): Promise<string> {
-  const newest = await askNewestBackup(remote, OPS_DIR, 30_000).catch((error: unknown) => {
+/** The newest archives in words, or where to look for them: nothing here keeps the way back from being described. */
+async function askArchives({ remote, settings: { OPS_DIR } }: Deployment): Promise<BackupReport> {
+  const report = await askBackup(remote, OPS_DIR, 30_000).catch((error: unknown): BackupReport => {
     remote.signal.throwIfAborted()
-    return `unknown: ${reason(error)}`
+    return { newest: `unknown: ${reason(error)}` }
   })
-  return /^(unknown|fail)\b/.test(newest)
-    ? `${newest.replace(/\.$/, '')}. Look on the server: ${dirname(OPS_DIR)}/restore --list`
-    : newest
+  if (!/^(unknown|fail)\b/.test(report.newest)) return report
+  const look = `Look on the server: ${dirname(OPS_DIR)}/restore --list`
+  return { ...report, newest: `${report.newest.replace(/\.$/, '')}. ${look}` }
 }

@@ -7,22 +7,33 @@ import { type Checkout, hasCommit } from '../git/checkout.ts'
 import type { ChangedMigration } from '../git/migrations.ts'
 import { type Entry, hasMigrated, wentLive } from '../server/ledger.ts'
 
+interface Known {
+  /** The ledger. */
+  entries: readonly Entry[]
+  running: string
+  opsDir: string
+  /** What the server says of its newest restore point: its name, age, and perhaps what was written since. */
+  newest?: string | undefined
+}
+
 /**
  * What to know of the restore point of the deploy that brought the crossed migrations, and the command that brings its data back.
  * @returns no line where there is none
  */
 export async function describeRestorePoint(
   checkout: Checkout,
-  { entries, running, opsDir }: { entries: readonly Entry[]; running: string; opsDir: string },
+  { entries, running, opsDir, newest = '' }: Known,
   crossed: readonly ChangedMigration[],
 ): Promise<string[]> {
   const bringer = await findBringer(checkout, entries, crossed, running)
   if (bringer?.restorePoint === undefined) return []
   // It was taken when that deploy began.
   const taken = new Date(Date.parse(bringer.at) - bringer.seconds * 1000)
+  const [, since] = newest.startsWith(`${bringer.restorePoint}, `) ? newest.split('; written since: ') : []
+  const written = since === undefined ? '' : ` (rows, by PostgreSQL's counters: ${since})`
   return [
     `Restore point of the deploy that brought them: ${bringer.restorePoint}, ${age(taken)}.`,
-    `A restore to it loses all that was written since, in ${duration(Date.now() - taken.getTime())}. The data back, on the server:`,
+    `A restore to it loses all that was written since, in ${duration(Date.now() - taken.getTime())}${written}. The data back, on the server:`,
     `  ${quoteAll([`${dirname(opsDir)}/restore`, '--db-only', bringer.restorePoint])}`,
   ]
 }

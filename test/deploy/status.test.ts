@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { daysUntil, describeStatus, newestBackup } from '../../lib/deploy/status.ts'
+import { daysUntil, describeStatus, parseBackupReport } from '../../lib/deploy/status.ts'
 import type { Entry } from '../../lib/server/ledger.ts'
 import { ENTRY, NEW, OLD } from '../support/ledger.ts'
 
@@ -10,6 +10,10 @@ test('days until a certificate expires', () => {
   assert.is(daysUntil('Mar 10 12:00:00 2026 GMT', Date.parse('2026-02-28T12:00:00Z')), 10)
   assert.is(daysUntil(''), undefined)
 })
+function newestBackup(output: { stdout: string; stderr: string }): string {
+  return parseBackupReport(output).newest
+}
+
 test("the newest backup is taken from backup --check's own words", () => {
   const line = (verdict: string) => ({
     stdout: JSON.stringify({ checks: [{ name: 'newest archive', verdict, detail: 'x, 2 hours ago' }] }),

@@ -89,4 +89,18 @@ for (const [what, [current, target], entries, number] of [
     }
   })
 
+test('what was written since is told where the server says it of that very restore point', async () => {
+  const { checkout } = repository
+  const running = shaOf('C')
+  const crossed = (await migrationsAcross(checkout, shaOf('A'), running)) ?? []
+  for (const [number, says] of [
+    [1, / \(rows, by PostgreSQL's counters: public\.a 2 new\)\. The data back/],
+    [2, /in 1 h 1 min\. The data back/],
+  ] as const) {
+    const known = { entries: ledgerOf('deploy A C deployed 1'), running, opsDir: '/home/deploy/ops' }
+    const newest = `${point(number)}, 1 hour ago; written since: public.a 2 new`
+    assert.match((await describeRestorePoint(checkout, { ...known, newest }, crossed)).join('\n'), says)
+  }
+})
+
 test.run()

@@ -102,6 +102,21 @@ test('the newest night is the same for --check, for the drill and for pruning, w
   )
 })
 
+test('what a restore to it would lose is told by the counters of the database, as far as they go', async () => {
+  const { archive } = await point('counted')
+  const said = async (): Promise<string> => {
+    const { stdout } = await sandbox.script('backup.ts', ['--check', '--json'])
+    return JSON.parse(stdout).checks.find(({ name }: { name: string }) => name === 'restore point').detail
+  }
+  assert.is(await said(), `${archive}, just now; written since: nothing`)
+  await sandbox.sql(`INSERT INTO libraries_library (name) VALUES ('New'), ('Newer');
+    UPDATE libraries_library SET name = 'Other' WHERE id = 1; DELETE FROM libraries_photo WHERE id = 1;`)
+  const written = 'public.libraries_library 2 new, 1 changed; public.libraries_photo 1 deleted'
+  assert.is(await said(), `${archive}, just now; written since: ${written}`)
+  await sandbox.sql('SELECT pg_stat_reset();')
+  assert.is(await said(), `${archive}, just now`)
+})
+
 test('one app whose name begins like another keeps its archives, however both prune', async () => {
   await settings({ KEEP_RESTORE_POINTS: '1' })
   const kept = await olderPoint('x', 5)
