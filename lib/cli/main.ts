@@ -1,7 +1,9 @@
 // Runs a command: arguments, settings file, signals, and what becomes of an error.
 import { setMaxListeners } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
 import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net'
 import { homedir } from 'node:os'
+import { isatty } from 'node:tty'
 import { EXIT, Failure, Interrupted, reason } from '../core/failure.ts'
 import { createLog, type Log } from '../core/log.ts'
 import { createShell, type Env, type Shell } from '../core/shell.ts'
@@ -49,7 +51,8 @@ export async function main(command: Command, script: Script): Promise<void> {
     else interrupted.abort(error)
   })
   // A reader that has gone (`… | head`) is no reason for a stack trace; the exit status tells what happened.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+  for (const stream of [process.stdin, process.stdout, process.stderr]) stream.on('error', () => {})
+  process.on('exit', letGoOfTerminal)
   setDefaultAutoSelectFamilyAttemptTimeout(CONNECT_MS)
   // If nothing is left to wait for before the script has returned, that is no success.
   process.exitCode = EXIT.failed
@@ -98,7 +101,7 @@ async function run(command: Command, script: Script, log: Log, signal: AbortSign
     interactive,
     print: log.print,
     printJson: log.printJson,
-    ask: createAsk(args.flags.has('yes'), interactive, signal, log.clean),
+    ask: createAsk(args.flags.has('yes'), interactive, signal, log),
   })
 }
 
@@ -111,6 +114,20 @@ function tell(error: unknown, { name }: Command, log: Log): number {
   }
   log.error(`A bug in ${name} ${VERSION}: ${error instanceof Error ? error.stack : reason(error)}`)
   return EXIT.failed
+}
+
+/**
+ * At its end Node gives the terminal back the state that it had. Where the terminal is gone (the window was closed, the
+ * connection lost) that fails, and Node ends by SIGABRT in place of its exit status (20.20).
+ */
+function letGoOfTerminal(): void {
+  for (const stream of [process.stdin, process.stdout, process.stderr]) {
+    const { fd } = stream
+    if (!stream.isTTY || isatty(fd)) continue
+    closeSync(fd)
+    // The lowest number that is free: the same.
+    openSync('/dev/null', 'r+')
+  }
 }
 
 const LEAVE_EVERY_MS = 100

@@ -1,7 +1,9 @@
 // Questions to the operator at the terminal.
 import { createInterface } from 'node:readline'
-import { EXIT, Failure } from '../core/failure.ts'
+import { isatty } from 'node:tty'
+import { EXIT, Failure, Interrupted } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
+import type { Log } from '../core/log.ts'
 
 /** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
 export interface Ask {
@@ -19,19 +21,20 @@ export interface Ask {
   pick(prompt: string, choices: readonly string[], proposed?: number): Promise<number>
 }
 
-/**
- * @param yes whether --yes was given
- * @param clean makes what is shown safe to show
- */
-export function createAsk(
-  yes: boolean,
-  interactive: boolean,
-  signal: AbortSignal,
-  clean: (text: string) => string,
-): Ask {
-  const askClean = (prompt: string): Promise<string> => askLine(clean(prompt), interactive, signal)
+/** @param yes whether --yes was given */
+export function createAsk(yes: boolean, interactive: boolean, signal: AbortSignal, log: Log): Ask {
+  const ask = (prompt: string): Promise<string> => {
+    signal.throwIfAborted()
+    if (!interactive)
+      throw new Failure(
+        'This needs an answer, and there is no terminal to ask at.',
+        'Add --yes to agree beforehand.',
+        EXIT.usage,
+      )
+    return askLine(prompt, signal, log)
+  }
   const insist: Ask['insist'] = async (prompt, word) => {
-    const answer = await askClean(`${prompt}\nType ${word} to go on: `)
+    const answer = await ask(`${prompt}\nType ${word} to go on: `)
     if (answer !== word) throw new Failure(`The answer was not ${word}: nothing was changed.`)
   }
   return {
@@ -42,7 +45,7 @@ export function createAsk(
     pick: async (prompt, choices, proposed = 0) => {
       if (yes) return proposed
       const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${printable(choice)}`)
-      const answer = await askClean(`${lines.join('\n')}\n${prompt} [${proposed + 1}] `)
+      const answer = await ask(`${lines.join('\n')}\n${prompt} [${proposed + 1}] `)
       const number = answer === '' ? proposed + 1 : Number(answer)
       if (!Number.isInteger(number) || number < 1 || number > choices.length)
         throw new Failure(`${answer} is not a number from 1 to ${choices.length}: nothing was changed.`)
@@ -51,24 +54,39 @@ export function createAsk(
   }
 }
 
-// Not zx's `question`: at end of input or Ctrl-C it never resolves, and the process would end with status 0.
-async function askLine(prompt: string, interactive: boolean, signal: AbortSignal): Promise<string> {
-  signal.throwIfAborted()
-  if (!interactive)
-    throw new Failure(
-      'This needs an answer, and there is no terminal to ask at.',
-      'Add --yes to agree beforehand.',
-      EXIT.usage,
-    )
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+// Not zx's `question`: at end of input or Ctrl-C it never resolves, and the process would end with status 0. And the
+// terminal stays as it is: it edits the line, and makes Ctrl-C and Ctrl-Z signals, as for every other program. Where a
+// program does that itself, Node ends by SIGABRT when the window is closed, and gives up at Ctrl-Z (20.20).
+async function askLine(prompt: string, signal: AbortSignal, log: Pick<Log, 'question' | 'answered'>): Promise<string> {
+  const { stdin } = process
+  const lines = createInterface({ input: stdin, terminal: false })
+  const show = (): void => log.question(prompt)
+  let listeners = (): void => {}
   try {
     return await new Promise<string>((resolve, reject) => {
-      terminal.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
-      terminal.on('close', () => reject(new Failure('No answer was given: nothing was changed.')))
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-      terminal.question(prompt, (answer) => resolve(answer.trim()))
+      // A window that is closed ends the input a moment before the signal comes, if it comes.
+      const giveUp = (): void =>
+        reject(isatty(stdin.fd) ? new Failure('No answer was given: nothing was changed.') : new Interrupted('SIGHUP'))
+      const onAbort = (): void => reject(signal.reason)
+      const onLine = (answer: string): void => {
+        log.answered()
+        resolve(answer.trim())
+      }
+      lines.on('line', onLine).on('close', giveUp)
+      stdin.on('error', giveUp)
+      signal.addEventListener('abort', onAbort)
+      // Back from Ctrl-Z.
+      process.on('SIGCONT', show)
+      listeners = () => {
+        lines.off('line', onLine).off('close', giveUp)
+        stdin.off('error', giveUp)
+        signal.removeEventListener('abort', onAbort)
+        process.off('SIGCONT', show)
+      }
+      show()
     })
   } finally {
-    terminal.close()
+    listeners()
+    lines.close()
   }
 }

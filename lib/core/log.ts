@@ -21,6 +21,10 @@ export interface Log extends Redaction {
   raw(line: string): void
   /** The live line of a long step at a terminal; replaced by the next, cleared by `info`, `warn` and `error`. */
   status(message: string): void
+  /** A question: the cursor stays behind it. Unless it was answered, what comes next begins on a line of its own. */
+  question(text: string): void
+  /** The line of the question has ended, by the operator's Enter. */
+  answered(): void
   /** A result, to stdout. Its lines are not cut: it may be a script. */
   print(text: string): void
   /** A result as one line of JSON, to stdout. Its values stay exact, but for secrets. */
@@ -54,15 +58,11 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
   const warnings: string[] = []
   const redaction = createRedaction()
   const pause = createPause(stream, actions)
-  let live = false
+  const unfinished = createUnfinished(stream)
 
   const clean = (text: string, longest = LONGEST_LINE): string => shown(redaction.redact(text), longest, actions)
-  const clearLive = (): void => {
-    if (live) stream.write('\r\u001b[K')
-    live = false
-  }
   const settle = (): void => {
-    clearLive()
+    unfinished.end()
     pause.end()
   }
   const put = (line: string, target: Target = stdout): void => {
@@ -84,7 +84,7 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
     },
     error: (message) => write(message, chalk.red),
     raw: (line) => {
-      clearLive()
+      unfinished.end()
       pause.begin()
       for (const part of clean(line).split('\n')) stream.write(`  ${part}\n`)
     },
@@ -93,9 +93,13 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
       const line = clean(message)
         .replaceAll('\n', ' ')
         .slice(0, (stream.columns ?? 80) - 1)
-      stream.write(`\r\u001b[K${chalk.dim(line)}`)
-      live = true
+      unfinished.replace(chalk.dim(line))
     },
+    question: (text) => {
+      settle()
+      unfinished.ask(clean(text))
+    },
+    answered: unfinished.answered,
     print: (text) => put(clean(text, Number.POSITIVE_INFINITY)),
     printJson: (value) => put(printableJson(value, redaction.redact).replaceAll('##[', '#\\u0023[')),
     command: (line, where = 'stdout') => {
@@ -105,6 +109,27 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
     clean: (text) => clean(text),
     warnings,
     isTerminal,
+  }
+}
+
+const CLEAR_LINE = '\r\u001b[K'
+
+/** A line that has no end yet: the live line, which goes when another one comes, or a question, which stays. */
+function createUnfinished(stream: Target) {
+  let end = ''
+  const begin = (text: string, itsEnd: string): void => {
+    stream.write(text)
+    end = itsEnd
+  }
+  return {
+    end: () => {
+      if (end) begin(end, '')
+    },
+    replace: (line: string) => begin(`${end === '\n' ? end : ''}${CLEAR_LINE}${line}`, CLEAR_LINE),
+    ask: (text: string) => begin(text, '\n'),
+    answered: () => {
+      end = ''
+    },
   }
 }
 

@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -6,46 +7,65 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createAsk } from '../../lib/cli/prompt.ts'
 import type { Failure } from '../../lib/core/failure.ts'
-import { printableLines } from '../../lib/core/format.ts'
-import { createShell } from '../../lib/core/shell.ts'
+import { createLog } from '../../lib/core/log.ts'
 import { LOADER } from '../support/loader.ts'
+import { CLOSE_WINDOW, runAtTerminal } from '../support/terminal.ts'
+import { until } from '../support/until.ts'
 
 const test = suite('prompt')
+const ENV = { PATH: process.env.PATH ?? '', OPS_ENV_FILE: '' }
+/** What a question ends with. */
+const PROMPT = /go on: |\] $/
 let folder = ''
+
+/** As it is read: a terminal's line ends are those of Windows, and an error is red. */
+function plain(output: string): string {
+  return output.replaceAll('\r\n', '\n').replace(/\u001b\[\d+m/g, '')
+}
+
 test.before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'bc-prompt-'))
 })
 test.after(() => rm(folder, { recursive: true }))
 
-/** What a question leads to at a terminal where this is typed: its answer, or why it failed. */
-async function typed(keys: string, question: string): Promise<string> {
-  const shown = await terminal(keys, question)
-  return /→ (.*?)\r?\n/.exec(shown)?.[1] ?? shown
-}
+const QUIET = createLog({ write: () => true } as unknown as NodeJS.WriteStream)
 
-/** All that such a terminal shows. */
-async function terminal(keys: string, question: string): Promise<string> {
+/** A command's file whose body is this. */
+async function command(body: string): Promise<string> {
   const file = join(folder, 'script.mts')
-  const format = fileURLToPath(new URL('../../lib/core/format.ts', import.meta.url))
-  const prompt = fileURLToPath(new URL('../../lib/cli/prompt.ts', import.meta.url))
+  const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
   await writeFile(
     file,
-    `import { createAsk } from ${JSON.stringify(prompt)}
-import { printableLines } from ${JSON.stringify(format)}
-const ask = createAsk(false, true, new AbortController().signal, printableLines)
-const answer = await ask.${question}.catch((error) => error.message)
-console.log('→ ' + (answer ?? 'agreed'))
+    `import { main } from ${JSON.stringify(main)}
+import { rmSync, writeFileSync } from 'node:fs'
+await main({ name: 'asks', help: '', switches: [] }, async ({ ask, log, print, shell }) => {
+  ${body}
+  return 0
+})
 `,
   )
-  const shell = createShell({ PATH: process.env.PATH ?? '' }, new AbortController().signal)
-  const command = [process.execPath, '--import', LOADER, file].map((word) => `'${word}'`).join(' ')
-  const { stdout } = await shell.run(['script', '-qefc', command, '/dev/null'], { input: keys, timeoutMs: 30_000 })
-  return stdout
+  return [process.execPath, '--import', LOADER, file].map((word) => `'${word}'`).join(' ')
+}
+
+/** What a question leads to at a terminal where this is typed: its answer, or why it failed. */
+async function typed(keys: string, question: string): Promise<string> {
+  const { output } = await terminal(keys, question)
+  return /→ (.*?)\r?\n/.exec(output)?.[1] ?? output
+}
+
+/** All that such a terminal shows, and how the command ends. */
+async function terminal(keys: string, question: string): Promise<{ output: string; status: number | null }> {
+  const words = await command(`const answer = await ask.${question}
+  print('→ ' + (answer ?? 'agreed'))`)
+  const { output, status } = await runAtTerminal(words, { env: ENV, prompt: PROMPT, answer: () => keys })
+  return { output, status }
 }
 
 test('the word that was asked for agrees, and nothing else does', async () => {
   assert.is(await typed('replace\n', 'confirm("Sure?", "replace")'), 'agreed')
-  assert.is(await typed('y\n', 'confirm("Sure?", "replace")'), 'The answer was not replace: nothing was changed.')
+  const { output, status } = await terminal('y\n', 'confirm("Sure?", "replace")')
+  assert.match(plain(output), /^Sure\?\nType replace to go on: y\nThe answer was not replace: nothing was changed\.\n$/)
+  assert.is(status, 1)
 })
 
 test('one of a list is taken by its number, the first without one', async () => {
@@ -57,23 +77,80 @@ test('one of a list is taken by its number, the first without one', async () => 
 })
 
 test('no control character of a name reaches the terminal, and no choice takes a line of its own', async () => {
-  const shown = await terminal('1\n', 'pick("Which\\u001b[2J?", ["a\\nOK: all is well", "b\\u202e"])')
+  const { output: shown } = await terminal('1\n', 'pick("Which\\u001b[2J?", ["a\\nOK: all is well", "b\\u202e"])')
   assert.match(shown, / {3}1 {2}a\?OK: all is well\r?\n {3}2 {2}b\?\r?\n/)
   assert.match(shown, /Which\?\[2J\? \[1\] /)
 })
 
-test('the end of the input is no answer', async () => {
-  assert.is(await typed('\u0004', 'confirm("Sure?", "replace")'), 'No answer was given: nothing was changed.')
+for (const [what, keys, says, expected] of [
+  ['the end of the input is no answer', '\u0004', 'No answer was given: nothing was changed.', 1],
+  ['Ctrl-C is an interruption', '\u0003', 'SIGINT: cleaning up, wait.', 130],
+] as const)
+  test(`${what}, and it is told on a line of its own`, async () => {
+    const { output, status } = await terminal(keys, 'confirm("Sure?", "replace")')
+    assert.match(plain(output).replace('^C', ''), `Type replace to go on: \n${says}\n`)
+    assert.is(status, expected)
+  })
+
+test('after Ctrl-Z and fg the question stands there again, and its answer counts', async () => {
+  const words = await command(`await ask.confirm('Sure?', 'replace')
+  print('→ agreed')`)
+  await writeFile(join(folder, 'jobs.sh'), `set -m\n${words}\necho stopped\nfg >/dev/null\n`)
+  const keys = ['\u001a', 'replace\n']
+  const { output } = await runAtTerminal(`bash ${folder}/jobs.sh`, {
+    env: ENV,
+    prompt: PROMPT,
+    answer: () => keys.shift(),
+  })
+  assert.match(plain(output), /go on: (\^Z)?\n?.*stopped\n+Sure\?\nType replace to go on: replace\n→ agreed\n/s)
 })
 
+// A shell that somebody types at passes the signal on to what it has started, and so does this one.
+for (const [where, body] of [
+  ['at a question', "await ask.confirm('Sure?', 'replace')"],
+  ['at a list', "await ask.pick('Which? go on:', ['a', 'b'])"],
+  ['at the second question', "await ask.pick('Which?', ['a', 'b'])\nawait ask.confirm('Sure?', 'replace')"],
+  ['in mid-work', "log.info('go on: ')\nawait shell.run(['sleep', '60'])"],
+] as const)
+  for (const passesOn of where === 'in mid-work' ? [true] : [true, false])
+    test(`when the window is closed ${where}, all is cleaned up: status 129${passesOn ? '' : ', also without a signal'}`, async () => {
+      const [made, ended] = ['made', 'ended'].map((name) => join(folder, name)) as [string, string]
+      const words = await command(`writeFileSync('${made}', '')
+  try {
+    ${body}
+  } finally {
+    rmSync('${made}')
+  }`)
+      await writeFile(
+        join(folder, 'window.sh'),
+        `exec 3<&0
+trap '${passesOn ? 'kill -HUP $pid' : ''}' HUP
+${words} <&3 & pid=$!
+while kill -0 $pid 2>/dev/null; do wait $pid; status=$?; done
+echo $status >'${ended}.new'
+mv '${ended}.new' '${ended}'
+`,
+      )
+      const answers = where === 'at the second question' ? ['1\n', CLOSE_WINDOW] : [CLOSE_WINDOW]
+      await runAtTerminal(`sh ${folder}/window.sh`, {
+        env: ENV,
+        prompt: where === 'at the second question' ? /Which\?|go on: / : PROMPT,
+        answer: () => answers.shift(),
+      })
+      await until(() => existsSync(ended))
+      assert.is((await readFile(ended, 'utf8')).trim(), '129')
+      assert.is(existsSync(made), false)
+      await rm(ended)
+    })
+
 test('--yes answers beforehand, also without a terminal', async () => {
-  const ask = createAsk(true, false, new AbortController().signal, printableLines)
+  const ask = createAsk(true, false, new AbortController().signal, QUIET)
   await ask.confirm('Sure?', 'replace')
   assert.is(await ask.pick('Which?', ['a', 'b']), 0)
 })
 
 test('without a terminal and without --yes nothing is asked: exit status 2', async () => {
-  const ask = createAsk(false, false, new AbortController().signal, printableLines)
+  const ask = createAsk(false, false, new AbortController().signal, QUIET)
   const error = await ask.confirm('Sure?', 'replace').catch((reason: unknown) => reason)
   assert.is((error as Failure).exitCode, 2)
   assert.match((error as Failure).hint, /--yes/)

@@ -81,6 +81,17 @@ for (const isTTY of [false, true])
     assert.match(written(), /^.* {2}2026-02-28T03:00:00\+01:00 OK: all is well\?$/m)
   })
 
+test('a question has no secret and no control character; what comes before its answer begins on a line of its own', () => {
+  const { log, written } = logTo({ isTTY: true, columns: 200 })
+  log.addSecrets(['correct-horse-7'])
+  log.question('Go\u001b[2J on with correct-horse-7? ')
+  log.answered()
+  log.print('agreed')
+  log.question('And now? ')
+  log.info('interrupted')
+  assert.is(written(), 'Go?[2J on with ***? And now? \ninterrupted\n')
+})
+
 test('a line of the log that is too long to be shown is cut, and says so; a result is not', () => {
   const { log, written, printed } = logTo({})
   log.info(`${'x'.repeat(1e6)}\nend`)
