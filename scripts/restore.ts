@@ -8,6 +8,7 @@ import { EXIT, Failure } from '../lib/core/failure.ts'
 import { table } from '../lib/core/format.ts'
 import { bringBack } from '../lib/restore/bring-back.ts'
 import { drill } from '../lib/restore/drill.ts'
+import { writeKit } from '../lib/restore/kit/kit.ts'
 import { preview } from '../lib/restore/preview.ts'
 import { proveOnly } from '../lib/restore/prove.ts'
 import { undo } from '../lib/restore/replace-database.ts'
@@ -16,16 +17,18 @@ import { prepareRestore, type Restore } from '../lib/restore/restore.ts'
 const COMMAND: Command = {
   name: 'restore',
   switches: ['list', 'dry-run', 'db-only', 'media-only', 'test', 'drill', 'undo', 'yes', 'json'],
+  options: ['kit'],
   exclusive: [
-    ['list', 'dry-run', 'test', 'drill', 'undo'],
+    ['list', 'dry-run', 'test', 'drill', 'undo', 'kit'],
     ['db-only', 'media-only'],
     ['media-only', 'test', 'undo'],
-    ['db-only', 'media-only', 'drill'],
+    ['db-only', 'media-only', 'drill', 'kit'],
   ],
   argument: 'ARCHIVE',
   help: `
 Usage: restore [ARCHIVE] [--db-only | --media-only] [--dry-run] [--yes]
        restore --list | --test | --drill | --undo
+       restore --kit DIR [ARCHIVE]
 
 Brings back the database and the media folder from a Borg archive. The dump is imported
 next to production while the app goes on; production is changed only after you type the
@@ -37,9 +40,11 @@ app's name, by renaming databases in one transaction, and the old database is ke
   --test           Into a test service of its own, and leave it there to look around.
   --drill          Unattended --test for cron: imports the newest archive, compares a
                    sample of media, removes the test service, tells the monitor.
+  --kit DIR        For an empty server: a new folder with the app's configuration, and
+                   every command in order. Needs Borg and the repository alone.
   --undo           Swap a kept database back (undoable, too). ARCHIVE may name it.
   --yes            Agree beforehand to every question; takes the latest archive.
-  --json           With --list, --dry-run, --drill: one JSON value.
+  --json           With --list, --dry-run, --drill, --kit: one JSON value.
   --env-file PATH  Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
   --version, --help
 
@@ -77,6 +82,8 @@ const MODES: Record<string, Mode> = {
 const RESTORE: Mode = { run: bringBack, asks: true }
 
 await main(COMMAND, async (context) => {
+  const { kit } = context.values
+  if (kit !== undefined) return writeKit(context, kit)
   const [flag, mode] = Object.entries(MODES).find(([name]) => context.flags.has(name)) ?? ['', RESTORE]
   requireSense(context, flag, mode)
   const restore = prepareRestore(context)
@@ -97,7 +104,7 @@ await main(COMMAND, async (context) => {
 
 function requireSense({ flags, argument }: Context, flag: string, mode: Mode): void {
   if (flags.has('json') && !mode.json)
-    throw new Failure('--json goes with --list, --dry-run or --drill.', 'See: restore --help', EXIT.usage)
+    throw new Failure('--json goes with --list, --dry-run, --drill or --kit.', 'See: restore --help', EXIT.usage)
   if (argument !== undefined && mode.withoutArchive)
     throw new Failure(`--${flag} takes no ARCHIVE.`, 'See: restore --help', EXIT.usage)
 }

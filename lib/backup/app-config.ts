@@ -39,8 +39,8 @@ export async function collectAppConfig(sources: Sources, sha: string | undefined
     systemName(),
   ])
   const facts = readAnswers(answers)
-  const manifest: Manifest = {
-    format: 1,
+  const manifest: { [K in keyof Manifest]: Manifest[K] | undefined } = {
+    format: '1',
     madeAt: new Date().toISOString(),
     app,
     service,
@@ -91,14 +91,13 @@ async function ask({ dokku }: Sources, args: readonly string[], refused: string[
 async function askVariables(sources: Sources, refused: string[]): Promise<AppVariables | Failure> {
   const { DOKKU_APP: app } = sources.settings
   const stdout = await ask(sources, configArgs(app), refused)
-  try {
-    if (stdout !== undefined) return readVariables(stdout)
-  } catch {
-    // What it printed is not said: it may hold secrets.
-  }
-  return new Failure(
-    `The app's configuration is not in the archive: Dokku did not export it.`,
-    `Try it by hand: sudo dokku config:keys ${app}`,
+  // What it printed is not said: it may hold secrets.
+  return (
+    (stdout === undefined ? undefined : readVariables(stdout)) ??
+    new Failure(
+      "The app's configuration is not in the archive: Dokku did not export it.",
+      `Try it by hand: sudo dokku config:keys ${app}`,
+    )
   )
 }
 

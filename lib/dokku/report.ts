@@ -1,5 +1,6 @@
 // How an app stands, as Dokku reports it: what is asked, and how the answers are read. What a version of Dokku does not say is undefined.
 
+import { aBoolean, aText, atBest, listOf, mapOf, optional, record, tryJson } from '../core/outside.ts'
 import type { Manifest, Mount, Plugin } from './manifest.ts'
 
 /** The app's configuration, as one JSON object (Dokku 0.22 and later). */
@@ -30,8 +31,10 @@ export type Answers = Partial<Record<keyof ReturnType<typeof questions>, string>
 /** Of a manifest, what is not Dokku's to say. */
 type Other = 'format' | 'madeAt' | 'app' | 'service' | 'sha' | 'otherServices' | 'architecture' | 'system' | 'settings'
 
+type Loose<T> = { [K in keyof T]: T[K] | undefined }
+
 /** Pure. */
-export function readAnswers(answers: Answers): Omit<Manifest, Other> {
+export function readAnswers(answers: Answers): Loose<Omit<Manifest, Other>> {
   const service = readReport(answers.service)
   const checks = readReport(answers.checks)
   const letsencrypt = readReport(answers.letsencrypt)
@@ -53,10 +56,10 @@ export function readAnswers(answers: Answers): Omit<Manifest, Other> {
         : {
             disabled: listed(checks.get('checks disabled list')),
             skipped: listed(checks.get('checks skipped list')),
-            waitToRetire: checks.get('checks wait to retire'),
+            ...only('waitToRetire', checks.get('checks wait to retire')),
           },
     deployBranch: readReport(answers.git).get('git deploy branch'),
-    cron: readCron(answers.cron),
+    cron: tryJson(answers.cron ?? '', listOf(record({ schedule: aText, command: aText }))),
     letsencryptEmail: letsencrypt.get('letsencrypt computed email') ?? letsencrypt.get('letsencrypt email'),
   }
 }
@@ -69,6 +72,10 @@ function readReport(stdout = ''): Map<string, string> {
       return key === undefined ? [] : [[key.toLowerCase(), value]]
     }),
   )
+}
+
+function only<K extends string>(key: K, value: string | undefined): { [P in K]?: string } {
+  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: string })
 }
 
 function words(value: string | undefined): string[] | undefined {
@@ -95,41 +102,31 @@ function readScale(stdout: string): Record<string, number> {
   )
 }
 
-type ListedPlugin = Plugin & { core: boolean }
+const LISTED = listOf(
+  record({
+    name: aText,
+    version: aText,
+    core: aBoolean,
+    source_url: optional(atBest(aText)),
+    committish: optional(atBest(aText)),
+  }),
+)
 
-function readPlugins(stdout: string | undefined): ListedPlugin[] | undefined {
+function readPlugins(stdout: string | undefined): (Plugin & { core: boolean })[] | undefined {
   if (stdout === undefined) return undefined
-  const listed = parseArray(stdout)
-  if (listed)
-    return listed.map(({ name, version, core, source_url: source, committish: commit }) => ({
-      name: String(name),
-      version: String(version),
-      core: core === true,
-      ...(source ? { source: String(source) } : {}),
-      ...(commit ? { commit: String(commit) } : {}),
-    }))
-  return [...stdout.matchAll(/^\s+(\S+)\s+(\S+)\s+(?:enabled|disabled)\s+(.*)$/gm)].map(
-    ([, name = '', version = '', description = '']) => ({ name, version, core: /^dokku core\b/.test(description) }),
+  return (
+    tryJson(stdout, LISTED)?.map(({ name, version, core, source_url: source, committish: commit }) => ({
+      name,
+      version,
+      core,
+      ...(source ? { source } : {}),
+      ...(commit ? { commit } : {}),
+    })) ??
+    // `  postgres   1.48.0 enabled    dokku postgres service plugin`
+    [...stdout.matchAll(/^\s+(\S+)\s+(\S+)\s+(?:enabled|disabled)\s+(.*)$/gm)].map(
+      ([, name = '', version = '', description = '']) => ({ name, version, core: /^dokku core\b/.test(description) }),
+    )
   )
-}
-
-function readCron(stdout: string | undefined): Manifest['cron'] {
-  return parseArray(stdout ?? '')?.map(({ schedule, command }) => ({
-    schedule: String(schedule),
-    command: String(command),
-  }))
-}
-
-/** Objects in a JSON array; undefined when it is none. */
-function parseArray(text: string): Record<string, unknown>[] | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return Array.isArray(value)
-      ? value.filter((one): one is Record<string, unknown> => typeof one === 'object' && one !== null)
-      : undefined
-  } catch {
-    return undefined
-  }
 }
 
 /** Set by Dokku itself, by a deploy or by `ports:set`: a new server makes its own. */
@@ -145,18 +142,15 @@ export interface AppVariables {
   linked: Record<string, string>
 }
 
-/**
- * Reads what `config:export --format json` prints.
- * @throws SyntaxError when that is no JSON object; it may hold secrets
- */
-export function readVariables(stdout: string): AppVariables {
-  const all: unknown = JSON.parse(stdout)
-  if (typeof all !== 'object' || all === null || Array.isArray(all)) throw new SyntaxError('no object')
+/** Reads what `config:export --format json` prints. @returns undefined when that is no JSON object of texts */
+export function readVariables(stdout: string): AppVariables | undefined {
+  const all = tryJson(stdout, mapOf(aText))
+  if (!all) return undefined
   const found: AppVariables = { values: {}, linked: {} }
   for (const [key, value] of Object.entries(all)) {
-    const [, type, service] = /_URL$/.test(key) ? (LINKED.exec(String(value)) ?? []) : []
+    const [, type, service] = /_URL$/.test(key) ? (LINKED.exec(value) ?? []) : []
     if (type) found.linked[key] = `${type} ${service}`
-    else if (!DOKKUS_OWN.test(key)) found.values[key] = String(value)
+    else if (!DOKKUS_OWN.test(key)) found.values[key] = value
   }
   return found
 }

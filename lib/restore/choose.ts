@@ -8,7 +8,7 @@ import { nearest, plural } from '../core/format.ts'
 import { createMediaComparison, type MediaPlan } from '../media/compare.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import { lines } from './messages.ts'
-import type { ChosenArchive, Restore } from './restore.ts'
+import type { ChosenArchive, Reading, Restore } from './restore.ts'
 
 /** What is in an archive of the parts that are to be restored. */
 export interface Contents {
@@ -22,7 +22,7 @@ export interface Contents {
  * terminal, the one that is picked; else, with --yes or for a preview, the latest.
  * @throws Failure when there is none
  */
-export async function choose({ context, borg, settings }: Restore): Promise<ChosenArchive> {
+export async function choose({ context, borg, settings }: Reading): Promise<ChosenArchive> {
   if (context.argument === undefined) return pick(context, await listAll(borg, settings.ARCHIVE_PREFIX))
   // As Borg writes it, too: REPOSITORY::ARCHIVE.
   const name = context.argument.replace(/^.*::/, '')
@@ -31,14 +31,21 @@ export async function choose({ context, borg, settings }: Restore): Promise<Chos
 }
 
 /** Completes an archive that was named; one that was renamed to be kept is not in the list. */
-export async function complete({ borg, settings }: Restore, archive: ChosenArchive): Promise<ChosenArchive> {
+export async function complete(
+  { borg, settings }: Omit<Reading, 'context'>,
+  archive: ChosenArchive,
+): Promise<ChosenArchive> {
   if (archive.comment !== undefined) return archive
   const listed = await listAll(borg, settings.ARCHIVE_PREFIX)
   return listed.find(({ name }) => name === archive.name) ?? { ...archive, comment: '' }
 }
 
 /** @throws Failure with the nearest names, when reading an archive failed because there is none of that name */
-export async function orUnknown<T>({ borg, settings }: Restore, archive: string, reading: Promise<T>): Promise<T> {
+export async function orUnknown<T>(
+  { borg, settings }: Omit<Reading, 'context'>,
+  archive: string,
+  reading: Promise<T>,
+): Promise<T> {
   try {
     return await reading
   } catch (error) {
@@ -57,10 +64,10 @@ function startOf(name: string): Date | undefined {
 
 const MAKE_ONE = 'Make the first one: backup'
 
-async function pick({ flags, interactive, ask }: Context, archives: readonly Archive[]): Promise<Archive> {
+async function pick({ flags, values, interactive, ask }: Context, archives: readonly Archive[]): Promise<Archive> {
   const latest = newestOf(archives) ?? archives[0]
   if (!latest) throw new Failure('There is no archive yet.', MAKE_ONE)
-  if (flags.has('dry-run') || flags.has('yes')) return latest
+  if (flags.has('dry-run') || flags.has('yes') || values.kit !== undefined) return latest
   if (!interactive)
     throw new Failure(
       'No archive was named, and there is no terminal to ask at.',

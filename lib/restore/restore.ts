@@ -41,6 +41,9 @@ export interface Restore {
   media: boolean
 }
 
+/** What archives are read with. */
+export type Reading = Pick<Restore, 'context' | 'borg'> & { settings: Settings<'ARCHIVE_PREFIX'> }
+
 /** @throws Failure (exit status 2) with everything that is wrong with the settings */
 export function prepareRestore(context: Context): Restore {
   const { environment, envFile, shell, flags } = context

@@ -63,7 +63,7 @@ test('a night stores configuration and manifest, unchanged and unseen, and leave
   const { madeAt, architecture, system, settings, ...manifest } = await stored('manifest.json')
   assert.ok(madeAt && architecture && system)
   assert.equal(manifest, {
-    format: 1,
+    format: '1',
     app: 'book-corners',
     service: 'book-corners-db',
     sha: '0123456789abcdef0123456789abcdef01234567',
