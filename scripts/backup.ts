@@ -1,6 +1,7 @@
 // The nightly backup, and what is asked about it: see the help below.
 
 import { agree } from '../lib/backup/accept.ts'
+import { runForAll } from '../lib/backup/all-apps.ts'
 import { type Backup, prepareBackup } from '../lib/backup/backup.ts'
 import { checkEverything } from '../lib/backup/check.ts'
 import { showHistory } from '../lib/backup/history.ts'
@@ -22,14 +23,15 @@ import { EXIT, Failure } from '../lib/core/failure.ts'
 const COMMAND: Command = {
   name: 'backup',
   switches: ['dry-run', 'check', 'init', 'accept', 'history', 'yes', 'json'],
-  options: ['restore-point'],
+  options: ['restore-point', 'env-dir'],
   exclusive: [
     ['dry-run', 'check', 'init', 'accept', 'history', 'restore-point'],
     ['init', 'json'],
+    ['env-dir', 'env-file', 'init', 'accept', 'restore-point'],
   ],
   help: `
 Usage: backup [--dry-run | --check | --init | --history | --accept [--yes]
-              | --restore-point LABEL] [--json] [--env-file PATH]
+              | --restore-point LABEL] [--json] [--env-file PATH | --env-dir DIR]
 
 Stores the PostgreSQL dump and the media folder in one Borg archive, prunes old
 archives, and tells the monitor. Without a flag: the nightly run, for cron.
@@ -47,6 +49,8 @@ archives, and tells the monitor. Without a flag: the nightly run, for cron.
                    is no night: no monitor is told, and only restore points are pruned.
                    Another run is waited for, up to fifteen minutes.
   --json           Print the result as one JSON object (bytes, seconds).
+  --env-dir DIR    For each APP.env in DIR, one after the other; also with --check,
+                   --dry-run and --history. The exit status is the worst one.
   --env-file PATH  Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
   --version, --help
 
@@ -73,6 +77,8 @@ const MODES: Readonly<Record<string, (context: Context) => Promise<number>>> = {
 await main(COMMAND, (context) => {
   if (context.flags.has('yes') && !context.flags.has('accept'))
     throw new Failure('--yes goes with --accept.', 'See: backup --help', EXIT.usage)
+  const folder = context.values['env-dir']
+  if (folder !== undefined) return runForAll(context, folder)
   const label = context.values['restore-point']
   if (label !== undefined) return takeRestorePoint(context, label)
   const [, run = nightly] = Object.entries(MODES).find(([flag]) => context.flags.has(flag)) ?? []

@@ -21,6 +21,8 @@ export interface Context extends Arguments {
   cleanup: Shell
   environment: Env
   envFile: EnvFile
+  /** The command that runs this script, without arguments: for another run of it. */
+  self: readonly string[]
   /** Both ends are a terminal: questions can be asked. */
   interactive: boolean
   /** Writes a result to stdout. */
@@ -98,6 +100,8 @@ async function run(command: Command, script: Script, log: Log, signal: AbortSign
     cleanup: createShell(env, new AbortController().signal),
     environment,
     envFile,
+    // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
+    self: [process.execPath, ...process.execArgv.filter((arg) => arg !== '--'), '--', process.argv[1] ?? ''],
     interactive,
     print: log.print,
     printJson: log.printJson,

@@ -1,7 +1,7 @@
 // A night does not give up because of one hiccup, and one repository's trouble is not another's.
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { cp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
@@ -123,20 +123,53 @@ test('the history tells of every run at a repository, of its end where that is k
   assert.match(text.stdout, /Last good night: .*\(just now\)\n$/)
 })
 
-test('two repositories a night: one that is broken keeps nothing from the other', async () => {
+test('two repositories a night, each with an env file: one that is broken keeps nothing from the other', async () => {
+  const folder = join(sandbox.dir, 'apps.d')
   const second = join(sandbox.dir, 'second-repository')
   await cp(sandbox.repository, second, { recursive: true })
-  const envFile = join(sandbox.home, '.env.second')
-  const own = readFileSync(sandbox.envFile, 'utf8')
-  await writeFile(envFile, own.replace(sandbox.repository, second), { mode: 0o600 })
+  await mkdir(folder)
+  const own = `${readFileSync(sandbox.envFile, 'utf8')}BORG_RELOCATED_REPO_ACCESS_IS_OK=yes\n`
+  for (const [name, text] of [
+    ['first.env', own],
+    ['second.env', own.replace(sandbox.repository, second)],
+    ['third.env', `${own}KEEP_DAILY=many\n`],
+    ['notes.txt', 'no env file'],
+  ] as const)
+    await writeFile(join(folder, name), text, { mode: 0o600 })
   await rm(join(sandbox.repository, 'config'))
-  const env = { BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' }
-  const first = await sandbox.script('backup.ts', [], { env })
-  const other = await sandbox.script('backup.ts', ['--env-file', envFile], { env })
-  assert.is(first.exitCode, 1)
-  assert.is(other.exitCode, 0, other.stderr)
-  const { stdout } = await sandbox.borg(['list', '--short'], { env: { ...env, BORG_REPO: second } })
-  assert.is(stdout.split('\n').filter(Boolean).length, 3)
+  // What the environment says would be every app's.
+  const env = { BORG_REPO: '/nowhere', DB_SERVICE: 'nope', RETRIES: '5' }
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--env-dir', folder], { env })
+  assert.is(exitCode, 1, stderr)
+  assert.match(stdout, /^first +FAILED \(1\) .*repository/m)
+  assert.match(stdout, /^second +done .*book-corners-\d{4}/m)
+  assert.match(stdout, /^third +FAILED \(2\) .*KEEP_DAILY/m)
+  assert.not.match(stdout + stderr, PASSPHRASE)
+  const listed = await sandbox.borg(['list', '--short'], {
+    env: { BORG_REPO: second, BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' },
+  })
+  assert.is(listed.stdout.split('\n').filter(Boolean).length, 3)
+
+  const checked = await sandbox.script('backup.ts', ['--env-dir', folder, '--check', '--json'])
+  assert.is(checked.exitCode, 1)
+  assert.equal(
+    JSON.parse(checked.stdout).apps.map(({ app, exitCode, result }: Record<string, { checks: unknown[] }>) => [
+      app,
+      exitCode,
+      (result?.checks.length ?? 0) > 10,
+    ]),
+    [
+      ['first', 1, true],
+      ['second', 0, true],
+      ['third', 2, true],
+    ],
+  )
+  for (const args of [
+    ['--env-dir', folder, '--accept'],
+    ['--env-dir', '/nowhere'],
+    ['--env-dir', sandbox.mediaDir],
+  ])
+    assert.is((await sandbox.script('backup.ts', args)).exitCode, 2)
 })
 
 test.run()
