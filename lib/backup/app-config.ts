@@ -1,9 +1,10 @@
 // What an empty server needs beside dump and media: the app's configuration and a manifest, in the archive's folder `dokku/`.
 
 import { lstat, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { arch, userInfo } from 'node:os'
+import { arch } from 'node:os'
 import { join } from 'node:path'
 import { plainSettings } from '../cli/settings.ts'
+import { currentUser } from '../cli/user.ts'
 import { Failure, reason } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import { sudoersWord } from '../core/shell.ts'
@@ -123,15 +124,7 @@ function explainRefusal(refused: readonly string[]): string {
   const commands = refused.map((command) =>
     ['/usr/bin/dokku', '--quiet', ...command.split(' ')].map(sudoersWord).join(' '),
   )
-  return `sudo refuses ${plural(commands.length, 'command')} of Dokku, and the archive lacks what an empty server needs. Add to /etc/sudoers.d/deploy-dokku, or set KEEP_APP_CONFIG=no: ${userName()} ALL=(root) NOPASSWD: ${commands.join(', ')}`
-}
-
-function userName(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return 'deploy'
-  }
+  return `sudo refuses ${plural(commands.length, 'command')} of Dokku, and the archive lacks what an empty server needs. Add to /etc/sudoers.d/deploy-dokku, or set KEEP_APP_CONFIG=no: ${currentUser().name} ALL=(root) NOPASSWD: ${commands.join(', ')}`
 }
 
 const PLUGINS = '/var/lib/dokku/plugins/available'

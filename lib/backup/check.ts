@@ -1,7 +1,7 @@
 // `backup --check`: whether this machine, the settings, the repository and the crontab are sound. It changes nothing.
 
 import { lstat } from 'node:fs/promises'
-import { tmpdir, userInfo } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { EnvFile } from '../cli/env-file.ts'
@@ -11,10 +11,11 @@ import type { Context } from '../cli/main.ts'
 import { describeMonitor } from '../cli/monitor.ts'
 import { checkSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
+import { currentUser, type User } from '../cli/user.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { canBeRedacted } from '../core/redaction.ts'
 import type { Shell } from '../core/shell.ts'
-import { allowPlacing, type PlaceSettings, tryPlacing, type User, whySudo } from '../media/place.ts'
+import { allowPlacing, type PlaceSettings, tryPlacing, whySudo } from '../media/place.ts'
 import { BACKUP_SETTINGS } from './backup.ts'
 import { dataChecks } from './check-data.ts'
 import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
@@ -32,7 +33,7 @@ export async function checkEverything(context: Context): Promise<number> {
     },
   )
   const { BORG_REPO, DB_SERVICE, MEDIA_DIR, MEDIA_OWNER } = settings
-  const { uid, gid, username: name } = userInfo()
+  const user = currentUser()
   const borg = openBorg(context, BORG_REPO ?? '')
   const version = await borgCheck(borg)
   // What depends on a setting that is wrong is not asked: the line on the settings says what to fix first.
@@ -45,12 +46,12 @@ export async function checkEverything(context: Context): Promise<number> {
       settingsCheck(problems),
       secretsCheck(settings),
       monitorChecks(settings),
-      dataChecks(context, version.verdict === 'pass' ? borg : undefined, settings, name),
+      dataChecks(context, version.verdict === 'pass' ? borg : undefined, settings, user.name),
       BORG_REPO && DB_SERVICE
         ? readJournal(journalPath(statePath(shell.env, BORG_REPO, DB_SERVICE))).then(runChecks)
         : [],
       lockCheck(shell),
-      MEDIA_DIR && MEDIA_OWNER ? placingCheck(shell, { MEDIA_DIR, MEDIA_OWNER }, { uid, gid, name }) : [],
+      MEDIA_DIR && MEDIA_OWNER ? placingCheck(shell, { MEDIA_DIR, MEDIA_OWNER }, user) : [],
       crontabCheck(shell),
     ])
   ).flat()

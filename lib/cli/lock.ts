@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, chmod, type FileHandle, lstat, mkdir, open, rename, rm, stat } from 'node:fs/promises'
-import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, Failure, reason } from '../core/failure.ts'
@@ -11,6 +10,7 @@ import { aCount, matching, record, tryJson } from '../core/outside.ts'
 import type { Shell } from '../core/shell.ts'
 import type { Settings } from './settings.ts'
 import { stateFolder } from './state.ts'
+import { currentUser } from './user.ts'
 
 /** Where users share the lock, if root has made it (docs/setup.md): only those in its group can enter. */
 export const SHARED_FOLDER = '/var/lib/book-corners-ops'
@@ -58,7 +58,7 @@ export async function takeLock(
   const record = `${path}.json`
   const file = await lockFile(shell, path)
   if (!file) throw new HeldLock(await readHolder(record))
-  await writeHolder(record, { script, pid: process.pid, user: userName(), since: isoLocal(new Date()) })
+  await writeHolder(record, { script, pid: process.pid, user: currentUser().name, since: isoLocal(new Date()) })
   return async () => {
     await rm(record, { force: true }).catch(() => {})
     await file.close()
@@ -181,13 +181,4 @@ const HOLDER = record({
 export function parseHolder(text: string): Holder | undefined {
   const holder = tryJson(text, HOLDER)
   return holder && holder.pid > 0 && !Number.isNaN(Date.parse(holder.since)) ? holder : undefined
-}
-
-/** A user may have no name: a container's, one that was removed. */
-function userName(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return String(process.getuid?.())
-  }
 }

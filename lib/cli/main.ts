@@ -2,7 +2,6 @@
 import { setMaxListeners } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net'
-import { homedir } from 'node:os'
 import { isatty } from 'node:tty'
 import { EXIT, Failure, Interrupted, reason } from '../core/failure.ts'
 import { createLog, type Log } from '../core/log.ts'
@@ -12,6 +11,7 @@ import { type Arguments, type Command, parse } from './arguments.ts'
 import { DEFAULT_ENV_FILE, type EnvFile, readEnvFile } from './env-file.ts'
 import { type Ask, createAsk } from './prompt.ts'
 import { childEnv, secretValues } from './settings.ts'
+import { homeFolder } from './user.ts'
 
 /** Everything a script works with. */
 export interface Context extends Arguments {
@@ -91,7 +91,7 @@ async function run(command: Command, script: Script, log: Log, signal: AbortSign
   const named = args.values['env-file'] ?? environment.OPS_ENV_FILE
   const envFile = await readEnvFile(named || DEFAULT_ENV_FILE, Boolean(named))
   log.addSecrets(secretValues(environment, envFile))
-  const env = childEnv(environment, homedir())
+  const env = childEnv(environment, homeFolder())
   const interactive = Boolean(process.stdin.isTTY && process.stderr.isTTY)
   return script({
     ...args,

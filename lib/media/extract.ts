@@ -8,11 +8,12 @@ import { extractArgs, type Selection } from '../borg/commands.ts'
 import type { Message } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
+import type { User } from '../cli/user.ts'
 import { bar, bytes, plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { isSame, type MediaFile, type MediaPlan, totalBytes, wanted } from './compare.ts'
 import { list } from './folder.ts'
-import { type MediaPlacement, place, type StagedFile, type User } from './place.ts'
+import { type MediaPlacement, place, type StagedFile } from './place.ts'
 import { closeStaging, openStaging, type Staging, stagingOf } from './staging.ts'
 
 /** What of a command's carrier a restore of media works with. */

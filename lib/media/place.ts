@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
+import type { User } from '../cli/user.ts'
 import { Failure } from '../core/failure.ts'
 import { bar, lastLines, plural } from '../core/format.ts'
 import { type Child, quote, type Shell, sudoersWord } from '../core/shell.ts'
@@ -21,13 +22,6 @@ export interface MediaPlacement {
   needsSudo?: string
   /** It will ask for the sudo password. */
   asks: boolean
-}
-
-/** Who runs this. */
-export interface User {
-  uid: number
-  gid: number
-  name: string
 }
 
 export type PlaceSettings = Settings<'MEDIA_DIR' | 'MEDIA_OWNER'>

@@ -1,14 +1,13 @@
 // What every step of a restore works with.
 
-import { userInfo } from 'node:os'
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { Archive } from '../borg/output.ts'
 import { TRIES_SETTINGS } from '../borg/tries.ts'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
+import { currentUser, type User } from '../cli/user.ts'
 import { createDokku, type Dokku } from '../dokku/dokku.ts'
-import type { User } from '../media/place.ts'
 
 /** The settings that `restore.ts` uses. */
 const RESTORE_SETTINGS = [
@@ -48,14 +47,13 @@ export type Reading = Pick<Restore, 'context' | 'borg'> & { settings: Settings<'
 export function prepareRestore(context: Context): Restore {
   const { environment, envFile, shell, flags } = context
   const settings = readSettings(RESTORE_SETTINGS, environment, envFile)
-  const { uid, gid, username } = userInfo()
   return {
     context,
     settings,
     borg: openBorg(context, settings.BORG_REPO),
     dokku: createDokku(context, settings.DOKKU_COMMAND),
     statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
-    user: { uid, gid, name: username },
+    user: currentUser(),
     database: !flags.has('media-only'),
     media: !flags.has('db-only') && !flags.has('test'),
   }
