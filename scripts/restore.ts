@@ -30,6 +30,9 @@ Usage: restore [ARCHIVE] [--db-only | --media-only] [--dry-run] [--yes]
        restore --list | --test | --drill | --undo
        restore --kit DIR [ARCHIVE]
 
+ARCHIVE is a name that --list shows, an unambiguous beginning of one, a date
+(2026-02-28, 2026-02-28T03), or latest. Without it you pick one from the list.
+
 Brings back the database and the media folder from a Borg archive. The dump is imported
 next to production while the app goes on; production is changed only after you type the
 app's name, by renaming databases in one transaction, and the old database is kept.
@@ -43,7 +46,8 @@ app's name, by renaming databases in one transaction, and the old database is ke
   --kit DIR        For an empty server: a new folder with the app's configuration, and
                    every command in order. Needs Borg and the repository alone.
   --undo           Swap a kept database back (undoable, too). ARCHIVE may name it.
-  --yes            Agree beforehand to every question; takes the latest archive.
+  --yes            Agree beforehand to every question. Where production would change,
+                   ARCHIVE must be named: the newest may be the one after the damage.
   --json           With --list, --dry-run, --drill, --kit: one JSON value.
   --env-file PATH  Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
   --version, --help
@@ -53,7 +57,7 @@ Exit status: 0 done, 1 failed, 2 usage or configuration error (nothing was touch
 
 Examples:
   restore --list
-  restore --dry-run book-corners-2026-02-28T03:00:00
+  restore --dry-run 2026-02-28
   restore --media-only       bring back lost photos; nothing is deleted
   restore                    pick an archive, see its rows, then decide
 `,
@@ -87,12 +91,7 @@ await main(COMMAND, async (context) => {
   const [flag, mode] = Object.entries(MODES).find(([name]) => context.flags.has(name)) ?? ['', RESTORE]
   requireSense(context, flag, mode)
   const restore = prepareRestore(context)
-  if (mode.asks && !context.interactive && !context.flags.has('yes'))
-    throw new Failure(
-      'A restore asks before it changes anything, and there is no terminal to ask at.',
-      'Add --yes to agree beforehand.',
-      EXIT.usage,
-    )
+  if (mode.asks) requireAgreement(context, flag)
   if (mode.looks) return mode.run(restore)
   const unlock = await takeLock(context.shell, 'restore.ts', restore.settings)
   try {
@@ -101,6 +100,22 @@ await main(COMMAND, async (context) => {
     await unlock()
   }
 })
+
+/** Somebody must be there to agree, or have agreed to one archive: the newest may be the one after the damage. */
+function requireAgreement({ flags, argument, interactive }: Context, flag: string): void {
+  if (!flags.has('yes') && !interactive)
+    throw new Failure(
+      'A restore asks before it changes anything, and there is no terminal to ask at.',
+      `Over SSH ask for one: ssh -t. For a script: restore ${flag ? `--${flag} ` : ''}ARCHIVE --yes`,
+      EXIT.usage,
+    )
+  if (flags.has('yes') && argument === undefined && flag !== 'undo')
+    throw new Failure(
+      '--yes does not choose an archive: the newest may be the one after the damage.',
+      'Name it, or type the word: restore latest --yes. To see them: restore --list',
+      EXIT.usage,
+    )
+}
 
 function requireSense({ flags, argument }: Context, flag: string, mode: Mode): void {
   if (flags.has('json') && !mode.json)

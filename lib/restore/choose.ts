@@ -4,7 +4,7 @@ import { describe, eachItem, holesOf, isDump, listAll, newestOf, storedPath } fr
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { nearest, plural } from '../core/format.ts'
+import { localTimestamp, nearest, plural } from '../core/format.ts'
 import { createMediaComparison, type MediaPlan } from '../media/compare.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import { lines } from './messages.ts'
@@ -18,16 +18,53 @@ export interface Contents {
 }
 
 /**
- * The archive that was named, whatever Borg knows by that name, also one that was renamed to be kept; else, at a
- * terminal, the one that is picked; else, with --yes or for a preview, the latest.
- * @throws Failure when there is none
+ * The archive that was named, by whatever Borg knows by that name, a date, the beginning of a name, or `latest`; else, at a
+ * terminal, the one that is picked; else, for a test with --yes or for a preview, the newest.
+ * @throws Failure when there is none, or more than one
  */
 export async function choose({ context, borg, settings }: Reading): Promise<ChosenArchive> {
-  if (context.argument === undefined) return pick(context, await listAll(borg, settings.ARCHIVE_PREFIX))
+  const archives = (): Promise<Archive[]> => listAll(borg, settings.ARCHIVE_PREFIX)
+  if (context.argument === undefined) return pick(context, await archives())
   // As Borg writes it, too: REPOSITORY::ARCHIVE.
-  const name = context.argument.replace(/^.*::/, '')
-  const start = startOf(name)
-  return { name, ...(start && { start }) }
+  const word = context.argument.replace(/^.*::/, '')
+  const start = startOf(word)
+  // A whole name needs no list, which costs a second where the repository is far away.
+  return start ? { name: word, start } : findArchive(word, await archives())
+}
+
+/** A date, or a part of one with its time: `2026-02`, `2026-02-28T03:00`. */
+const DATE = /^\d{4}-\d\d(-\d\d(T\d\d(:\d\d){0,2})?)?$/
+
+/**
+ * Pure: the archive that a word of the command line means. What no listed one answers to may be known to Borg by that name.
+ * @param archives newest first
+ * @throws Failure (exit status 2) when it means several, or none can be meant
+ */
+export function findArchive(word: string, archives: readonly Archive[]): ChosenArchive {
+  const named = archives.find(({ name }) => name === word)
+  if (named) return named
+  if (word === 'latest') {
+    const newest = newestOf(archives)
+    if (newest) return newest
+    if (archives.length === 0) throw new Failure('There is no archive yet.', MAKE_ONE)
+    throw new Failure(
+      "Every archive is dated in the future: which is the newest can't be told.",
+      'Name one. To see them: restore --list',
+    )
+  }
+  const isDate = DATE.test(word)
+  const [first, ...others] = archives.filter(({ name, start }) =>
+    isDate ? (timeOf(name) ?? localTimestamp(start)).startsWith(word) : name.startsWith(word),
+  )
+  if (first && others.length === 0) return first
+  if (first)
+    throw new Failure(
+      `${word} can mean ${plural(others.length + 1, 'archive')}.`,
+      ['Name one of them:', lines([first, ...others].map(({ name }) => name))].join('\n'),
+      EXIT.usage,
+    )
+  if (isDate) throw unknown(word, archives)
+  return { name: word }
 }
 
 /** Completes an archive that was named; one that was renamed to be kept is not in the list. */
@@ -58,8 +95,13 @@ export async function orUnknown<T>(
 
 /** When an archive was begun, by its name. */
 function startOf(name: string): Date | undefined {
-  const time = /\d{4}-\d\d-\d\dT[\d:]{8}$/.exec(name)?.[0]
+  const time = timeOf(name)
   return time === undefined || Number.isNaN(Date.parse(time)) ? undefined : new Date(time)
+}
+
+/** The time that ends the name of a night or a restore point. */
+function timeOf(name: string): string | undefined {
+  return /-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)$/.exec(name)?.[1]
 }
 
 const MAKE_ONE = 'Make the first one: backup'
@@ -71,7 +113,7 @@ async function pick({ flags, values, interactive, ask }: Context, archives: read
   if (!interactive)
     throw new Failure(
       'No archive was named, and there is no terminal to ask at.',
-      'Name one, or add --yes for the latest.',
+      'Over SSH ask for one: ssh -t. Or name the archive; latest is the newest.',
       EXIT.usage,
     )
   const proposed = newestOf(archives.filter((archive) => holesOf(archive).length === 0)) ?? latest

@@ -152,8 +152,8 @@ async function preview({ sandbox }: Demo): Promise<void> {
 }
 
 async function restore({ sandbox }: Demo): Promise<void> {
-  say('An operator picks the archive and types the name of the app; here --yes does both.')
-  await operate(sandbox, 'restore', ['--yes'])
+  say('An operator picks the archive and types the name of the app; here latest and --yes do.')
+  await operate(sandbox, 'restore', ['latest', '--yes'])
 }
 
 async function compareAfter(demo: Demo): Promise<void> {

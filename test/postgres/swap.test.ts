@@ -12,7 +12,7 @@ import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 const test = suite('swap')
 let sandbox: Sandbox
 
-const RESTORE = ['--db-only', '--yes']
+const RESTORE = ['latest', '--db-only', '--yes']
 
 function libraries(): Promise<string> {
   return sandbox.sql('SELECT count(*) FROM libraries_library;')

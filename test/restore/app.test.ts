@@ -61,7 +61,7 @@ function withSite(): Record<string, string> {
 }
 
 function restore(env = withSite()): Promise<Output> {
-  return run(['--db-only'], env)
+  return run(['latest', '--db-only'], env)
 }
 
 test('a site that is well is asked once, and nothing is restarted', async () => {

@@ -12,7 +12,8 @@ const test = suite('restore the database')
 let sandbox: Sandbox
 let archive: string
 
-const RESTORE = ['--db-only', '--yes']
+const AGREED = ['--db-only', '--yes']
+const RESTORE = ['latest', ...AGREED]
 
 test.before(async () => {
   sandbox = await startSandbox()
@@ -75,6 +76,11 @@ test('without a terminal and without --yes nothing begins', async () => {
     assert.match(stderr, /--yes/)
   }
   assert.is((await sandbox.script('restore.ts', ['--test'])).exitCode, 2)
+  for (const args of [['--yes'], ['--db-only', '--yes'], ['--media-only', '--yes']]) {
+    const { exitCode, stderr } = await sandbox.script('restore.ts', args)
+    assert.is(exitCode, 2)
+    assert.match(stderr, /--yes does not choose an archive[\s\S]*restore latest --yes/)
+  }
   assert.is(await counts(sandbox), DAMAGED)
 })
 
@@ -103,17 +109,26 @@ test('at a terminal an archive is picked, and only the name of the app changes p
 })
 
 test('an unknown archive is answered with the nearest names', async () => {
-  const { exitCode, stderr } = await sandbox.script('restore.ts', [archive.replace(/\d$/, 'x'), ...RESTORE])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', [archive.replace(/\d$/, 'x'), ...AGREED])
   assert.is(exitCode, 1)
   assert.match(stderr, /There is no archive/)
   assert.match(stderr, new RegExp(`Did you mean[\\s\\S]*${archive}`))
-  const unlike = await sandbox.script('restore.ts', ['nope', ...RESTORE])
+  const unlike = await sandbox.script('restore.ts', ['nope', ...AGREED])
   assert.match(unlike.stderr, new RegExp(`There is no archive nope[\\s\\S]*newest[\\s\\S]*${archive}`))
+})
+
+test('an archive is found by the beginning of its name, and by its date', async () => {
+  const time = archive.slice('book-corners-'.length)
+  for (const word of [archive.slice(0, -1), time.slice(0, -3), time]) {
+    const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--dry-run', '--db-only', word])
+    assert.is(exitCode, 0, stderr)
+    assert.match(stdout, `A restore of ${archive} `)
+  }
 })
 
 test('an archive that was renamed to be kept restores by its name', async () => {
   await sandbox.borg(['rename', `::${archive}`, 'before-the-migration'])
-  const { exitCode, stderr } = await sandbox.script('restore.ts', ['before-the-migration', ...RESTORE])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', ['before-the-migration', ...AGREED])
   await sandbox.borg(['rename', '::before-the-migration', archive])
   assert.is(exitCode, 0, stderr)
   assert.is(await counts(sandbox), OLD)
@@ -141,7 +156,7 @@ test('an archive of the bash scripts restores: compressed, and under its old pat
   await damage(sandbox)
   const list = await sandbox.script('restore.ts', ['--list'])
   assert.match(list.stdout, new RegExp(`${name} .*release unknown`))
-  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...RESTORE])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...AGREED])
   await sandbox.borg(['delete', `::${name}`])
   assert.is(exitCode, 0, stderr)
   assert.is(await sandbox.sql("SELECT count(*) FROM libraries_library WHERE name = 'of the old script';"), '1')
@@ -169,7 +184,7 @@ test('a dump that was cut short touches nothing', async () => {
   // As text the bytes may be damaged, too; what matters is that the end is missing.
   await writeFile(join(work, 'db.dump'), whole.stdout.slice(0, -200))
   await sandbox.borg(['create', '--timestamp', '2026-01-02T03:00:00', `::${name}`, 'db.dump'], { cwd: work })
-  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...RESTORE])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...AGREED])
   await sandbox.borg(['delete', `::${name}`])
   assert.is(exitCode, 1)
   assert.match(stderr, /does not import cleanly/)
@@ -181,7 +196,7 @@ test('a dump of another kind, however large, is refused at once', async () => {
   const name = 'book-corners-2026-01-02T03:00:00'
   const rest = '--stdin-name db.dump --timestamp 2026-01-02T03:00:00'
   await sandbox.borgShell(`head -c 20000000 /dev/zero | borg create ${rest} ::${name} -`)
-  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...RESTORE])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...AGREED])
   await sandbox.borg(['delete', `::${name}`])
   assert.is(exitCode, 1)
   assert.match(stderr, /db\.dump of \S+ is not a custom-format dump/)
@@ -284,7 +299,7 @@ test('PostGIS comes along, where the machine has it', async () => {
   const { stdout } = await sandbox.script('backup.ts', ['--json'])
   const name = JSON.parse(stdout).archive
   await sandbox.sql('DELETE FROM place;')
-  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...RESTORE])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...AGREED])
   await sandbox.borg(['delete', `::${name}`])
   assert.is(exitCode, 0, stderr)
   assert.is(

@@ -10,7 +10,8 @@ import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 const test = suite('a restore that is killed')
 let sandbox: Sandbox
 
-const RESTORE = ['--db-only', '--yes']
+const AGREED = ['--db-only', '--yes']
+const RESTORE = ['latest', ...AGREED]
 const SIGNALS = { SIGKILL: null, SIGTERM: 143, SIGINT: 130, SIGHUP: 129 } as const
 type Signal = keyof typeof SIGNALS
 
@@ -144,7 +145,7 @@ test('an import that goes on in the container after a SIGKILL is ended by the ne
     CREATE INDEX ON slow (slowly(id)); INSERT INTO slow VALUES (1);`)
   const name = JSON.parse((await sandbox.script('backup.ts', ['--json'])).stdout).archive
   await sandbox.sql("ALTER ROLE postgres SET test.seconds TO '60';")
-  const run = sandbox.start('restore.ts', [name, ...RESTORE])
+  const run = sandbox.start('restore.ts', [name, ...AGREED])
   const inIndex = "datname LIKE '%_restoring' AND query LIKE 'CREATE INDEX%' AND state = 'active'"
   await activity(run, inIndex)
   run.child.kill('SIGKILL')
@@ -152,7 +153,7 @@ test('an import that goes on in the container after a SIGKILL is ended by the ne
   await sleep(1000)
   assert.is(await sandbox.sql(`SELECT count(*) FROM pg_stat_activity WHERE ${inIndex};`), '1')
   await sandbox.sql('ALTER ROLE postgres RESET test.seconds;')
-  const next = await sandbox.script('restore.ts', [name, ...RESTORE])
+  const next = await sandbox.script('restore.ts', [name, ...AGREED])
   await sandbox.borg(['delete', `::${name}`])
   assert.is(next.exitCode, 0, next.stderr)
   assert.match(next.stderr, /Ended the import that an earlier run was at/)

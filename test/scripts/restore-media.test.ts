@@ -28,7 +28,8 @@ const NAMES = [
   'photos/newline at the end\n',
   'photos/folder with a newline\n/in it.jpg',
 ]
-const MEDIA = ['--media-only', '--yes']
+const AGREED = ['--media-only', '--yes']
+const MEDIA = ['latest', ...AGREED]
 
 function at(path: string): string {
   return join(sandbox.mediaDir, path)
@@ -178,7 +179,7 @@ test('links and paths that lead outside the folder are refused, and everything e
   await mkdir(outside)
   await rm(at('linked'), { recursive: true })
   await symlink(outside, at('linked'))
-  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...MEDIA])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...AGREED])
   await sandbox.borg(['delete', `::${name}`])
   assert.is(exitCode, 1)
   assert.match(stderr, /leads outside/)
@@ -203,13 +204,13 @@ test('a photo that is uploaded while the operator thinks is kept', async () => {
   assert.match(output, 'photos/11.jpg: came to be on the disk meanwhile')
   assert.is(readFileSync(at('photos/11.jpg'), 'utf8'), 'uploaded just now')
   assert.ok(existsSync(at('photos/12.jpg')))
-  await sandbox.script('restore.ts', [archive, ...MEDIA])
+  await sandbox.script('restore.ts', [archive, ...AGREED])
 })
 
 test('an archive without media says so before anything begins', async () => {
   const name = 'book-corners-2026-01-04T03:00:00'
   await sandbox.borg(['create', '--timestamp', '2026-01-04T03:00:00', `::${name}`, '/etc/hostname'])
-  const media = await sandbox.script('restore.ts', [name, ...MEDIA])
+  const media = await sandbox.script('restore.ts', [name, ...AGREED])
   const database = await sandbox.script('restore.ts', [name, '--db-only', '--yes'])
   await sandbox.borg(['delete', `::${name}`])
   assert.is(media.exitCode, 1)

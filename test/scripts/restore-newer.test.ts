@@ -32,7 +32,7 @@ if (!isNewer) {
     const env = { BORG_REPO: older.repository }
     for (const args of [
       ['--test', '--yes'],
-      ['--db-only', '--yes'],
+      ['latest', '--db-only', '--yes'],
     ]) {
       const { exitCode, stderr } = await newer.script('restore.ts', args, { env })
       assert.is(exitCode, 0, stderr)

@@ -83,7 +83,7 @@ test('--test proves the archive, leaves the test service, and does not touch pro
 
 test('what it left is removed by the next, and left alone by a restore', async () => {
   assert.is((await sandbox.script('restore.ts', TEST)).exitCode, 0)
-  const restored = await sandbox.script('restore.ts', ['--db-only', '--yes'])
+  const restored = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   assert.is(restored.exitCode, 0, restored.stderr)
   assert.match(await services(sandbox), /book-corners-db-test/)
   const undone = await sandbox.script('restore.ts', ['--undo', '--yes'])
