@@ -2,6 +2,8 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import { Failure, reason } from './failure.ts'
+import { duration } from './format.ts'
+import { startPatience } from './patience.ts'
 import { $ as zx } from './zx.ts'
 
 /** Environment variables for one child: it gets these and nothing else. */
@@ -23,6 +25,7 @@ export interface RunOptions {
   input?: string
   /** The descriptor of an open file that the program gets as its stdin. */
   stdin?: number
+  /** Without one it is a day. */
   timeoutMs?: number
   /** Each complete line of stdout or stderr as it comes, without its newline. */
   onLine?: (line: string) => void
@@ -56,6 +59,8 @@ export interface Shell {
   start(command: readonly string[], options?: StartOptions): Child
 }
 
+/** No program takes longer, `borg check` of a large repository included. */
+const LONGEST_MS = 24 * 3_600_000
 /** Between SIGTERM and SIGKILL. */
 const GRACE_MS = 10_000
 /** How long the pipes of a program that has ended may stay open. */
@@ -100,7 +105,8 @@ async function run({ env, signal }: Base, command: readonly string[], options: R
     timedOut = true
     end()
   }
-  const timer = options.timeoutMs ? setTimeout(onTimeout, options.timeoutMs) : undefined
+  const { timeoutMs = LONGEST_MS } = options
+  const patience = startPatience(timeoutMs, onTimeout)
   signal.addEventListener('abort', end, { once: true })
   try {
     const { exitCode, signal: by, stdout, stderr, cause } = await running
@@ -108,11 +114,10 @@ async function run({ env, signal }: Base, command: readonly string[], options: R
     // The shell itself could not be started (no process left, an argument too long): zx gives no exit status or a negative one.
     if (by === null && (exitCode ?? -1) < 0)
       return { exitCode: 126, signal: null, stdout, stderr: `${command[0]}: ${reason(cause)}` }
-    if (timedOut)
-      throw new Failure(`${command[0]} did not answer within ${(options.timeoutMs ?? 0) / 1000} s.`, stderr.trim())
+    if (timedOut) throw new Failure(`${command[0]} did not answer within ${duration(timeoutMs)}.`, stderr.trim())
     return { exitCode, signal: by, stdout, stderr }
   } finally {
-    clearTimeout(timer)
+    patience.stop()
     signal.removeEventListener('abort', end)
   }
 }
@@ -155,7 +160,11 @@ function start({ env, signal }: Base, [file = '', ...args]: readonly string[], o
   const stop = (): Promise<Output> => stopChild(child, options.terminal ? (child.pid ?? 0) : -(child.pid ?? 0), ended)
   const onAbort = (): void => void stop()
   signal.addEventListener('abort', onAbort, { once: true })
-  void ended.then(() => signal.removeEventListener('abort', onAbort))
+  const patience = startPatience(LONGEST_MS, onAbort)
+  void ended.then(() => {
+    signal.removeEventListener('abort', onAbort)
+    patience.stop()
+  })
   return {
     pid: child.pid ?? 0,
     stdin: child.stdin,

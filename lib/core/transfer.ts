@@ -1,6 +1,7 @@
 // Streams bytes from one program into another, so that a part of them is never taken for the whole.
 import type { Readable } from 'node:stream'
 import { Failure } from './failure.ts'
+import { settlesWithin, startPatience } from './patience.ts'
 import type { Child } from './shell.ts'
 
 /** For too long no byte came from one program, or went into the other. */
@@ -85,10 +86,10 @@ async function pump(source: Source, target: Child, { names, stallMs, onBytes }: 
   let toldMs = 0
   let idle: [string, 'gave' | 'took'] = [names[0], 'gave']
   const stalled = new AbortController()
-  const watch = setTimeout(() => {
+  const patience = startPatience(stallMs, () => {
     stalled.abort()
     source.stdout.destroy()
-  }, stallMs)
+  })
   // One listener of each kind for the whole transfer: a new Promise.race for each chunk would leak a little every time.
   let wake = (): void => {}
   let targetEnded = false
@@ -100,7 +101,7 @@ async function pump(source: Source, target: Child, { names, stallMs, onBytes }: 
   })
   try {
     for await (const chunk of source.stdout as AsyncIterable<Buffer>) {
-      watch.refresh()
+      patience.refresh()
       count += chunk.length
       if (performance.now() - toldMs >= 100) {
         toldMs = performance.now()
@@ -123,7 +124,7 @@ async function pump(source: Source, target: Child, { names, stallMs, onBytes }: 
     if (!stalled.signal.aborted) throw error
     throw new Stalled(...idle, stallMs)
   } finally {
-    clearTimeout(watch)
+    patience.stop()
   }
 }
 
@@ -151,17 +152,4 @@ export async function peek(child: Child, length: number, stallMs: number): Promi
   }
   if (head.length >= length) child.stdout.unshift(head)
   return head
-}
-
-/** Whether a promise settles in time. */
-export async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms)
-  })
-  try {
-    return await Promise.race([promise.then(() => true as const), late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

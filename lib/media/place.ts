@@ -10,8 +10,9 @@ import type { Settings } from '../cli/settings.ts'
 import type { User } from '../cli/user.ts'
 import { Failure } from '../core/failure.ts'
 import { bar, lastLines, plural } from '../core/format.ts'
+import { settlesWithin } from '../core/patience.ts'
 import { type Child, quote, type Shell, sudoersWord } from '../core/shell.ts'
-import { settlesWithin, transfer } from '../core/transfer.ts'
+import { transfer } from '../core/transfer.ts'
 import { END, header, type Member, padding } from './tar.ts'
 
 /** How restored files get to their places. */

@@ -6,8 +6,8 @@ import { stripVTControlCharacters } from 'node:util'
 import type { Browser as Chromium, LaunchOptions, Page } from 'playwright-core'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { oneLine } from '../core/format.ts'
+import { settlesWithin } from '../core/patience.ts'
 import type { Shell } from '../core/shell.ts'
-import { settlesWithin } from '../core/transfer.ts'
 import { USER_AGENT } from './request.ts'
 
 /** A headless browser with an empty profile of its own. */

@@ -6,8 +6,9 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { settlesWithin } from '../../lib/core/patience.ts'
 import { type Child, createShell, type Output } from '../../lib/core/shell.ts'
-import { peek, settlesWithin, type TransferOptions, transfer } from '../../lib/core/transfer.ts'
+import { peek, type TransferOptions, transfer } from '../../lib/core/transfer.ts'
 
 const test = suite('transfer')
 const shell = createShell({ PATH: '/usr/bin:/bin' }, new AbortController().signal)
