@@ -245,7 +245,7 @@ test("Borg's connection cut while it gives the dump is a failure with its reason
     '{"type":"log_message","levelname":"ERROR","msgid":"ConnectionClosed","message":"Connection closed by remote host"}'
   await writeFile(
     join(bin, 'borg'),
-    `#!/bin/sh\ncase "$*" in *--stdout*) /usr/bin/borg "$@" | head -c 30000; echo '${message}' >&2; exit 2;; esac\nexec /usr/bin/borg "$@"\n`,
+    `#!/bin/sh\ncase "$*" in *--stdout*) /usr/bin/borg "$@" 2>/dev/null | head -c 30000; echo '${message}' >&2; exit 2;; esac\nexec /usr/bin/borg "$@"\n`,
     { mode: 0o755 },
   )
   const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE, { env: { PATH: `${bin}:/usr/bin:/bin` } })

@@ -42,6 +42,8 @@ async function sourceOf(url, context, next) {
 
 async function compile(url, context, next) {
   if (!tsx) {
+    // This thread's environment is its own. tsx would make a folder in TMPDIR.
+    process.env.TSX_DISABLE_CACHE = '1'
     tsx = await import('tsx/esm')
     await tsx.initialize({ tsconfig: fileURLToPath(`${PROJECT}tsconfig.json`) })
   }
