@@ -4,6 +4,7 @@ import { constants, type Dirent, type Stats } from 'node:fs'
 import { access, type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { Failure, reason } from '../core/failure.ts'
+import { quote } from '../core/shell.ts'
 
 /**
  * The working folders of restores, by their paths relative to MEDIA_DIR, and what is in them. They are made in MEDIA_DIR
@@ -13,9 +14,10 @@ export const INBOX = /^\.restoring(\.[^/]*)?(\/|$)/
 
 /**
  * Whether the media folder can be backed up at all.
+ * @param owner UID:GID whom a new one would belong to
  * @throws Failure when it is missing, unreadable, or not itself a directory
  */
-export async function requireMediaDir(mediaDir: string): Promise<void> {
+export async function requireMediaDir(mediaDir: string, owner?: string): Promise<void> {
   try {
     const info = await lstat(mediaDir)
     if (info.isSymbolicLink())
@@ -33,13 +35,18 @@ export async function requireMediaDir(mediaDir: string): Promise<void> {
     if (code === 'ENOENT' || code === 'ENOTDIR')
       throw new Failure(
         `The media folder ${mediaDir} does not exist.`,
-        'Check MEDIA_DIR, and that its disk is mounted.',
+        `Check MEDIA_DIR, and that its disk is mounted.${owner ? ` On a new server, as root type: ${makeFolder(mediaDir, owner)}` : ''}`,
       )
     throw new Failure(
       `The media folder ${mediaDir} can't be read by this user (${code}).`,
       `Look: ls -ld ${mediaDir}; id`,
     )
   }
+}
+
+function makeFolder(folder: string, owner: string): string {
+  const [uid = '', gid = ''] = owner.split(':')
+  return `install -d -o ${uid} -g ${gid} ${quote(folder)}`
 }
 
 export interface MediaSize {

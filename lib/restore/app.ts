@@ -22,10 +22,15 @@ const GO_BACK = 'To go back: restore --undo'
 
 /**
  * Waits until the site, if one is set, and every process of the app are well. Only when the site stays bad, the app is restarted.
+ * @returns false when the app is not deployed: then there is nothing to wait for
  * @throws Failure that says what is not well, and the next command; the data is restored all the same
  */
-export async function awaitApp(restore: Restore): Promise<void> {
+export async function awaitApp(restore: Restore): Promise<boolean> {
   const { context, settings } = restore
+  if (!(await isDeployed(restore))) {
+    context.log.info(`${settings.DOKKU_APP} is not deployed: its site is not asked, and nothing is restarted`)
+    return false
+  }
   // Unless somebody set it, SITE_URL is Book Corners' own site, and this may be another app's server.
   if (context.environment.SITE_URL || context.envFile.values.SITE_URL) {
     const address = `${settings.SITE_URL}/health/`
@@ -42,6 +47,21 @@ export async function awaitApp(restore: Restore): Promise<void> {
     context.log.info(`${address} says ok`)
   }
   await processesRun(restore)
+  return true
+}
+
+/** On a new server the data comes before the code. What can't be known counts as deployed. */
+export async function isDeployed({ dokku, settings }: Restore): Promise<boolean> {
+  const output = await dokku.lasting
+    .run(psReportArgs(settings.DOKKU_APP), { timeoutMs: ANSWER_MS })
+    .catch(() => undefined)
+  if (output?.exitCode !== 0) return true
+  try {
+    return parseProcesses(output.stdout).isDeployed
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    return true
+  }
 }
 
 /** @throws Error that says how it answers */

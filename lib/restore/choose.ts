@@ -145,7 +145,7 @@ function unknown(name: string, archives: readonly Archive[]): Failure {
  */
 export async function readContents(restore: Restore, archive: string): Promise<Contents> {
   const { context, settings, borg, database, media } = restore
-  if (media) await requireMediaDir(settings.MEDIA_DIR)
+  if (media) await requireMediaDir(settings.MEDIA_DIR, settings.MEDIA_OWNER)
   const mediaPath = storedPath(settings.MEDIA_DIR)
   const comparison = media ? createMediaComparison(settings.MEDIA_DIR) : undefined
   const dumps: Item[] = []

@@ -5,14 +5,16 @@ import { bytes, isoLocal, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
 import type { KeptDatabase } from '../postgres/swap.ts'
+import { isDeployed } from './app.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
 /** What to know when the archive was taken at another release than the deployed one; undefined when it was not. */
 export async function releaseAdvice(
-  { dokku, settings }: Restore,
+  restore: Restore,
   { name, comment = '' }: ChosenArchive,
 ): Promise<string | undefined> {
   const { sha, before } = parseComment(comment)
+  const { dokku, settings } = restore
   const deployed = await dokku.gitSha(settings.DOKKU_APP)
   if (sha && deployed && sha === deployed) return
   const migrate = `sudo dokku enter ${settings.DOKKU_APP} web python manage.py migrate`
@@ -20,6 +22,8 @@ export async function releaseAdvice(
   if (before !== undefined && sha)
     return `${name} was taken at release ${shortSha(sha)}, ${describeLabel(before)}, and has its schema. To go back to that release after the restore, on the laptop: rollback --to ${shortSha(sha)} --allow-migrations. To stay at the deployed one: ${migrate}`
   const was = sha ? `was taken at release ${shortSha(sha)}` : 'does not say at which release it was taken'
+  if (!deployed && !(await isDeployed(restore)))
+    return `${name} ${was}; ${settings.DOKKU_APP} is not deployed yet. So that code and schema agree, deploy that release next, on the laptop: deploy ${sha ? shortSha(sha) : 'SHA'}`
   const now = deployed ? `${shortSha(deployed)} is deployed` : 'Dokku does not say which one is deployed'
   return `${name} ${was}; ${now}. If the schema differs, type after the restore: ${migrate}`
 }

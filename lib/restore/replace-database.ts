@@ -116,7 +116,7 @@ async function chooseKept({ context, dokku }: Restore, production: Service): Pro
 
 /** What follows a swap. From there on an interruption no longer stops anything. */
 async function finishSwap(restore: Restore, production: Service, kept: string, done: string): Promise<void> {
-  const { context, dokku } = restore
+  const { context, settings, dokku } = restore
   context.print(`${done}
 The database before is kept as ${kept}. To go back to it: restore --undo`)
   // The app comes first.
@@ -127,6 +127,6 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
   } catch (error) {
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }
-  await app
+  if (!(await app)) return context.print(`${settings.DOKKU_APP} is not deployed yet. Next, on the laptop: deploy`)
   context.print(`The app goes on with it. If it does not behave: ${await restartAdvice(restore)}`)
 }

@@ -12,7 +12,7 @@ export interface Content {
   photos: Map<string, string>
 }
 
-export async function contentOf(sandbox: Sandbox, service: string, mediaDir: string): Promise<Content> {
+export async function contentOf(sandbox: Pick<Sandbox, 'sql'>, service: string, mediaDir: string): Promise<Content> {
   return { tables: await readTables(sandbox, service), photos: readPhotos(mediaDir) }
 }
 
@@ -47,7 +47,7 @@ export function compareContents(
   }
 }
 
-async function readTables(sandbox: Sandbox, service: string): Promise<Content['tables']> {
+async function readTables(sandbox: Pick<Sandbox, 'sql'>, service: string): Promise<Content['tables']> {
   const names = await sandbox.sql(
     `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1;`,
     service,

@@ -122,7 +122,7 @@ async function layOut({ bin, owner, template }: Postgres): Promise<Places> {
 }
 
 /** As `plugin:list --format json` prints them, without what nobody reads. */
-const PLUGINS = [
+export const PLUGINS = [
   { name: '00_dokku-standard', version: '0.38.27', core: true, description: 'dokku core standard plugin' },
   {
     name: 'postgres',
@@ -213,7 +213,7 @@ async function writeSettings(places: Places, settings: Record<string, string | u
 }
 
 /** @param service the folder with the server's socket, named as the service is */
-async function ask(launch: Tools['launch'], psql: string, service: string, sql: string): Promise<string> {
+export async function ask(launch: Tools['launch'], psql: string, service: string, sql: string): Promise<string> {
   const database = basename(service).replace(/[.-]/g, '_')
   const args = ['-qAtX', '-v', 'ON_ERROR_STOP=1', '-h', service, '-U', 'postgres', database]
   for (;;) {

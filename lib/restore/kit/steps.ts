@@ -88,7 +88,7 @@ function folderStep(folder: string): Step {
         where: ANY,
         commands: [
           asked('DOKKU_HOST', 'the new server'),
-          'ssh-keygen -R "$DOKKU_HOST"',
+          'ssh-keygen -R "$DOKKU_HOST" || true    # of the old server',
           `cp ~/.ssh/id_ed25519.pub ${quote(`${folder}/key.pub`)}    # who may deploy`,
           `scp -rp ${quote(folder)} "root@$DOKKU_HOST:${KIT_THERE}"`,
         ],
