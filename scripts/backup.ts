@@ -12,6 +12,7 @@ import { checkRepository, judge, preflight, prune, requireComplete } from '../li
 import { noteArchive, store } from '../lib/backup/store.ts'
 import { report, repositoryBytes } from '../lib/backup/summary.ts'
 import { lookAt, type Tonight } from '../lib/backup/tonight.ts'
+import { isRestorePoint, waitForLock } from '../lib/backup/wait-for-lock.ts'
 import type { Command } from '../lib/cli/arguments.ts'
 import { journaled, type Note } from '../lib/cli/journal.ts'
 import { takeLock } from '../lib/cli/lock.ts'
@@ -89,7 +90,7 @@ async function nightly(context: Context): Promise<number> {
   await tellMonitor(context, (begin) => {
     const backup = prepareBackup(context)
     return journaled(context, backup.journalPath, 'night', async (note) => {
-      const unlock = await takeLock(context.shell, 'backup.ts', backup.settings)
+      const unlock = await waitForLock(backup, 'backup.ts', isRestorePoint)
       begin()
       try {
         const production = await preflight(backup)

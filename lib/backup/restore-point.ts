@@ -2,22 +2,18 @@
 
 import { isLabel } from '../borg/archives.ts'
 import { journaled, type Note } from '../cli/journal.ts'
-import { HeldLock, takeLock } from '../cli/lock.ts'
+import { RESTORE_POINT_RUN } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
 import { readState, remember, type WriteCounts } from '../cli/state.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { firstOf } from '../core/format.ts'
-import { retry } from '../core/retry.ts'
 import { readWrites } from '../postgres/writes.ts'
 import { type Backup, prepareBackup } from './backup.ts'
 import { judge, preflight, pruneRestorePoints } from './steps.ts'
 import { noteArchive, store } from './store.ts'
 import { report } from './summary.ts'
 import { lookAt, type Tonight } from './tonight.ts'
-
-/** How long another run is waited for. */
-const LONGEST_WAIT_MS = 15 * 60_000
-const ASK_EVERY_MS = 2000
+import { waitForLock } from './wait-for-lock.ts'
 
 /** No monitor is told: it would take this for the night. */
 export async function takeRestorePoint(context: Context, label: string): Promise<number> {
@@ -29,7 +25,7 @@ export async function takeRestorePoint(context: Context, label: string): Promise
     )
   requireSetUp(context)
   const backup = prepareBackup(context)
-  const unlock = await waitForLock(backup)
+  const unlock = await waitForLock(backup, RESTORE_POINT_RUN, () => true)
   return journaled(context, backup.journalPath, 'restore point', (note) => take(backup, label, note)).finally(unlock)
 }
 
@@ -81,21 +77,4 @@ function requireSetUp({ envFile, environment, flags, printJson }: Context): void
     'Set it up: docs/setup.md',
     EXIT.usage,
   )
-}
-
-/** @throws HeldLock when another run holds it for too long */
-function waitForLock({ context, settings }: Backup): Promise<() => Promise<void>> {
-  const { shell, log } = context
-  let told = ''
-  return retry(() => takeLock(shell, 'backup.ts', settings), {
-    withinMs: LONGEST_WAIT_MS,
-    waitMs: (error) => {
-      if (!(error instanceof HeldLock)) return
-      const who = error.holder ? `${error.holder.script} ${error.holder.pid}` : 'unknown'
-      if (who !== told) log.info(`${error.message} It is waited for, ${LONGEST_WAIT_MS / 60_000} minutes at most.`)
-      told = who
-      return ASK_EVERY_MS
-    },
-    signal: shell.signal,
-  })
 }

@@ -23,6 +23,9 @@ interface Holder {
   since: string
 }
 
+/** What takes a restore point, in the record of the lock: it is soon over, and tells no monitor how it ends. */
+export const RESTORE_POINT_RUN = 'backup.ts --restore-point'
+
 /** Another run holds the lock. */
 export class HeldLock extends Failure {
   constructor(readonly holder: Holder | undefined) {
@@ -171,7 +174,7 @@ async function readRecord(path: string): Promise<string> {
 }
 
 const HOLDER = record({
-  script: matching(/^[a-z]{1,20}\.ts$/, 'a script'),
+  script: matching(/^[a-z]{1,20}\.ts( --restore-point)?$/, 'a script'),
   pid: aCount,
   user: matching(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/, 'a user'),
   since: matching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/, 'a time'),

@@ -4,7 +4,7 @@ import { fetchReason, reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import { retry } from '../core/retry.ts'
 import { VERSION } from '../core/version.ts'
-import { HeldLock } from './lock.ts'
+import { HeldLock, RESTORE_POINT_RUN } from './lock.ts'
 
 /** A monitor that can't be reached is a warning, never a failure of the work it watches. */
 interface Monitor {
@@ -184,5 +184,9 @@ export async function watched(
 const LONGEST_NIGHT_MS = 20 * 3_600_000
 
 function isOfTonight({ holder }: HeldLock): boolean {
-  return holder !== undefined && Date.now() - Date.parse(holder.since) < LONGEST_NIGHT_MS
+  return (
+    holder !== undefined &&
+    holder.script !== RESTORE_POINT_RUN &&
+    Date.now() - Date.parse(holder.since) < LONGEST_NIGHT_MS
+  )
 }

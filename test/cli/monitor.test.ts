@@ -5,7 +5,7 @@ import { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { HeldLock } from '../../lib/cli/lock.ts'
+import { HeldLock, RESTORE_POINT_RUN } from '../../lib/cli/lock.ts'
 import { createMonitor, describeMonitor, watched } from '../../lib/cli/monitor.ts'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
 import { isoLocal } from '../../lib/core/format.ts'
@@ -105,6 +105,12 @@ for (const [what, hours, outcome] of [
     assert.is(told.length, outcome.length)
     for (const [i, pattern] of outcome.entries()) assert.match(told[i] ?? '', pattern)
   })
+
+test('a night that waited for a restore point in vain is told: nobody else tells of it', async () => {
+  const held = new HeldLock({ script: RESTORE_POINT_RUN, pid: 7, user: 'deploy', since: isoLocal(new Date()) })
+  await failing(watched(createMonitor(address, log), never, () => Promise.reject(held)))
+  assert.match(told.join(), /^\/fail Another run holds the lock: backup\.ts --restore-point of deploy/)
+})
 
 test('the work does not wait for the monitor, but its end is told after its start', async () => {
   let startAnswered = false

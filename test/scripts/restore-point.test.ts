@@ -174,4 +174,21 @@ test('another run is waited for, and named; a SIGTERM ends the wait', async () =
   assert.not.match(names, /before-(stops|late)-/)
 })
 
+test('a night that meets a restore point begins after it', async () => {
+  const [held, go] = [join(sandbox.dir, 'held'), join(sandbox.dir, 'go')]
+  await rm(held, { force: true })
+  await sandbox.fault('postgres:enter', `touch '${held}'; while [ ! -e '${go}' ]; do sleep 0.1; done`)
+  const before = await sandbox.archives()
+  const first = sandbox.start('backup.ts', ['--restore-point', 'first'])
+  await first.reaches(held)
+  const next = sandbox.start('backup.ts')
+  await next.prints(/Another run holds the lock: backup\.ts --restore-point of \S+, process \d+.*15 minutes at most/)
+  await writeFile(go, '')
+  const [one, two] = await Promise.all([first.ended, next.ended])
+  await sandbox.fault('postgres:enter')
+  await rm(go)
+  assert.equal([one.exitCode, two.exitCode], [0, 0], `${one.stderr}${two.stderr}`)
+  assert.is((await sandbox.archives()).length, before.length + 2)
+})
+
 test.run()
