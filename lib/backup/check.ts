@@ -14,7 +14,7 @@ import { statePath } from '../cli/state.ts'
 import { currentUser, type User } from '../cli/user.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { canBeRedacted } from '../core/redaction.ts'
-import type { Shell } from '../core/shell.ts'
+import { quote, type Shell } from '../core/shell.ts'
 import { allowPlacing, type PlaceSettings, tryPlacing, whySudo } from '../media/place.ts'
 import { BACKUP_SETTINGS } from './backup.ts'
 import { dataChecks } from './check-data.ts'
@@ -87,7 +87,7 @@ export async function codeCacheCheck(path: string, uid: number | undefined): Pro
   return fail(
     name,
     `${path} is where tsx would run code as this user, and it is in others' hands (owner ${found.uid}, mode ${(found.mode & 0o777).toString(8)})`,
-    `See what is there: ls -lan ${path}. Then, as root: rm -r ${path}`,
+    `See what is there: ls -lan ${quote(path)}. Then, as root: rm -r ${quote(path)}`,
   )
 }
 
@@ -100,10 +100,11 @@ export function envFileCheck({ path, exists, denied, problems, mode = 0 }: EnvFi
     return warn(
       name,
       `there is no ${path}: the settings come from the environment alone`,
-      `Copy .env.backup.example to ${path}, then: chmod 600 ${path}`,
+      `Copy .env.backup.example to ${quote(path)}, then: chmod 600 ${quote(path)}`,
     )
   const octal = mode.toString(8)
-  if (mode & 0o077) return warn(name, `${path} has mode ${octal}: others of its group can read it`, `chmod 600 ${path}`)
+  if (mode & 0o077)
+    return warn(name, `${path} has mode ${octal}: others of its group can read it`, `chmod 600 ${quote(path)}`)
   return pass(name, `${path}, mode ${octal}`)
 }
 

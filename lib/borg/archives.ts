@@ -16,7 +16,7 @@ import {
   tryJson,
 } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
-import { lines } from '../core/shell.ts'
+import { lines, quote } from '../core/shell.ts'
 import type { Borg } from './borg.ts'
 import { ITEM_END, itemsArgs, listArgs } from './commands.ts'
 import { type Archive, type Item, parseItem, parseList } from './output.ts'
@@ -169,7 +169,7 @@ export function explainFuture(archives: readonly Archive[], envFile: string): { 
   const renames = archives.map(({ name }) => `borg rename ::${name} wrong-clock-${name}`)
   return {
     message: `Dated in the future, by a clock that was wrong: ${archives.map(({ name }) => name).join(', ')}`,
-    hint: `If the clock of this machine is right now (date), rename what is not: (set -a; . ${envFile}; ${renames.join(' && ')})`,
+    hint: `If the clock of this machine is right now (date), rename what is not: (set -a; . ${quote(envFile)}; ${renames.join(' && ')})`,
   }
 }
 

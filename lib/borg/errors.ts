@@ -237,7 +237,7 @@ export function explain(output: Output, messages: readonly Message[], repository
   const remote = messages.flatMap(({ message }) => /^Remote:\s*(.+)/s.exec(message)?.[1]?.trim() ?? [])
   const errors = messages.filter(isError)
   const all = messages.map(({ message }) => message).join('\n')
-  const borg = (command: string): string => `(set -a; . ${envFile}; ${command})`
+  const borg = (command: string): string => `(set -a; . ${quote(envFile)}; ${command})`
   if (/Host key verification failed|host key is known for/.test(all)) return explainHostKey(all, repository)
   for (const { msgid = '', message } of [...errors, { message: all }]) {
     const id = msgid.split('.').at(-1) ?? ''

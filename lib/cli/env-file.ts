@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { parse } from 'dotenv'
-import type { Env } from '../core/shell.ts'
+import { type Env, quote } from '../core/shell.ts'
 
 export interface EnvFile {
   path: string
@@ -72,7 +72,7 @@ function unusable(path: string, named: boolean, why: string): EnvFile {
 }
 
 function modeProblems(path: string, mode: number): string[] {
-  const fix = `Type: chmod 600 ${path}`
+  const fix = `Type: chmod 600 ${quote(path)}`
   if (mode & 0o007) return [`${path} can be read by everybody on this machine. ${fix}`]
   return mode & 0o020 ? [`${path} can be changed by its group. ${fix}`] : []
 }
@@ -82,12 +82,12 @@ function editorProblems(path: string, raw: Buffer): string[] {
   return [
     ...(raw.indexOf(BYTE_ORDER_MARK) === 0
       ? [
-          `${path} begins with a byte order mark, and bash does not read its first line. Type: sed -i '1s/^\\xEF\\xBB\\xBF//' ${path}`,
+          `${path} begins with a byte order mark, and bash does not read its first line. Type: sed -i '1s/^\\xEF\\xBB\\xBF//' ${quote(path)}`,
         ]
       : []),
     ...(raw.includes('\r\n')
       ? [
-          `${path} has the line ends of Windows, and bash reads a carriage return into each value. Type: sed -i 's/\\r$//' ${path}`,
+          `${path} has the line ends of Windows, and bash reads a carriage return into each value. Type: sed -i 's/\\r$//' ${quote(path)}`,
         ]
       : []),
   ]

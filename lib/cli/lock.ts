@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { age, isoLocal } from '../core/format.ts'
 import { aCount, matching, record, tryJson } from '../core/outside.ts'
-import type { Shell } from '../core/shell.ts'
+import { quote, type Shell } from '../core/shell.ts'
 import type { Settings } from './settings.ts'
 import { stateFolder } from './state.ts'
 import { currentUser } from './user.ts'
@@ -89,12 +89,12 @@ export async function lockFolder(shell: Shell, shared = SHARED_FOLDER): Promise<
   } catch (error) {
     throw new Failure(
       `The folder of the lock can't be used: ${reason(error)}`,
-      `Run this as the user who runs the nights, or join the group of that folder. Look: ls -ld ${folder}`,
+      `Run this as the user who runs the nights, or join the group of that folder. Look: ls -ld ${quote(folder)}`,
     )
   }
   throw new Failure(
     `Other users can enter ${folder}, and whoever takes the lock there keeps every run from starting.`,
-    `It must belong to root or to this user, and be closed to others: chmod o= ${folder}`,
+    `It must belong to root or to this user, and be closed to others: chmod o= ${quote(folder)}`,
   )
 }
 
@@ -106,7 +106,7 @@ async function lockFile(shell: Shell, path: string): Promise<FileHandle | undefi
   const { O_RDONLY, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants
   for (;;) {
     const file = await open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK).catch((error: unknown) => {
-      throw new Failure(`The lock can't be taken: ${reason(error)}`, `Look: ls -l ${path}`)
+      throw new Failure(`The lock can't be taken: ${reason(error)}`, `Look: ls -l ${quote(path)}`)
     })
     try {
       await letOthersRead(file)

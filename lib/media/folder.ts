@@ -24,7 +24,7 @@ export async function requireMediaDir(mediaDir: string, owner?: string): Promise
       // Borg would store the link and none of the files.
       throw new Failure(
         `MEDIA_DIR ${mediaDir} is a symbolic link: Borg would store only the link.`,
-        `Set MEDIA_DIR to: readlink -f ${mediaDir}`,
+        `Set MEDIA_DIR to: readlink -f ${quote(mediaDir)}`,
       )
     if (!info.isDirectory())
       throw new Failure(`MEDIA_DIR ${mediaDir} is not a directory.`, 'Check MEDIA_DIR in the env file.')
@@ -39,7 +39,7 @@ export async function requireMediaDir(mediaDir: string, owner?: string): Promise
       )
     throw new Failure(
       `The media folder ${mediaDir} can't be read by this user (${code}).`,
-      `Look: ls -ld ${mediaDir}; id`,
+      `Look: ls -ld ${quote(mediaDir)}; id`,
     )
   }
 }

@@ -37,7 +37,7 @@ export async function openStaging({ folder, files }: Staging, archive: string, u
     if (!info.isDirectory() || info.uid !== uid || info.mode & 0o022)
       throw new Failure(
         `${path}, where files are extracted to, is not this user's own folder.`,
-        `Look: ls -ld ${path}. If nobody needs it, move it away.`,
+        `Look: ls -ld ${quote(path)}. If nobody needs it, move it away.`,
       )
   }
   await chmod(folder, 0o700)
@@ -100,6 +100,6 @@ export async function requireMediaSpace(
   if (needed > free)
     throw new Failure(
       `The media needs ${bytes(needed)}, but only ${bytes(free)} are free on the disk of ${disk}.`,
-      `Look: df -h ${disk}`,
+      `Look: df -h ${quote(disk)}`,
     )
 }

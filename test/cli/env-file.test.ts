@@ -175,6 +175,24 @@ test('bytes that are not UTF-8 are refused in a value, by line, and left alone i
   await rm(folder, { recursive: true })
 })
 
+test('the commands that are told can be typed as they stand, whatever the path', async () => {
+  const folder = await mkdtemp(join(tmpdir(), "bc-env-$(touch x) #'"))
+  const path = join(folder, '.env')
+  await writeFile(path, '\ufeffBORG_REPO=/a\r\n', { mode: 0o644 })
+  for (const problem of (await readEnvFile(path, true)).problems) {
+    const [, command = ''] = /Type: (.*)$/.exec(problem) ?? []
+    execFileSync('bash', ['-c', command], { cwd: folder })
+  }
+  assert.equal(await readEnvFile(path, true), {
+    path,
+    exists: true,
+    values: { BORG_REPO: '/a' },
+    problems: [],
+    mode: 0o600,
+  })
+  await rm(folder, { recursive: true })
+})
+
 test('the lines that bash reads alike are read although others are not', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'bc-env-'))
   const path = join(folder, '.env')

@@ -7,6 +7,7 @@ import type { Context } from '../../cli/main.ts'
 import { readSettings } from '../../cli/settings.ts'
 import { EXIT, Failure, reason } from '../../core/failure.ts'
 import { bytes, plural } from '../../core/format.ts'
+import { quote } from '../../core/shell.ts'
 import { MANIFEST_NAME } from '../../dokku/manifest.ts'
 import { choose, complete } from '../choose.ts'
 import { KIT_SETTINGS, type Kit, readKit } from './content.ts'
@@ -70,7 +71,7 @@ async function writeFolder(folder: string, files: ReadonlyMap<string, string>): 
     for (const [name, text] of files) await writeFile(join(folder, name), text, { mode: 0o600, flag: 'wx' })
   } catch (error) {
     await rm(folder, { recursive: true, force: true })
-    throw new Failure(`The kit could not be written: ${reason(error)}`, `Look: df -h ${folder}`)
+    throw new Failure(`The kit could not be written: ${reason(error)}`, `Look: df -h ${quote(folder)}`)
   }
 }
 
