@@ -38,7 +38,7 @@ export function parse(command: Command, argv: readonly string[]): Arguments {
     strict: false,
     tokens: true,
     options: Object.fromEntries([
-      ...switches.map((name) => [name, { type: 'boolean' as const }]),
+      ...switches.map((name) => [name, { type: 'boolean' as const, ...(name === 'help' && { short: 'h' }) }]),
       ...options.map((name) => [name, { type: 'string' as const }]),
     ]),
   })
@@ -56,7 +56,7 @@ export function parse(command: Command, argv: readonly string[]): Arguments {
       // `--url --json`: the value was forgotten, and the next flag would be taken for it.
       if (!value || (!token.inlineValue && value.startsWith('-'))) refuse(`${rawName} needs a value.`)
       else values[name] = value
-    } else if (switches.includes(name) && rawName.startsWith('--')) {
+    } else if (switches.includes(name) && (rawName.startsWith('--') || name === 'help')) {
       if (value !== undefined) refuse(`${rawName} takes no value.`)
       flags.add(name)
     } else {

@@ -8,6 +8,7 @@ import { createLog, type Log } from '../core/log.ts'
 import { createShell, type Env, type Shell } from '../core/shell.ts'
 import { VERSION } from '../core/version.ts'
 import { type Arguments, type Command, parse } from './arguments.ts'
+import { type Closing, createClosing } from './closing.ts'
 import { DEFAULT_ENV_FILE, type EnvFile, readEnvFile } from './env-file.ts'
 import { type Ask, createAsk } from './prompt.ts'
 import { childEnv, secretValues } from './settings.ts'
@@ -30,6 +31,8 @@ export interface Context extends Arguments {
   /** Writes a result to stdout as one line of JSON. */
   printJson(value: unknown): void
   ask: Ask
+  /** What is so if the run ends here; `main` prints it after a failure. */
+  closing: Closing
 }
 
 // How long one address of a host may take to connect before the next one is tried. Node's own 250 ms give up every address
@@ -46,10 +49,11 @@ export async function main(command: Command, script: Script): Promise<void> {
   })
   const interrupted = interruption(log)
   const { signal } = interrupted
+  const closing = createClosing()
   let hasEnded = false
   // Thrown where nobody waits for it: Node would end the process at once, and print it as it is. So all is cleaned up.
   process.on('uncaughtException', (error) => {
-    if (hasEnded) process.exitCode = tell(error, command, log)
+    if (hasEnded) process.exitCode = tell(error, command, log, closing)
     else interrupted.abort(error)
   })
   // A reader that has gone (`… | head`) is no reason for a stack trace; the exit status tells what happened.
@@ -58,8 +62,8 @@ export async function main(command: Command, script: Script): Promise<void> {
   setDefaultAutoSelectFamilyAttemptTimeout(CONNECT_MS)
   // If nothing is left to wait for before the script has returned, that is no success.
   process.exitCode = EXIT.failed
-  process.exitCode = await run(command, script, log, signal).catch((error: unknown) =>
-    tell(signal.aborted ? signal.reason : error, command, log),
+  process.exitCode = await run(command, script, { log, signal, closing }).catch((error: unknown) =>
+    tell(signal.aborted ? signal.reason : error, command, log, closing),
   )
   hasEnded = true
   setInterval(leave, LEAVE_EVERY_MS).unref()
@@ -80,8 +84,15 @@ function interruption(log: Log): AbortController {
   return controller
 }
 
+/** What `main` makes for a run. */
+interface Run {
+  log: Log
+  signal: AbortSignal
+  closing: Closing
+}
+
 /** @returns the exit status */
-async function run(command: Command, script: Script, log: Log, signal: AbortSignal): Promise<number> {
+async function run(command: Command, script: Script, { log, signal, closing }: Run): Promise<number> {
   const args = parse(command, process.argv.slice(2))
   if (args.flags.has('help') || args.flags.has('version')) {
     log.print(args.flags.has('help') ? command.help.trim() : VERSION)
@@ -106,17 +117,20 @@ async function run(command: Command, script: Script, log: Log, signal: AbortSign
     print: log.print,
     printJson: log.printJson,
     ask: createAsk(args.flags.has('yes'), interactive, signal, log),
+    closing,
   })
 }
 
-/** Says what went wrong. @returns the exit status */
-function tell(error: unknown, { name }: Command, log: Log): number {
+/** Says what went wrong, what to type next, and what is so now. @returns the exit status */
+function tell(error: unknown, { name }: Command, log: Log, closing: Closing): number {
   if (error instanceof Failure) {
     log.error(error.message)
     if (error.hint) log.info(error.hint)
+    log.info(closing.text())
     return error.exitCode
   }
   log.error(`A bug in ${name} ${VERSION}: ${error instanceof Error ? error.stack : reason(error)}`)
+  log.info(closing.text())
   return EXIT.failed
 }
 

@@ -8,8 +8,8 @@ import type { Log } from '../core/log.ts'
 /** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
 export interface Ask {
   /**
-   * The operator types `word` to agree; --yes agrees beforehand.
-   * @throws Failure when anything else is typed: nothing was changed
+   * The operator types `word` to agree; --yes agrees beforehand. A word that is mistyped is asked for once more.
+   * @throws Failure when it is mistyped again, or nothing is typed
    */
   confirm(prompt: string, word: string): Promise<void>
   /**
@@ -17,8 +17,11 @@ export interface Ask {
    * @throws Failure as `confirm` does
    */
   insist(prompt: string, word: string): Promise<void>
-  /** One of a numbered list, by number; an empty answer, and --yes, take the proposed one. Its index is returned. */
-  pick(prompt: string, choices: readonly string[], proposed?: number): Promise<number>
+  /**
+   * One of a numbered list, by number; no number is proposed, and --yes takes none. A wrong answer is asked for again. Its
+   * index is returned.
+   */
+  pick(prompt: string, choices: readonly string[]): Promise<number>
 }
 
 /** @param yes whether --yes was given */
@@ -35,21 +38,24 @@ export function createAsk(yes: boolean, interactive: boolean, signal: AbortSigna
   }
   const insist: Ask['insist'] = async (prompt, word) => {
     const answer = await ask(`${prompt}\nType ${word} to go on: `)
-    if (answer !== word) throw new Failure(`The answer was not ${word}: nothing was changed.`)
+    if (answer === word) return
+    if (answer !== '' && (await ask(`That is not ${word}. Once more, type ${word} to go on: `)) === word) return
+    throw new Failure(`The answer was not ${word}.`)
   }
   return {
     confirm: async (prompt, word) => {
       if (!yes) await insist(prompt, word)
     },
     insist,
-    pick: async (prompt, choices, proposed = 0) => {
-      if (yes) return proposed
+    pick: async (prompt, choices) => {
       const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${printable(choice)}`)
-      const answer = await ask(`${lines.join('\n')}\n${prompt} [${proposed + 1}] `)
-      const number = answer === '' ? proposed + 1 : Number(answer)
-      if (!Number.isInteger(number) || number < 1 || number > choices.length)
-        throw new Failure(`${answer} is not a number from 1 to ${choices.length}: nothing was changed.`)
-      return number - 1
+      const question = `${prompt} (1-${choices.length}): `
+      let answer = await ask(`${lines.join('\n')}\n${question}`)
+      for (;;) {
+        const number = /^\d+$/.test(answer) ? Number(answer) : 0
+        if (number >= 1 && number <= choices.length) return number - 1
+        answer = await ask(`${answer || 'Nothing'} is no number of the list. ${question}`)
+      }
     },
   }
 }
@@ -66,7 +72,7 @@ async function askLine(prompt: string, signal: AbortSignal, log: Pick<Log, 'ques
     return await new Promise<string>((resolve, reject) => {
       // A window that is closed ends the input a moment before the signal comes, if it comes.
       const giveUp = (): void =>
-        reject(isatty(stdin.fd) ? new Failure('No answer was given: nothing was changed.') : new Interrupted('SIGHUP'))
+        reject(isatty(stdin.fd) ? new Failure('No answer was given.') : new Interrupted('SIGHUP'))
       const onAbort = (): void => reject(signal.reason)
       const onLine = (answer: string): void => {
         log.answered()

@@ -120,7 +120,6 @@ async function pick({ flags, values, interactive, ask }: Context, archives: read
   const choice = await ask.pick(
     proposed === latest ? 'Which archive?' : `Which archive? ${proposed.name} is the newest that is complete.`,
     archives.map((archive) => describe(archive).filter(Boolean).join('  ')),
-    archives.indexOf(proposed),
   )
   return archives[choice] ?? latest
 }

@@ -1,7 +1,7 @@
 // The way to a new production database, and back.
 
 import { EXIT, Failure, reason } from '../core/failure.ts'
-import { bytes } from '../core/format.ts'
+import { bytes, plural } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { adoptSettings, analyze, clearRestoring, createRestoring, requireRoom } from '../postgres/scratch.ts'
 import { type KeptDatabase, listKept, swap } from '../postgres/swap.ts'
@@ -89,7 +89,7 @@ export async function undo(restore: Restore): Promise<number> {
 }
 
 async function chooseKept({ context, dokku }: Restore, production: Service): Promise<KeptDatabase> {
-  const { argument, ask } = context
+  const { argument, ask, flags } = context
   const kept = await listKept(dokku, production)
   if (kept.length === 0)
     throw new Failure(
@@ -105,6 +105,12 @@ async function chooseKept({ context, dokku }: Restore, production: Service): Pro
     )
   const [only] = kept
   if (kept.length === 1 && only) return only
+  if (flags.has('yes'))
+    throw new Failure(
+      `--yes does not choose among ${plural(kept.length, 'kept database')}.`,
+      `Name one: ${kept.map(({ name }) => name).join(', ')}`,
+      EXIT.usage,
+    )
   const picked = await ask.pick(
     'Which one becomes production again?',
     kept.map(({ name, bytes: size }) => `${name}  ${bytes(size)}`),

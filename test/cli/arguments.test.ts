@@ -27,6 +27,10 @@ test('flags, values and the argument, in any order', () => {
   assert.is(argument, 'archive-1')
 })
 
+test('-h is --help', () => {
+  for (const word of ['-h', '--help']) assert.equal([...parse(command, [word]).flags], ['help'])
+})
+
 const REFUSED: [argv: string[], says: RegExp][] = [
   [['--lits'], /Unknown flag --lits\. Did you mean --list\?/],
   [['--frobnicate'], /Unknown flag --frobnicate\.$/],

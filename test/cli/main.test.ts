@@ -49,7 +49,21 @@ test('the exit status is the script’s, and results alone go to stdout', async 
 test('a failure is told with what to do next, without a stack', async () => {
   const { exitCode, stderr } = await run('throw new Failure("The disk is full.", "Type: df -h", 75)')
   assert.is(exitCode, 75)
-  assert.match(stderr, /^\S+ The disk is full\.\n\S+ Type: df -h\n$/)
+  assert.match(stderr, /^\S+ The disk is full\.\n\S+ Type: df -h\n\S+ Nothing was changed\.\n$/)
+})
+
+test('what is so is said last, whichever way the run ends, each part once', async () => {
+  const body = `context.closing.so('photos', 'Two photos came back.')
+    context.closing.so('production', 'It is not known.')
+    context.closing.so('production', 'Production was not touched.')`
+  const last = /\S+ Production was not touched\. Two photos came back\.\n$/
+  for (const end of [
+    'throw new Failure("The disk is full.")',
+    'throw new Error("a bug")',
+    'process.kill(process.pid, "SIGTERM"); await context.shell.run(["sleep", "60"])',
+  ])
+    assert.match((await run(`${body}; ${end}`)).stderr, last)
+  assert.not.match((await run(`${body}; return 0`)).stderr, /Production/)
 })
 
 test('anything else that is thrown is a bug, told with its stack', async () => {

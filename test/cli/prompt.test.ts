@@ -15,7 +15,7 @@ import { until } from '../support/until.ts'
 const test = suite('prompt')
 const ENV = { PATH: process.env.PATH ?? '', OPS_ENV_FILE: '' }
 /** What a question ends with. */
-const PROMPT = /go on: |\] $/
+const PROMPT = /go on: |\): /
 let folder = ''
 
 /** As it is read: a terminal's line ends are those of Windows, and an error is red. */
@@ -48,47 +48,68 @@ await main({ name: 'asks', help: '', switches: [] }, async ({ ask, log, print, s
 }
 
 /** What a question leads to at a terminal where this is typed: its answer, or why it failed. */
-async function typed(keys: string, question: string): Promise<string> {
+async function typed(keys: string | string[], question: string): Promise<string> {
   const { output } = await terminal(keys, question)
   return /→ (.*?)\r?\n/.exec(output)?.[1] ?? output
 }
 
 /** All that such a terminal shows, and how the command ends. */
-async function terminal(keys: string, question: string): Promise<{ output: string; status: number | null }> {
+async function terminal(keys: string | string[], question: string): Promise<{ output: string; status: number | null }> {
+  const left = [keys].flat()
   const words = await command(`const answer = await ask.${question}
   print('→ ' + (answer ?? 'agreed'))`)
-  const { output, status } = await runAtTerminal(words, { env: ENV, prompt: PROMPT, answer: () => keys })
+  const { output, status } = await runAtTerminal(words, {
+    env: ENV,
+    prompt: PROMPT,
+    answer: () => (Array.isArray(keys) ? left.shift() : keys),
+  })
   return { output, status }
 }
 
 test('the word that was asked for agrees, and nothing else does', async () => {
   assert.is(await typed('replace\n', 'confirm("Sure?", "replace")'), 'agreed')
   const { output, status } = await terminal('y\n', 'confirm("Sure?", "replace")')
-  assert.match(plain(output), /^Sure\?\nType replace to go on: y\nThe answer was not replace: nothing was changed\.\n$/)
+  assert.is(
+    plain(output),
+    `Sure?
+Type replace to go on: y
+That is not replace. Once more, type replace to go on: y
+The answer was not replace.
+Nothing was changed.
+`,
+  )
   assert.is(status, 1)
 })
 
-test('one of a list is taken by its number, the first without one', async () => {
+test('a word that is mistyped is asked for once more, and Enter alone stops', async () => {
+  assert.is(await typed(['replcae\n', 'replace\n'], 'confirm("Sure?", "replace")'), 'agreed')
+  assert.match((await terminal('\n', 'confirm("Sure?", "replace")')).output, /go on: \s+.*The answer was not replace/)
+})
+
+test('one of a list is taken by its number, and asked for again until it is one', async () => {
   assert.is(await typed('2\n', 'pick("Which?", ["a", "b"])'), '1')
-  assert.is(await typed('\n', 'pick("Which?", ["a", "b"])'), '0')
-  assert.is(await typed('\n', 'pick("Which?", ["a", "b"], 1)'), '1')
-  for (const other of ['0', '3', 'b', '1.5'])
-    assert.match(await typed(`${other}\n`, 'pick("Which?", ["a", "b"])'), /is not a number from 1 to 2/)
+  const wrong = ['\n', '0\n', '3\n', 'b\n', '1.5\n']
+  assert.is(await typed([...wrong, '1\n'], 'pick("Which?", ["a", "b"])'), '0')
+  const { output, status } = await terminal(['\n', '3\n', '\u0003'], 'pick("Which?", ["a", "b"])')
+  assert.match(plain(output), /Nothing is no number of the list\. Which\? \(1-2\): 3\n3 is no number of the list/)
+  assert.is(status, 130)
 })
 
 test('no control character of a name reaches the terminal, and no choice takes a line of its own', async () => {
   const { output: shown } = await terminal('1\n', 'pick("Which\\u001b[2J?", ["a\\nOK: all is well", "b\\u202e"])')
   assert.match(shown, / {3}1 {2}a\?OK: all is well\r?\n {3}2 {2}b\?\r?\n/)
-  assert.match(shown, /Which\?\[2J\? \[1\] /)
+  assert.match(shown, /Which\?\[2J\? \(1-2\): /)
 })
 
 for (const [what, keys, says, expected] of [
-  ['the end of the input is no answer', '\u0004', 'No answer was given: nothing was changed.', 1],
+  ['the end of the input is no answer', '\u0004', 'No answer was given.', 1],
   ['Ctrl-C is an interruption', '\u0003', 'SIGINT: cleaning up, wait.', 130],
 ] as const)
   test(`${what}, and it is told on a line of its own`, async () => {
     const { output, status } = await terminal(keys, 'confirm("Sure?", "replace")')
-    assert.match(plain(output).replace('^C', ''), `Type replace to go on: \n${says}\n`)
+    const told = plain(output).replace('^C', '')
+    assert.match(told, `Type replace to go on: \n${says}\n`)
+    assert.match(told, /\nNothing was changed\.\n$/)
     assert.is(status, expected)
   })
 
@@ -146,7 +167,6 @@ mv '${ended}.new' '${ended}'
 test('--yes answers beforehand, also without a terminal', async () => {
   const ask = createAsk(true, false, new AbortController().signal, QUIET)
   await ask.confirm('Sure?', 'replace')
-  assert.is(await ask.pick('Which?', ['a', 'b']), 0)
 })
 
 test('without a terminal and without --yes nothing is asked: exit status 2', async () => {

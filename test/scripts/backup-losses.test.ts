@@ -244,8 +244,8 @@ test('an archive dated in the future is never the newest: a failure of --check, 
   assert.match(list.stdout, new RegExp(`^${name} .*DATED IN THE FUTURE`, 'm'))
   const offered = await atTerminal('restore.ts', ['--media-only'], {
     env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
-    prompt: /\[\d+\] |to go on: /,
-    answer: () => '\r',
+    prompt: /\(1-\d+\): |to go on: /,
+    answer: (output) => `${new RegExp(`(\\d+)  ${newest}`).exec(output)?.[1]}\r`,
   })
   assert.match(offered.output, new RegExp(`This replaces, from ${newest} `))
   const line = await check()

@@ -88,13 +88,13 @@ test('without a terminal and without --yes nothing begins', async () => {
 function atTerminal(args: string[], answer: (output: string) => string | undefined) {
   return runAtTerminal('restore.ts', args, {
     env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
-    prompt: /to go on: |archive\? \[1\] /,
+    prompt: /to go on: |archive\? \(1-\d+\): /,
     answer,
   })
 }
 
 test('at a terminal an archive is picked, and only the name of the app changes production', async () => {
-  const wrong = await atTerminal(['--db-only'], (output) => (output.endsWith('[1] ') ? '1\r' : 'yes\r'))
+  const wrong = await atTerminal(['--db-only'], (output) => (output.endsWith('): ') ? '1\r' : 'yes\r'))
   assert.is(wrong.status, 1, wrong.output)
   assert.match(wrong.output, /nothing was changed/)
   assert.is(await counts(sandbox), DAMAGED)

@@ -337,7 +337,7 @@ test('a release that is picked and only origin has is fetched', async () => {
   const { status, output } = await atTerminal('rollback.ts', [], {
     env: { ...server.env, SITE_URL: site.url },
     cwd: server.app,
-    prompt: /to go on: |release\? \[1\] /,
+    prompt: /to go on: |release\? \(1-\d+\): /,
     answer: (shown) => (/to go on: /.test(shown) ? 'no\r' : '1\r'),
   })
   assert.is(status, 1, output)

@@ -424,10 +424,10 @@ test('at a terminal a release is picked from the list, and pushed when agreed to
     atTerminal('rollback.ts', [], {
       env: { ...server.env, SITE_URL: site.url },
       cwd: server.app,
-      prompt: /to go on: |release\? \[1\] /,
+      prompt: /to go on: |release\? \(1-\d+\): /,
       answer,
     })
-  const no = await run((output) => (/to go on: /.test(output) ? 'no\r' : '\r'))
+  const no = await run((output) => (/to go on: /.test(output) ? 'no\r' : '1\r'))
   assert.is(no.status, 1, no.output)
   assert.match(no.output, /nothing was changed/)
   const away = await run(() => '\u0003')

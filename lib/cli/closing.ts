@@ -1,0 +1,50 @@
+// What is so when a run ends early: for every way out, at every question and step, the sentences that `main` prints last.
+
+/** What a run can change or leave behind. In this order it is told. */
+const PARTS = ['production', 'photos', 'beside', 'origin', 'archive'] as const
+type Part = (typeof PARTS)[number]
+
+export interface Closing {
+  /** From now on this is so of that part, whichever way the run ends. */
+  so(part: Part, sentence: string): void
+  /** All that is so, on one line. */
+  text(): string
+}
+
+export function createClosing(): Closing {
+  const known: Partial<Record<Part, string>> = {}
+  return {
+    so: (part, sentence) => {
+      known[part] = sentence
+    },
+    text: () => PARTS.flatMap((part) => known[part] ?? []).join(' ') || 'Nothing was changed.',
+  }
+}
+
+/** The sentences, each true from the moment at which it is told until the next one of its part. */
+export const SO = {
+  untouched: 'Production was not touched.',
+  /** Nothing more has begun than a swap, which is one transaction. */
+  swapFailed: 'Production is as it was.',
+  swapping: 'Whether production was replaced is not known: restore --undo lists the database before, if it was.',
+  swapped: (kept: string) => `Production is the restored database. The one before is kept as ${kept}: restore --undo`,
+  photosBegun: 'Some photos may be back, each of them whole: the same command goes on with the others.',
+  photosPlaced: (count: string, folder: string) => `${count} came back to ${folder}.`,
+  besideBegun: (database: string) =>
+    `The database ${database} may be left beside production: the next restore removes it.`,
+  besideRemoved: (database: string) => `The database ${database} beside it was removed.`,
+  testBegun: (service: string) => `The test service ${service} may be left: the next restore --test removes it.`,
+  testRemoved: (service: string) => `The test service ${service} was removed.`,
+  notStored: 'No archive was stored, and nothing was pruned. Production was only read.',
+  stored: (archive: string) => `The archive ${archive} is stored, and nothing was pruned. Production was only read.`,
+  pruned: (archive: string) =>
+    `The archive ${archive} is stored, and older ones were pruned. Production was only read.`,
+  pruning: (archive: string) =>
+    `The archive ${archive} is stored; older ones may have been pruned. Production was only read.`,
+  notPushed: 'Nothing was pushed: production runs what it ran.',
+  pushing: 'Dokku may go on with the deployment. See what it does: deploy --status',
+  runs: (release: string) => `The server runs ${release}.`,
+  originBegun: (branch: string) => `Whether origin/${branch} has the revert is not known: git fetch`,
+  originHas: (branch: string, sha: string) => `origin/${branch} holds the revert ${sha}: CI deploys it.`,
+  originHasNot: (branch: string) => `origin/${branch} does not have the revert.`,
+} as const
