@@ -14,6 +14,7 @@ import { report, repositoryBytes } from '../lib/backup/summary.ts'
 import { lookAt, type Tonight } from '../lib/backup/tonight.ts'
 import { isRestorePoint, waitForLock } from '../lib/backup/wait-for-lock.ts'
 import type { Command } from '../lib/cli/arguments.ts'
+import { SO } from '../lib/cli/closing.ts'
 import { journaled, type Note } from '../lib/cli/journal.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
@@ -123,11 +124,16 @@ async function accept(context: Context): Promise<number> {
 /** @returns the line for the monitor */
 async function night(backup: Backup, tonight: Tonight, note: Note, accepts = false): Promise<string> {
   const { context, tries } = backup
+  const { closing } = context
   for (const doubt of tonight.doubts) context.log.warn(doubt)
+  closing.so('archive', SO.notStored)
   const stored = await tries.run(() => store(backup, tonight, { accepts }))
   noteArchive(note, stored)
+  closing.so('archive', SO.stored(stored.name))
   const archive = await judge(backup, tonight, stored, accepts)
+  if (backup.settings.PRUNE) closing.so('archive', SO.pruning(stored.name))
   const pruned = await prune(backup, tonight, archive)
+  closing.so('archive', pruned?.names.length ? SO.pruned(stored.name) : SO.stored(stored.name))
   if (pruned) note({ pruned: pruned.names.length, repositoryBytes: repositoryBytes(archive, pruned) })
   const checked = await checkRepository(backup, archive)
   note({ checked })

@@ -2,6 +2,7 @@
 
 import { archiveJson, describe, listAll } from '../lib/borg/archives.ts'
 import type { Command } from '../lib/cli/arguments.ts'
+import { SO } from '../lib/cli/closing.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
@@ -93,6 +94,7 @@ await main(COMMAND, async (context) => {
   const restore = prepareRestore(context)
   if (mode.asks) requireAgreement(context, flag)
   if (mode.looks) return mode.run(restore)
+  context.closing.so('production', SO.untouched)
   const unlock = await takeLock(context.shell, 'restore.ts', restore.settings)
   try {
     return await mode.run(restore)

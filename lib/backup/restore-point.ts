@@ -1,6 +1,7 @@
 // `backup --restore-point LABEL`: an archive like a night's, taken before something that may need a way back.
 
 import { isLabel } from '../borg/archives.ts'
+import { SO } from '../cli/closing.ts'
 import { journaled, type Note } from '../cli/journal.ts'
 import { RESTORE_POINT_RUN } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
@@ -31,14 +32,17 @@ export async function takeRestorePoint(context: Context, label: string): Promise
 
 async function take(backup: Backup, label: string, note: Note): Promise<number> {
   const { context } = backup
+  const { closing } = context
   const tonight = await lookAt(backup, await preflight(backup))
   for (const doubt of tonight.doubts) context.log.warn(doubt)
   const writes = await readWrites(backup.dokku, tonight.service).catch((error: unknown) => {
     if (!(error instanceof Failure)) throw error
     return undefined
   })
+  closing.so('archive', SO.notStored)
   const stored = await store(backup, tonight, { label })
   noteArchive(note, stored)
+  closing.so('archive', SO.stored(stored.name))
   const archive = await judge(backup, tonight, stored, false)
   if (writes) await noteWrites(backup, tonight, archive.name, writes)
   // What is lacking was lacking before: a way back to how things are is all that this must be.

@@ -5,7 +5,7 @@ const PARTS = ['production', 'photos', 'beside', 'origin', 'archive'] as const
 type Part = (typeof PARTS)[number]
 
 export interface Closing {
-  /** From now on this is so of that part, whichever way the run ends. */
+  /** From now on this is so of that part, whichever way the run ends; an empty text: nothing is to be told of it. */
   so(part: Part, sentence: string): void
   /** All that is so, on one line. */
   text(): string
@@ -17,17 +17,18 @@ export function createClosing(): Closing {
     so: (part, sentence) => {
       known[part] = sentence
     },
-    text: () => PARTS.flatMap((part) => known[part] ?? []).join(' ') || 'Nothing was changed.',
+    text: () => PARTS.flatMap((part) => known[part] || []).join(' ') || 'Nothing was changed.',
   }
 }
 
 /** The sentences, each true from the moment at which it is told until the next one of its part. */
 export const SO = {
   untouched: 'Production was not touched.',
-  /** Nothing more has begun than a swap, which is one transaction. */
+  /** A swap is one transaction. */
   swapFailed: 'Production is as it was.',
-  swapping: 'Whether production was replaced is not known: restore --undo lists the database before, if it was.',
-  swapped: (kept: string) => `Production is the restored database. The one before is kept as ${kept}: restore --undo`,
+  swapping: 'Whether production was replaced is not known. If it was, restore --undo names the database before.',
+  swapped: (kept: string) =>
+    `Production's database was replaced. The one before is kept as ${kept}; back to it: restore --undo`,
   photosBegun: 'Some photos may be back, each of them whole: the same command goes on with the others.',
   photosPlaced: (count: string, folder: string) => `${count} came back to ${folder}.`,
   besideBegun: (database: string) =>
@@ -41,10 +42,13 @@ export const SO = {
     `The archive ${archive} is stored, and older ones were pruned. Production was only read.`,
   pruning: (archive: string) =>
     `The archive ${archive} is stored; older ones may have been pruned. Production was only read.`,
-  notPushed: 'Nothing was pushed: production runs what it ran.',
+  restorePointEnded: 'The backup on the server is ended, too.',
+  restorePoint: (archive: string) => `The restore point of before the push: ${archive}.`,
+  notPushed: 'Production runs what it ran: nothing was pushed to it.',
   pushing: 'Dokku may go on with the deployment. See what it does: deploy --status',
   runs: (release: string) => `The server runs ${release}.`,
-  originBegun: (branch: string) => `Whether origin/${branch} has the revert is not known: git fetch`,
+  originBegun: (branch: string) =>
+    `Whether origin/${branch} has the revert is not known. Look before you go on: git fetch`,
   originHas: (branch: string, sha: string) => `origin/${branch} holds the revert ${sha}: CI deploys it.`,
   originHasNot: (branch: string) => `origin/${branch} does not have the revert.`,
 } as const

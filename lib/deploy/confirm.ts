@@ -1,5 +1,6 @@
 // Makes sure that what was pushed, or was there already, is what runs: by the word of the containers.
 
+import { SO } from '../cli/closing.ts'
 import { Failure } from '../core/failure.ts'
 import { sshLine } from '../core/host.ts'
 import { retry } from '../core/retry.ts'
@@ -33,6 +34,7 @@ export async function confirmLive(deployment: Deployment, plan: Plan, outcome: '
   const { sha } = plan.commit
   const release = outcome === 'skipped' ? await runningRelease(remote, app) : await awaitSwitch(deployment, plan)
   const { revision: runs, running, processes } = release
+  context.closing.so('production', SO.runs(describeRevision(release)))
   const notAll = new Failure(
     `The push went through, but not every process runs: ${processes}.`,
     'Look: deploy --status, and: deploy --logs. To build and start it again: rollback --rebuild',
@@ -85,8 +87,9 @@ async function awaitSwitch({ remote, app }: Deployment, { commit, running }: Pla
 
 /** Nothing is pushed for what is on the deploy branch already. Whether it runs, the containers say. */
 export async function confirmUnchanged(deployment: Deployment, { commit }: Plan): Promise<Live> {
-  const { remote, app } = deployment
+  const { remote, app, context } = deployment
   const release = await runningRelease(remote, app)
+  context.closing.so('production', SO.runs(describeRevision(release)))
   const { revision: runs, running, serves, processes } = release
   const it = shortSha(commit.sha)
   const again = 'To build and start it again: rollback --rebuild'

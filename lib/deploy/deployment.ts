@@ -1,5 +1,6 @@
 // What the steps of a deploy and of a rollback work with.
 
+import { SO } from '../cli/closing.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { type Checkout, openCheckout, whoDeploys } from '../git/checkout.ts'
@@ -35,6 +36,7 @@ export function withDeployment(
   work: (deployment: Deployment) => Promise<number>,
 ): Promise<number> {
   return withRemote(context, SETTINGS, async (remote, { DOKKU_APP: app, DEPLOY_BRANCH: branch, ...settings }) => {
+    context.closing.so('production', SO.notPushed)
     const checkout = await openCheckout(context.shell, context.values.repo ?? process.cwd())
     const who = await whoDeploys(checkout, context.environment)
     return work({ kind, context, settings, checkout, remote, app, branch, who, startedMs: Date.now() })

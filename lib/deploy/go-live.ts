@@ -1,7 +1,9 @@
 // Makes the server deploy a commit, and makes sure what it runs afterwards.
 
+import { SO } from '../cli/closing.ts'
 import { Failure, Interrupted, reason } from '../core/failure.ts'
 import { retry } from '../core/retry.ts'
+import { shortSha } from '../core/sha.ts'
 import { findDisagreement } from '../server/agreement.ts'
 import { describeState, type Records, readRecords, type ServerState, serverState } from '../server/app.ts'
 import { confirmLive, confirmUnchanged, type Live } from './confirm.ts'
@@ -50,12 +52,13 @@ export async function bringLive(
   act: (onLine: (line: string) => void) => Promise<PushResult>,
 ): Promise<Live> {
   const { kind, context } = deployment
+  context.closing.so('production', SO.pushing)
   try {
     return await judge(deployment, plan, await act(context.log.raw))
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error
     context.log.error(`The ${kind === 'rebuild' ? 'rebuild' : 'push'} was interrupted; asking the server what it does.`)
-    context.log.info(await tellAfterInterruption(deployment, plan))
+    context.closing.so('production', await tellAfterInterruption(deployment, plan))
     throw error
   }
 }
@@ -67,8 +70,10 @@ async function judge(deployment: Deployment, plan: Plan, result: PushResult): Pr
   const { outcome } = result
   if (outcome === 'unchanged') return confirmUnchanged(deployment, plan)
   if (outcome === 'deployed' || outcome === 'skipped') return confirmLive(deployment, plan, outcome)
-  if (outcome === 'no-connection')
-    throw explainPush(result, deployment, sha, { now: 'Nothing was changed there.', locked: false, isLive: false })
+  if (outcome === 'no-connection') {
+    context.closing.so('production', SO.notPushed)
+    throw explainPush(result, deployment, sha, { locked: false, isLive: false })
+  }
 
   const isLost = outcome === 'lost'
   const answer = await askServer(deployment, isLost)
@@ -77,6 +82,7 @@ async function judge(deployment: Deployment, plan: Plan, result: PushResult): Pr
   // A rebuild begins with the state that it ends with: there it tells nothing.
   if (isLost && kind !== 'rebuild' && isRecorded(answer, sha)) {
     context.log.warn('The connection was lost during the push, but the server finished the deploy.')
+    context.closing.so('production', SO.runs(shortSha(sha)))
     return { outcome: 'deployed', runs }
   }
   const isLive = runs === sha && wentLiveAllTheSame(plan, outcome)
@@ -88,8 +94,9 @@ async function judge(deployment: Deployment, plan: Plan, result: PushResult): Pr
     ...result.cause,
     ...failedLog.filter((line) => !result.cause.some((told) => told.trim() === line.trim())),
   ]
-  const point = plan.restorePoint === undefined ? '' : `\nThe restore point of before the push: ${plan.restorePoint}`
-  const failure = explainPush({ outcome, cause }, deployment, sha, { now: now + point, locked, isLive })
+  context.closing.so('production', now)
+  if (plan.restorePoint !== undefined) context.closing.so('archive', SO.restorePoint(plan.restorePoint))
+  const failure = explainPush({ outcome, cause }, deployment, sha, { locked, isLive })
   if (isLive) return { outcome, runs, trouble: failure }
   await record(deployment, plan, { outcome, runs }, null)
   throw failure

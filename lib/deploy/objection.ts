@@ -59,6 +59,6 @@ export async function overrule(
   { why, hint }: Objection,
   sha: string,
 ): Promise<void> {
-  if (!interactive) throw new Failure(`${why} Nothing was pushed.`, hint)
+  if (!interactive) throw new Failure(why, hint)
   await ask.insist(why, shortSha(sha))
 }

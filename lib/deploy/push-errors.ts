@@ -9,8 +9,6 @@ import type { Outcome, PushResult } from './outcome.ts'
 
 /** What the server said after a push that failed. */
 interface After {
-  /** What runs, in a sentence. */
-  now: string
   /** The deploy goes on without us, or was cut off. */
   locked: boolean
   /** The release runs all the same: what failed came after its web processes were switched. */
@@ -76,7 +74,7 @@ export function explainPush(
   { outcome, cause }: PushResult,
   { kind, app, branch, context, remote: { host } }: Deployment,
   sha: string,
-  { now, locked, isLive }: After,
+  { locked, isLive }: After,
 ): Failure {
   const it = shortSha(sha)
   const refused: Explanation = [
@@ -93,5 +91,5 @@ export function explainPush(
   // A secret must not lose its end: then nobody would know it again.
   const lines = cause.map((line) => context.log.redact(line).trimEnd())
   const why = lines.map((line) => `\n  | ${line.length > LONGEST_CAUSE ? oneLine(line, LONGEST_CAUSE) : line}`).join('')
-  return new Failure(`${what}${why}\n${now}`, hint, outcome === 'locked' ? EXIT.locked : EXIT.failed)
+  return new Failure(`${what}${why}`, hint, outcome === 'locked' ? EXIT.locked : EXIT.failed)
 }

@@ -1,5 +1,6 @@
 // Has the server take a restore point before a push that migrates the database: Dokku migrates forward only.
 
+import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
 import { aBoolean, atBest, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
@@ -30,7 +31,7 @@ export function describeRestorePoint(deployment: Deployment, plan: Plan): string
  */
 export async function withRestorePoint(deployment: Deployment, plan: Plan): Promise<Plan> {
   if (!wantsRestorePoint(deployment, plan)) return plan
-  const { log } = deployment.context
+  const { log, closing } = deployment.context
   log.info(`Taking a restore point on ${deployment.remote.host}`)
   try {
     const restorePoint = await take(deployment, plan)
@@ -38,7 +39,7 @@ export async function withRestorePoint(deployment: Deployment, plan: Plan): Prom
     log.info(`The restore point is ${restorePoint}.`)
     return { ...plan, restorePoint }
   } catch (error) {
-    if (error instanceof Interrupted) log.info('Nothing was pushed. The backup on the server is ended, too.')
+    if (error instanceof Interrupted) closing.so('archive', SO.restorePointEnded)
     throw error
   }
 }

@@ -162,7 +162,7 @@ export async function requireClean(checkout: Checkout, untracked: 'normal' | 'no
   if (dirty.length === 0) return
   throw new Failure(
     `The working tree has changes: ${dirty.slice(0, 5).join(', ')}${dirty.length > 5 ? ', …' : ''}`,
-    'Nothing was pushed. Commit them or put them aside (git stash -u), or use another clone: --repo DIR',
+    'Commit them or put them aside (git stash -u), or use another clone: --repo DIR',
   )
 }
 

@@ -74,7 +74,7 @@ export async function openImport(dokku: Dokku, into: Service, stallMs: number): 
     await child.stop()
     throw new Failure(
       `The container of ${into.name} did not run a shell within ${readyMs / 1000} s.`,
-      `Production was not touched. Try it by hand: echo '\\! echo ready' | sudo dokku postgres:connect ${into.name}`,
+      `Try it by hand: echo '\\! echo ready' | sudo dokku postgres:connect ${into.name}`,
     )
   }
   if ((await ready) !== 'ready') throw explainDokku(await child.ended, connectArgs(into.name).join(' '))

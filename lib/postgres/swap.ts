@@ -89,9 +89,12 @@ export function swapSql(database: string, incoming: string, kept: string): strin
 
 class NameTaken extends Failure {}
 
+/** Nothing was renamed. */
+export class NotSwapped extends Failure {}
+
 /**
  * Makes `incoming` production; what was production stays under a new name, which is returned.
- * @throws Failure when nothing was renamed
+ * @throws NotSwapped when nothing was renamed; another Failure when that is not known
  */
 export function swap(dokku: Dokku, service: Service, incoming: string): Promise<string> {
   // Another swap may have had this very second's name.
@@ -107,11 +110,16 @@ async function swapAs(dokku: Dokku, service: Service, incoming: string, kept: st
   } catch (error) {
     if (reason(error).includes(TAKEN)) throw new NameTaken(reason(error))
     // When the connection breaks after the transaction, only the news of it is lost.
-    const isThere = (await listKept(dokku, service).catch(() => [])).some(({ name }) => name === kept)
-    if (!isThere)
+    const known = await listKept(dokku, service).catch(() => undefined)
+    if (!known)
       throw new Failure(
+        `Whether the databases were swapped is not known: ${reason(error)}`,
+        `Look: sudo dokku postgres:info ${service.name} --status. Then: restore --undo, which lists what is kept`,
+      )
+    if (!known.some(({ name }) => name === kept))
+      throw new NotSwapped(
         `The databases could not be swapped: ${reason(error)}`,
-        `Production is as it was. Look who is in the way: echo 'SELECT pid, application_name, state, query FROM pg_stat_activity; SELECT gid, database FROM pg_prepared_xacts;' | sudo dokku postgres:connect ${service.name}`,
+        `Look who is in the way: echo 'SELECT pid, application_name, state, query FROM pg_stat_activity; SELECT gid, database FROM pg_prepared_xacts;' | sudo dokku postgres:connect ${service.name}`,
       )
   }
   return kept

@@ -120,7 +120,7 @@ export async function importDump<T>(
       target.finish().catch((error: unknown) => {
         throw new Failure(
           `The dump of ${archive.name} does not import cleanly. ${reason(error)}`,
-          'Production was not touched. Try an older archive: restore --list',
+          'Try an older archive: restore --list',
         )
       }),
   })

@@ -1,5 +1,6 @@
 // The restore itself, from the choice of an archive to what could not be restored.
 
+import { SO } from '../cli/closing.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import { type MediaPlan, wanted } from '../media/compare.ts'
@@ -51,8 +52,10 @@ async function planMedia(restore: Restore, archive: ChosenArchive, plan: MediaPl
   return {
     files: files.length,
     place: async () => {
+      context.closing.so('photos', SO.photosBegun)
       const { placed, failed } = await restoreMedia(restore, archive.name, plan, placement)
       notRestored.push(...failed)
+      context.closing.so('photos', SO.photosPlaced(plural(placed, 'media file'), MEDIA_DIR))
       context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${MEDIA_DIR}.`)
     },
     requireAll: () => {

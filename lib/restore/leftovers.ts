@@ -1,5 +1,6 @@
 // What a run works with besides production, and what becomes of it when the run ends.
 
+import { SO } from '../cli/closing.ts'
 import { reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import type { Service } from '../dokku/dokku.ts'
@@ -9,21 +10,26 @@ import type { TestService } from '../postgres/test-service.ts'
 import type { Restore } from './restore.ts'
 
 /** Removes the test service; if it can't be removed, that is left to the next run. */
-export function discardTest({ context }: Restore, test: TestService): Promise<void> {
-  return orLater(context.log, `The test service ${test.name}`, test.remove)
+export async function discardTest({ context }: Restore, test: TestService): Promise<void> {
+  if (await orLater(context.log, `The test service ${test.name}`, test.remove))
+    context.closing.so('beside', SO.testRemoved(test.name))
 }
 
 /** Removes the database beside production, the same way, and ends what is at work in it. */
-export function discardRestoring({ dokku, context }: Restore, production: Service): Promise<void> {
-  return orLater(context.log, `The database ${restoringOf(production).database}`, () =>
-    clearRestoring(dokku.lasting, production, { ...context.log, info: () => {} }),
-  )
+export async function discardRestoring({ dokku, context }: Restore, production: Service): Promise<void> {
+  const { database } = restoringOf(production)
+  const remove = (): Promise<void> => clearRestoring(dokku.lasting, production, { ...context.log, info: () => {} })
+  if (await orLater(context.log, `The database ${database}`, remove))
+    context.closing.so('beside', SO.besideRemoved(database))
 }
 
-async function orLater(log: Log, what: string, remove: () => Promise<void>): Promise<void> {
+/** @returns whether it is gone */
+async function orLater(log: Log, what: string, remove: () => Promise<void>): Promise<boolean> {
   try {
     await remove()
+    return true
   } catch (error) {
     log.warn(`${what} could not be removed; the next restore will do it: ${reason(error)}`)
+    return false
   }
 }

@@ -1,5 +1,6 @@
 // The proof of an archive's dump in a service of its own, and what shows that it is what is wanted.
 
+import { SO } from '../cli/closing.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { table } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
@@ -51,6 +52,7 @@ export async function inTestService<T>(
   try {
     requireRoom(production.ground, dump.sizeBytes, context.log)
     const test = await reserveTestService(restore)
+    context.closing.so('beside', SO.testBegun(test.name))
     try {
       const [restored, now] = await importDump(restore, dump, test.create, () => lookAt(restore, production))
       const look = await lookAt(restore, restored)
@@ -152,6 +154,6 @@ function judgeAnswers(question: string, [now = '', then = '']: readonly Answer[]
   else
     throw new Failure(
       `VERIFY_SQL fails on the restored database: ${then.message}`,
-      'Production was not touched. Try another archive: restore --list',
+      'Try another archive: restore --list',
     )
 }

@@ -1,10 +1,11 @@
 // The way to a new production database, and back.
 
+import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes, plural } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { adoptSettings, analyze, clearRestoring, createRestoring, requireRoom } from '../postgres/scratch.ts'
-import { type KeptDatabase, listKept, swap } from '../postgres/swap.ts'
+import { type KeptDatabase, listKept, NotSwapped, restoringOf, swap } from '../postgres/swap.ts'
 import { awaitApp, restartAdvice } from './app.ts'
 import { importDump, type OpenedDump } from './archived-dump.ts'
 import { type Contents, complete } from './choose.ts'
@@ -25,7 +26,7 @@ export async function replaceDatabase(
   contents: Contents,
   agree: (archive: ChosenArchive) => Promise<void>,
 ): Promise<void> {
-  const { context, dokku } = restore
+  const { context } = restore
   const { production, dump } = await begin(restore, archive, contents)
   let kept: string
   try {
@@ -37,7 +38,7 @@ export async function replaceDatabase(
     await agree(completed)
     await analyzed
     context.shell.signal.throwIfAborted()
-    kept = await swap(dokku.lasting, production, restoring.database)
+    kept = await swapIn(restore, production, restoring.database)
   } catch (error) {
     await Promise.all([dump.source.stop(), discardRestoring(restore, production)])
     throw error
@@ -60,7 +61,10 @@ async function importBeside(restore: Restore, production: Production, dump: Open
   const [restoring, [now, archive]] = await importDump(
     restore,
     dump,
-    () => createRestoring(dokku, production, production.ground),
+    () => {
+      context.closing.so('beside', SO.besideBegun(restoringOf(production).database))
+      return createRestoring(dokku, production, production.ground)
+    },
     () => Promise.all([lookAt(restore, production), complete(restore, dump.archive)]),
   )
   const analyzed = analyze(dokku, restoring)
@@ -73,6 +77,24 @@ async function importBeside(restore: Restore, production: Production, dump: Open
   return { restoring, archive, analyzed }
 }
 
+/** @returns what the database before is kept as */
+async function swapIn(
+  { context: { closing }, dokku }: Restore,
+  production: Service,
+  incoming: string,
+): Promise<string> {
+  closing.so('production', SO.swapping)
+  try {
+    const kept = await swap(dokku.lasting, production, incoming)
+    closing.so('production', SO.swapped(kept))
+    closing.so('beside', '')
+    return kept
+  } catch (error) {
+    if (error instanceof NotSwapped) closing.so('production', SO.swapFailed)
+    throw error
+  }
+}
+
 /** `restore --undo`: a database that an earlier swap kept becomes production again. */
 export async function undo(restore: Restore): Promise<number> {
   const { context, settings, dokku } = restore
@@ -83,7 +105,7 @@ export async function undo(restore: Restore): Promise<number> {
     `This makes ${choice.name} the database of ${production.name}; the present one is kept beside it.`,
     settings.DOKKU_APP,
   )
-  const before = await swap(dokku.lasting, production, choice.name)
+  const before = await swapIn(restore, production, choice.name)
   await finishSwap(restore, production, before, `${choice.name} is production again.`)
   return EXIT.done
 }

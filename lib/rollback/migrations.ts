@@ -137,7 +137,7 @@ export async function describeCrossing(
 
 export function crossingFailure(lines: readonly string[]): Failure {
   return new Failure(
-    `${lines.join('\n')}\nNothing was pushed.`,
+    lines.join('\n'),
     'When they are undone or the data is restored, or if the older code gets on with the newer schema, type the same with --allow-migrations.',
   )
 }

@@ -1,5 +1,6 @@
 // The repository that CI deploys from: what it has, and a revert's way there.
 
+import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
 import { duration, lastLines, plural } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
@@ -68,7 +69,9 @@ export async function fetchOrigin(checkout: Checkout, branch: string): Promise<s
 export async function bringToOrigin(deployment: Deployment, push: Push): Promise<void> {
   const { branch, context } = deployment
   if (push.sha === push.head) return
+  context.closing.so('origin', SO.originBegun(branch))
   await pushToOrigin(deployment, push)
+  context.closing.so('origin', SO.originHas(branch, shortSha(push.sha)))
   const followed = await followOrigin(deployment, push)
   context.log.info(`origin/${branch} holds the revert ${shortSha(push.sha)}; ${followed}.`)
 }
@@ -95,12 +98,11 @@ async function pushToOrigin({ checkout, branch, context }: Deployment, { sha, he
   // Asked after an interruption as well.
   const has = await originHas(await openCheckout(context.cleanup, checkout.dir), branch, sha)
   if (failure instanceof Interrupted) {
-    const known = has
-      ? `has the revert ${shortSha(sha)}: CI deploys it`
-      : 'does not have the revert yet; look again before you go on: git fetch'
-    context.log.info(has === undefined ? 'origin did not say whether it has the revert: git fetch' : `origin ${known}.`)
+    // A push that is still under way may arrive later: that it has not is no certainty.
+    if (has) context.closing.so('origin', SO.originHas(branch, shortSha(sha)))
     throw failure
   }
+  if (has === false) context.closing.so('origin', SO.originHasNot(branch))
   // If it has, the connection broke after origin had taken it.
   if (!has) throw failure
 }

@@ -145,7 +145,7 @@ async function requireNoReverts(checkout: Checkout, commits: readonly CommitToRe
     .filter(({ sha }) => !reverts.some((revert) => revert.sha === sha))
     .map(({ sha }) => shortSha(sha))
   throw new Failure(
-    `What would be reverted ${isAll ? 'is' : 'holds'} a revert itself (${named}): that would bring back what it took away. Nothing was pushed.`,
+    `What would be reverted ${isAll ? 'is' : 'holds'} a revert itself (${named}): that would bring back what it took away.`,
     isAll || others.length === 0 || commits.some(({ mainline }) => mainline !== undefined)
       ? `If that is what you want: git revert by hand, then deploy. ${OTHER_WAY}`
       : `Only the others, by hand: git revert ${others.join(' ')}, then deploy. ${OTHER_WAY}`,
@@ -182,8 +182,8 @@ async function revertOne(tree: Checkout, { sha, subject, mainline }: CommitToRev
   }
   throw new Failure(
     conflicts.length > 0
-      ? `Reverting ${shortSha(sha)} (${subject}) conflicts in ${conflicts.join(', ')}: nothing was pushed, and your checkout is as it was.`
-      : `Reverting ${shortSha(sha)} (${subject}) failed: ${lastLines(output.stderr)}. Nothing was pushed.`,
+      ? `Reverting ${shortSha(sha)} (${subject}) conflicts in ${conflicts.join(', ')}. Your checkout is as it was.`
+      : `Reverting ${shortSha(sha)} (${subject}) failed: ${lastLines(output.stderr)}.`,
     `At once, without a revert: rollback --list, then rollback --to SHA. By hand: git ${['revert', ...options, shortSha(sha)].join(' ')}, then deploy.`,
   )
 }

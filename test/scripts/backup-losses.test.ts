@@ -122,7 +122,7 @@ test('--accept says what it accepts, asks, and from then on the nights are compa
   const refused = await answer('no')
   assert.is(refused.status, 1)
   assert.match(refused.output, /the dump shrank to less than half/)
-  assert.match(refused.output, /nothing was changed/)
+  assert.match(refused.output, /Nothing was changed/)
   assert.equal(await sandbox.archives(), before)
 
   monitor.pings.length = 0

@@ -96,7 +96,10 @@ function atTerminal(args: string[], answer: (output: string) => string | undefin
 test('at a terminal an archive is picked, and only the name of the app changes production', async () => {
   const wrong = await atTerminal(['--db-only'], (output) => (output.endsWith('): ') ? '1\r' : 'yes\r'))
   assert.is(wrong.status, 1, wrong.output)
-  assert.match(wrong.output, /nothing was changed/)
+  assert.match(
+    wrong.output,
+    /That is not book-corners\.[\s\S]*Production was not touched\. The database \S+ beside it was removed\.\s*$/,
+  )
   assert.is(await counts(sandbox), DAMAGED)
 
   const interrupted = await atTerminal(['--db-only', archive], () => '\u0003')
