@@ -27,7 +27,9 @@ const COMMAND: Command = {
   switches: ['dry-run', 'check', 'init', 'accept', 'history', 'yes', 'json'],
   options: ['restore-point', 'env-dir'],
   exclusive: [
-    ['dry-run', 'check', 'init', 'accept', 'history', 'restore-point'],
+    ['dry-run', 'check', 'init', 'history', 'restore-point'],
+    // A preview says what would be accepted.
+    ['accept', 'check', 'init', 'history', 'restore-point'],
     ['init', 'json'],
     ['env-dir', 'env-file', 'init', 'accept', 'restore-point'],
   ],

@@ -126,8 +126,8 @@ function requireSense({ flags, argument }: Context, flag: string, mode: Mode): v
     throw new Failure(`--${flag} takes no ARCHIVE.`, 'See: restore --help', EXIT.usage)
 }
 
-async function list({ context, settings, borg }: Restore): Promise<number> {
-  const archives = await listAll(borg, settings.ARCHIVE_PREFIX)
+async function list({ context, settings, borg, statePath }: Restore): Promise<number> {
+  const archives = await listAll(borg, settings.ARCHIVE_PREFIX, statePath)
   if (context.flags.has('json')) context.printJson(archives.map(archiveJson))
   else if (archives.length > 0) context.print(table(archives.map(describe)))
   else context.log.info('There is no archive yet. Make the first one: backup')

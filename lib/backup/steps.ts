@@ -3,11 +3,11 @@
 import { type ArchiveComment, isFuture } from '../borg/archives.ts'
 import { amendArgs, checkArgs, compactArgs, deleteArgs, pruneArgs } from '../borg/commands.ts'
 import { findLosses, lackingWith, unreadableFacts } from '../borg/losses.ts'
-import { type Archive, parseDeletedBytes, parseKept, parsePruned } from '../borg/output.ts'
+import { type Archive, parseDamage, parseDeletedBytes, parseKept, parsePruned } from '../borg/output.ts'
 import { prunablePoints, retentionOf } from '../borg/retention.ts'
 import { readState, remember } from '../cli/state.ts'
 import { Failure } from '../core/failure.ts'
-import { plural } from '../core/format.ts'
+import { firstOf, plural } from '../core/format.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import type { Backup, Production } from './backup.ts'
 import type { StoredArchive } from './store.ts'
@@ -169,8 +169,25 @@ export async function checkRepository(
   if (everyMs === 0 || (passedMs < everyMs && passedMs >= 0)) return false
   return afterCommit(archive, 'borg check', async () => {
     context.log.info('Checking the repository (borg check); this takes a while')
-    await tries.run(() => borg.call(checkArgs()))
-    await remember(statePath, { checkedAt: new Date().toISOString() }, context.log)
+    let damaged: Record<string, string[]> | undefined
+    try {
+      await tries.run(() =>
+        borg.call(checkArgs(), (messages) => {
+          damaged = parseDamage(messages)
+        }),
+      )
+    } catch (error) {
+      const archives = Object.keys(damaged ?? {})
+      if (!(error instanceof Failure) || archives.length === 0) throw error
+      throw new Failure(
+        `damaged are files in ${firstOf(archives)}: ${error.message}`,
+        `See which archives are whole: restore --list. Then: (set -a; . ${context.envFile.path}; borg check --repair)`,
+      )
+    } finally {
+      // It stays with the archives, until a check finds them whole: a check that was cut off has not seen them all.
+      if (damaged && Object.keys(damaged).length > 0) await remember(statePath, { damaged }, context.log)
+    }
+    await remember(statePath, { checkedAt: new Date().toISOString(), damaged: damaged ?? {} }, context.log)
     return true
   })
 }

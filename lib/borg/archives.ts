@@ -1,7 +1,8 @@
 // The archives of a repository: which there are, how old, at which release they were taken, what they hold.
 
 import type { DumpMode } from '../cli/settings.ts'
-import { age, isoLocal, localTimestamp, plural } from '../core/format.ts'
+import { readState } from '../cli/state.ts'
+import { age, firstOf, isoLocal, localTimestamp, plural } from '../core/format.ts'
 import {
   aCount,
   aText,
@@ -132,10 +133,15 @@ export async function listArchives(borg: Borg, prefix: string): Promise<ArchiveL
   return sortArchives(parseList((await borg.call(listArgs(prefix))).stdout).reverse(), prefix)
 }
 
-/** Nights and restore points, newest first. */
-export async function listAll(borg: Borg, prefix: string): Promise<Archive[]> {
-  const { nights, restorePoints } = await listArchives(borg, prefix)
-  return [...nights, ...restorePoints].sort((a, b) => b.start.getTime() - a.start.getTime())
+/** Nights and restore points, newest first, with what this machine knows of their damage. */
+export async function listAll(borg: Borg, prefix: string, statePath?: string): Promise<Archive[]> {
+  const [{ nights, restorePoints }, { damaged = {} }] = await Promise.all([
+    listArchives(borg, prefix),
+    statePath === undefined ? { damaged: {} } : readState(statePath),
+  ])
+  return [...nights, ...restorePoints]
+    .map((archive) => ({ ...archive, damaged: damaged[archive.name] ?? [] }))
+    .sort((a, b) => b.start.getTime() - a.start.getTime())
 }
 
 /** What a restore point was taken before, in words: `before release 0123abcd`. */
@@ -189,10 +195,12 @@ export function describe(archive: Archive): string[] {
 }
 
 /** What is known to be wrong with an archive, a phrase each, for whoever is about to choose it. */
-export function flawsOf(archive: Pick<Archive, 'start' | 'comment'>): string[] {
+export function flawsOf(archive: Pick<Archive, 'start' | 'comment' | 'damaged'>): string[] {
   const holes = holesOf(archive)
+  const { damaged = [] } = archive
   return [
     ...(isFuture(archive) ? ['DATED IN THE FUTURE, by a clock that was wrong'] : []),
+    ...(damaged.length > 0 ? [`DAMAGED, borg check lacks parts of: ${firstOf(damaged)}`] : []),
     ...(holes.length > 0 ? [`INCOMPLETE: ${holes.join('; ')}`] : []),
   ]
 }
@@ -212,6 +220,7 @@ export function archiveJson(archive: Archive) {
     tables: tableCount ?? null,
     unreadable: unreadable ?? null,
     holes: holesOf(archive),
+    damaged: archive.damaged ?? [],
     future: isFuture(archive),
   }
 }

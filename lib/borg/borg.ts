@@ -33,8 +33,11 @@ export interface BorgStream extends Child {
 
 /** Borg with its repository and passphrase, which no other program gets. */
 export interface Borg {
-  /** @throws Failure that says what is wrong and the next command to type */
-  call(args: readonly string[]): Promise<BorgResult>
+  /**
+   * @param hear gets all that Borg said, also when it failed
+   * @throws Failure that says what is wrong and the next command to type
+   */
+  call(args: readonly string[], hear?: (messages: readonly Message[]) => void): Promise<BorgResult>
   /** All that Borg says, however it ends. */
   say(args: readonly string[]): Promise<Message[]>
   /** Starts Borg for streaming. */
@@ -76,9 +79,11 @@ export function createBorg(shell: Shell, env: Env, repository: string, envFile: 
   }
   return {
     repository,
-    call: async (args) => {
+    call: async (args, hear) => {
       const output = await shell.run(['borg', ...args], { env: withRepository(args) })
-      return judge(args, output, parseMessages(output.stderr))
+      const messages = parseMessages(output.stderr)
+      hear?.(messages)
+      return judge(args, output, messages)
     },
     say: async (args) => parseMessages((await shell.run(['borg', ...args], { env: withRepository(args) })).stderr),
     stream: (args, { onProgress, env: extra, ...options } = {}) => {

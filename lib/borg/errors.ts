@@ -250,8 +250,9 @@ export function explain(output: Output, messages: readonly Message[], repository
     }
   }
   const how = output.signal ? `was ended by ${output.signal}` : `failed with exit status ${output.exitCode}`
-  const last = ownWords(errors.at(-1)?.message ?? all)
+  // The first error is the cause; what Borg sums up at its end is not.
+  const cause = ownWords(errors[0]?.message ?? all)
     .split('\n')
     .at(-1)
-  return new Failure(`Borg ${how}: ${last || 'it said nothing'}`, `Look at the repository: ${borg('borg info')}`)
+  return new Failure(`Borg ${how}: ${cause || 'it said nothing'}`, `Look at the repository: ${borg('borg info')}`)
 }

@@ -29,6 +29,8 @@ export interface Archive {
   comment: string
   /** Of a restore point: what it was taken before. */
   label?: string
+  /** Files of it that `borg check` found damaged, as it has their paths. */
+  damaged?: readonly string[]
 }
 
 /** What `borg create --json` reports, in bytes. */
@@ -150,6 +152,23 @@ export function parseMessages(stderr: string): Message[] {
     return [found ? { ...found, message: found.message ?? '' } : { message: line }]
   })
 }
+
+/**
+ * The files that a `borg check --info` found without a part of them, or with zeros in its place, by archive. `Healed` says that
+ * the part is there again: but only a repair puts it into the file.
+ */
+export function parseDamage(messages: readonly Message[]): Record<string, string[]> {
+  const found = new Map<string, Set<string>>()
+  for (const { message } of messages) {
+    const [, archive, path] = DAMAGE.exec(message) ?? []
+    if (archive !== undefined && path !== undefined) found.set(archive, (found.get(archive) ?? new Set()).add(path))
+  }
+  return Object.fromEntries([...found].map(([archive, paths]) => [archive, [...paths].slice(0, MOST_DAMAGED)]))
+}
+
+const DAMAGE =
+  /^(.+?): (.+): (?:New missing file chunk detected|Previously missing file chunk is still missing|Healed previously missing file chunk!) /s
+const MOST_DAMAGED = 100
 
 /** `[1, 2, 4]` of `borg 1.2.4`. */
 export function parseVersion(stdout: string): number[] | undefined {

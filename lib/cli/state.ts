@@ -4,7 +4,18 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
-import { aBoolean, aCount, aText, aTimeText, atBest, mapOf, record, type Shape, tryJson } from '../core/outside.ts'
+import {
+  aBoolean,
+  aCount,
+  aText,
+  aTimeText,
+  atBest,
+  listOf,
+  mapOf,
+  record,
+  type Shape,
+  tryJson,
+} from '../core/outside.ts'
 import type { Env } from '../core/shell.ts'
 
 /** Rows that a database's tables have taken since its counters began. */
@@ -26,6 +37,8 @@ interface State {
   checkedAt?: string
   /** Sizes of the archives' dumps, in bytes, by the archive's name. They are known only when its comment is written. */
   dumps?: Record<string, number>
+  /** What the last `borg check` found damaged: paths, by archive. */
+  damaged?: Record<string, string[]>
   /** What the counters of the database said when a restore point was taken, by its name. */
   writes?: Record<string, WriteCounts>
   /** A restore began to make the test service and has not removed it yet: whatever is under its name is ours. */
@@ -51,6 +64,7 @@ export async function readState(path: string): Promise<State> {
 const STATE = record({
   checkedAt: atBest(aTimeText),
   dumps: atBest(mapOf(aCount)),
+  damaged: atBest(mapOf(listOf(aText))),
   writes: atBest(mapOf(aWriteCounts)),
   testService: atBest(aBoolean),
 })

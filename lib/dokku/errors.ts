@@ -35,8 +35,17 @@ export function explainDokku(output: Output, what: string, host?: string): Failu
 // What the Postgres plugin prints on stdout is data, perhaps a database's; others say even their errors there.
 function saidBy({ stdout, stderr }: Output, command: string): string {
   const isData = command.startsWith('postgres:') && !/^postgres:(create|destroy)$/.test(command)
-  return lastLines(stderr) || (isData ? '' : lastLines(stdout))
+  return firstError(stderr) ?? (lastLines(stderr) || (isData ? '' : lastLines(stdout)))
 }
+
+/** PostgreSQL's first error, with what its programs say to it: the lines behind it, as many as there may be, come of it. */
+function firstError(stderr: string): string | undefined {
+  const lines = stderr.split('\n')
+  const at = lines.findIndex((line) => /^(\w+: )?(error|ERROR|FATAL|PANIC): /.test(line))
+  return at === -1 ? undefined : lastLines(lines.slice(at, at + MOST_LINES).join('\n'), MOST_LINES)
+}
+
+const MOST_LINES = 4
 
 function explainLocal(stderr: string, what: string, said: string): Failure | undefined {
   const [command = '', service = ''] = what.split(' ')

@@ -1,5 +1,6 @@
 // The restore itself, from the choice of an archive to what could not be restored.
 
+import { flawsOf } from '../borg/archives.ts'
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
@@ -19,6 +20,14 @@ export async function bringBack(restore: Restore): Promise<number> {
   const contents: Contents = restore.media ? await readContents(restore, archive.name) : {}
   const media = contents.media && (await planMedia(restore, archive, contents.media))
   const agreeAndPlace = async (completed: ChosenArchive): Promise<void> => {
+    // Who agrees beforehand does not see the question.
+    if (context.flags.has('yes') && completed.start)
+      for (const flaw of flawsOf({
+        start: completed.start,
+        comment: completed.comment ?? '',
+        damaged: completed.damaged ?? [],
+      }))
+        context.log.warn(`${completed.name} is ${flaw}`)
     await context.ask.confirm(question(restore, completed, media?.files ?? 0), settings.DOKKU_APP)
     await media?.place()
   }

@@ -1,6 +1,6 @@
 // Which archive is restored, and what it holds.
 
-import { describe, eachItem, holesOf, isDump, listAll, newestOf, storedPath } from '../borg/archives.ts'
+import { describe, eachItem, flawsOf, isDump, listAll, newestOf, storedPath } from '../borg/archives.ts'
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
@@ -22,8 +22,8 @@ export interface Contents {
  * terminal, the one that is picked; else, for a test with --yes or for a preview, the newest.
  * @throws Failure when there is none, or more than one
  */
-export async function choose({ context, borg, settings }: Reading): Promise<ChosenArchive> {
-  const archives = (): Promise<Archive[]> => listAll(borg, settings.ARCHIVE_PREFIX)
+export async function choose({ context, borg, settings, statePath }: Reading): Promise<ChosenArchive> {
+  const archives = (): Promise<Archive[]> => listAll(borg, settings.ARCHIVE_PREFIX, statePath)
   if (context.argument === undefined) return pick(context, await archives())
   // As Borg writes it, too: REPOSITORY::ARCHIVE.
   const word = context.argument.replace(/^.*::/, '')
@@ -69,11 +69,11 @@ export function findArchive(word: string, archives: readonly Archive[]): ChosenA
 
 /** Completes an archive that was named; one that was renamed to be kept is not in the list. */
 export async function complete(
-  { borg, settings }: Omit<Reading, 'context'>,
+  { borg, settings, statePath }: Omit<Reading, 'context'>,
   archive: ChosenArchive,
 ): Promise<ChosenArchive> {
   if (archive.comment !== undefined) return archive
-  const listed = await listAll(borg, settings.ARCHIVE_PREFIX)
+  const listed = await listAll(borg, settings.ARCHIVE_PREFIX, statePath)
   return listed.find(({ name }) => name === archive.name) ?? { ...archive, comment: '' }
 }
 
@@ -116,9 +116,9 @@ async function pick({ flags, values, interactive, ask }: Context, archives: read
       'Over SSH ask for one: ssh -t. Or name the archive; latest is the newest.',
       EXIT.usage,
     )
-  const proposed = newestOf(archives.filter((archive) => holesOf(archive).length === 0)) ?? latest
+  const proposed = newestOf(archives.filter((archive) => flawsOf(archive).length === 0)) ?? latest
   const choice = await ask.pick(
-    proposed === latest ? 'Which archive?' : `Which archive? ${proposed.name} is the newest that is complete.`,
+    proposed === latest ? 'Which archive?' : `Which archive? ${proposed.name} is the newest that is whole.`,
     archives.map((archive) => describe(archive).filter(Boolean).join('  ')),
   )
   return archives[choice] ?? latest

@@ -6,8 +6,9 @@ import type { Archive } from '../borg/output.ts'
 import { createTries } from '../borg/tries.ts'
 import { journaled, journalPath } from '../cli/journal.ts'
 import { createMonitor, watched } from '../cli/monitor.ts'
+import { readState } from '../cli/state.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { age, duration, plural } from '../core/format.ts'
+import { age, duration, firstOf, plural } from '../core/format.ts'
 import { compareSample } from '../media/sample.ts'
 import { readContents } from './choose.ts'
 import { discardTest } from './leftovers.ts'
@@ -129,6 +130,9 @@ async function requireWhole(
     { unreadable, unreadablePaths },
     lastAcceptance(archives),
   )
+  const { damaged = {} } = await readState(restore.statePath)
+  const broken = damaged[archive.name] ?? []
+  if (broken.length > 0) lacking.push(`borg check found it damaged: ${firstOf(broken)}`)
   if (lacking.length > 0)
     throw new Failure(
       `${archive.name} imports cleanly, but something is lacking in it: ${lacking.join('; ')}`,

@@ -70,11 +70,11 @@ export function describeKept(service: string, kept: readonly KeptDatabase[]): st
 /** What the operator agrees to. */
 export function question(
   { settings, database, media }: Restore,
-  { name, start, comment = '' }: ChosenArchive,
+  { name, start, comment = '', damaged = [] }: ChosenArchive,
   files: number,
 ): string {
   return [
-    ...(start ? flawsOf({ start, comment }).map((flaw) => `The archive is ${flaw}.`) : []),
+    ...(start ? flawsOf({ start, comment, damaged }).map((flaw) => `The archive is ${flaw}.`) : []),
     `This replaces, from ${name}${start ? ` (${isoLocal(start)})` : ''},`,
     ...(database ? [`  the database of ${settings.DB_SERVICE}; the present one is kept beside it`] : []),
     ...(media ? [`  ${plural(files, 'media file')} in ${settings.MEDIA_DIR}; nothing is deleted`] : []),

@@ -29,7 +29,7 @@ export async function preview(restore: Restore): Promise<number> {
     contents.media && lookAtMedia(restore, contents.media),
   ])
   const start = archive.start ?? new Date(dump?.mtimeMs ?? 0)
-  const flaws = flawsOf({ start, comment: completed.comment ?? '' })
+  const flaws = flawsOf({ start, comment: completed.comment ?? '', damaged: completed.damaged ?? [] })
   const looked: Preview = { name: archive.name, start, flaws, ...(database && { database }), ...(media && { media }) }
   if (context.flags.has('json')) context.printJson(asJson(looked))
   else context.print(asText(restore, looked))

@@ -41,7 +41,8 @@ export interface Restore {
 }
 
 /** What archives are read with. */
-export type Reading = Pick<Restore, 'context' | 'borg'> & { settings: Settings<'ARCHIVE_PREFIX'> }
+export type Reading = Pick<Restore, 'context' | 'borg'> &
+  Partial<Pick<Restore, 'statePath'>> & { settings: Settings<'ARCHIVE_PREFIX'> }
 
 /** @throws Failure (exit status 2) with everything that is wrong with the settings */
 export function prepareRestore(context: Context): Restore {

@@ -2,6 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   parseCreated,
+  parseDamage,
   parseDeletedBytes,
   parseItem,
   parseList,
@@ -71,6 +72,23 @@ test('of a message only what is right is taken', () => {
       '{"type":"log_message","msgid":{"a":1},"levelname":5,"message":["x"],"original_size":"1"}\nnull\n[1]\n"x"',
     ),
     [{ type: 'log_message', message: '' }, { message: 'null' }, { message: '[1]' }, { message: '"x"' }],
+  )
+})
+
+test('what a check found damaged, by archive', () => {
+  const missing = (archive: string, path: string, what = 'New missing file chunk detected') => ({
+    message: `${archive}: ${path}: ${what} (Byte 0-5, Chunk 0a). …`,
+  })
+  assert.equal(
+    parseDamage([
+      { message: 'Starting archive consistency check...' },
+      missing('a-2026-02-28T03:00:00', 'media/1: odd.jpg'),
+      missing('a-2026-02-28T03:00:00', 'media/1: odd.jpg'),
+      missing('a-2026-02-28T03:00:00', 'media/2.jpg', 'Previously missing file chunk is still missing'),
+      missing('b', 'db.dump', 'Healed previously missing file chunk!'),
+      { message: 'Archive consistency check complete, problems found.' },
+    ]),
+    { 'a-2026-02-28T03:00:00': ['media/1: odd.jpg', 'media/2.jpg'], b: ['db.dump'] },
   )
 })
 

@@ -49,6 +49,23 @@ for (const [what, command, host, output, message, hint] of [
     /DOKKU_COMMAND/,
   ],
   [
+    'an error of PostgreSQL with much behind it',
+    'postgres:enter db',
+    undefined,
+    {
+      stderr: `pg_dump: warning: there are circular foreign-key constraints
+pg_dump: error: Dumping the contents of table "x" failed: PQgetResult() failed.
+pg_dump: detail: Error message from server: ERROR:  invalid page in block 0 of relation base/5/16
+pg_dump: detail: Command was: COPY public.x (a) TO stdout;
+one
+two
+three
+`,
+    },
+    /exit status 1: pg_dump: error: Dumping .* · pg_dump: detail: .*invalid page in block 0.* · one$/,
+    /Try it by hand/,
+  ],
+  [
     'a stopped container',
     'postgres:connect db',
     undefined,

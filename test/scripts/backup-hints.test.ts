@@ -1,7 +1,7 @@
 // What is said of a Borg that fails is its cause, and the command that is advised leads out: each is typed here.
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -57,6 +57,39 @@ test('a quota that is used up: how much is used, and deleting an archive and com
   const { exitCode, stderr } = await night()
   assert.is(exitCode, 0, stderr)
   await sandbox.borg(['config', '--delete', sandbox.repository, 'storage_quota'])
+})
+
+test('what borg check finds damaged stays with the archive, also when a repair has filled it with zeros', async () => {
+  await sandbox.configure({})
+  const [archive = ''] = (await sandbox.archives()).slice(-1)
+  const path = join(sandbox.mediaDir, 'photos/1.jpg').slice(1)
+  const items = join(sandbox.dir, 'items')
+  await sandbox.borg(['debug', 'dump-archive', `::${archive}`, items])
+  const photo = JSON.parse(await readFile(items, 'utf8'))._items.find((item: { path: string }) => item.path === path)
+  // A sign before the hexadecimal ID tells that it is one.
+  const lost = await sandbox.borg(['debug', 'delete-obj', '::', photo.chunks[0][0].slice(1)])
+  assert.is(lost.exitCode, 0, lost.stderr)
+  await rm(join(sandbox.mediaDir, 'photos/1.jpg'))
+
+  const found = await night()
+  assert.is(found.exitCode, 1, found.stderr)
+  assert.match(
+    found.stderr,
+    /is stored, but borg check failed: damaged are files in book-corners-.*New missing file chunk/,
+  )
+  const isTold = async (): Promise<void> => {
+    const list = await sandbox.script('restore.ts', ['--list'])
+    assert.match(list.stdout, new RegExp(`^${archive} .*DAMAGED, borg check lacks parts of: ${path}`, 'm'))
+  }
+  await isTold()
+  const repaired = await sandbox.borg(['check', '--repair'], { env: { BORG_CHECK_I_KNOW_WHAT_I_AM_DOING: 'YES' } })
+  assert.ok((repaired.exitCode ?? 2) < 2, repaired.stderr)
+  const next = await night()
+  assert.is(next.exitCode, 0, next.stderr)
+  assert.match(next.stdout, /repository checked/)
+  await isTold()
+  const preview = await sandbox.script('restore.ts', ['--dry-run', '--media-only', archive])
+  assert.match(preview.stdout, /^The archive is DAMAGED/)
 })
 
 const RESTORE = fileURLToPath(new URL('../../scripts/restore.ts', import.meta.url))
