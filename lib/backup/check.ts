@@ -20,6 +20,7 @@ import { BACKUP_SETTINGS } from './backup.ts'
 import { dataChecks } from './check-data.ts'
 import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
 import { runChecks } from './history.ts'
+import { describeKeepsakes, keepsakes } from './keep-elsewhere.ts'
 
 /** Every check, printed as a line each. Exit status 2 when the settings are wrong, 1 when another check failed. */
 export async function checkEverything(context: Context): Promise<number> {
@@ -55,8 +56,12 @@ export async function checkEverything(context: Context): Promise<number> {
       crontabCheck(shell),
     ])
   ).flat()
-  if (context.flags.has('json')) context.printJson({ checks: lines })
-  else context.print(lines.map(createFormatter(lines)).join('\n'))
+  const kept = BORG_REPO ? keepsakes(BORG_REPO, envFile.path) : []
+  if (context.flags.has('json')) context.printJson({ checks: lines, keepElsewhere: kept })
+  else {
+    context.print(lines.map(createFormatter(lines)).join('\n'))
+    if (kept.length > 0) context.print(`\n${describeKeepsakes(kept)}`)
+  }
   if (problems.length > 0 || envFile.problems.length > 0) return EXIT.usage
   return lines.some(({ verdict }) => verdict === 'fail') ? EXIT.failed : EXIT.done
 }

@@ -71,4 +71,11 @@ for (const [what, make, message] of [
     )
   })
 
+test('of a folder that is not there a restore names the command that makes it, with its owner', async () => {
+  await requireMediaDir(join(dir, "it's new"), '32767:32768').then(
+    () => assert.unreachable(),
+    (error) => assert.match(error.hint, `install -d -o 32767 -g 32768 '${join(dir, "it'\\''s new")}'`),
+  )
+})
+
 test.run()

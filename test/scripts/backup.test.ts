@@ -491,7 +491,7 @@ test('--init creates the repository once, and says how to keep its key', async (
   const env = { BORG_REPO: join(sandbox.dir, 'second') }
   const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', ['--init'], { env })
   assert.is(exitCode, 0, stderr)
-  assert.match(stdout, /borg key export --paper/)
+  assert.match(stdout, /borg key export --paper[\s\S]*BORG_PASS[\s\S]*Next: backup --check/)
   assert.match(readFileSync(join(sandbox.dir, 'second/config'), 'utf8'), /key = /)
   const again = await sandbox.script('backup.ts', ['--init'], { env })
   assert.is(again.exitCode, 1)

@@ -181,6 +181,12 @@ test("the runbook's commands, as they are printed, make the server anew", async 
     const here = commands.replaceAll('https://bookcorners.org', site.url)
     const { exitCode, stdout, stderr } = keep(await far.type(where, here))
     assert.is(exitCode, 0, `${title}, ${where}:\n${commands}\n${stdout}${stderr}`)
+    if (title === 'The data') {
+      assert.match(stderr, /^ *public\.libraries_library +no table +200 +\+200$/m)
+      assert.match(stderr, /book-corners is not deployed: its site is not asked, and nothing is restarted/)
+      assert.match(stderr, new RegExp(`deploy that release next, on the laptop: deploy ${sha.slice(0, 8)}`))
+      assert.not.match(stdout + stderr, /ps:restart/)
+    }
     times.push(`${title}: ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
   }
   if (process.env.TEST_TIMES) console.log(times.join('\n'))

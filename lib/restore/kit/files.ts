@@ -37,6 +37,11 @@ export function envFileOf({ repository, passphrase = '', manifest }: Kit): strin
     .join('')
 }
 
+/** The settings of the archive that can't stand in that file. */
+export function unwritable({ manifest }: Kit): string[] {
+  return Object.entries(manifest.settings ?? {}).flatMap(([key, value]) => (fitsEnvFile(key, value) ? [] : [key]))
+}
+
 /** Whether the repository's passphrase is in that file: else a person types it. */
 export function hasPassphrase({ passphrase }: Kit): boolean {
   return passphrase !== undefined && fitsEnvFile('BORG_PASSPHRASE', passphrase)

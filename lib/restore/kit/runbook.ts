@@ -3,7 +3,7 @@
 import { isoLocal, printable } from '../../core/format.ts'
 import { shortSha } from '../../core/sha.ts'
 import type { Kit } from './content.ts'
-import { hasPassphrase } from './files.ts'
+import { hasPassphrase, unwritable } from './files.ts'
 import { dataSteps, finalSteps, KIT_THERE, type Step, serverSteps } from './steps.ts'
 
 /** What a new server needs and the archive does not hold, each with where it is asked for. */
@@ -26,6 +26,9 @@ export function missingOf(kit: Kit): string[] {
     ...elsewhere.map((host) => `what was in ${printable(host)}, which the app had mounted: no archive holds it`),
     ...Object.entries(otherServices).map(
       ([key, name]) => `the service ${printable(name)} (${key}): make it by hand, no archive holds its data`,
+    ),
+    ...unwritable(kit).map(
+      (key) => `the setting ${key}: its value is in manifest.json, and can't stand in an env file`,
     ),
     ...(hasPassphrase(kit) ? [] : ["the repository's passphrase: step “The user deploy” asks for it"]),
   ]
