@@ -17,11 +17,12 @@ import { prepareRestore, type Restore } from '../lib/restore/restore.ts'
 
 const COMMAND: Command = {
   name: 'restore',
-  switches: ['list', 'dry-run', 'db-only', 'media-only', 'test', 'drill', 'undo', 'yes', 'json'],
+  switches: ['list', 'dry-run', 'db-only', 'media-only', 'overwrite', 'test', 'drill', 'undo', 'yes', 'json'],
   options: ['kit'],
   exclusive: [
     ['list', 'dry-run', 'test', 'drill', 'undo', 'kit'],
     ['db-only', 'media-only'],
+    ...['list', 'test', 'drill', 'undo', 'kit', 'db-only'].map((other) => ['overwrite', other]),
     ['media-only', 'test', 'undo'],
     ['db-only', 'media-only', 'drill', 'kit'],
   ],
@@ -41,6 +42,8 @@ app's name, by renaming databases in one transaction, and the old database is ke
   --list           The archives, newest first.
   --dry-run        What a restore would do now; changes nothing.
   --db-only        Only the database.      --media-only  Only the media folder.
+  --overwrite      Also the photos that differ from the archive's; the present ones are
+                   put aside as NAME.before-TIME. Else only what is missing comes back.
   --test           Into a test service of its own, and leave it there to look around.
   --drill          Unattended --test for cron: imports the newest archive, compares a
                    sample of media, removes the test service, tells the monitor.
@@ -59,7 +62,7 @@ Exit status: 0 done, 1 failed, 2 usage or configuration error (nothing was touch
 Examples:
   restore --list
   restore --dry-run 2026-02-28
-  restore --media-only       bring back lost photos; nothing is deleted
+  restore --media-only       bring back lost photos; those that are there stay
   restore                    pick an archive, see its rows, then decide
 `,
 }

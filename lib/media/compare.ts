@@ -10,8 +10,10 @@ export type MediaFile = Item
 /** What a restore of the media would do. */
 export interface MediaPlan {
   missing: MediaFile[]
-  /** Size, time or kind differ: the archive's replaces the disk's. */
+  /** Size, time or kind differ: what is on the disk may be newer. */
   different: MediaFile[]
+  /** Those that differ come back, too, and the disk's are put aside; else they stay as they are. */
+  overwrite: boolean
   /** The same already: how many, and some files of them in the archive's order, chosen at random; none is empty. */
   same: { count: number; sample: MediaFile[] }
   /** Only on the disk: kept. */
@@ -24,7 +26,7 @@ export interface MediaPlan {
 
 /** The files a plan extracts. */
 export function wanted(plan: MediaPlan): MediaFile[] {
-  return [...plan.missing, ...plan.different]
+  return [...plan.missing, ...(plan.overwrite ? plan.different : [])]
 }
 
 /** The size of files together. */
@@ -53,7 +55,7 @@ export function isSame(file: MediaFile, disk: FileInfo): boolean {
  * Compares an archive's items with the disk. Feed it every item, then ask for the plan. Of many files that are the same it
  * keeps few: what it holds is the disk's list, and the items that are not as the disk has them.
  */
-export function createMediaComparison(mediaDir: string) {
+export function createMediaComparison(mediaDir: string, overwrite = false) {
   const prefix = `${storedPath(mediaDir)}/`
   const same = createSample()
   let others: MediaFile[] = []
@@ -83,7 +85,7 @@ export function createMediaComparison(mediaDir: string) {
   }
   const plan = async (): Promise<MediaPlan> => {
     const listing = await scan
-    return sort(others, same, listing)
+    return { ...sort(others, same, listing), overwrite }
   }
   return { add, plan }
 }
@@ -114,9 +116,15 @@ function createSample(): Sample {
 }
 
 /** @param files those that are not known to be the same already */
-function sort(files: readonly MediaFile[], same: Sample, disk: Listing): MediaPlan {
+function sort(files: readonly MediaFile[], same: Sample, disk: Listing): Omit<MediaPlan, 'overwrite'> {
   const unlisted = [...disk.unlisted].map(([folder, why]) => `${folder || '.'}: ${why}`)
-  const plan: Omit<MediaPlan, 'same'> = { missing: [], different: [], onDisk: { ...NOTHING }, refused: [], unlisted }
+  const plan: Omit<MediaPlan, 'same' | 'overwrite'> = {
+    missing: [],
+    different: [],
+    onDisk: { ...NOTHING },
+    refused: [],
+    unlisted,
+  }
   const archived = archivedTypes(files, disk)
   const obstacle = createObstacles(archived, disk)
   for (const file of files) {

@@ -2,7 +2,8 @@
 # Puts restored files in their places in the media folder. It runs as the user whose files they are, never as root: the
 # app owns that folder, and can put a link in place of any part of it at any moment. So nothing here trusts a path. A
 # folder is entered first and looked at then: a working directory stays the folder that it is, and the kernel says where
-# that is. Each file appears whole or not at all: it is unpacked inside the media folder, and then renamed.
+# that is. Each file appears whole or not at all: it is unpacked inside the media folder, and then renamed. Nothing is
+# lost: what had its name is renamed, too, to NAME.before-TIME.
 #
 # Usage: bash -s MEDIA_DIR. Its standard input is this file, and then what to do, in words that each end with a NUL:
 #   unpack LENGTH               and so many bytes behind it: a tar with files and no folders in it
@@ -59,7 +60,7 @@ unpack() { # LENGTH
 move() { # FOLDER FILE …
   local folder=$1 why=$broken file
   shift
-  if [ -z "$broken" ] && reach "$folder"; then why=$(mv -f -t . -- "${@/#//proc/self/fd/3/}" 2>&1); fi
+  if [ -z "$broken" ] && reach "$folder"; then why=$(mv -f --backup=simple --suffix="$aside" -t . -- "${@/#//proc/self/fd/3/}" 2>&1); fi
   for file; do
     if [ -n "$broken" ] || [ -e "/proc/self/fd/3/$file" ] || [ -L "/proc/self/fd/3/$file" ]; then
       printf '%s\0%s\0' "${folder:+$folder/}$file" "${why%%$'\n'*}"
@@ -68,7 +69,7 @@ move() { # FOLDER FILE …
 }
 
 main() {
-  local above verb length folder count file files broken='nothing was unpacked'
+  local above verb length folder count file files broken='nothing was unpacked' aside
   shopt -s nullglob dotglob
   unset CDPATH TAR_OPTIONS
   export LC_ALL=C
@@ -87,6 +88,8 @@ main() {
   rm -rf -- .restoring .restoring.* 2>/dev/null
   inbox=$(mktemp -d ./.restoring.XXXXXXXXXX) && enter "$inbox" "$media/${inbox#./}" || refuse "no working folder in $1"
   exec 3<.
+  # What is in the way is put aside under this end of its name, also when the app has stored it a moment ago.
+  aside=.before-$(date +%Y%m%dT%H%M%S)
   while :; do
     case $verb in
     unpack)

@@ -146,7 +146,7 @@ export async function readContents(restore: Restore, archive: string): Promise<C
   const { context, settings, borg, database, media } = restore
   if (media) await requireMediaDir(settings.MEDIA_DIR, settings.MEDIA_OWNER)
   const mediaPath = storedPath(settings.MEDIA_DIR)
-  const comparison = media ? createMediaComparison(settings.MEDIA_DIR) : undefined
+  const comparison = media ? createMediaComparison(settings.MEDIA_DIR, context.flags.has('overwrite')) : undefined
   const dumps: Item[] = []
   let mediaItems = 0
   const paths = media ? (database ? [] : [mediaPath]) : ['sh:**/db.dump']

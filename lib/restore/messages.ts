@@ -30,11 +30,15 @@ export async function releaseAdvice(
 
 /** The lines on the media, for a preview. */
 export function describeMedia(plan: MediaPlan): string[] {
-  const part = (what: string, files: readonly MediaFile[]): string =>
-    `  ${what.padEnd(13)} ${plural(files.length, 'file')}, ${bytes(totalBytes(files))}${first(files.map(({ path }) => path))}`
+  const part = (what: string, files: readonly MediaFile[], then = ''): string =>
+    `  ${what.padEnd(13)} ${plural(files.length, 'file')}, ${bytes(totalBytes(files))}${files.length > 0 ? then : ''}${first(files.map(({ path }) => path))}`
   return [
     part('missing', plan.missing),
-    part('different', plan.different),
+    part(
+      'different',
+      plan.different,
+      plan.overwrite ? ', the present ones are put aside' : ', kept as they are (without --overwrite)',
+    ),
     `  ${'same'.padEnd(13)} ${plural(plan.same.count, 'file')}`,
     `  ${'only on disk'.padEnd(13)} ${plural(plan.onDisk.count, 'file')}, ${bytes(plan.onDisk.bytes)}, kept${first(plan.onDisk.first, plan.onDisk.count)}`,
     ...(plan.refused.length > 0

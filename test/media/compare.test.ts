@@ -53,7 +53,9 @@ test('files are sorted into missing, different and same; what only the disk has 
   assert.equal([found.same.count, paths(found.same.sample)], [1, ['same']])
   assert.equal(found.onDisk, { count: 2, bytes: 10, first: ['mine/a', 'mine/b'] })
   assert.equal(found.refused, [])
-  assert.equal([paths(wanted(found)), totalBytes(wanted(found))], [['photos/lost', 'larger', 'later'], 16])
+  assert.equal(paths(wanted(found)), ['photos/lost'], 'what differs may be newer')
+  const all = wanted({ ...found, overwrite: true })
+  assert.equal([paths(all), totalBytes(all)], [['photos/lost', 'larger', 'later'], 16])
 })
 
 test("of many files that are the same some are chosen, in the archive's order, none of them empty", async () => {

@@ -82,7 +82,7 @@ function link(path: string, target: string): string {
 }
 
 async function plan(archive: string): Promise<MediaPlan> {
-  const comparison = createMediaComparison(media)
+  const comparison = createMediaComparison(media, true)
   await eachItem(borg, archive, [], comparison.add)
   return comparison.plan()
 }

@@ -66,7 +66,7 @@ test.before(async () => {
 })
 test.after(() => sandbox.stop())
 
-test('only what is missing or different comes back; what is only on the disk stays', async () => {
+test('only what is missing comes back; what is on the disk stays, and what differs is put aside with --overwrite', async () => {
   const before = new Map(
     [...NAMES, 'photos/1.jpg', 'photos/2.jpg', 'photos/3.jpg'].map((name) => [name, content(name)]),
   )
@@ -84,14 +84,22 @@ test('only what is missing or different comes back; what is only on the disk sta
     [NAMES.length + 3, 1, 27, 1],
   )
   // Where they are extracted to is on the same disk.
-  assert.is(media.neededBytes, 2 * (media.missing.bytes + media.different.bytes))
+  assert.is(media.neededBytes, 2 * media.missing.bytes)
   assert.ok(media.freeBytes > media.neededBytes)
   assert.not.ok(existsSync(at('photos/1.jpg')), 'a preview changes nothing')
 
   const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', MEDIA)
   assert.is(exitCode, 0, stderr)
-  assert.match(stdout, `Restored ${NAMES.length + 4} media files`)
+  assert.match(stdout, `Restored ${NAMES.length + 3} media files`)
+  assert.match(stderr, /different +1 file, .*kept as they are \(without --overwrite\)/)
+  assert.ok(readFileSync(at('photos/3.jpg'), 'utf8').endsWith('changed'), 'it may be newer')
+  const overwritten = await sandbox.script('restore.ts', [...MEDIA, '--overwrite'])
+  assert.match(overwritten.stdout, 'Restored 1 media file ')
   for (const [name, sum] of before) assert.is(content(name), sum, name)
+  const aside = readdirSync(at('photos')).filter((name) => /^3\.jpg\.before-\d{8}T\d{6}$/.test(name))
+  assert.is(aside.length, 1)
+  assert.ok(readFileSync(at(`photos/${aside[0]}`), 'utf8').endsWith('changed'))
+  await rm(at(`photos/${aside[0]}`))
   assert.is(statSync(at(NAMES[0] ?? '')).mode & 0o777, 0o640)
   assert.ok(lstatSync(at('photos/inside')).isSymbolicLink())
   assert.is(readFileSync(at('photos/new.jpg'), 'utf8'), 'uploaded since')
