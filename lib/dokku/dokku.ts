@@ -114,7 +114,7 @@ export interface Dokku {
   gitSha(app: string): Promise<string | undefined>
 }
 
-type CallOptions = Pick<RunOptions, 'input' | 'timeoutMs'>
+type CallOptions = Pick<RunOptions, 'input' | 'timeoutMs' | 'onLine'>
 
 /** A question that Dokku answers at once. */
 const ANSWER_MS = 60_000

@@ -7,7 +7,7 @@ import { settlesWithin } from '../core/patience.ts'
 import { type Child, lines, type Output, quote } from '../core/shell.ts'
 import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
 import { explainDokku } from '../dokku/errors.ts'
-import { literal, sql } from './sql.ts'
+import { BARE, literal, sql } from './sql.ts'
 
 /** A `pg_restore` in the service's container that waits for a dump on its stdin. */
 interface Import extends Child {
@@ -36,18 +36,32 @@ export const IMPORT_SESSION = 'book-corners-ops import'
 function importScript(database: string, mark: string): string {
   const restore = `pg_restore --exit-on-error --no-owner --no-acl --no-password -d ${quote(database)}`
   return [
-    '\\set QUIET on',
+    ...BARE.slice(0, 4),
     '\\c postgres',
     `SET application_name = ${literal(IMPORT_SESSION)};`,
+    `SELECT string_agg('-c ' || name || '=' || value, ' ') AS limits FROM pg_settings JOIN (VALUES ${WITHOUT_LIMITS.map(
+      ([name, value]) => `(${literal(name)}, ${literal(value)})`,
+    )}) v (name, value) USING (name) \\gset`,
     // Where psql is connected, pg_restore may connect, too.
     '\\setenv PGHOST :HOST',
     '\\setenv PGPORT :PORT',
     '\\setenv PGUSER :USER',
-    "\\setenv PGOPTIONS '-c default_transaction_read_only=off'",
+    '\\setenv PGOPTIONS :limits',
+    // Whatever the image, or its psqlrc, sets for others.
+    ...['PGAPPNAME', 'PGDATABASE', 'PGTARGETSESSIONATTRS', 'PGCLIENTENCODING'].map((name) => `\\setenv ${name}`),
     `\\! trap '' HUP INT QUIT PIPE TERM; kill -STOP $PPID && echo ${quote(mark)} ready && { ${restore}; echo ${quote(mark)} $?; }; cat >/dev/null; kill -KILL $PPID; exit 0`,
     '',
   ].join('\n')
 }
+
+/** What a server may set for the app's sessions, and an import can't bear; each version has some of them. */
+const WITHOUT_LIMITS = [
+  ['default_transaction_read_only', 'off'],
+  ['default_transaction_deferrable', 'off'],
+  // While Borg is slow the import waits.
+  ['idle_session_timeout', '0'],
+  ['event_triggers', 'off'],
+] as const
 
 /** How long a container may take to run a shell. */
 const READY_MS = 60_000
@@ -126,9 +140,61 @@ function explainImport(output: Output, status: string | undefined, { name }: Ser
       `The connection to the container of ${name} broke${said ? `: ${said}` : '.'}`,
       `Look: sudo dokku postgres:logs ${name}`,
     )
-  if (status === '127') return new Failure(`The container of ${name} has no pg_restore: ${said}`)
-  return new Failure(`pg_restore failed with exit status ${status}${said ? `: ${said}` : ' and said nothing.'}`)
+  if (status === '127')
+    return new Lacking(`It has no pg_restore: ${said}`, `Look: sudo dokku postgres:info ${name} --version`)
+  const failed = `pg_restore failed with exit status ${status}${said ? `: ${said}` : ' and said nothing.'}`
+  const need = NEEDS.find(([pattern]) => pattern.test(said))
+  if (need) return new Lacking(failed, need[1](name, need[0].exec(said)?.slice(1).find(Boolean) ?? ''))
+  return UNQUALIFIED.test(said) ? new Unqualified(failed) : new Failure(failed)
 }
+
+/** The dump is as it should be, but its server has not got, or can't bear, what it needs. */
+export class Lacking extends Failure {}
+
+/** A function in the dump calls something by a name without its schema. */
+export class Unqualified extends Failure {}
+
+const UNQUALIFIED =
+  /\b(?:function|relation|type|operator)\b.{0,300}\bdoes not exist\b.{0,600}\bCONTEXT: +(?:SQL|PL\/pgSQL) function/
+
+function connect(service: string, statement: string): string {
+  return `echo ${quote(statement)} | sudo dokku postgres:connect ${service}`
+}
+
+/** What PostgreSQL says when something outside the database is missing, and the way to it. */
+const NEEDS: readonly [pattern: RegExp, hint: (service: string, what: string) => string][] = [
+  [
+    /role "([^"]{1,200})" does not exist/,
+    (service, role) => `If it is to exist, make it: ${connect(service, `CREATE ROLE "${role}";`)}`,
+  ],
+  [
+    /tablespace "([^"]{1,200})" does not exist/,
+    (service, tablespace) =>
+      `Make one, within the server's own data: ${connect(service, `SET allow_in_place_tablespaces = on; CREATE TABLESPACE "${tablespace}" LOCATION '';`)}`,
+  ],
+  [
+    /extension "([^"]{1,200})" is not available|could not open extension control file "[^"]{0,300}\/([^"/]{1,200})\.control"|(could not access file|could not load library|must be loaded via|extension "[^"]{1,200}" has no installation script|could not find function)/,
+    (service) =>
+      `See which the server has: ${connect(service, 'SELECT name, default_version FROM pg_available_extensions;')}. What is only in the container, and not in its image, no other service has.`,
+  ],
+  [
+    /(could not create locale|could not open (?:collator|dictionary|stop-word|affix|thesaurus)|encoding conversion|invalid locale|could not open \S+ file)/,
+    (service) => `Its image was another one: sudo dokku postgres:info ${service} --version`,
+  ],
+  [
+    /(unsupported version \([\d.]+\) in file header|unrecognized configuration parameter)/,
+    (service) => `The dump is of a newer PostgreSQL. Look: sudo dokku postgres:info ${service} --version`,
+  ],
+  [/(No space left on device|could not extend file)/, () => 'Make room: df -h; sudo docker system df'],
+  [
+    /(out of shared memory|out of memory|sorry, too many clients|remaining connection slots)/,
+    (service) => `Look: sudo dokku postgres:logs ${service}`,
+  ],
+  [
+    /(server closed the connection|terminating connection|connection to server|the database system is)/,
+    (service) => `The server went away meanwhile. Look: sudo dokku postgres:logs ${service}`,
+  ],
+]
 
 /** The first error of `pg_restore` with its details: it ends at the first, but says more after it, and blank lines. */
 function whyOf(stderr: string): string {
@@ -136,9 +202,11 @@ function whyOf(stderr: string): string {
   const all = stderr.split('\n').filter((line) => !/: line \d+: +\d+ Killed\b/.test(line))
   const first = all.findIndex((line) => line.startsWith('pg_restore: error: '))
   if (first === -1) return oneLine(lastLines(all.join('\n')), LONGEST_REASON)
+  // What it was at follows, with all its text.
   const rest = all.slice(first + 1)
-  const end = rest.findIndex((line) => !/^(DETAIL|HINT|CONTEXT): /.test(line))
-  return oneLine([all[first], ...rest.slice(0, end === -1 ? rest.length : end)].join(' · '), LONGEST_REASON)
+  const end = rest.findIndex((line) => line.startsWith('Command was: '))
+  const details = (end === -1 ? rest : rest.slice(0, end)).filter((line) => /^(DETAIL|HINT|CONTEXT): /.test(line))
+  return oneLine([all[first], ...details, ...(end === -1 ? [] : [rest[end]])].join(' · '), LONGEST_REASON)
 }
 
-const LONGEST_REASON = 500
+const LONGEST_REASON = 700

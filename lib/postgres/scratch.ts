@@ -3,11 +3,12 @@
 import { Failure, reason } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import { aCount, aNumber, aText, type Found, optional, orNull, record } from '../core/outside.ts'
+import { aNumber, aText, type Found, listOf, optional, orNull, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { IMPORT_SESSION } from './import.ts'
-import { identifier, literal, rows, serverOf, sql } from './sql.ts'
+import { DISPOSABLE } from './marks.ts'
+import { answering, attempt, identifier, literal, rows, serverOf, sql } from './sql.ts'
 import { restoringOf, SWAP_SESSION } from './swap.ts'
 
 /** What the session is called that makes the database: without its run it goes on to the end. */
@@ -15,26 +16,50 @@ const CREATE_SESSION = 'book-corners-ops create'
 
 /**
  * Clears what a killed run left on production's server: a swap that its psql is still at, an import that goes on in the
- * container without it, and the database that it was for. Nobody else's can be there, since the lock is ours.
- * @throws Failure when one of them does not end
+ * container without it, and the database that it was for.
+ * @throws Failure when one of them does not end, and when somebody else's database has that name
  */
 export async function clearRestoring(dokku: Dokku, production: Service, log: Log): Promise<void> {
-  const restoring = restoringOf(production)
+  const { database } = restoringOf(production)
   const left = await rows(
     dokku,
     serverOf(production),
-    endStraysSql(restoring.database),
-    record({ session: optional(aText), database: optional(aText) }),
+    endStraysSql(database),
+    record({ session: optional(aText), mark: optional(orNull(aText)) }),
   )
-  for (const { session } of left)
-    if (session) log.info(`Ended the ${session.split(' ').at(-1)} that an earlier run was at`)
-  if (!left.some(({ database }) => database)) return
-  log.info(`Removing the database ${restoring.database} that an earlier run left`)
-  await sql(dokku, serverOf(production), `DROP DATABASE IF EXISTS ${identifier(restoring.database)} WITH (FORCE);`)
+  const sessions = left.flatMap(({ session }) => session ?? [])
+  for (const session of sessions) log.info(`Ended the ${session.split(' ').at(-1)} that an earlier run was at`)
+  const found = left.find(({ mark }) => mark !== undefined)
+  if (!found) return
+  // Ended just now, it may have made the database and not yet marked it.
+  if (found.mark !== DISPOSABLE && !sessions.some((session) => session === CREATE_SESSION))
+    throw new Failure(
+      `On the server of ${production.name} there is a database ${database}, and these scripts have not made it.`,
+      `Give it another name: echo 'ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(`${database}_by_hand`)};' | sudo dokku postgres:connect ${production.name}`,
+    )
+  log.info(`Removing the database ${database} that an earlier run left`)
+  await drop(dokku, production)
+}
+
+/** With its subscriptions: the publisher's slots are not theirs to drop, but production's. */
+async function drop(dokku: Dokku, production: Service): Promise<void> {
+  const restoring = restoringOf(production)
+  const server = serverOf(production)
+  const statements = await rows(
+    dokku,
+    server,
+    `SELECT to_json(format('ALTER SUBSCRIPTION %1$I DISABLE; ALTER SUBSCRIPTION %1$I SET (slot_name = NONE); DROP SUBSCRIPTION %1$I;', subname))
+     FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = ${literal(restoring.database)});`,
+    aText,
+  )
+  // An event trigger of the app's must not keep them.
+  if (statements.length > 0)
+    await sql(dokku, restoring, ['SET session_replication_role = replica;', ...statements].join('\n'))
+  await sql(dokku, server, `DROP DATABASE IF EXISTS ${identifier(restoring.database)} WITH (FORCE);`)
 }
 
 /**
- * Ends every kind of our sessions, prints which there were, returns when they are gone, and prints whether there is the database.
+ * Ends every kind of our sessions, prints which there were, returns when they are gone, and prints whose the database is, if there is one.
  * An import ends by itself when `pg_restore` has lost its connection, also one that is only about to connect. Only when it
  * does not, because its shell was killed, its psql loses the connection, too: what is left of it reaches no database.
  */
@@ -52,7 +77,7 @@ DO $$ BEGIN
   END LOOP;
   RAISE EXCEPTION 'a session of an earlier run does not end';
 END $$;
-SELECT json_build_object('database', datname) FROM pg_database WHERE datname = ${literal(restoring)};`
+SELECT json_build_object('mark', shobj_description(oid, 'pg_database')) FROM pg_database WHERE datname = ${literal(restoring)};`
 }
 
 /** A row of pg_database as `to_jsonb` gives it; the columns differ between versions (PostgreSQL 13 to 18). */
@@ -90,80 +115,109 @@ export function createDatabaseSql(name: string, properties: DatabaseProperties):
   ].join(' ')
 }
 
-/** Production's database and the room beside it, in bytes. */
+/** Production's database, and the room beside it. */
 export interface Ground {
   properties: DatabaseProperties
-  sizeBytes: number
   /** On the disk of the server's data; undefined where that can't be known. */
   freeBytes: number | undefined
+  /** Transactions that were prepared in it, and neither committed nor rolled back: it can't be renamed before. */
+  prepared: string[]
 }
 
-/** Looks at production's database; changes nothing. */
+/** Looks at production's database from outside, in whatever state it is; changes nothing. */
 export async function surveyGround(dokku: Dokku, production: Service): Promise<Ground> {
   const { name, database } = production
   const [found] = await rows(
-    dokku,
-    production,
+    answering(dokku),
+    serverOf(production),
     `SELECT (to_jsonb(d) - 'datacl') || jsonb_build_object('encodingName', pg_encoding_to_char(encoding),
-       'owner', pg_get_userbyid(datdba), 'tablespace', spcname,
-       'bytes', pg_database_size(d.oid), 'folder', current_setting('data_directory'))
-     FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = current_database();`,
-    record({ ...PROPERTIES, bytes: aCount, folder: aText }),
+       'owner', pg_get_userbyid(datdba), 'tablespace', spcname, 'folder', current_setting('data_directory'),
+       'prepared', (SELECT coalesce(json_agg(gid), '[]') FROM pg_prepared_xacts WHERE database = datname))
+     FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = ${literal(database)};`,
+    record({ ...PROPERTIES, folder: aText, prepared: listOf(aText) }),
   )
   if (!found)
     throw new Failure(
-      `PostgreSQL does not describe the database ${database}.`,
-      `Look: sudo dokku postgres:connect ${name}`,
+      `The server of ${name} has no database ${database}.`,
+      `If it was dropped, make an empty one, and restore into that: sudo dokku postgres:enter ${name} createdb -U postgres -E utf8 ${database}`,
     )
-  const { bytes: sizeBytes, folder, ...properties } = found
+  const { folder, prepared, ...properties } = found
   const output = await dokku.run(['postgres:enter', name, 'df', '-Pk', folder])
   const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
   const freeBytes = output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined
-  return { properties, sizeBytes, freeBytes }
+  return { properties, freeBytes, prepared }
 }
 
-/** What a restore needs: one more copy, of what is larger. */
-export function neededBytes({ sizeBytes }: Ground, dumpBytes: number): number {
-  return Math.max(sizeBytes, dumpBytes)
+/** @throws Failure when something in production would stop the swap, whoever agrees to it */
+export function requireFree({ prepared: [first] }: Ground, production: Service): void {
+  if (first !== undefined)
+    throw new Failure(
+      `Production can't be replaced: it has a prepared transaction that nobody has ended: ${first}`,
+      `Ask whose it is. To roll it back: echo "ROLLBACK PREPARED ${literal(first)}" | sudo dokku postgres:connect ${production.name}`,
+    )
 }
 
-/** @throws Failure when there is not enough room for one more copy of the database */
-export function requireRoom(ground: Ground, dumpBytes: number, log: Log): void {
-  const needed = neededBytes(ground, dumpBytes)
-  if (ground.freeBytes === undefined) log.warn('How much room there is for the database could not be found out.')
+/** What an imported dump takes on the disk, with its indexes, about. */
+export function neededBytes(dumpBytes: number, isCompressed: boolean): number {
+  return dumpBytes * (isCompressed ? 6 : 2)
+}
+
+/** @throws Failure when there is not enough room for what is imported */
+export function requireRoom(ground: Ground | undefined, needed: number, log: Log): void {
+  if (ground?.freeBytes === undefined) log.warn('How much room there is for the database could not be found out.')
   else if (ground.freeBytes < needed)
     throw new Failure(
-      `The restore needs ${bytes(needed)} for a copy of the database, but only ${bytes(ground.freeBytes)} are free.`,
+      `The restore needs about ${bytes(needed)} for a copy of the database, but only ${bytes(ground.freeBytes)} are free.`,
       'Make room: databases kept by earlier restores are listed by restore --undo, images by: sudo docker system df',
     )
 }
 
 // `ALTER DATABASE … SET` of the one for the other. A setting that is a list is stored quoted already (PostgreSQL's GUC_LIST_QUOTE).
-function copySettings(from: string, to: string): string {
+function settingsSql(from: string, to: string): string {
   return `
-SELECT format('ALTER %s SET %I TO %s',
+SELECT to_json(format('ALTER %s SET %I TO %s;',
   CASE WHEN setrole = 0 THEN format('DATABASE %I', ${literal(to)}) ELSE format('ROLE %s IN DATABASE %I', setrole::regrole, ${literal(to)}) END,
   split_part(setting, '=', 1),
   CASE WHEN lower(split_part(setting, '=', 1)) IN ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries')
-    THEN substr(setting, strpos(setting, '=') + 1) ELSE quote_literal(substr(setting, strpos(setting, '=') + 1)) END)
+    THEN coalesce(nullif(substr(setting, strpos(setting, '=') + 1), ''), '''''') ELSE quote_literal(substr(setting, strpos(setting, '=') + 1)) END))
 FROM pg_db_role_setting, unnest(setconfig) AS setting
-WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)})
-\\gexec`
+WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)});`
+}
+
+// Who may connect to it, and make schemas and temporary tables in it.
+function databaseRightsSql(from: string, to: string): string {
+  return `
+SELECT to_json(format('REVOKE ALL ON DATABASE %I FROM PUBLIC, %I;', ${literal(to)}, pg_get_userbyid(datdba)))
+FROM pg_database WHERE datname = ${literal(from)} AND datacl IS NOT NULL;
+SELECT to_json(format('GRANT %s ON DATABASE %I TO %s%s;', privilege_type, ${literal(to)},
+  CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END, CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END))
+FROM pg_database, aclexplode(datacl) WHERE datname = ${literal(from)};`
+}
+
+/** The statements that give another database what `ALTER DATABASE … SET` gave production's. */
+export function readSettings(dokku: Dokku, production: Service, target: Service): Promise<string[]> {
+  return rows(answering(dokku), serverOf(production), settingsSql(production.database, target.database), aText)
 }
 
 /**
  * Makes the empty database that will become production, with production's encoding, locale, owner and tablespace.
  * The server would go on with that after an interruption: it is not cut short.
  */
-export async function createRestoring(dokku: Dokku, production: Service, { properties }: Ground): Promise<Service> {
+export async function createRestoring(
+  dokku: Dokku,
+  production: Service,
+  { properties }: Ground,
+  log: Log,
+): Promise<Service> {
   const restoring = restoringOf(production)
   const server = serverOf(production)
-  const create = `SET application_name = ${literal(CREATE_SESSION)};\n${createDatabaseSql(restoring.database, properties)}`
+  const create = `SET application_name = ${literal(CREATE_SESSION)};
+${createDatabaseSql(restoring.database, properties)}
+COMMENT ON DATABASE ${identifier(restoring.database)} IS ${literal(DISPOSABLE)};`
   await retry(
-    async (attempt) => {
+    async (number) => {
       // A killed run's psql may have made it only just now, when what that run left had been looked for.
-      if (attempt > 1)
-        await sql(dokku.lasting, server, `DROP DATABASE IF EXISTS ${identifier(restoring.database)} WITH (FORCE);`)
+      if (number > 1) await clearRestoring(dokku.lasting, production, log)
       await sql(dokku.lasting, server, create)
     },
     { attempts: 3, waitMs: (error) => (/already exists|duplicate key/.test(reason(error)) ? 500 : undefined) },
@@ -172,12 +226,17 @@ export async function createRestoring(dokku: Dokku, production: Service, { prope
 }
 
 /**
- * What a dump does not hold: production's settings. Not before the import: production may be set to be read only, or to read
- * dates otherwise than pg_dump writes them.
+ * What a dump does not hold: production's settings, and who may connect. Not before the import: production may be set to be
+ * read only, or to read dates otherwise than pg_dump writes them.
+ * @returns what the server refused, each with the reason
  */
-export async function adoptSettings(dokku: Dokku, production: Service): Promise<void> {
+export async function adoptSettings(dokku: Dokku, production: Service): Promise<string[]> {
   const restoring = restoringOf(production)
-  await sql(dokku, serverOf(production), copySettings(production.database, restoring.database))
+  const statements = [
+    ...(await readSettings(dokku, production, restoring)),
+    ...(await rows(dokku, serverOf(production), databaseRightsSql(production.database, restoring.database), aText)),
+  ]
+  return (await attempt(dokku, serverOf(production), statements.join('\n'))).errors
 }
 
 /** Makes the statistics that PostgreSQL plans queries by. */

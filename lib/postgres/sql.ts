@@ -1,8 +1,11 @@
 // SQL through Dokku's Postgres plugin: quoting, questions and their answers, rows of tables.
 
-import { reason } from '../core/failure.ts'
-import { aCount, aText, pairOf, readJson, type Shape } from '../core/outside.ts'
+import { randomBytes } from 'node:crypto'
+import { Failure, reason } from '../core/failure.ts'
+import { oneLine } from '../core/format.ts'
+import { aCount, aText, pairOf, readJson, record, type Shape, tryJson } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
+import type { RunOptions } from '../core/shell.ts'
 import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
 
 /** A quoted SQL identifier. */
@@ -16,17 +19,19 @@ export function literal(text: string): string {
 }
 
 /**
- * psql's own defaults print frames and notices: a script for `postgres:connect` begins with this to print bare rows.
- * A limit that the database sets for the app's queries is not meant for these.
+ * psql's own defaults print frames and notices: a script for `postgres:connect` begins with this to print bare rows. The
+ * image may have a psqlrc, which comes before and can change all of this. A limit that the database sets for the app's
+ * queries is not meant for these.
  */
 export const BARE = [
   '\\set QUIET on',
-  '\\pset pager off',
-  '\\pset format unaligned',
-  '\\pset tuples_only on',
+  '\\set ECHO none \\set ECHO_HIDDEN off \\set SINGLELINE off \\set SINGLESTEP off \\set AUTOCOMMIT on \\set ON_ERROR_ROLLBACK off',
+  '\\set ON_ERROR_STOP on \\set VERBOSITY default \\set SHOW_CONTEXT errors \\set SHOW_ALL_RESULTS on \\unset FETCH_COUNT \\timing off \\setenv PGSERVICE \\o',
+  "\\pset pager off \\pset format unaligned \\pset tuples_only on \\pset expanded off \\pset null '' \\pset numericlocale off \\pset fieldsep '|' \\pset recordsep '\\n' \\encoding UTF8",
   "SET client_min_messages = 'error';",
   'SET statement_timeout = 0;',
 ]
+const CONNECT_AT = 4
 
 // Whoever connects in the very moment of a swap is told this, and has done nothing yet; the name is there again at once.
 const JUST_RENAMED = /just been dropped or renamed/
@@ -36,16 +41,82 @@ export function serverOf({ name }: Service): Service {
   return { name, database: 'postgres' }
 }
 
+type SqlOptions = Pick<RunOptions, 'timeoutMs'>
+
+/** The script that runs SQL in a database, and the line of its output behind which the answers are: a psqlrc may print, too. */
+function scriptFor(database: string, text: string): { input: string; mark: string } {
+  const mark = `book-corners-ops-${randomBytes(8).toString('hex')}`
+  const [before, after] = [BARE.slice(0, CONNECT_AT), BARE.slice(CONNECT_AT)]
+  const lines = [...before, `\\c ${identifier(database)}`, ...after, `\\echo ${mark}`, text, '']
+  return { input: lines.join('\n'), mark }
+}
+
+function behind(mark: string, stdout: string): string {
+  const at = stdout.indexOf(`${mark}\n`)
+  return at === -1 ? '' : stdout.slice(at + mark.length + 1)
+}
+
 /**
- * Runs SQL in a database. `postgres:connect` is psql with ON_ERROR_STOP, so the first error ends it.
+ * Runs SQL in a database. The first error ends it.
  * @returns what the statements printed, a row a line
  * @throws Failure with what PostgreSQL said
  */
-export async function sql(dokku: Dokku, { name, database }: Service, text: string): Promise<string> {
-  const input = [...BARE.slice(0, 4), `\\c ${identifier(database)}`, ...BARE.slice(4), text, ''].join('\n')
-  const run = async (): Promise<string> => (await dokku.must(connectArgs(name), { input })).stdout
+export async function sql(
+  dokku: Dokku,
+  { name, database }: Service,
+  text: string,
+  options: SqlOptions = {},
+): Promise<string> {
+  const run = async (): Promise<string> => {
+    const { input, mark } = scriptFor(database, text)
+    return behind(mark, (await dokku.must(connectArgs(name), { ...options, input })).stdout)
+  }
   return retry(run, { attempts: 3, waitMs: (error) => (JUST_RENAMED.test(reason(error)) ? 200 : undefined) })
 }
+
+/** What came of statements that were all run, whatever happened to the ones before. */
+interface Attempted {
+  /** What they printed, a row a line. */
+  lines: string[]
+  /** What PostgreSQL refused, in the order in which it was run. */
+  errors: string[]
+}
+
+/** Runs statements one after the other; none of them stops the others. @throws Failure when the database can't be reached */
+export async function attempt(
+  dokku: Dokku,
+  { name, database }: Service,
+  text: string,
+  options: SqlOptions = {},
+): Promise<Attempted> {
+  const { input, mark } = scriptFor(database, `\\set ON_ERROR_STOP off\n\\set SHOW_CONTEXT never\n${text}`)
+  const answers: string[] = []
+  let isBehind = false
+  const errors: string[] = []
+  const onLine = (line: string): void => {
+    if (isBehind) answers.push(line)
+    else isBehind = line === mark
+  }
+  const run = dokku.run(connectArgs(name), { ...options, input, onLine })
+  const output = await run.catch((error: unknown) => {
+    // What it had said before it took too long is kept.
+    if (!(error instanceof Failure) || !isBehind) throw error
+    errors.push(error.message)
+    return undefined
+  })
+  if (output && !isBehind) await dokku.must(connectArgs(name), { ...options, input: '' })
+  if (output) errors.push(...errorsIn(output.stderr))
+  return { lines: output ? behind(mark, output.stdout).split('\n').filter(Boolean) : answers, errors }
+}
+
+function errorsIn(stderr: string): string[] {
+  return stderr.split('\n').flatMap((line) => {
+    const found = /^(?:psql:.{0,200}?)?(?:ERROR|FATAL|PANIC): +(.*)$/.exec(line)?.[1]
+    return found === undefined ? [] : [oneLine(found, LONGEST_ERROR)]
+  })
+}
+
+const LONGEST_ERROR = 200
 
 /**
  * The same for a query whose rows are one JSON value each: text can hold any sign.
@@ -67,6 +138,9 @@ export async function databaseBytes(dokku: Dokku, database: Service): Promise<nu
 /** Rows of each table, by `schema.table`. */
 export type RowCounts = Map<string, number>
 
+/** The same of a database in any state: of a table that can't be read, why. */
+export type RowSurvey = Map<string, number | string>
+
 /** Which rows of pg_tables are the app's: names of PostgreSQL's own schemas, temporary ones among them, begin with `pg_`. */
 export const LASTING_TABLES = "schemaname !~ '^pg_' AND schemaname <> 'information_schema'"
 
@@ -81,15 +155,66 @@ export async function countRows(dokku: Dokku, database: Service): Promise<RowCou
   return new Map(await rows(dokku, database, COUNT_ALL, pairOf(aText, aCount)))
 }
 
+/** How long production may take to answer; a table of it; a lock on one. */
+const SURVEY_MS = 300_000
+const PATIENCE = "SET statement_timeout = '60s'; SET lock_timeout = '2s';"
+const HOLDERS = `SELECT json_build_object('table', n.nspname || '.' || c.relname, 'by', format('process %s (%s, %s, %s)',
+    a.pid, coalesce(usename, 'no user'), coalesce(nullif(application_name, ''), 'no name'), coalesce(state, backend_type)))
+  FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_stat_activity a ON a.pid = l.pid
+  WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_backend_pid() AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database());`
+
+const HOLDER = record({ table: aText, by: aText })
+
+/**
+ * Counts the rows of every table that can be read; a table that is locked or damaged holds up nobody for long.
+ * @throws Failure when the database does not say which tables it has
+ */
+export async function surveyRows(dokku: Dokku, database: Service): Promise<RowSurvey> {
+  const names = await rows(
+    answering(dokku),
+    database,
+    `${PATIENCE} SELECT to_json(schemaname || '.' || tablename) FROM pg_tables WHERE ${LASTING_TABLES} ORDER BY schemaname, tablename;`,
+    aText,
+  )
+  const { lines, errors } = await attempt(dokku, database, `${PATIENCE}${COUNT_ALL}\n${HOLDERS}`, {
+    timeoutMs: SURVEY_MS,
+  })
+  const counts = new Map(lines.map((line) => tryJson(line, pairOf(aText, aCount))).filter((pair) => pair !== undefined))
+  const holders = new Map(
+    lines.flatMap((line) => tryJson(line, HOLDER) ?? []).map(({ table, by }) => [table, by] as const),
+  )
+  // Each table without an answer has left one error, in the same order.
+  const reasons = errors.values()
+  let last: string | undefined
+  return new Map(
+    names.map((table): [string, number | string] => {
+      const count = counts.get(table)
+      if (count !== undefined) return [table, count]
+      last = reasons.next().value ?? last
+      const holder = holders.get(table)
+      return [table, holder ? `locked by ${holder}` : `unreadable: ${last ?? 'it does not say why'}`]
+    }),
+  )
+}
+
+/** A question that PostgreSQL answers at once. */
+export const ANSWER_MS = 60_000
+
+/** The same Dokku, for questions that are answered at once: nothing waits longer for them. */
+export function answering(dokku: Dokku): Dokku {
+  return { ...dokku, must: (args, options) => dokku.must(args, { timeoutMs: ANSWER_MS, ...options }) }
+}
+
 /** A table in production and in the restored database; undefined where it does not exist. */
 export interface TableDifference {
   table: string
-  production: number | undefined
+  production: number | string | undefined
   restored: number | undefined
 }
 
 /** Every table of either side, in the order of their names. */
-export function compareCounts(production: RowCounts, restored: RowCounts): TableDifference[] {
+export function compareCounts(production: RowSurvey, restored: RowCounts): TableDifference[] {
   return [...new Set([...production.keys(), ...restored.keys()])]
     .sort()
     .map((table) => ({ table, production: production.get(table), restored: restored.get(table) }))

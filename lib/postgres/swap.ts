@@ -2,9 +2,10 @@
 
 import { Failure, reason } from '../core/failure.ts'
 import { localTimestamp } from '../core/format.ts'
-import { aCount, aText, record } from '../core/outside.ts'
+import { aCount, aText, listOf, orNull, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
+import { commentBefore, DISPOSABLE, KEPT, keptComment } from './marks.ts'
 import { identifier, literal, rows, serverOf, sql } from './sql.ts'
 
 /** PostgreSQL cuts longer names short without a word (NAMEDATALEN - 1). */
@@ -33,18 +34,35 @@ export function keptName(database: string, date: Date): string {
 export interface KeptDatabase {
   name: string
   bytes: number
+  /** What hangs on it, and keeps it from being dropped: logical replication slots, which keep WAL, too. */
+  slots: string[]
+  subscriptions: string[]
 }
 
-/** The databases that earlier swaps kept, newest first. */
+/** The databases that earlier swaps kept, newest first. Others that are only named so are somebody's. */
 export async function listKept(dokku: Dokku, service: Service): Promise<KeptDatabase[]> {
   const all = await rows(
     dokku,
-    service,
-    `SELECT json_build_object('name', datname, 'bytes', pg_database_size(oid)) FROM pg_database
-     WHERE starts_with(datname, ${literal(keptPrefix(service.database))});`,
-    record({ name: aText, bytes: aCount }),
+    serverOf(service),
+    `SELECT json_build_object('name', datname, 'bytes', pg_database_size(d.oid),
+       'slots', (SELECT coalesce(json_agg(slot_name), '[]') FROM pg_replication_slots WHERE database = datname),
+       'subscriptions', (SELECT coalesce(json_agg(subname), '[]') FROM pg_subscription WHERE subdbid = d.oid))
+     FROM pg_database d WHERE starts_with(datname, ${literal(keptPrefix(service.database))})
+       AND starts_with(shobj_description(d.oid, 'pg_database'), ${literal(KEPT)});`,
+    record({ name: aText, bytes: aCount, slots: listOf(aText), subscriptions: listOf(aText) }),
   )
   return all.sort((a, b) => (a.name < b.name ? 1 : -1))
+}
+
+/** The subscriptions of production's database: where it is a restored one, none of them is at work. */
+export function listSubscriptions(dokku: Dokku, service: Service): Promise<string[]> {
+  return rows(
+    dokku,
+    serverOf(service),
+    `SELECT to_json(subname) FROM pg_subscription
+     WHERE NOT subenabled AND subdbid = (SELECT oid FROM pg_database WHERE datname = ${literal(service.database)});`,
+    aText,
+  )
 }
 
 /** What the session of a swap is called on the server. */
@@ -53,16 +71,33 @@ export const SWAP_SESSION = 'book-corners-ops swap'
 const ATTEMPTS = 20
 const TAKEN = 'there is a database of that name already'
 
+interface SwapNames {
+  /** Production's. */
+  database: string
+  /** Becomes production's. */
+  incoming: string
+  /** What production's is called afterwards. */
+  kept: string
+}
+
+/** The comments of both afterwards; null is none. */
+interface SwapComments {
+  database: string | null
+  kept: string | null
+}
+
 /**
  * The script of a swap: ends every connection to both databases and renames them in one transaction, in one message to
  * the server, so that hardly anybody comes back in between. Somebody who does makes the whole transaction fail, and it is tried again.
  */
-export function swapSql(database: string, incoming: string, kept: string): string {
+export function swapSql({ database, incoming, kept }: SwapNames, comments: SwapComments): string {
   const attempt = [
     `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN (${literal(database)}, ${literal(incoming)}) AND pid <> pg_backend_pid() \\;`,
     'BEGIN \\;',
     `ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(kept)} \\;`,
     `ALTER DATABASE ${identifier(incoming)} RENAME TO ${identifier(database)} \\;`,
+    comment(kept, comments.kept),
+    comment(database, comments.database),
     'COMMIT;',
     'ROLLBACK;',
     `SELECT EXISTS (SELECT FROM pg_database WHERE datname = ${literal(kept)}) AS swapped \\gset`,
@@ -87,6 +122,10 @@ export function swapSql(database: string, incoming: string, kept: string): strin
   ].join('\n')
 }
 
+function comment(database: string, text: string | null): string {
+  return `COMMENT ON DATABASE ${identifier(database)} IS ${text === null ? 'NULL' : literal(text)} \\;`
+}
+
 class NameTaken extends Failure {}
 
 /** Nothing was renamed. */
@@ -96,17 +135,42 @@ export class NotSwapped extends Failure {}
  * Makes `incoming` production; what was production stays under a new name, which is returned.
  * @throws NotSwapped when nothing was renamed; another Failure when that is not known
  */
-export function swap(dokku: Dokku, service: Service, incoming: string): Promise<string> {
+export async function swap(dokku: Dokku, service: Service, incoming: string): Promise<string> {
+  const comments = await commentsAfter(dokku, service, incoming)
   // Another swap may have had this very second's name.
-  return retry(() => swapAs(dokku, service, incoming, keptName(service.database, new Date())), {
-    attempts: 10,
-    waitMs: (error) => (error instanceof NameTaken ? 200 : undefined),
-  })
+  return retry(
+    () =>
+      swapAs(
+        dokku,
+        service,
+        { database: service.database, incoming, kept: keptName(service.database, new Date()) },
+        comments,
+      ),
+    {
+      attempts: 10,
+      waitMs: (error) => (error instanceof NameTaken ? 200 : undefined),
+    },
+  )
 }
 
-async function swapAs(dokku: Dokku, service: Service, incoming: string, kept: string): Promise<string> {
+/** The mark goes with the database that is put aside; production has the comment that was its own. */
+async function commentsAfter(dokku: Dokku, service: Service, incoming: string): Promise<SwapComments> {
+  const found = await rows(
+    dokku,
+    serverOf(service),
+    `SELECT json_build_object('name', datname, 'comment', shobj_description(oid, 'pg_database')) FROM pg_database
+     WHERE datname IN (${literal(service.database)}, ${literal(incoming)});`,
+    record({ name: aText, comment: orNull(aText) }),
+  )
+  const of = (name: string): string | null => found.find((other) => other.name === name)?.comment ?? null
+  const own = of(service.database)
+  return { database: of(incoming) === DISPOSABLE ? own : commentBefore(of(incoming)), kept: keptComment(own) }
+}
+
+async function swapAs(dokku: Dokku, service: Service, names: SwapNames, comments: SwapComments): Promise<string> {
+  const { kept } = names
   try {
-    await sql(dokku, serverOf(service), swapSql(service.database, incoming, kept))
+    await sql(dokku, serverOf(service), swapSql(names, comments))
   } catch (error) {
     if (reason(error).includes(TAKEN)) throw new NameTaken(reason(error))
     // When the connection breaks after the transaction, only the news of it is lost.

@@ -6,6 +6,7 @@ import type { Log } from '../core/log.ts'
 import { aCount, aText, orNull, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import { createServiceArgs, type Dokku, destroyServiceArgs, infoArgs, type Service } from '../dokku/dokku.ts'
+import { DISPOSABLE } from './marks.ts'
 import { identifier, LASTING_TABLES, literal, rows, sql } from './sql.ts'
 
 /** The disposable service in which a dump is proved. */
@@ -28,12 +29,9 @@ interface Tools {
   statePath: string
 }
 
-// How the next run knows a service that a killed run left from one that somebody keeps under this name.
-const MARK = 'book-corners-ops: disposable, made to prove a restore'
-
 /**
  * Removes the test service that an earlier run left, and notes that from now on what is under its name is ours.
- * @throws Failure when it holds tables and no run of ours made it, or can't be asked
+ * @throws Failure when no run of ours made it, or it can't be asked
  */
 export async function reserveTestService(tools: Tools): Promise<TestService> {
   const { dokku, settings } = tools
@@ -67,17 +65,16 @@ async function clear({ dokku, context }: Tools, name: string, wasBegun: boolean)
       `Start it: sudo dokku postgres:start ${name}. ${destroy}`,
     )
   })
-  if (found && found.mark !== MARK && found.tables > 0)
-    throw new Failure(
-      `The service ${name} exists, holds ${found.tables} tables, and was not made by these scripts.`,
-      destroy,
-    )
+  // What a run of ours was about to make may not be marked yet; then there is nothing in it either.
+  const isOurs = found?.mark === DISPOSABLE || (wasBegun && (found?.holds ?? 0) === 0)
+  if (!isOurs) throw new Failure(`The service ${name} exists, and was not made by these scripts.`, destroy)
   context.log.info(`Removing the test service ${name} that an earlier run left`)
   // Dokku may still be making it: what it is at can't be removed yet.
   await retry(() => dokku.must(destroyServiceArgs(name)), { attempts: wasBegun ? MOST_ATTEMPTS : 1, waitMs: WAIT_MS })
 }
 
-const FOUND = record({ mark: orNull(aText), tables: aCount })
+/** `holds`: tables of its database, and other databases. */
+const FOUND = record({ mark: orNull(aText), holds: aCount })
 type Found = ReturnType<typeof FOUND>
 
 async function look(dokku: Dokku, name: string): Promise<Found | undefined> {
@@ -86,7 +83,8 @@ async function look(dokku: Dokku, name: string): Promise<Found | undefined> {
     await dokku.service(name),
     `SELECT json_build_object(
       'mark', (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()),
-      'tables', (SELECT count(*) FROM pg_tables WHERE ${LASTING_TABLES}));`,
+      'holds', (SELECT count(*) FROM pg_tables WHERE ${LASTING_TABLES}) +
+        (SELECT count(*) FROM pg_database WHERE datname NOT IN (current_database(), 'postgres', 'template0', 'template1')));`,
     FOUND,
   )
   return found
@@ -127,7 +125,7 @@ async function create({ dokku, context, settings }: Tools, name: string, wasBegu
 async function markWhenReady(dokku: Dokku, test: Service): Promise<void> {
   const isStarting = (error: unknown): boolean =>
     /connection to server|could not connect|starting up|is not running/.test(reason(error))
-  await retry(() => sql(dokku, test, `COMMENT ON DATABASE ${identifier(test.database)} IS ${literal(MARK)};`), {
+  await retry(() => sql(dokku, test, `COMMENT ON DATABASE ${identifier(test.database)} IS ${literal(DISPOSABLE)};`), {
     withinMs: 60_000,
     waitMs: (error) => (isStarting(error) ? 500 : undefined),
   })

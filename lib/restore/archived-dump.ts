@@ -8,7 +8,7 @@ import { bar, bytes } from '../core/format.ts'
 import { settlesWithin } from '../core/patience.ts'
 import { peek, transfer } from '../core/transfer.ts'
 import type { Service } from '../dokku/dokku.ts'
-import { openImport } from '../postgres/import.ts'
+import { Lacking, openImport, Unqualified } from '../postgres/import.ts'
 import { orUnknown, readContents } from './choose.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
@@ -17,6 +17,8 @@ export interface OpenedDump {
   archive: ChosenArchive
   source: BorgStream
   sizeBytes: number
+  /** Its tables' rows are compressed. */
+  isCompressed: boolean
 }
 
 /** What of an archive's item is known beforehand. */
@@ -57,7 +59,7 @@ async function read(
     },
   })
   source.stdin.end()
-  const head = await peek(source, MAGIC.length, stallMs)
+  const head = await peek(source, HEADER_LENGTH, stallMs)
   if (head === 'stalled') {
     await source.stop()
     throw new Unavailable(
@@ -68,7 +70,7 @@ async function read(
   if (head.toString('latin1').startsWith(MAGIC)) {
     // It comes through another pipe than the bytes.
     const isTold = await settlesWithin(size, SIZE_MS)
-    return { archive, source, sizeBytes: isTold ? await size : 0 }
+    return { archive, source, sizeBytes: isTold ? await size : 0, isCompressed: isCompressed(head) }
   }
   // An output that has ended so early has a reason, which Borg tells.
   if (head.length < MAGIC.length && (await settlesWithin(source.ended, stallMs))) {
@@ -81,7 +83,14 @@ async function read(
 
 /** A custom-format dump begins with this (pg_dump, pg_backup_custom.c). */
 const MAGIC = 'PGDMP'
+const HEADER_LENGTH = 16
 const SIZE_MS = 1000
+
+/** By its header (pg_backup_archiver.c): since version 1.15 a number of the method, before a sign and a level. */
+function isCompressed(head: Buffer): boolean {
+  const [minor = 0, integerLength = 4] = [head[6], head[8]]
+  return (minor >= 15 ? head.subarray(11, 12) : head.subarray(11, 12 + integerLength)).some((byte) => byte !== 0)
+}
 
 /**
  * Imports a dump into an empty database, in one pass; nothing lands on disk.
@@ -118,11 +127,26 @@ export async function importDump<T>(
     },
     result: () =>
       target.finish().catch((error: unknown) => {
-        throw new Failure(
-          `The dump of ${archive.name} does not import cleanly. ${reason(error)}`,
-          'Try an older archive: restore --list',
-        )
+        throw explain(error, archive.name, into)
       }),
   })
   return [into, await other]
+}
+
+/** An archive is to blame only for what is in it. */
+function explain(error: unknown, archive: string, into: Service): Failure {
+  if (error instanceof Lacking)
+    return new Failure(
+      `The server of ${into.name} lacks what the dump of ${archive} needs; it is not the archive that is bad. ${error.message}`,
+      error.hint,
+    )
+  if (error instanceof Unqualified)
+    return new Failure(
+      `The dump of ${archive} does not import cleanly: a function in it names something without its schema, and an import looks only where a schema is written (its search_path is empty). ${error.message}`,
+      `All archives since that function are alike. In production type for it: ALTER FUNCTION … SET search_path = public, pg_temp; then: backup. Of this archive the rest can be had by hand: docs/without-these-scripts.md`,
+    )
+  return new Failure(
+    `The dump of ${archive} does not import cleanly. ${reason(error)}`,
+    'Try an older archive: restore --list',
+  )
 }

@@ -3,7 +3,9 @@
 import { describeLabel, flawsOf, parseComment } from '../borg/archives.ts'
 import { bytes, isoLocal, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
+import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
+import { identifier, literal } from '../postgres/sql.ts'
 import type { KeptDatabase } from '../postgres/swap.ts'
 import { isDeployed } from './app.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
@@ -64,11 +66,53 @@ function first(names: readonly string[], count = names.length): string {
 /** The closing lines on databases that swaps kept. */
 export function describeKept(service: string, kept: readonly KeptDatabase[]): string {
   return kept
-    .map(
-      ({ name, bytes: size }) =>
-        `  ${name}, ${bytes(size)}. To drop it:\n    echo 'DROP DATABASE "${name}";' | sudo dokku postgres:connect ${service}`,
-    )
+    .map((database) => {
+      const { name, bytes: size, slots, subscriptions } = database
+      const hangs = [
+        ...(slots.length > 0 ? [`keeps WAL for the replication slot ${slots.join(', ')}`] : []),
+        ...(subscriptions.length > 0 ? [`has the subscription ${subscriptions.join(', ')}`] : []),
+      ]
+      return `  ${[name, bytes(size), ...hangs].join(', ')}. To drop it:\n${dropCommand(service, database)}`
+    })
     .join('\n')
+}
+
+function dropCommand(service: string, { name, slots, subscriptions }: KeptDatabase): string {
+  const drop = `DROP DATABASE ${identifier(name)};`
+  if (slots.length === 0 && subscriptions.length === 0)
+    return `    echo '${drop}' | sudo dokku postgres:connect ${service}`
+  return [
+    `sudo dokku postgres:connect ${service} <<'END'`,
+    `\\c ${identifier(name)}`,
+    // The publisher's slot is the new database's to use.
+    ...subscriptions
+      .map(identifier)
+      .map(
+        (it) =>
+          `ALTER SUBSCRIPTION ${it} DISABLE; ALTER SUBSCRIPTION ${it} SET (slot_name = NONE); DROP SUBSCRIPTION ${it};`,
+      ),
+    ...slots.map((slot) => `SELECT pg_drop_replication_slot(${literal(slot)});`),
+    '\\c postgres',
+    drop,
+    'END',
+  ].join('\n')
+}
+
+/** A subscription comes out of a dump switched off, and the one of the database before still is at work. */
+export function subscriptionAdvice({ name, database }: Service, subscriptions: readonly string[]): string | undefined {
+  if (subscriptions.length === 0) return undefined
+  const enable = subscriptions.map((it) => `ALTER SUBSCRIPTION ${identifier(it)} ENABLE;`).join(' ')
+  return `Off in ${database}, as a dump has them, subscription ${subscriptions.join(', ')}: drop the kept database's first, then echo '${enable}' | sudo dokku postgres:connect ${name}`
+}
+
+/** Owners and grants that production has and a restored database has not. */
+export function describeRights(service: string, statements: readonly string[]): string {
+  return [
+    'A dump holds no owners and no grants: what is restored will belong to postgres, and nobody else may use it. To give all of it again, after the restore:',
+    `sudo dokku postgres:connect ${service} <<'END'`,
+    ...statements,
+    'END',
+  ].join('\n')
 }
 
 /** What the operator agrees to. */

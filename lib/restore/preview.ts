@@ -1,17 +1,18 @@
 // What a restore would do now, as text or as JSON.
 
-import { flawsOf } from '../borg/archives.ts'
+import { flawsOf, parseComment } from '../borg/archives.ts'
 import type { Item } from '../borg/output.ts'
-import { EXIT } from '../core/failure.ts'
+import { EXIT, reason } from '../core/failure.ts'
 import { bytes, isoLocal, printable, table } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, type MediaPlan, totalBytes, wanted } from '../media/compare.ts'
 import { whySudo } from '../media/place.ts'
 import { mediaSpace, stagingOf } from '../media/staging.ts'
 import { neededBytes, surveyGround } from '../postgres/scratch.ts'
-import { countRows } from '../postgres/sql.ts'
+import { surveyRows } from '../postgres/sql.ts'
 import { choose, complete, readContents } from './choose.ts'
 import { describeMedia, releaseAdvice } from './messages.ts'
+import { describeUnread } from './prove.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
 /** `restore --dry-run`: what a restore would do now; changes nothing. */
@@ -45,8 +46,8 @@ interface Space {
 interface DatabasePreview extends Space {
   production: Service
   dump: Item
-  /** Rows of production's tables. */
-  rows: ReadonlyMap<string, number>
+  /** Rows of production's tables; of one that can't be read, why. Undefined when none can be. */
+  rows: ReadonlyMap<string, number | string> | undefined
   advice: string | undefined
 }
 
@@ -72,12 +73,20 @@ async function lookAtDatabase(
   archive: ChosenArchive,
   dump: Item,
 ): Promise<DatabasePreview> {
+  const { context, dokku } = restore
+  const look = async <T>(reading: Promise<T>): Promise<T | undefined> =>
+    reading.catch((error: unknown) => {
+      context.shell.signal.throwIfAborted()
+      context.log.warn(`Production can't be read: ${reason(error)}`)
+      return undefined
+    })
   const [rows, ground, advice] = await Promise.all([
-    countRows(restore.dokku, production),
-    surveyGround(restore.dokku, production),
+    look(surveyRows(dokku, production)),
+    look(surveyGround(dokku, production)),
     releaseAdvice(restore, archive),
   ])
-  return { production, dump, rows, advice, needed: neededBytes(ground, dump.sizeBytes), free: ground.freeBytes }
+  const isCompressed = parseComment(archive.comment ?? '').dumpMode !== 'dedup'
+  return { production, dump, rows, advice, needed: neededBytes(dump.sizeBytes, isCompressed), free: ground?.freeBytes }
 }
 
 async function lookAtMedia({ context, settings, user }: Restore, plan: MediaPreview['plan']): Promise<MediaPreview> {
@@ -103,7 +112,11 @@ function asJson({ name, start, flaws, database, media }: Preview): unknown {
           name: database.production.database,
           dumpBytes: database.dump.sizeBytes,
           dumpedAt: new Date(database.dump.mtimeMs).toISOString(),
-          tables: Object.fromEntries(database.rows),
+          tables: database.rows
+            ? Object.fromEntries(
+                [...database.rows].map(([table, count]) => [table, typeof count === 'number' ? count : null]),
+              )
+            : null,
           neededBytes: database.needed,
           freeBytes: database.free ?? null,
         }
@@ -137,11 +150,7 @@ function asText({ settings }: Restore, { name, start, flaws, database, media }: 
     lines.push(
       `replace the database ${database.production.database} of ${database.production.name} by a dump of ${bytes(database.dump.sizeBytes)} of ${isoLocal(new Date(database.dump.mtimeMs))}`,
       room(database, ' for a copy of the database beside production'),
-      '  production has now',
-      ...table(
-        [...database.rows].map(([name, count]) => [`    ${name}`, count.toLocaleString('en')]),
-        [1],
-      ).split('\n'),
+      ...(database.rows ? ['  production has now', ...describeRows(database.rows)] : ["  production can't be read"]),
       ...(database.advice ? [`  ${database.advice}`] : []),
     )
   if (media)
@@ -154,6 +163,14 @@ function asText({ settings }: Restore, { name, start, flaws, database, media }: 
         : '  rights: all there',
     )
   return lines.join('\n')
+}
+
+function describeRows(rows: ReadonlyMap<string, number | string>): string[] {
+  const cells = [...rows].map(([name, count]) => [
+    `    ${name}`,
+    typeof count === 'number' ? count.toLocaleString('en') : '?',
+  ])
+  return [...table(cells, [1]).split('\n'), ...describeUnread(rows)]
 }
 
 function room({ needed, free }: Space, forWhat = ''): string {

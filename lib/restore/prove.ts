@@ -1,12 +1,22 @@
 // The proof of an archive's dump in a service of its own, and what shows that it is what is wanted.
 
 import { SO } from '../cli/closing.ts'
-import { EXIT, Failure } from '../core/failure.ts'
+import { EXIT, Failure, reason } from '../core/failure.ts'
 import { table } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
-import { clearRestoring, type Ground, requireRoom, surveyGround } from '../postgres/scratch.ts'
-import { compareCounts, countRows, type RowCounts, sql, type TableDifference } from '../postgres/sql.ts'
+import { clearRestoring, type Ground, neededBytes, requireRoom, surveyGround } from '../postgres/scratch.ts'
+import {
+  ANSWER_MS,
+  compareCounts,
+  countRows,
+  type RowCounts,
+  type RowSurvey,
+  sql,
+  surveyRows,
+  type TableDifference,
+} from '../postgres/sql.ts'
+import { giveSettings, giveSurroundings, readSurroundings } from '../postgres/surroundings.ts'
 import { reserveTestService, type TestService } from '../postgres/test-service.ts'
 import { importDump, type OpenedDump, openDump } from './archived-dump.ts'
 import { type Contents, choose } from './choose.ts'
@@ -48,13 +58,19 @@ export async function inTestService<T>(
   then: (proved: Proved) => Promise<T>,
 ): Promise<T> {
   const { context } = restore
-  const { production, dump } = await begin(restore, archive, contents)
+  const { production, dump } = await openBoth(lookAtGround(restore), openDump(restore, archive, contents.dump))
   try {
-    requireRoom(production.ground, dump.sizeBytes, context.log)
+    requireRoom(production.ground, neededBytes(dump.sizeBytes, dump.isCompressed), context.log)
     const test = await reserveTestService(restore)
     context.closing.so('beside', SO.testBegun(test.name))
     try {
-      const [restored, now] = await importDump(restore, dump, test.create, () => lookAt(restore, production))
+      const make = async (): Promise<Service> => equip(restore, production, await test.create())
+      const [restored, now] = await importDump(restore, dump, make, () => lookAtProduction(restore, production))
+      await quietly(
+        restore,
+        'The settings of its database',
+        giveSettings(restore.dokku, production, restored, context.log),
+      )
       const look = await lookAt(restore, restored)
       const emptied = compare(restore, now, look)
       return await then({ dump, test, restored, rows: look.rows, emptied })
@@ -67,14 +83,51 @@ export async function inTestService<T>(
   }
 }
 
+/** Production, looked at before a proof; without `ground` it did not answer, which is no reason not to prove an archive. */
+interface Beheld extends Service {
+  ground?: Ground
+}
+
+async function lookAtGround(restore: Restore): Promise<Beheld> {
+  const { context, dokku, settings } = restore
+  const production = await dokku.service(settings.DB_SERVICE)
+  const ground = await quietly(
+    restore,
+    'Its server',
+    clearRestoring(dokku, production, context.log).then(() => surveyGround(dokku, production)),
+  )
+  return { ...production, ...(ground && { ground }) }
+}
+
+/** What of production can't be read is told, and that is all. */
+async function quietly<T>({ context }: Restore, what: string, reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading
+  } catch (error) {
+    context.shell.signal.throwIfAborted()
+    context.log.warn(`Production can't be read. ${what}: ${reason(error)}`)
+    return undefined
+  }
+}
+
+/** Gives the test service what the dump may need beside the database. */
+async function equip(restore: Restore, production: Beheld, test: Service): Promise<Service> {
+  const { context, dokku } = restore
+  const { ground } = production
+  if (!ground) return test
+  const surroundings = await quietly(restore, 'Its roles and tablespaces', readSurroundings(dokku, production))
+  if (surroundings) await giveSurroundings(dokku, test, surroundings, { ground, log: context.log })
+  return test
+}
+
 /** Production, looked at before a restore. */
 export interface Production extends Service {
   ground: Ground
 }
 
 /**
- * What every import begins with: what a killed run left is cleared, production is looked at, and the dump is opened.
- * Dokku takes its time for the one, Borg for the other. The dump is to be stopped by whoever gets it.
+ * What every import beside production begins with: what a killed run left is cleared, the server is looked at, and the dump is
+ * opened. The dump is to be stopped by whoever gets it.
  */
 export async function begin(
   restore: Restore,
@@ -82,12 +135,47 @@ export async function begin(
   contents: Contents,
 ): Promise<{ production: Production; dump: OpenedDump }> {
   const { context, dokku, settings } = restore
+  const production = await dokku.service(settings.DB_SERVICE)
   const prepare = async (): Promise<Production> => {
-    const production = await dokku.service(settings.DB_SERVICE)
     await clearRestoring(dokku, production, context.log)
     return { ...production, ground: await surveyGround(dokku, production) }
   }
-  const [production, dump] = await Promise.allSettled([prepare(), openDump(restore, archive, contents.dump)])
+  return openBoth(prepare().catch(explainUnreachable(restore, production)), openDump(restore, archive, contents.dump))
+}
+
+/** What stands between a restore and production's server, with the way around it. */
+function explainUnreachable(
+  { settings: { DOKKU_APP: app } }: Restore,
+  { name: service, database }: Service,
+): (error: unknown) => never {
+  return (error) => {
+    const why = reason(error)
+    // Only the app can give some back.
+    if (/too many clients|connection slots are reserved/.test(why))
+      throw new Failure(
+        `PostgreSQL takes no more connections: ${why}`,
+        `Let the app go of them, and restore again: sudo dokku ps:stop ${app}. Afterwards: sudo dokku ps:start ${app}`,
+      )
+    // Dokku connects to this database before anything else, and it can't be.
+    if (
+      /FATAL: +(invalid page|could not (open|read)|cache lookup failed|missing chunk|relation mapping|pg_)/.test(why)
+    ) {
+      const psql = `sudo dokku postgres:enter ${service}`
+      throw new Failure(
+        `The database of ${service} is so damaged that nobody can connect to it: ${why}`,
+        `Put it aside, and restore into an empty one:\n  ${psql} psql -U postgres -d postgres -c 'ALTER DATABASE "${database}" RENAME TO "${database}_damaged"'\n  ${psql} createdb -U postgres -E utf8 ${database}`,
+      )
+    }
+    throw error
+  }
+}
+
+/** Dokku takes its time for the one, Borg for the other. */
+async function openBoth<T>(
+  looking: Promise<T>,
+  opening: Promise<OpenedDump>,
+): Promise<{ production: T; dump: OpenedDump }> {
+  const [production, dump] = await Promise.allSettled([looking, opening])
   if (production.status === 'fulfilled' && dump.status === 'fulfilled')
     return { production: production.value, dump: dump.value }
   if (dump.status === 'fulfilled') await dump.value.source.stop()
@@ -95,8 +183,8 @@ export async function begin(
 }
 
 /** What a database holds, as far as it is compared. */
-interface Look {
-  rows: RowCounts
+interface Look<Rows = RowCounts> {
+  rows: Rows
   /** To the operator's own question. */
   answer: Answer
 }
@@ -108,37 +196,62 @@ export async function lookAt({ dokku, settings }: Restore, database: Service): P
   }
 }
 
+/** Production may be as broken as it likes: what can't be read of it is told, and nothing is waited for long. */
+export async function lookAtProduction(restore: Restore, production: Service): Promise<Look<RowSurvey>> {
+  const { dokku, settings } = restore
+  const rows = await quietly(restore, 'Its tables', surveyRows(dokku, production))
+  return {
+    rows: rows ?? new Map(),
+    answer: await askIt(dokku, `SET lock_timeout = '2s'; ${settings.VERIFY_SQL}`, production, ANSWER_MS),
+  }
+}
+
 /**
  * Shows the restored database beside production.
  * @returns the tables that have rows in production and none in it
  * @throws Failure when production can answer the operator's question, but not the restored database
  */
-export function compare({ context, settings }: Restore, now: Look, then: Look): string[] {
+export function compare({ context, settings }: Restore, now: Look<RowSurvey>, then: Look): string[] {
   const tables = compareCounts(now.rows, then.rows)
   context.log.info(`Rows of each table:\n${describeTables(tables)}`)
   judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], context.log)
-  return tables.filter((row) => (row.production ?? 0) > 0 && row.restored === 0).map((row) => row.table)
+  return tables
+    .filter(({ production, restored }) => typeof production === 'number' && production > 0 && restored === 0)
+    .map((row) => row.table)
 }
 
 function describeTables(tables: readonly TableDifference[]): string {
-  const shown = (count: number | undefined): string => (count === undefined ? 'no table' : count.toLocaleString('en'))
-  const rows = tables.map((row) => {
-    const difference = (row.restored ?? 0) - (row.production ?? 0)
+  const shown = (count: number | string | undefined): string => {
+    if (typeof count === 'string') return count.startsWith('locked') ? 'locked' : 'unreadable'
+    return count === undefined ? 'no table' : count.toLocaleString('en')
+  }
+  const rows = tables.map(({ table: name, production, restored }) => {
+    const difference = typeof production === 'string' ? 0 : (restored ?? 0) - (production ?? 0)
     return [
-      row.table,
-      shown(row.production),
-      shown(row.restored),
+      name,
+      shown(production),
+      shown(restored),
       difference === 0 ? '' : `${difference > 0 ? '+' : ''}${difference.toLocaleString('en')}`,
     ]
   })
-  return table([['table', 'production', 'restored', 'difference'], ...rows], [1, 2, 3])
+  return [
+    table([['table', 'production', 'restored', 'difference'], ...rows], [1, 2, 3]),
+    ...describeUnread(new Map(tables.map((row) => [row.table, row.production]))),
+  ].join('\n')
+}
+
+/** Why production's tables can't be read, a line each. */
+export function describeUnread(rows: ReadonlyMap<string, number | string | undefined>): string[] {
+  return [...rows].flatMap(([name, why]) => (typeof why === 'string' ? [`  in production ${name} is ${why}`] : []))
 }
 
 type Answer = string | Failure
 
-async function askIt(dokku: Dokku, question: string, database: Service): Promise<Answer> {
+async function askIt(dokku: Dokku, question: string, database: Service, timeoutMs?: number): Promise<Answer> {
   try {
-    return (await sql(dokku, database, `${question.replace(/;\s*$/, '')};`)).trim()
+    // It may end with a comment.
+    const text = `${question.replace(/;\s*$/, '')}\n;`
+    return (await sql(dokku, database, text, timeoutMs === undefined ? {} : { timeoutMs })).trim()
   } catch (error) {
     if (error instanceof Failure) return error
     throw error

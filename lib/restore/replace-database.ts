@@ -4,14 +4,23 @@ import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes, plural } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
-import { adoptSettings, analyze, clearRestoring, createRestoring, requireRoom } from '../postgres/scratch.ts'
-import { type KeptDatabase, listKept, NotSwapped, restoringOf, swap } from '../postgres/swap.ts'
+import { missingRights } from '../postgres/rights.ts'
+import {
+  adoptSettings,
+  analyze,
+  clearRestoring,
+  createRestoring,
+  neededBytes,
+  requireFree,
+  requireRoom,
+} from '../postgres/scratch.ts'
+import { type KeptDatabase, listKept, listSubscriptions, NotSwapped, restoringOf, swap } from '../postgres/swap.ts'
 import { awaitApp, restartAdvice } from './app.ts'
 import { importDump, type OpenedDump } from './archived-dump.ts'
 import { type Contents, complete } from './choose.ts'
 import { discardRestoring } from './leftovers.ts'
-import { describeKept, releaseAdvice } from './messages.ts'
-import { begin, compare, lookAt, type Production } from './prove.ts'
+import { describeKept, describeRights, releaseAdvice, subscriptionAdvice } from './messages.ts'
+import { begin, compare, lookAt, lookAtProduction, type Production } from './prove.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
 /**
@@ -30,7 +39,8 @@ export async function replaceDatabase(
   const { production, dump } = await begin(restore, archive, contents)
   let kept: string
   try {
-    requireRoom(production.ground, dump.sizeBytes, context.log)
+    requireFree(production.ground, production)
+    requireRoom(production.ground, neededBytes(dump.sizeBytes, dump.isCompressed), context.log)
     const { restoring, archive: completed, analyzed } = await importBeside(restore, production, dump)
     context.log.info(
       `To look around before you agree: sudo dokku postgres:connect ${production.name}, and there: \\c ${restoring.database}`,
@@ -63,18 +73,35 @@ async function importBeside(restore: Restore, production: Production, dump: Open
     dump,
     () => {
       context.closing.so('beside', SO.besideBegun(restoringOf(production).database))
-      return createRestoring(dokku, production, production.ground)
+      return createRestoring(dokku, production, production.ground, context.log)
     },
-    () => Promise.all([lookAt(restore, production), complete(restore, dump.archive)]),
+    () => Promise.all([lookAtProduction(restore, production), complete(restore, dump.archive)]),
   )
-  const analyzed = analyze(dokku, restoring)
+  const analyzed = analyze(dokku, restoring).catch((error: unknown) => {
+    context.shell.signal.throwIfAborted()
+    context.log.warn(`The statistics could not be made: ${reason(error)}`)
+  })
   // What it throws is thrown where it is awaited.
   analyzed.catch(() => {})
-  await adoptSettings(dokku, production)
+  const refused = await adoptSettings(dokku, production)
+  if (refused.length > 0)
+    context.log.warn(`Not all of production's settings could be given to ${restoring.database}: ${refused.join('; ')}`)
   const [then, advice] = await Promise.all([lookAt(restore, restoring), releaseAdvice(restore, archive)])
   compare(restore, now, then)
+  await tellRights(restore, production, restoring)
   if (advice) context.log.warn(advice)
   return { restoring, archive, analyzed }
+}
+
+/** A dump holds neither owners nor grants: who else reads or owns something in production is told before anybody agrees. */
+async function tellRights({ context, dokku }: Restore, production: Service, restoring: Service): Promise<void> {
+  try {
+    const statements = await missingRights(dokku, production, restoring)
+    if (statements.length > 0) context.log.warn(describeRights(production.name, statements))
+  } catch (error) {
+    context.shell.signal.throwIfAborted()
+    context.log.warn(`Which owners and grants production has could not be read: ${reason(error)}`)
+  }
 }
 
 /** @returns what the database before is kept as */
@@ -152,6 +179,8 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
   app.catch(() => {})
   try {
     context.print(`Kept databases:\n${describeKept(production.name, await listKept(dokku.lasting, production))}`)
+    const advice = subscriptionAdvice(production, await listSubscriptions(dokku.lasting, production))
+    if (advice) context.print(advice)
   } catch (error) {
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }

@@ -129,11 +129,14 @@ test('names stay within what PostgreSQL takes, whatever the service is called', 
 })
 
 test('the SQL of a swap never renames one database without the other', () => {
-  const text = swapSql('db', 'db_restoring', 'db_before_x')
+  const text = swapSql(
+    { database: 'db', incoming: 'db_restoring', kept: 'db_before_x' },
+    { database: null, kept: 'kept' },
+  )
   const renames = text.match(/ALTER DATABASE/g)?.length ?? 0
   assert.is(
     text.match(
-      /BEGIN \\;\nALTER DATABASE "db" RENAME TO "db_before_x" \\;\nALTER DATABASE "db_restoring" RENAME TO "db" \\;\nCOMMIT;/g,
+      /BEGIN \\;\nALTER DATABASE "db" RENAME TO "db_before_x" \\;\nALTER DATABASE "db_restoring" RENAME TO "db" \\;\n(COMMENT ON [^;]*\\;\n){2}COMMIT;/g,
     )?.length,
     renames / 2,
   )

@@ -1,0 +1,209 @@
+// Production may be as broken as it likes: it is read to inform, and stops no restore, no test and no drill.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { open, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { backUpAndDamage, counts, DAMAGED, databases, OLD, services } from '../support/damage.ts'
+import { type Sandbox, startSandbox } from '../support/sandbox.ts'
+
+const test = suite('restore of a broken production')
+let sandbox: Sandbox
+
+const RESTORE = ['--db-only', '--yes']
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  await backUpAndDamage(sandbox)
+})
+test.after(() => sandbox.stop())
+
+async function holdTable(table: string): Promise<() => void> {
+  const client = spawn(join(sandbox.dir, 'bin/dokku'), ['postgres:connect', sandbox.service])
+  client.stdin.write(`\\set QUIET on\nSET application_name = 'somebody';\nBEGIN;\nLOCK TABLE ${table};\n\\echo held\n`)
+  await once(client.stdout, 'data')
+  return () => client.stdin.end('ROLLBACK;\n')
+}
+
+test('a psqlrc in the image changes nothing of what is read, and of what is done', async () => {
+  const psqlrc = join(sandbox.dir, 'psqlrc')
+  await writeFile(
+    psqlrc,
+    [
+      '\\timing on',
+      '\\x on',
+      "\\pset null '(null)'",
+      '\\pset numericlocale on',
+      '\\set ECHO all',
+      '\\set AUTOCOMMIT off',
+      '\\set ON_ERROR_STOP off',
+      '\\set SINGLELINE on',
+      '\\set FETCH_COUNT 1',
+      '\\set VERBOSITY verbose',
+      '\\pset fieldsep ;',
+      '\\encoding LATIN1',
+      '\\setenv PGAPPNAME somebody',
+      '\\setenv PGSERVICE nowhere',
+      '\\echo welcome',
+      'SELECT 1;',
+      '\\o /dev/null',
+    ].join('\n'),
+    { mode: 0o644 },
+  )
+  await sandbox.containerProgram(
+    'psql',
+    `PSQLRC='${psqlrc}' PGTARGETSESSIONATTRS=read-write exec '${sandbox.postgresBin}/psql' "$@"`,
+  )
+  const preview = await sandbox.script('restore.ts', ['--dry-run', '--db-only', '--json'])
+  const restored = await sandbox.script('restore.ts', RESTORE)
+  const back = await sandbox.script('restore.ts', ['--undo', '--yes'])
+  await sandbox.containerProgram('psql')
+  assert.is(preview.exitCode, 0, preview.stderr)
+  assert.is(JSON.parse(preview.stdout).database.tables['public.libraries_library'], 120)
+  assert.is(restored.exitCode, 0, restored.stderr)
+  assert.match(restored.stderr, /public\.libraries_library +120 +300 +\+180/)
+  assert.is(back.exitCode, 0, back.stderr)
+  assert.is(await counts(sandbox), DAMAGED)
+})
+
+test('a table that somebody has locked is shown as locked, by whom, and held up for nobody', async () => {
+  const letGo = await holdTable('libraries_library')
+  const preview = await sandbox.script('restore.ts', ['--dry-run', '--db-only'])
+  const proved = await sandbox.script('restore.ts', ['--test', '--yes'])
+  letGo()
+  for (const { exitCode, stderr } of [preview, proved]) assert.is(exitCode, 0, stderr)
+  assert.match(
+    preview.stdout,
+    /public\.libraries_library is locked by process \d+ \(postgres, somebody, idle in transaction\)/,
+  )
+  assert.match(proved.stderr, /public\.libraries_library +locked +300/)
+})
+
+test('what was damaged or lost of production on its disk is unreadable, and is replaced', async () => {
+  const [library = '', migrations = ''] = (
+    await sandbox.sql(
+      "SELECT pg_relation_filepath('libraries_library') || ' ' || pg_relation_filepath('django_migrations');",
+    )
+  ).split(' ')
+  await sandbox.sql('CHECKPOINT;')
+  await sandbox.dokku(['postgres:stop', sandbox.service])
+  const data = join(sandbox.dir, 'services', sandbox.service, 'data')
+  const file = await open(join(data, library), 'r+')
+  await file.write(Buffer.alloc(4096, 0xff), 0, 4096, 0)
+  await file.close()
+  await rm(join(data, migrations))
+  await sandbox.dokku(['postgres:start', sandbox.service])
+  const preview = await sandbox.script('restore.ts', ['--dry-run', '--db-only'])
+  assert.is(preview.exitCode, 0, preview.stderr)
+  assert.match(preview.stdout, /public\.libraries_library is unreadable: invalid page/)
+  assert.match(preview.stdout, /public\.django_migrations is unreadable: could not open file/)
+  const drilled = await sandbox.script('restore.ts', ['--drill'])
+  assert.is(drilled.exitCode, 0, drilled.stderr)
+  const restored = await sandbox.script('restore.ts', RESTORE)
+  assert.is(restored.exitCode, 0, restored.stderr)
+  assert.is(await counts(sandbox), OLD)
+})
+
+test('a catalog of production that can no longer be read stops nothing either', async () => {
+  const path = await sandbox.sql("SELECT pg_relation_filepath('pg_class');")
+  await sandbox.sql('CHECKPOINT;')
+  await sandbox.dokku(['postgres:stop', sandbox.service])
+  const file = await open(join(sandbox.dir, 'services', sandbox.service, 'data', path), 'r+')
+  await file.write(Buffer.alloc(8192, 0xff), 0, 8192, 0)
+  await file.close()
+  await sandbox.dokku(['postgres:start', sandbox.service])
+  const proved = await sandbox.script('restore.ts', ['--test', '--yes'])
+  assert.is(proved.exitCode, 0, proved.stderr)
+  assert.match(proved.stderr, /Production can't be read/)
+  const restored = await sandbox.script('restore.ts', RESTORE)
+  assert.is(restored.exitCode, 1)
+  // Dokku connects to that database before anything else: the way around it is told, and leads out.
+  const commands = [...restored.stderr.matchAll(/^ +sudo dokku (postgres:enter .*)$/gm)].map(([, words]) => words ?? '')
+  assert.is(commands.length, 2, restored.stderr)
+  for (const words of commands) {
+    const typed = await sandbox.launch('sh', ['-c', `${join(sandbox.dir, 'bin/dokku')} ${words}`]).ended
+    assert.is(typed.exitCode, 0, typed.stderr)
+  }
+  const again = await sandbox.script('restore.ts', RESTORE)
+  assert.is(again.exitCode, 0, again.stderr)
+  assert.is(await counts(sandbox), OLD)
+})
+
+test("production's container is down: a test and a drill prove the archive all the same", async () => {
+  await sandbox.dokku(['postgres:stop', sandbox.service])
+  const proved = await sandbox.script('restore.ts', ['--test', '--yes'])
+  const drilled = await sandbox.script('restore.ts', ['--drill'])
+  const preview = await sandbox.script('restore.ts', ['--dry-run', '--db-only'])
+  const restored = await sandbox.script('restore.ts', RESTORE)
+  await sandbox.dokku(['postgres:start', sandbox.service])
+  for (const { exitCode, stderr } of [proved, drilled, preview]) assert.is(exitCode, 0, stderr)
+  assert.match(proved.stderr, /Production can't be read/)
+  assert.is(restored.exitCode, 1)
+  assert.match(restored.stderr, /postgres:start book-corners-db/)
+})
+
+test('the room that a restore needs is that of the archive, not of what production has become', async () => {
+  const bytes = Number(await sandbox.sql('SELECT pg_database_size(current_database());'))
+  // Less than production takes, more than the archive.
+  const free = Math.floor(bytes / 1024 / 2)
+  await sandbox.fault(
+    'postgres:enter',
+    `case "$*" in *" df "*) printf "Filesystem 1024-blocks Used Available Capacity Mounted on\\n/dev/x 1000 900 ${free} 90%% /data\\n"; exit 0;; esac`,
+  )
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE)
+  await sandbox.fault('postgres:enter')
+  assert.is(exitCode, 0, stderr)
+})
+
+test('all connections are used up: the app that has them is named, with how it lets go of them', async () => {
+  await sandbox.fault(
+    'postgres:connect',
+    'case "$1" in *-test) ;; *) echo "psql: error: connection to server on socket failed: FATAL:  sorry, too many clients already" >&2; exit 2;; esac',
+  )
+  const restored = await sandbox.script('restore.ts', RESTORE)
+  const proved = await sandbox.script('restore.ts', ['--test', '--yes'])
+  await sandbox.fault('postgres:connect')
+  assert.is(restored.exitCode, 1)
+  assert.match(restored.stderr, /sudo dokku ps:stop book-corners\. Afterwards: sudo dokku ps:start book-corners/)
+  assert.is(proved.exitCode, 0, proved.stderr)
+})
+
+test('a database that somebody else has named like ours is neither removed nor swapped in', async () => {
+  for (const name of await databases(sandbox))
+    if (name !== sandbox.database) await sandbox.sql(`DROP DATABASE "${name}" WITH (FORCE);`)
+  await sandbox.sql('CREATE DATABASE book_corners_db_restoring;')
+  await sandbox.sql('CREATE DATABASE book_corners_db_before_20260228T030000;')
+  const restored = await sandbox.script('restore.ts', RESTORE)
+  assert.is(restored.exitCode, 1)
+  assert.match(restored.stderr, /book_corners_db_restoring, and these scripts have not made it/)
+  const drilled = await sandbox.script('restore.ts', ['--drill'])
+  assert.is(drilled.exitCode, 0, drilled.stderr)
+  assert.equal((await databases(sandbox)).length, 3)
+  const [, rename = ''] = /echo '(ALTER DATABASE .*)' \|/.exec(restored.stderr) ?? []
+  assert.is((await sandbox.dokku(['postgres:connect', sandbox.service], `${rename}\n`)).exitCode, 0)
+  const undone = await sandbox.script('restore.ts', ['--undo', '--yes'])
+  assert.is(undone.exitCode, 1)
+  assert.match(undone.stderr, /No database of an earlier restore is kept/)
+  const again = await sandbox.script('restore.ts', RESTORE)
+  assert.is(again.exitCode, 0, again.stderr)
+  assert.ok((await databases(sandbox)).includes('book_corners_db_restoring_by_hand'))
+})
+
+test('a service named like the test service, whose tables are in another database, or which is empty, is not removed', async () => {
+  await sandbox.dokku(['postgres:destroy', 'book-corners-db-test', '--force'])
+  await sandbox.dokku(['postgres:create', 'book-corners-db-test'])
+  const empty = await sandbox.script('restore.ts', ['--drill'])
+  assert.is(empty.exitCode, 1)
+  assert.match(empty.stderr, /was not made by these scripts/)
+  await sandbox.sql('CREATE DATABASE staging;', 'book-corners-db-test')
+  const other = await sandbox.script('restore.ts', ['--test', '--yes'])
+  assert.is(other.exitCode, 1)
+  assert.match(await services(sandbox), /book-corners-db-test/)
+  assert.is(
+    await sandbox.sql("SELECT count(*) FROM pg_database WHERE datname = 'staging';", 'book-corners-db-test'),
+    '1',
+  )
+})
+
+test.run()
