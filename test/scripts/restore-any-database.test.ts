@@ -96,7 +96,7 @@ test('a restore brings all of it back, and what a dump does not hold of the data
   )
   await sandbox.sql(`ALTER TABLE app.visits OWNER TO reporting; GRANT SELECT, INSERT ON libraries_photo TO reporting;
     GRANT USAGE ON SCHEMA app TO reporting; GRANT UPDATE (name) ON libraries_library TO "Odd ""Role"" ;";`)
-  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--db-only', '--yes'])
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   assert.is(exitCode, 0, stderr)
   assert.is(await lookBack(), WHOLE)
   const acl =
@@ -128,7 +128,7 @@ test('a database with a subscription, left beside production by a killed run, is
     'pg_restore',
     `${sandbox.postgresBin}/pg_restore "$@"; echo 'pg_restore: error: after all' >&2; exit 1`,
   )
-  const failed = await sandbox.script('restore.ts', ['--db-only', '--yes'])
+  const failed = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   await sandbox.containerProgram('pg_restore')
   assert.is(failed.exitCode, 1)
   assert.not.match(failed.stderr, /could not be removed/)
@@ -140,7 +140,7 @@ test('a replication slot and a subscription of the kept database are named, with
   await sandbox.dokku(['postgres:stop', sandbox.service])
   await sandbox.dokku(['postgres:start', sandbox.service])
   await sandbox.sql("SELECT pg_create_logical_replication_slot('to_search', 'test_decoding');")
-  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--db-only', '--yes'])
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   assert.is(exitCode, 0, stderr)
   assert.match(stdout, /to_search/)
   // Every command that drops a kept database, as it is shown.
@@ -161,7 +161,7 @@ test('a prepared transaction in production, which would stop the swap, is named 
   await sandbox.dokku(['postgres:stop', sandbox.service])
   await sandbox.dokku(['postgres:start', sandbox.service])
   await sandbox.sql("BEGIN; INSERT INTO app.visits VALUES (3); PREPARE TRANSACTION 'left behind';")
-  const { exitCode, stderr } = await sandbox.script('restore.ts', ['--db-only', '--yes'])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   assert.is(exitCode, 1)
   assert.match(stderr, /prepared transaction/)
   assert.not.match(stderr, /Importing/)
@@ -176,7 +176,7 @@ test('what the archive needs of the server, and the server has not got, is told 
   await sandbox.sql(
     'DROP POLICY readers ON libraries_library; DROP USER MAPPING FOR reporting SERVER elsewhere; REVOKE ALL ON DATABASE book_corners_db FROM reporting; DROP OWNED BY reporting; DROP ROLE reporting;',
   )
-  const { exitCode, stderr } = await sandbox.script('restore.ts', ['--db-only', '--yes'])
+  const { exitCode, stderr } = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   assert.is(exitCode, 1)
   assert.match(stderr, /role "reporting" does not exist/)
   assert.match(stderr, /not the archive/)
@@ -184,7 +184,7 @@ test('what the archive needs of the server, and the server has not got, is told 
   const [, statement = ''] = /echo '(CREATE ROLE .*)' \|/.exec(stderr) ?? []
   const typed = await sandbox.dokku(['postgres:connect', sandbox.service], `${statement}\n`)
   assert.is(typed.exitCode, 0, typed.stderr)
-  const again = await sandbox.script('restore.ts', ['--db-only', '--yes'])
+  const again = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   assert.is(again.exitCode, 0, again.stderr)
 })
 

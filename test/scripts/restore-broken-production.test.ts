@@ -11,7 +11,7 @@ import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 const test = suite('restore of a broken production')
 let sandbox: Sandbox
 
-const RESTORE = ['--db-only', '--yes']
+const RESTORE = ['latest', '--db-only', '--yes']
 
 test.before(async () => {
   sandbox = await startSandbox()
