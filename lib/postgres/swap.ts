@@ -136,7 +136,12 @@ export class NotSwapped extends Failure {}
  * @throws NotSwapped when nothing was renamed; another Failure when that is not known
  */
 export async function swap(dokku: Dokku, service: Service, incoming: string): Promise<string> {
-  const comments = await commentsAfter(dokku, service, incoming)
+  const comments = await commentsAfter(dokku, service, incoming).catch((error: unknown) => {
+    throw new NotSwapped(
+      `The databases could not be swapped: ${reason(error)}`,
+      error instanceof Failure ? error.hint : '',
+    )
+  })
   // Another swap may have had this very second's name.
   return retry(
     () =>
