@@ -26,6 +26,8 @@ export interface Context extends Arguments {
   self: readonly string[]
   /** Both ends are a terminal: questions can be asked. */
   interactive: boolean
+  /** How wide the terminal is; undefined where there is none. */
+  columns: number | undefined
   /** Writes a result to stdout. */
   print(text: string): void
   /** Writes a result to stdout as one line of JSON. */
@@ -114,6 +116,8 @@ async function run(command: Command, script: Script, { log, signal, closing }: R
     // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
     self: [process.execPath, ...process.execArgv.filter((arg) => arg !== '--'), '--', process.argv[1] ?? ''],
     interactive,
+    // A terminal that was never told its size says 0.
+    columns: (process.stderr.isTTY && process.stderr.columns) || undefined,
     print: log.print,
     printJson: log.printJson,
     ask: createAsk(args.flags.has('yes'), interactive, signal, log),

@@ -56,6 +56,22 @@ export function firstOf(texts: readonly string[], most = 5): string {
   return texts.slice(0, most).join(', ') + (more > 0 ? ` and ${more.toLocaleString('en')} more` : '')
 }
 
+/** A time for people, with its zone, in local time: `Thu 26 Nov 03:00 UTC`; with the year unless it is this one. */
+export function moment(date: Date, now = new Date()): string {
+  if (!isTime(date)) return 'an unknown time'
+  const part = (options: Intl.DateTimeFormatOptions): string => new Intl.DateTimeFormat('en-GB', options).format(date)
+  const day = part({ weekday: 'short' })
+  const year = date.getFullYear() === now.getFullYear() ? '' : ` ${date.getFullYear()}`
+  const zone = /\S+$/.exec(part({ hour: '2-digit', timeZoneName: 'short' }))?.[0] ?? ''
+  return `${day} ${date.getDate()} ${part({ month: 'short' })}${year} ${localTimestamp(date).slice(11, 16)} ${zone}`
+}
+
+/** How long ago, exact enough to know what was done in it: `16 h 53 min ago`, `12 days ago`. */
+export function agoInWords(then: Date, now = new Date()): string {
+  const ms = now.getTime() - then.getTime()
+  return ms >= 60_000 && ms < 4 * 86_400_000 ? `${duration(ms)} ago` : age(then, now)
+}
+
 /** Local time with its zone, to the second: `2026-02-28T03:00:00+01:00`. */
 export function isoLocal(date: Date): string {
   if (!isTime(date)) return 'an unknown time'
@@ -79,12 +95,19 @@ export function localTimestamp(date: Date): string {
 
 /**
  * Rows as aligned columns, two spaces apart; a column is right-aligned when `right` lists its index. What is in a cell
- * makes no line of its own.
+ * makes no line of its own. Where the columns don't fit the terminal, each row takes lines of its own.
+ * @param columns of the terminal
  */
-export function table(cells: readonly (readonly string[])[], right: readonly number[] = []): string {
+export function table(
+  cells: readonly (readonly string[])[],
+  right: readonly number[] = [],
+  columns = Number.POSITIVE_INFINITY,
+): string {
   const rows = cells.map((row) => row.map(printable))
   const widths: number[] = []
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)
+  const width = widths.reduce((sum, cell) => sum + cell + 2, -2)
+  if (width > columns) return rows.map((row) => stacked(row, columns)).join('\n')
   return rows
     .map((row) =>
       row
@@ -93,6 +116,35 @@ export function table(cells: readonly (readonly string[])[], right: readonly num
         .trimEnd(),
     )
     .join('\n')
+}
+
+/** A row's first cell, and below it the others, as many on a line as fit. */
+function stacked([first = '', ...others]: readonly string[], columns: number): string {
+  const lines = [first]
+  for (const cell of others.filter(Boolean)) {
+    const last = lines.at(-1) ?? ''
+    const longer = `${last}  ${cell}`
+    if (lines.length > 1 && longer.length <= columns) lines[lines.length - 1] = longer
+    else lines.push(`    ${cell}`)
+  }
+  return lines.flatMap((line) => wrapped(line, columns)).join('\n')
+}
+
+/** One line as lines that fit, broken between words; the further ones are indented as the first is, and a little more. */
+export function wrapped(line: string, columns = Number.POSITIVE_INFINITY): string[] {
+  if (line.length <= columns) return [line]
+  const indent = `${/^ */.exec(line)?.[0] ?? ''}  `
+  const lines: string[] = []
+  let rest = line
+  while (rest.length > columns) {
+    const space = rest.lastIndexOf(' ', columns)
+    // A word that is longer than a line stays whole: it may be a command.
+    const at = rest.slice(0, space).trim() === '' ? rest.indexOf(' ', columns) : space
+    if (at < 0) break
+    lines.push(rest.slice(0, at).trimEnd())
+    rest = indent + rest.slice(at + 1).trimStart()
+  }
+  return [...lines, rest]
 }
 
 /** C0, DEL, C1, line and paragraph separators, and what turns the direction of writing: each can hide or forge a line. */

@@ -1,7 +1,7 @@
 // What a restore says to the operator.
 
 import { describeLabel, flawsOf, parseComment } from '../borg/archives.ts'
-import { bytes, isoLocal, plural, printable } from '../core/format.ts'
+import { agoInWords, bytes, moment, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
@@ -123,8 +123,14 @@ export function question(
 ): string {
   return [
     ...(start ? flawsOf({ start, comment, damaged }).map((flaw) => `The archive is ${flaw}.`) : []),
-    `This replaces, from ${name}${start ? ` (${isoLocal(start)})` : ''},`,
-    ...(database ? [`  the database of ${settings.DB_SERVICE}; the present one is kept beside it`] : []),
+    `This restores, from ${name},`,
+    ...(database
+      ? [
+          `  the database of ${settings.DB_SERVICE}.`,
+          `  Everything written to it since ${start ? `${moment(start)} (${agoInWords(start)})` : 'the archive'} leaves production.`,
+          '  It stays in the kept database, and the way back is: restore --undo',
+        ]
+      : []),
     ...(media ? [`  ${plural(files, 'media file')} in ${settings.MEDIA_DIR}; nothing is deleted`] : []),
   ].join('\n')
 }

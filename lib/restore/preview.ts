@@ -11,8 +11,8 @@ import { mediaSpace, stagingOf } from '../media/staging.ts'
 import { neededBytes, surveyGround } from '../postgres/scratch.ts'
 import { surveyRows } from '../postgres/sql.ts'
 import { choose, complete, readContents } from './choose.ts'
+import { describeUnread } from './comparison.ts'
 import { describeMedia, releaseAdvice } from './messages.ts'
-import { describeUnread } from './prove.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
 /** `restore --dry-run`: what a restore would do now; changes nothing. */

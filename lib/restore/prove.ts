@@ -2,24 +2,14 @@
 
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
-import { table } from '../core/format.ts'
-import type { Log } from '../core/log.ts'
-import type { Dokku, Service } from '../dokku/dokku.ts'
+import type { Service } from '../dokku/dokku.ts'
 import { clearRestoring, type Ground, neededBytes, requireRoom, surveyGround } from '../postgres/scratch.ts'
-import {
-  ANSWER_MS,
-  compareCounts,
-  countRows,
-  type RowCounts,
-  type RowSurvey,
-  sql,
-  surveyRows,
-  type TableDifference,
-} from '../postgres/sql.ts'
+import type { RowCounts } from '../postgres/sql.ts'
 import { giveSettings, giveSurroundings, readSurroundings } from '../postgres/surroundings.ts'
 import { reserveTestService, type TestService } from '../postgres/test-service.ts'
 import { importDump, type OpenedDump, openDump } from './archived-dump.ts'
 import { type Contents, choose } from './choose.ts'
+import { compare, lookAt, lookAtProduction, quietly } from './comparison.ts'
 import { discardTest } from './leftovers.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
@@ -72,7 +62,7 @@ export async function inTestService<T>(
         giveSettings(restore.dokku, production, restored, context.log),
       )
       const look = await lookAt(restore, restored)
-      const emptied = compare(restore, now, look)
+      const emptied = await compare(restore, { database: production, ...now }, { database: restored, ...look })
       return await then({ dump, test, restored, rows: look.rows, emptied })
     } catch (error) {
       await discardTest(restore, test)
@@ -97,17 +87,6 @@ async function lookAtGround(restore: Restore): Promise<Beheld> {
     clearRestoring(dokku, production, context.log).then(() => surveyGround(dokku, production)),
   )
   return { ...production, ...(ground && { ground }) }
-}
-
-/** What of production can't be read is told, and that is all. */
-async function quietly<T>({ context }: Restore, what: string, reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading
-  } catch (error) {
-    context.shell.signal.throwIfAborted()
-    context.log.warn(`Production can't be read. ${what}: ${reason(error)}`)
-    return undefined
-  }
 }
 
 /** Gives the test service what the dump may need beside the database. */
@@ -180,93 +159,4 @@ async function openBoth<T>(
     return { production: production.value, dump: dump.value }
   if (dump.status === 'fulfilled') await dump.value.source.stop()
   throw (production.status === 'rejected' ? production : (dump as PromiseRejectedResult)).reason
-}
-
-/** What a database holds, as far as it is compared. */
-interface Look<Rows = RowCounts> {
-  rows: Rows
-  /** To the operator's own question. */
-  answer: Answer
-}
-
-export async function lookAt({ dokku, settings }: Restore, database: Service): Promise<Look> {
-  return {
-    rows: await countRows(dokku, database),
-    answer: await askIt(dokku, settings.VERIFY_SQL, database),
-  }
-}
-
-/** Production may be as broken as it likes: what can't be read of it is told, and nothing is waited for long. */
-export async function lookAtProduction(restore: Restore, production: Service): Promise<Look<RowSurvey>> {
-  const { dokku, settings } = restore
-  const rows = await quietly(restore, 'Its tables', surveyRows(dokku, production))
-  return {
-    rows: rows ?? new Map(),
-    answer: await askIt(dokku, `SET lock_timeout = '2s'; ${settings.VERIFY_SQL}`, production, ANSWER_MS),
-  }
-}
-
-/**
- * Shows the restored database beside production.
- * @returns the tables that have rows in production and none in it
- * @throws Failure when production can answer the operator's question, but not the restored database
- */
-export function compare({ context, settings }: Restore, now: Look<RowSurvey>, then: Look): string[] {
-  const tables = compareCounts(now.rows, then.rows)
-  context.log.info(`Rows of each table:\n${describeTables(tables)}`)
-  judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], context.log)
-  return tables
-    .filter(({ production, restored }) => typeof production === 'number' && production > 0 && restored === 0)
-    .map((row) => row.table)
-}
-
-function describeTables(tables: readonly TableDifference[]): string {
-  const shown = (count: number | string | undefined): string => {
-    if (typeof count === 'string') return count.startsWith('locked') ? 'locked' : 'unreadable'
-    return count === undefined ? 'no table' : count.toLocaleString('en')
-  }
-  const rows = tables.map(({ table: name, production, restored }) => {
-    const difference = typeof production === 'string' ? 0 : (restored ?? 0) - (production ?? 0)
-    return [
-      name,
-      shown(production),
-      shown(restored),
-      difference === 0 ? '' : `${difference > 0 ? '+' : ''}${difference.toLocaleString('en')}`,
-    ]
-  })
-  return [
-    table([['table', 'production', 'restored', 'difference'], ...rows], [1, 2, 3]),
-    ...describeUnread(new Map(tables.map((row) => [row.table, row.production]))),
-  ].join('\n')
-}
-
-/** Why production's tables can't be read, a line each. */
-export function describeUnread(rows: ReadonlyMap<string, number | string | undefined>): string[] {
-  return [...rows].flatMap(([name, why]) => (typeof why === 'string' ? [`  in production ${name} is ${why}`] : []))
-}
-
-type Answer = string | Failure
-
-async function askIt(dokku: Dokku, question: string, database: Service, timeoutMs?: number): Promise<Answer> {
-  try {
-    // It may end with a comment.
-    const text = `${question.replace(/;\s*$/, '')}\n;`
-    return (await sql(dokku, database, text, timeoutMs === undefined ? {} : { timeoutMs })).trim()
-  } catch (error) {
-    if (error instanceof Failure) return error
-    throw error
-  }
-}
-
-/** @throws Failure when production can answer the question, but not the restored database */
-function judgeAnswers(question: string, [now = '', then = '']: readonly Answer[], log: Log): void {
-  const shown = (answer: Answer): string => (answer instanceof Failure ? `fails: ${answer.message}` : answer)
-  log.info(`${question}\n  production: ${shown(now)}\n  restored:   ${shown(then)}`)
-  if (!(then instanceof Failure)) return
-  if (now instanceof Failure) log.warn('VERIFY_SQL works on neither database.')
-  else
-    throw new Failure(
-      `VERIFY_SQL fails on the restored database: ${then.message}`,
-      'Try another archive: restore --list',
-    )
 }

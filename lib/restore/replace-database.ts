@@ -18,9 +18,10 @@ import { type KeptDatabase, listKept, listSubscriptions, NotSwapped, restoringOf
 import { awaitApp, restartAdvice } from './app.ts'
 import { importDump, type OpenedDump } from './archived-dump.ts'
 import { type Contents, complete } from './choose.ts'
+import { compare, lookAt, lookAtProduction } from './comparison.ts'
 import { discardRestoring } from './leftovers.ts'
 import { describeKept, describeRights, releaseAdvice, subscriptionAdvice } from './messages.ts'
-import { begin, compare, lookAt, lookAtProduction, type Production } from './prove.ts'
+import { begin, type Production } from './prove.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
 /**
@@ -87,7 +88,7 @@ async function importBeside(restore: Restore, production: Production, dump: Open
   if (refused.length > 0)
     context.log.warn(`Not all of production's settings could be given to ${restoring.database}: ${refused.join('; ')}`)
   const [then, advice] = await Promise.all([lookAt(restore, restoring), releaseAdvice(restore, archive)])
-  compare(restore, now, then)
+  await compare(restore, { database: production, ...now }, { database: restoring, ...then })
   await tellRights(restore, production, restoring)
   if (advice) context.log.warn(advice)
   return { restoring, archive, analyzed }

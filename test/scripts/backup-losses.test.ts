@@ -247,7 +247,7 @@ test('an archive dated in the future is never the newest: a failure of --check, 
     prompt: /\(1-\d+\): |to go on: /,
     answer: (output) => `${new RegExp(`(\\d+)  ${newest}`).exec(output)?.[1]}\r`,
   })
-  assert.match(offered.output, new RegExp(`This replaces, from ${newest} `))
+  assert.match(offered.output, new RegExp(`This restores, from ${newest},`))
   const line = await check()
   assert.match(line('newest archive'), new RegExp(`^pass .*${newest}`))
   assert.match(line('clock'), new RegExp(`^fail .*${name}`))

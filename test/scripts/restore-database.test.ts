@@ -29,6 +29,7 @@ test('rows and tables are as in the archive, a newer table that references an ol
   // There is no test service, and the app is not restarted.
   const unused = ['postgres:create', 'postgres:import', 'ps:restart']
   for (const command of unused) await sandbox.fault(command, 'exit 1')
+  await sandbox.sql("INSERT INTO libraries_library (name) VALUES ('since'), ('since, too');")
   const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', RESTORE)
   for (const command of unused) await sandbox.fault(command)
   assert.is(exitCode, 0, stderr)
@@ -36,8 +37,10 @@ test('rows and tables are as in the archive, a newer table that references an ol
   assert.is(await sandbox.sql("SELECT count(*) FROM pg_tables WHERE tablename = 'newer';"), '0')
   assert.is(await sandbox.sql('SHOW work_mem;'), '7MB', 'the settings of the database came along')
   assert.is(await sandbox.sql('SHOW search_path;'), '"$user", public')
-  assert.match(stderr, /public\.libraries_library +120 +300 +\+180/)
-  assert.match(stderr, /production: 120\n.*restored: +300/)
+  assert.match(stderr, /table +production +archive +comes back +leaves\n/)
+  assert.match(stderr, /\blibraries_library +122 +300 +180 +2\n/)
+  assert.match(stderr, /\bnewer +120 +no table +0 +120\n/)
+  assert.match(stderr, /production: 122\n.*restored: +300/)
   const kept = (await databases(sandbox)).find((name) => name.startsWith('book_corners_db_before_'))
   assert.ok(kept)
   assert.match(stdout, `kept as ${kept}`)
