@@ -168,11 +168,12 @@ export interface LaidOut {
  * @returns undefined when there is nothing, or it can't be written
  */
 export async function layOutAppConfig(
-  { context, statePath }: Pick<Backup, 'context' | 'statePath'>,
+  backup: Pick<Backup, 'context' | 'statePath'>,
   config: AppConfig | undefined,
 ): Promise<LaidOut | undefined> {
   // Also what a run that was killed has left.
-  await clearAppConfig(statePath)
+  const { context, statePath } = backup
+  await clearAppConfig(backup)
   if (!config) return undefined
   const folder = join(workingFolder(statePath), KIT_FOLDER)
   try {
@@ -182,13 +183,19 @@ export async function layOutAppConfig(
     return { cwd: workingFolder(statePath), bytes }
   } catch (error) {
     context.log.warn(`The app's configuration is not in the archive: ${reason(error)}`)
-    await clearAppConfig(statePath)
+    await clearAppConfig(backup)
     return undefined
   }
 }
 
-export async function clearAppConfig(statePath: string): Promise<void> {
-  await rm(workingFolder(statePath), { recursive: true, force: true })
+/** That it can't be removed is a warning, and left to the next run. */
+export async function clearAppConfig({ context, statePath }: Pick<Backup, 'context' | 'statePath'>): Promise<void> {
+  const folder = workingFolder(statePath)
+  try {
+    await rm(folder, { recursive: true, force: true })
+  } catch (error) {
+    context.log.warn(`The app's configuration could not be removed from ${folder}: ${reason(error)}`)
+  }
 }
 
 function workingFolder(statePath: string): string {

@@ -45,7 +45,7 @@ export async function store(backup: Backup, tonight: Tonight, occasion: Occasion
   try {
     return await storeWith(backup, tonight, await layOutAppConfig(backup, tonight.appConfig), occasion)
   } finally {
-    await clearAppConfig(backup.statePath)
+    await clearAppConfig(backup)
   }
 }
 

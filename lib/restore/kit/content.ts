@@ -3,6 +3,7 @@
 import { eachItem, flawsOf, isDump, parseComment } from '../../borg/archives.ts'
 import type { Borg } from '../../borg/borg.ts'
 import { extractToStdoutArgs } from '../../borg/commands.ts'
+import type { Item } from '../../borg/output.ts'
 import { plainSettings, type Settings } from '../../cli/settings.ts'
 import { Failure } from '../../core/failure.ts'
 import { aText, mapOf, tryJson } from '../../core/outside.ts'
@@ -74,22 +75,29 @@ export async function readKit(reading: KitReading, archive: ChosenArchive): Prom
   }
 }
 
-/** What an archive holds, and where. */
+/** What an archive holds, and where. Borg lists a folder before what is in it. */
 async function survey(borg: Borg, archive: string): Promise<Found> {
-  const found: Found = { files: new Set(), dump: undefined, media: undefined }
-  await eachItem(borg, archive, [], ({ path, type, sizeBytes, ...item }) => {
-    // Borg lists a folder before what is in it: the first is the media folder itself.
-    if (isDump({ path, type, sizeBytes, ...item }, found.media?.folder.slice(1) ?? '\0'))
-      found.dump ??= { path, bytes: sizeBytes }
-    else if (path === KIT_FOLDER || path.startsWith(`${KIT_FOLDER}/`))
-      found.files.add(path.slice(KIT_FOLDER.length + 1))
-    else if (type === 'd') found.media ??= { folder: `/${path}`, files: 0, bytes: 0 }
-    if (found.media && type !== 'd' && path.startsWith(`${found.media.folder.slice(1)}/`)) {
-      found.media.files++
-      found.media.bytes += sizeBytes
+  const files = new Set<string>()
+  const dumps: Item[] = []
+  const folders: NonNullable<Kit['media']>[] = []
+  await eachItem(borg, archive, [], (item) => {
+    const path = `/${item.path}`
+    if (path.startsWith(`/${KIT_FOLDER}/`)) files.add(path.slice(KIT_FOLDER.length + 2))
+    if (path === `/${KIT_FOLDER}` || path.startsWith(`/${KIT_FOLDER}/`)) return
+    if (isDump(item, '')) dumps.push(item)
+    const folder = folders.find((one) => path.startsWith(`${one.folder}/`))
+    if (folder && item.type !== 'd') {
+      folder.files++
+      folder.bytes += item.sizeBytes
     }
+    if (!folder && item.type === 'd') folders.push({ folder: path, files: 0, bytes: 0 })
   })
-  return found
+  const [dump] = dumps.sort((one, other) => one.path.length - other.path.length)
+  // Archives of the bash scripts have the dump in a folder of its own.
+  const [media] = folders
+    .filter(({ folder }) => !dump || dump.path !== `${folder.slice(1)}/db.dump`)
+    .sort((one, other) => other.files - one.files)
+  return { files, dump: dump && { path: dump.path, bytes: dump.sizeBytes }, media }
 }
 
 async function read(borg: Borg, archive: string, name: string): Promise<string> {
