@@ -135,7 +135,7 @@ async function withSource(plugin: Plugin): Promise<Plugin> {
   const [config = '', head = ''] = await Promise.all(
     ['config', 'HEAD'].map((name) => readFile(join(git, name), 'utf8').catch(() => '')),
   )
-  const source = plugin.source ?? /^\s*url = (\S+)$/m.exec(config)?.[1]
+  const source = plugin.source ?? /^[ \t]*url = (\S+)$/m.exec(config)?.[1]
   const ref = /^ref: (refs\/[\w./-]+)$/m.exec(head)?.[1]
   const commit = plugin.commit ?? (ref ? await readFile(join(git, ref), 'utf8').catch(() => '') : head).trim()
   return {

@@ -11,7 +11,7 @@ interface Keepsake {
 /** @param repository as BORG_REPO has it */
 export function keepsakes(repository: string, envFile: string): Keepsake[] {
   const file = quote(envFile)
-  const isFar = /^ssh:\/\/|^[^/:]+@?[^/:]*:/.test(repository)
+  const isFar = /^[^/:]+:/.test(repository)
   return [
     { what: 'the key of the repository', command: `(set -a; . ${file}; borg key export --paper)` },
     { what: 'its passphrase, or what prints it', command: `grep BORG_PASS ${file}` },

@@ -160,14 +160,26 @@ export function parseMessages(stderr: string): Message[] {
 export function parseDamage(messages: readonly Message[]): Record<string, string[]> {
   const found = new Map<string, Set<string>>()
   for (const { message } of messages) {
-    const [, archive, path] = DAMAGE.exec(message) ?? []
-    if (archive !== undefined && path !== undefined) found.set(archive, (found.get(archive) ?? new Set()).add(path))
+    const damaged = damagedIn(message)
+    if (damaged) found.set(damaged.archive, (found.get(damaged.archive) ?? new Set()).add(damaged.path))
   }
   return Object.fromEntries([...found].map(([archive, paths]) => [archive, [...paths].slice(0, MOST_DAMAGED)]))
 }
 
-const DAMAGE =
-  /^(.+?): (.+): (?:New missing file chunk detected|Previously missing file chunk is still missing|Healed previously missing file chunk!) /s
+const DAMAGE = [
+  ': New missing file chunk detected ',
+  ': Previously missing file chunk is still missing ',
+  ': Healed previously missing file chunk! ',
+]
+
+/** `ARCHIVE: PATH: New missing file chunk detected …`; a path may hold anything. */
+function damagedIn(message: string): { archive: string; path: string } | undefined {
+  const end = Math.max(...DAMAGE.map((words) => message.lastIndexOf(words)))
+  const colon = message.indexOf(': ')
+  if (colon < 1 || colon + 2 >= end) return undefined
+  return { archive: message.slice(0, colon), path: message.slice(colon + 2, end) }
+}
+
 const MOST_DAMAGED = 100
 
 /** `[1, 2, 4]` of `borg 1.2.4`. */

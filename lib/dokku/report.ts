@@ -98,7 +98,10 @@ function readMounts(stdout: string): Mount[] {
 /** `web: 1`, a line each; without --quiet a title comes first. */
 function readScale(stdout: string): Record<string, number> {
   return Object.fromEntries(
-    [...stdout.matchAll(/^\s*([\w-]+):\s+(\d+)\s*$/gm)].map(([, process = '', count]) => [process, Number(count)]),
+    [...stdout.matchAll(/^[ \t]*([\w-]+):[ \t]+(\d+)[ \t]*$/gm)].map(([, process = '', count]) => [
+      process,
+      Number(count),
+    ]),
   )
 }
 
@@ -123,7 +126,7 @@ function readPlugins(stdout: string | undefined): (Plugin & { core: boolean })[]
       ...(commit ? { commit } : {}),
     })) ??
     // `  postgres   1.48.0 enabled    dokku postgres service plugin`
-    [...stdout.matchAll(/^\s+(\S+)\s+(\S+)\s+(?:enabled|disabled)\s+(.*)$/gm)].map(
+    [...stdout.matchAll(/^[ \t]+(\S+)[ \t]+(\S+)[ \t]+(?:enabled|disabled)[ \t]+(.*)$/gm)].map(
       ([, name = '', version = '', description = '']) => ({ name, version, core: /^dokku core\b/.test(description) }),
     )
   )

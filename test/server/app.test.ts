@@ -86,7 +86,7 @@ for (const [what, answers, expected] of [
 test('an answer that is no report is said to be none', () =>
   runningRelease(answering({ [REPORT]: ' !     Invalid flag' }), 'book-corners').then(
     () => assert.unreachable(),
-    (error) => assert.match(error.message, /did not report/),
+    (error) => assert.match(error.message, /^Dokku \(ps:report\) did not answer with JSON/),
   ))
 
 const state = {
