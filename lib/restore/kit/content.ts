@@ -84,8 +84,9 @@ async function survey(borg: Borg, archive: string): Promise<Found> {
     const path = `/${item.path}`
     if (path.startsWith(`/${KIT_FOLDER}/`)) files.add(path.slice(KIT_FOLDER.length + 2))
     if (path === `/${KIT_FOLDER}` || path.startsWith(`/${KIT_FOLDER}/`)) return
-    if (isDump(item, '')) dumps.push(item)
     const folder = folders.find((one) => path.startsWith(`${one.folder}/`))
+    // Somebody may have uploaded one of that name.
+    if (isDump(item, '') && (!folder || path === `${folder.folder}/db.dump`)) dumps.push(item)
     if (folder && item.type !== 'd') {
       folder.files++
       folder.bytes += item.sizeBytes
