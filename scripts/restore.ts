@@ -14,13 +14,16 @@ import { preview } from '../lib/restore/preview.ts'
 import { proveOnly } from '../lib/restore/prove.ts'
 import { undo } from '../lib/restore/replace-database.ts'
 import { prepareRestore, type Restore } from '../lib/restore/restore.ts'
+import { rescueRows } from '../lib/restore/rows/rescue.ts'
+import { readWish } from '../lib/restore/rows/wanted.ts'
 
 const COMMAND: Command = {
   name: 'restore',
   switches: ['list', 'dry-run', 'db-only', 'media-only', 'overwrite', 'test', 'drill', 'undo', 'yes', 'json'],
-  options: ['kit'],
+  options: ['kit', 'rows', 'where'],
   exclusive: [
     ['list', 'dry-run', 'test', 'drill', 'undo', 'kit'],
+    ...['list', 'test', 'drill', 'undo', 'kit', 'db-only', 'media-only', 'overwrite'].map((other) => ['rows', other]),
     ['db-only', 'media-only'],
     ...['list', 'test', 'drill', 'undo', 'kit', 'db-only'].map((other) => ['overwrite', other]),
     ['media-only', 'test', 'undo'],
@@ -29,6 +32,7 @@ const COMMAND: Command = {
   argument: 'ARCHIVE',
   help: `
 Usage: restore [ARCHIVE] [--db-only | --media-only] [--dry-run] [--yes]
+       restore [ARCHIVE] --rows TABLE[,TABLE…] [--where SQL] [--dry-run] [--yes]
        restore --list | --test | --drill | --undo
        restore --kit DIR [ARCHIVE]
 
@@ -44,6 +48,10 @@ app's name, by renaming databases in one transaction, and the old database is ke
   --db-only        Only the database.      --media-only  Only the media folder.
   --overwrite      Also the photos that differ from the archive's; the present ones are
                    put aside as NAME.before-TIME. Else only what is missing comes back.
+  --rows TABLES    Only what was lost: the rows of these tables that the archive has and
+                   production lacks, and what a deletion took with them. Rows that
+                   exist are not changed. With --dry-run it imports and compares, too.
+  --where SQL      With one table: only rows that meet this condition on its columns.
   --test           Into a test service of its own, and leave it there to look around.
   --drill          Unattended --test for cron: imports the newest archive, compares a
                    sample of media, removes the test service, tells the monitor.
@@ -52,7 +60,7 @@ app's name, by renaming databases in one transaction, and the old database is ke
   --undo           Swap a kept database back (undoable, too). ARCHIVE may name it.
   --yes            Agree beforehand to every question. Where production would change,
                    ARCHIVE must be named: the newest may be the one after the damage.
-  --json           With --list, --dry-run, --drill, --kit: one JSON value.
+  --json           With --list, --dry-run, --drill, --kit, --rows: one JSON value.
   --env-file PATH  Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
   --version, --help
 
@@ -64,6 +72,8 @@ Examples:
   restore --dry-run 2026-02-28
   restore --media-only       bring back lost photos; those that are there stay
   restore                    pick an archive, see its rows, then decide
+  restore --rows libraries_library --where "city = 'Lyon'"
+                             bring back what somebody deleted, and lose nothing since
 `,
 }
 
@@ -76,7 +86,7 @@ interface Mode {
   /** It only looks: another run may be at work. */
   looks?: true
   /** It asks before it changes production. */
-  asks?: true
+  asks?: boolean
 }
 
 /** By flag. */
@@ -92,7 +102,7 @@ const RESTORE: Mode = { run: bringBack, asks: true }
 await main(COMMAND, async (context) => {
   const { kit } = context.values
   if (kit !== undefined) return writeKit(context, kit)
-  const [flag, mode] = Object.entries(MODES).find(([name]) => context.flags.has(name)) ?? ['', RESTORE]
+  const [flag, mode] = modeOf(context)
   requireSense(context, flag, mode)
   const restore = prepareRestore(context)
   if (mode.asks) requireAgreement(context, flag)
@@ -122,9 +132,21 @@ function requireAgreement({ flags, argument, interactive }: Context, flag: strin
     )
 }
 
-function requireSense({ flags, argument }: Context, flag: string, mode: Mode): void {
+function modeOf({ flags, values }: Context): [flag: string, mode: Mode] {
+  if (values.rows === undefined) return Object.entries(MODES).find(([name]) => flags.has(name)) ?? ['', RESTORE]
+  const wish = readWish(values)
+  return ['rows', { run: (restore) => rescueRows(restore, wish), json: true, asks: !flags.has('dry-run') }]
+}
+
+function requireSense({ flags, values, argument }: Context, flag: string, mode: Mode): void {
+  if (values.where !== undefined && flag !== 'rows')
+    throw new Failure('--where goes with --rows.', 'See: restore --help', EXIT.usage)
   if (flags.has('json') && !mode.json)
-    throw new Failure('--json goes with --list, --dry-run, --drill or --kit.', 'See: restore --help', EXIT.usage)
+    throw new Failure(
+      '--json goes with --list, --dry-run, --drill, --kit or --rows.',
+      'See: restore --help',
+      EXIT.usage,
+    )
   if (argument !== undefined && mode.withoutArchive)
     throw new Failure(`--${flag} takes no ARCHIVE.`, 'See: restore --help', EXIT.usage)
 }

@@ -7,7 +7,7 @@ import { codeOnly, exportsOf, functionsOf, importsOf, sourceFiles, textOf } from
 /** From the top floor to the ground; what stands on one line is one floor. A file imports from its own floor or below. */
 const FLOORS: readonly (readonly string[])[] = [
   ['scripts'],
-  ['lib/backup', 'lib/restore', 'lib/restore/kit', 'lib/rollback', 'lib/deploy', 'lib/verify'],
+  ['lib/backup', 'lib/restore', 'lib/restore/kit', 'lib/restore/rows', 'lib/rollback', 'lib/deploy', 'lib/verify'],
   ['lib/server', 'lib/media', 'lib/postgres', 'lib/borg', 'lib/git', 'lib/dokku'],
   ['lib/cli'],
   ['lib/core'],
@@ -16,6 +16,7 @@ const COMMANDS = 1
 /** Commands know of each other only this. */
 const BETWEEN_COMMANDS = [
   'lib/restore/kit → lib/restore',
+  'lib/restore/rows → lib/restore',
   'lib/rollback → lib/deploy',
   'lib/rollback → lib/verify',
   'lib/deploy → lib/verify',

@@ -29,6 +29,10 @@ export const SO = {
   swapping: 'Whether production was replaced is not known. If it was, restore --undo names the database before.',
   swapped: (kept: string) =>
     `Production's database was replaced. The one before is kept as ${kept}; back to it: restore --undo`,
+  rowsFailed: 'Production is as it was: it has none of the rows.',
+  rowsComing: (file: string) =>
+    `Whether the rows are in production is not known: all of them are, or none. Their keys, and the way back: ${file}`,
+  rowsBack: (file: string) => `Production has the rows that came back. Their keys, and the way back: ${file}`,
   photosBegun: 'Some photos may be back, each of them whole: the same command goes on with the others.',
   photosPlaced: (count: string, folder: string) => `${count} came back to ${folder}.`,
   besideBegun: (database: string) =>

@@ -8,6 +8,7 @@ import { retry } from '../core/retry.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { IMPORT_SESSION } from './import.ts'
 import { DISPOSABLE } from './marks.ts'
+import { COMPARE_SESSION, INSERT_SESSION } from './session.ts'
 import { answering, attempt, identifier, literal, rows, serverOf, sql } from './sql.ts'
 import { restoringOf, SWAP_SESSION } from './swap.ts'
 
@@ -64,7 +65,7 @@ async function drop(dokku: Dokku, production: Service): Promise<void> {
  * does not, because its shell was killed, its psql loses the connection, too: what is left of it reaches no database.
  */
 function endStraysSql(restoring: string): string {
-  const atOnce = `application_name IN (${literal(SWAP_SESSION)}, ${literal(CREATE_SESSION)})`
+  const atOnce = `application_name IN (${[SWAP_SESSION, CREATE_SESSION, COMPARE_SESSION, INSERT_SESSION].map(literal)})`
   const ours = `(${atOnce} OR application_name = ${literal(IMPORT_SESSION)})`
   return `SELECT json_build_object('session', application_name) FROM pg_stat_activity WHERE ${ours};
 DO $$ BEGIN

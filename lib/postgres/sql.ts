@@ -33,6 +33,9 @@ export const BARE = [
 ]
 const CONNECT_AT = 4
 
+/** How long production's tables are waited for, where somebody else has locked them: a migration, or a session that was forgotten. */
+export const LOCK_MS = 60_000
+
 // Whoever connects in the very moment of a swap is told this, and has done nothing yet; the name is there again at once.
 const JUST_RENAMED = /just been dropped or renamed/
 
@@ -43,11 +46,15 @@ export function serverOf({ name }: Service): Service {
 
 type SqlOptions = Pick<RunOptions, 'timeoutMs'>
 
+/** What a script for one of the service's databases begins with. */
+export function connecting(database: string): string[] {
+  return [...BARE.slice(0, CONNECT_AT), `\\c ${identifier(database)}`, ...BARE.slice(CONNECT_AT)]
+}
+
 /** The script that runs SQL in a database, and the line of its output behind which the answers are: a psqlrc may print, too. */
 function scriptFor(database: string, text: string): { input: string; mark: string } {
   const mark = `book-corners-ops-${randomBytes(8).toString('hex')}`
-  const [before, after] = [BARE.slice(0, CONNECT_AT), BARE.slice(CONNECT_AT)]
-  const lines = [...before, `\\c ${identifier(database)}`, ...after, `\\echo ${mark}`, text, '']
+  const lines = [...connecting(database), `\\echo ${mark}`, text, '']
   return { input: lines.join('\n'), mark }
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { backUpAndDamage, counts, DAMAGED, databases, holdName, OLD, reset } from '../support/damage.ts'
+import { activity, backUpAndDamage, counts, DAMAGED, databases, holdName, OLD, reset } from '../support/damage.ts'
 import type { Running } from '../support/launch.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 
@@ -96,7 +96,7 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
   test(`${signal} while the database is made`, async () => {
     const { letGo } = await holdName(sandbox, 'template0')
     const run = sandbox.start('restore.ts', RESTORE)
-    await activity(run, "query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'")
+    await activity(sandbox, run, "query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'")
     // After a Ctrl-C the script waits for it: the database would be there, and nobody would know.
     setTimeout(letGo, 1000)
     await killed(run, signal)
@@ -105,25 +105,10 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
   test(`${signal} while the databases are swapped`, async () => {
     const { letGo } = await holdName(sandbox, sandbox.database)
     const run = sandbox.start('restore.ts', RESTORE)
-    await activity(run, "application_name = 'book-corners-ops swap'")
+    await activity(sandbox, run, "application_name = 'book-corners-ops swap'")
     setTimeout(letGo, 1000)
     await killed(run, signal)
   })
-}
-
-/** Waits until a session of the server is like this, as long as the script runs. */
-async function activity(run: Running, condition: string): Promise<void> {
-  const isSo = `SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ${condition}`
-  const waiting = sandbox.sql(`\\c postgres
-    DO $$ BEGIN
-      FOR i IN 1..3000 LOOP
-        IF EXISTS (${isSo}) THEN RETURN; END IF;
-        PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();
-      END LOOP;
-      RAISE 'not within a minute';
-    END $$;`)
-  const ended = run.ended.then(({ stderr }) => Promise.reject(new Error(`it never came to: ${condition}: ${stderr}`)))
-  await Promise.race([waiting, ended])
 }
 
 test('killed anywhere, again and again', async () => {
@@ -147,7 +132,7 @@ test('an import that goes on in the container after a SIGKILL is ended by the ne
   await sandbox.sql("ALTER ROLE postgres SET test.seconds TO '60';")
   const run = sandbox.start('restore.ts', [name, ...AGREED])
   const inIndex = "datname LIKE '%_restoring' AND query LIKE 'CREATE INDEX%' AND state = 'active'"
-  await activity(run, inIndex)
+  await activity(sandbox, run, inIndex)
   run.child.kill('SIGKILL')
   await run.ended
   await sleep(1000)
@@ -164,7 +149,7 @@ test('an import that goes on in the container after a SIGKILL is ended by the ne
 test("what is left of an import whose shell was killed is in nobody's way", async () => {
   await sandbox.containerProgram('pg_restore', 'head -c 30000 >/dev/null; kill -KILL $PPID; exec sleep 2')
   const run = sandbox.start('restore.ts', RESTORE)
-  await activity(run, "application_name = 'book-corners-ops import'")
+  await activity(sandbox, run, "application_name = 'book-corners-ops import'")
   await sleep(500)
   run.child.kill('SIGKILL')
   await run.ended

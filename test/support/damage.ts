@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import type { Running } from './launch.ts'
 import { type Sandbox, seed } from './sandbox.ts'
 
 /** Libraries and photos, as `counts` gives them: of the archive, and of the damaged database. */
@@ -66,4 +67,19 @@ export async function holdName(sandbox: Sandbox, database: string): Promise<{ le
   client.stdin.write(`\\set QUIET on\n\\c postgres\nBEGIN;\nCOMMENT ON DATABASE ${database} IS 'held';\n\\echo held\n`)
   await once(client.stdout, 'data')
   return { letGo: () => client.stdin.end('ROLLBACK;\n') }
+}
+
+/** Waits until a session of the server is like this, as long as the script runs. */
+export async function activity(sandbox: Sandbox, run: Running, condition: string): Promise<void> {
+  const isSo = `SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ${condition}`
+  const waiting = sandbox.sql(`\\c postgres
+    DO $$ BEGIN
+      FOR i IN 1..3000 LOOP
+        IF EXISTS (${isSo}) THEN RETURN; END IF;
+        PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();
+      END LOOP;
+      RAISE 'not within a minute';
+    END $$;`)
+  const ended = run.ended.then(({ stderr }) => Promise.reject(new Error(`it never came to: ${condition}: ${stderr}`)))
+  await Promise.race([waiting, ended])
 }

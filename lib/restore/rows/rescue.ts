@@ -1,0 +1,107 @@
+// `restore --rows`: brings back exactly the rows that an archive has and production lacks.
+
+import { SO } from '../../cli/closing.ts'
+import { EXIT } from '../../core/failure.ts'
+import { isoLocal, plural } from '../../core/format.ts'
+import type { Service } from '../../dokku/dokku.ts'
+import { adoptSettings, createRestoring, neededBytes, requireRoom } from '../../postgres/scratch.ts'
+import { importDump } from '../archived-dump.ts'
+import { choose } from '../choose.ts'
+import { discardRestoring } from '../leftovers.ts'
+import { begin } from '../prove.ts'
+import type { ChosenArchive, Restore } from '../restore.ts'
+import { type Comparison, compareWith, prepareComparison, sendEarly } from './comparison.ts'
+import type { Insertion } from './insertion.ts'
+import { comingBack, describeRescue, type Rescue, requireAll, requireSupport, rescueJson } from './tell.ts'
+import { bringBack } from './transaction.ts'
+import type { Wish } from './wanted.ts'
+
+/** Imports the archive beside production, compares, shows, asks, and inserts. The database beside production is removed in any case. */
+export async function rescueRows(restore: Restore, wish: Wish): Promise<number> {
+  const { context, dokku } = restore
+  const archive = await choose(restore)
+  const { production, dump } = await begin({ ...restore, media: false }, archive, {})
+  try {
+    const comparison = await prepareComparison(restore, production, wish)
+    requireRoom(production.ground, neededBytes(dump.sizeBytes, dump.isCompressed), context.log)
+    context.log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
+    await importDump(
+      restore,
+      dump,
+      () => {
+        context.closing.so('beside', SO.besideBegun(comparison.restoring.database))
+        return createRestoring(dokku, production, production.ground, context.log)
+      },
+      () => sendEarly(restore, comparison),
+    )
+    await adoptSettings(dokku, production)
+    return await rescueFrom(restore, comparison, archive)
+  } finally {
+    await Promise.all([dump.source.stop(), discardRestoring(restore, production)])
+  }
+}
+
+/** What follows the import. */
+export async function rescueFrom(restore: Restore, comparison: Comparison, archive: ChosenArchive): Promise<number> {
+  const { flags, print, printJson } = restore.context
+  const { rescue, insertion } = await compareWith(restore, comparison, archive)
+  if (!flags.has('dry-run')) return agreeAndInsert(restore, comparison.production, rescue, insertion)
+  if (flags.has('json')) printJson(rescueJson(rescue))
+  else print(`Nothing is changed. ${describe(rescue)}`)
+  return EXIT.done
+}
+
+function total(rescue: Rescue): number {
+  return rescue.members.reduce((sum, member) => sum + comingBack(rescue, member), 0)
+}
+
+function describe(rescue: Rescue): string {
+  const { name, start } = rescue.archive
+  return `Rows of ${name}${start ? ` (${isoLocal(start)})` : ''} that production lacks:\n${describeRescue(rescue)}`
+}
+
+async function agreeAndInsert(
+  restore: Restore,
+  production: Service,
+  rescue: Rescue,
+  insertion: Insertion,
+): Promise<number> {
+  const { context, settings } = restore
+  const { flags, log, print, printJson, ask } = context
+  log.info(describe(rescue))
+  if (total(rescue) === 0) {
+    if (flags.has('json')) printJson(rescueJson(rescue, { inserted: [], file: undefined }))
+    else print('Nothing comes back.')
+    requireAll(rescue)
+    return EXIT.done
+  }
+  await ask.confirm(
+    `This inserts ${plural(total(rescue), 'row')} into ${production.database} of ${production.name}, in one transaction; no row that exists is changed.`,
+    settings.DOKKU_APP,
+  )
+  const { archive, members } = rescue
+  const done = await bringBack(restore, production, insertion, {
+    archive: archive.name,
+    requireSupport: (judged) => requireSupport(members, judged),
+  })
+  const result = { ...rescue, away: done.away }
+  if (flags.has('json')) printJson(rescueJson(result, done))
+  else
+    print(
+      [
+        `Brought back from ${archive.name}:`,
+        ...done.inserted.map(
+          ({ number, inserted }) =>
+            `  ${plural(inserted, 'row')} of ${members.find((member) => member.number === number)?.name}`,
+        ),
+        ...(done.file === undefined
+          ? []
+          : [
+              `To take them out again: sudo dokku postgres:connect ${production.name} < ${done.file}`,
+              `The photos of those rows: restore --media-only ${archive.name}`,
+            ]),
+      ].join('\n'),
+    )
+  requireAll(result)
+  return EXIT.done
+}

@@ -1,0 +1,160 @@
+// What a rescue of rows says: the preview, what stopped it, and what was done; as text, and as JSON.
+
+import { Failure } from '../../core/failure.ts'
+import { isoLocal, oneLine, plural, printable, table } from '../../core/format.ts'
+import type { ChosenArchive } from '../restore.ts'
+import { type LeftOut, type Member, movedOn } from './family.ts'
+import type { Inserted, Leaning } from './insertion.ts'
+import type { Found } from './lost.ts'
+import type { Judged } from './transaction.ts'
+
+/** What is known of a rescue before anybody is asked. */
+export interface Rescue extends Judged {
+  archive: ChosenArchive
+  /** The tables that were asked for, and those with rows that come back. */
+  members: readonly Member[]
+  found: ReadonlyMap<Member, Found>
+  /** Rows that are on both sides, and differ, of the tables that were asked for. */
+  differing: ReadonlyMap<Member, number>
+  /** Tables whose rows can't come back, with how many they are. */
+  leftOut: readonly { table: LeftOut; rows: number }[]
+}
+
+/** Most names in a text. */
+const MOST_NAMED = 10
+
+/** How many rows of a member come back. */
+export function comingBack({ found, away }: Rescue, member: Member): number {
+  return (found.get(member)?.lost ?? 0) - (away.find((one) => one.away === member.number)?.count ?? 0)
+}
+
+function keyText(key: readonly string[]): string {
+  return oneLine(key.length === 1 ? (key[0] ?? '') : `(${key.join(', ')})`)
+}
+
+function keysText(keys: readonly string[][], count: number): string {
+  return `${keys.slice(0, MOST_NAMED).map(keyText).join(', ')}${count > MOST_NAMED ? ', …' : ''}`
+}
+
+/** What would come back, what stays away and why, and what else to know. */
+export function describeRescue(rescue: Rescue): string {
+  const { members, found, differing, away } = rescue
+  const number = (count: number | undefined): string => (count ? count.toLocaleString('en') : '')
+  const rows = members.map((member) => {
+    const { lost = 0, taken = 0 } = found.get(member) ?? {}
+    const staying = away.find((one) => one.away === member.number)?.count
+    const differ = member.isAsked ? (differing.get(member) ?? 0).toLocaleString('en') : ''
+    return [
+      `  ${member.name}`,
+      number(lost - taken),
+      number(taken),
+      number(staying),
+      number(comingBack(rescue, member)) || '0',
+      differ,
+    ]
+  })
+  return [
+    table([['  table', 'lost', 'taken along', 'stay away', 'come back', 'differ'], ...rows], [1, 2, 3, 4, 5]),
+    ...notes(rescue).map((note) => `  ${printable(note)}`),
+  ].join('\n')
+}
+
+/** Whatever the numbers alone don't say, a line each. */
+function notes({ members, found, away, leftOut, differing }: Rescue): string[] {
+  const coming = members.filter((member) => (found.get(member)?.lost ?? 0) > 0)
+  return [
+    ...coming.map((member) => {
+      const { keys = [], lost = 0 } = found.get(member) ?? {}
+      return `${member.name} (${member.key.join(', ')}): ${keysText(keys, lost)}`
+    }),
+    ...away.flatMap(({ away: table, count, first }) => {
+      const name = members.find((member) => member.number === table)?.name
+      const named = first.slice(0, MOST_NAMED).map(({ key, why }) => `${name} ${keyText(key)} stays away: ${why}`)
+      return [...named, ...(count > MOST_NAMED ? [`${name}: ${count - MOST_NAMED} more stay away`] : [])]
+    }),
+    ...coming.flatMap(movedOn),
+    ...members.flatMap((member) => {
+      const staying = found.get(member)?.staying ?? 0
+      return staying > 0
+        ? [
+            `${plural(staying, 'row')} of ${member.name} referenced such rows in the archive; production has them, and they stay as they are`,
+          ]
+        : []
+    }),
+    ...leftOut.map(
+      ({ table: { name, why }, rows }) =>
+        `${plural(rows, 'row')} of ${name} referenced such rows and can't come back: ${why}`,
+    ),
+    ...([...differing.values()].some((count) => count > 0) ? ['Rows that differ stay as production has them'] : []),
+  ]
+}
+
+/** @throws Failure when rows would reference what production lacks */
+export function requireSupport(members: readonly Member[], { leaning }: Judged): void {
+  if (leaning.length === 0) return
+  const nameOf = (one: Leaning): string => members.find(({ number }) => number === one.leaning)?.name ?? ''
+  const lines = leaning.map(
+    (one) =>
+      `  ${plural(one.rows, 'row')} of ${nameOf(one)} (${keysText(one.keys, one.rows > one.keys.length ? Number.POSITIVE_INFINITY : 0)}) reference ${plural(one.missing, 'row')} of ${one.on}: ${keysText(one.first, one.missing > one.first.length ? Number.POSITIVE_INFINITY : 0)}`,
+  )
+  const asked = members.filter(({ isAsked }) => isAsked).map(({ name }) => name)
+  const more = [...new Set(leaning.map(({ on }) => on))]
+  throw new Failure(
+    `The rows lean on rows that production lacks, and that nobody asked for:\n${lines.map(printable).join('\n')}`,
+    `If those were lost, too: --rows ${[...new Set([...asked, ...more])].join(',')}. If they were deleted on purpose, narrow by --where.`,
+  )
+}
+
+/** What was asked for and did not come back. @throws Failure that names it */
+export function requireAll(rescue: Rescue): void {
+  const { members, away, leftOut } = rescue
+  const lines = [
+    ...away.flatMap(({ away: number, count, first }) => {
+      const name = members.find((member) => member.number === number)?.name ?? ''
+      return [
+        ...first.slice(0, MOST_NAMED).map(({ key, why }) => `${name} ${keyText(key)}: ${why}`),
+        ...(count > MOST_NAMED ? [`${name}: ${count - MOST_NAMED} more`] : []),
+      ]
+    }),
+    ...leftOut
+      .filter(({ table }) => table.isThere)
+      .map(({ table, rows }) => `${plural(rows, 'row')} of ${table.name}: ${table.why}`),
+  ]
+  if (lines.length === 0) return
+  throw new Failure(
+    `Not brought back:\n${lines.map((line) => `  ${printable(line)}`).join('\n')}`,
+    'Everything else is there. To see such rows as they were: restore --test ARCHIVE',
+  )
+}
+
+/** @param done undefined as long as nothing is done */
+export function rescueJson(
+  rescue: Rescue,
+  done?: { inserted: readonly Inserted[]; file: string | undefined },
+): unknown {
+  const { archive, members, found, differing, away, leftOut } = rescue
+  return {
+    archive: archive.name,
+    start: archive.start ? isoLocal(archive.start) : null,
+    tables: members.map((member) => {
+      const { lost = 0, taken = 0, staying = 0, keys = [] } = found.get(member) ?? {}
+      const kept = away.find((one) => one.away === member.number)
+      return {
+        table: member.name,
+        asked: member.isAsked,
+        lost: lost - taken,
+        takenAlong: taken,
+        differ: member.isAsked ? (differing.get(member) ?? 0) : null,
+        staying,
+        stayAway: kept?.count ?? 0,
+        broughtBack: done ? (done.inserted.find(({ number }) => number === member.number)?.inserted ?? 0) : null,
+        key: member.key,
+        keys,
+        keysAway: kept?.first ?? [],
+        notes: movedOn(member),
+      }
+    }),
+    leftOut: leftOut.map(({ table: { name, why }, rows }) => ({ table: name, rows, why })),
+    file: done?.file ?? null,
+  }
+}

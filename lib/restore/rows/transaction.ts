@@ -1,0 +1,154 @@
+// The one transaction that brings rows back: all of them are there afterwards, or none, and the file of the way back is there before.
+
+import { SO } from '../../cli/closing.ts'
+import { Failure, reason } from '../../core/failure.ts'
+import { aText } from '../../core/outside.ts'
+import { retry } from '../../core/retry.ts'
+import type { Service } from '../../dokku/dokku.ts'
+import { INSERT_SESSION, openSession, Refused, type Session } from '../../postgres/session.ts'
+import { sql } from '../../postgres/sql.ts'
+import type { Restore } from '../restore.ts'
+import {
+  type Away,
+  aJudgement,
+  anInserted,
+  BEGIN,
+  type Inserted,
+  type Insertion,
+  insert,
+  insertedKeys,
+  type Leaning,
+  prepare,
+  rehearse,
+} from './insertion.ts'
+import { openWayBack, type WayBackFile } from './way-back.ts'
+
+/** What is found of rows that are fetched beside production's tables. */
+export interface Judged {
+  away: readonly Away[]
+  leaning: readonly Leaning[]
+}
+
+interface Outcome extends Judged {
+  inserted: readonly Inserted[]
+  /** Of the way back; undefined when no row was inserted. */
+  file: string | undefined
+}
+
+/** A unique value that was taken meanwhile, a parent that was deleted meanwhile, a deadlock: the next attempt sees it (SQLSTATE). */
+const AGAIN = ['23505', '23503', '23P01', '40001', '40P01']
+const ATTEMPTS = 4
+const WAIT_MS = 200
+
+/** Looks at what would happen now; changes nothing. */
+export async function judge({ dokku }: Restore, production: Service, insertion: Insertion): Promise<Judged> {
+  const session = openSession(dokku, production, INSERT_SESSION)
+  try {
+    return sorted(await session.values(rehearse(insertion), aJudgement))
+  } finally {
+    await session.end()
+  }
+}
+
+function sorted(found: readonly (Away | Leaning)[]): Judged {
+  return {
+    away: found.filter((one): one is Away => 'away' in one && one.count > 0),
+    leaning: found.filter((one): one is Leaning => 'leaning' in one),
+  }
+}
+
+/**
+ * Brings the rows back that nothing keeps away.
+ * @param judge what is thrown when rows lean on what production lacks
+ * @throws Failure when production has none of them
+ */
+export async function bringBack(
+  restore: Restore,
+  production: Service,
+  insertion: Insertion,
+  about: { archive: string; requireSupport: (judged: Judged) => void },
+): Promise<Outcome> {
+  try {
+    return await retry(() => attempt(restore, production, insertion, about), {
+      attempts: ATTEMPTS,
+      waitMs: (error) => (error instanceof Refused && AGAIN.includes(error.state) ? WAIT_MS : undefined),
+      signal: restore.context.shell.signal,
+    })
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error
+    throw new Failure(
+      `PostgreSQL refused the rows: ${error.message}`,
+      `Narrow them by --where, or restore the whole database: restore --db-only ${about.archive}`,
+    )
+  }
+}
+
+async function attempt(
+  { context, dokku, settings }: Restore,
+  production: Service,
+  insertion: Insertion,
+  { archive, requireSupport }: Parameters<typeof bringBack>[3],
+): Promise<Outcome> {
+  const { signal, env } = context.shell
+  signal.throwIfAborted()
+  // An interruption ends it, but not while it is being committed.
+  const session = openSession(dokku.lasting, production, INSERT_SESSION)
+  const stop = (): void => void session.end()
+  signal.addEventListener('abort', stop, { once: true })
+  let file: WayBackFile | undefined
+  try {
+    const [transaction = ''] = await session.values(BEGIN, aText)
+    const judged = sorted(await session.values(prepare(insertion), aJudgement))
+    requireSupport(judged)
+    const counts = await session.values(insert(insertion), anInserted)
+    if (counts.every(({ inserted }) => inserted === 0)) return { ...judged, inserted: counts, file: undefined }
+    const { database } = production
+    file = await openWayBack(env, { archive, service: settings.DB_SERVICE, database, transaction })
+    for (const member of insertion.members) await file.addKeys(member, session.lines(insertedKeys(member)))
+    await file.finish()
+    signal.throwIfAborted()
+    signal.removeEventListener('abort', stop)
+    context.closing.so('production', SO.rowsComing(file.path))
+    await commit(session, dokku.lasting, production, { transaction, path: file.path })
+    context.closing.so('production', SO.rowsBack(file.path))
+    return { ...judged, inserted: counts, file: file.path }
+  } catch (error) {
+    if (error instanceof Unknown) throw error
+    context.closing.so('production', SO.rowsFailed)
+    await file?.remove()
+    throw error
+  } finally {
+    signal.removeEventListener('abort', stop)
+    await session.end()
+  }
+}
+
+/** Nobody says whether the rows are there. */
+class Unknown extends Failure {}
+
+const ASK_WITHIN_MS = 30_000
+
+/** When the connection breaks while it is committed, perhaps only the news of it is lost: then the server is asked. */
+async function commit(
+  session: Session,
+  lasting: Restore['dokku'],
+  production: Service,
+  { transaction, path }: { transaction: string; path: string },
+): Promise<void> {
+  try {
+    await session.run('COMMIT;')
+  } catch (broken) {
+    const ask = async (): Promise<string> => {
+      const status = (await sql(lasting, production, `SELECT txid_status(${transaction});`)).trim()
+      if (status === 'in progress') throw new Failure('the transaction has not ended')
+      return status
+    }
+    const status = await retry(ask, { withinMs: ASK_WITHIN_MS, waitMs: 500 }).catch((error: unknown) => {
+      throw new Unknown(
+        `Whether the rows were brought back could not be found out: ${reason(broken)}; ${reason(error)}`,
+        `All of them are there, or none. Their keys, and the way back: ${path}`,
+      )
+    })
+    if (status !== 'committed') throw broken
+  }
+}

@@ -1,0 +1,102 @@
+// The file that takes rows out again which were brought back: their keys, and the statement.
+
+import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { stateFolder } from '../../cli/state.ts'
+import { localTimestamp } from '../../core/format.ts'
+import type { Env } from '../../core/shell.ts'
+import { ownRows, quotedName } from '../../postgres/catalog.ts'
+import { identifier } from '../../postgres/sql.ts'
+import type { Member } from './family.ts'
+import { keyNames, sameKey } from './lost.ts'
+
+/** What the file says of itself. */
+interface About {
+  archive: string
+  service: string
+  database: string
+  /** The number of the transaction that inserted the rows. */
+  transaction: string
+}
+
+export interface WayBackFile {
+  readonly path: string
+  /** @param lines the keys as COPY writes them */
+  addKeys(member: Member, lines: AsyncIterable<string>): Promise<void>
+  /** Everything is written, and on the disk. */
+  finish(): Promise<void>
+  /** Nothing was inserted. */
+  remove(): Promise<void>
+}
+
+const PIECE = 64 * 1024
+
+/**
+ * Makes the file before the rows are there for good, so that there is no moment without it. If they never are, the file says
+ * so when it is run.
+ */
+export async function openWayBack(env: Env, about: About): Promise<WayBackFile> {
+  const stamp = localTimestamp(new Date()).replaceAll(':', '')
+  const path = join(stateFolder(env), `rows-brought-back-${stamp}-${about.transaction}.sql`)
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  const file = await open(path, 'wx', 0o600)
+  const members: Member[] = []
+  await file.appendFile(head(about, path))
+  return {
+    path,
+    addKeys: async (member, lines) => {
+      members.push(member)
+      const key = member.key.map((name, i) => `${identifier(name)} AS k${i + 1}`)
+      await file.appendFile(
+        `CREATE TEMP TABLE keys_${member.number} ON COMMIT DROP AS SELECT ${key.join(', ')} FROM ${quotedName(member.now)} WITH NO DATA;\nCOPY keys_${member.number} FROM STDIN;\n`,
+      )
+      await append(file, lines)
+      await file.appendFile('\\.\n')
+    },
+    finish: async () => {
+      await file.appendFile(tail(members))
+      await file.sync()
+      await file.close()
+    },
+    remove: async () => {
+      await file.close().catch(() => {})
+      await rm(path, { force: true })
+    },
+  }
+}
+
+async function append(file: FileHandle, lines: AsyncIterable<string>): Promise<void> {
+  let piece = ''
+  for await (const line of lines) {
+    piece += `${line}\n`
+    if (piece.length < PIECE) continue
+    await file.appendFile(piece)
+    piece = ''
+  }
+  await file.appendFile(piece)
+}
+
+function head({ archive, service, database, transaction }: About, path: string): string {
+  return `-- Rows that restore --rows brought back from ${archive} into ${database} of ${service}, by their keys.
+-- To take them out again, all of them or, if one of them is in use, none:
+--   sudo dokku postgres:connect ${service} < ${path}
+\\set ON_ERROR_STOP on
+\\encoding UTF8
+BEGIN;
+DO $$ BEGIN
+  IF txid_status(${transaction}) <> 'committed' THEN RAISE EXCEPTION 'These rows were never brought back: the restore was cut short.'; END IF;
+END $$;
+`
+}
+
+function tail(members: readonly Member[]): string {
+  const deleted = members.map(
+    (member) =>
+      `d${member.number} AS (DELETE FROM ${ownRows(member.now)} r USING keys_${member.number} k WHERE ${sameKey(member, 'k', 'r')} RETURNING ${keyNames(member, 'k')})`,
+  )
+  const counts = members.map(
+    ({ number, name }) =>
+      `  SELECT '${name.replaceAll("'", "''")}' AS "table", count(*) AS "rows taken out" FROM d${number}`,
+  )
+  return `WITH ${deleted.join(',\n')}\n${counts.join('\n  UNION ALL\n')};\nCOMMIT;\n`
+}

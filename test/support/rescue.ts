@@ -1,0 +1,116 @@
+// A rescue of rows without Borg: production, and beside it a database as it was before the damage, as an import leaves it.
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import { createClosing } from '../../lib/cli/closing.ts'
+import { createAsk } from '../../lib/cli/prompt.ts'
+import { readSettings } from '../../lib/cli/settings.ts'
+import { Failure } from '../../lib/core/failure.ts'
+import { createLog } from '../../lib/core/log.ts'
+import { createShell } from '../../lib/core/shell.ts'
+import { createDokku, type Service } from '../../lib/dokku/dokku.ts'
+import type { Restore } from '../../lib/restore/restore.ts'
+import { prepareComparison, sendEarly } from '../../lib/restore/rows/comparison.ts'
+import { rescueFrom } from '../../lib/restore/rows/rescue.ts'
+import { readWish } from '../../lib/restore/rows/wanted.ts'
+import type { Sandbox } from './sandbox.ts'
+
+/** What a rescue said. */
+interface Rescued {
+  exitCode: number
+  stdout: string
+  /** The log; at its end the failure's message, and its hint. */
+  stderr: string
+  hint: string
+}
+
+interface RescueOptions {
+  where?: string
+  flags?: readonly string[]
+  /** Done when production's keys were sent, as if while the archive is imported. */
+  meanwhile?: () => Promise<unknown>
+}
+
+/** Two databases of a test's own. */
+export interface Accident {
+  production: Service
+  /** Asks production; `restoring` the database beside it. */
+  sql(text: string, restoring?: 'restoring'): Promise<string>
+  rescue(tables: string, options?: RescueOptions): Promise<Rescued>
+}
+
+let count = 0
+
+/**
+ * @param before makes production as it is in the archive
+ * @param damage what happens to it then
+ */
+export async function accident(sandbox: Sandbox, before: string, damage = ''): Promise<Accident> {
+  const database = `case_${++count}`
+  const production = { name: sandbox.service, database }
+  const sql: Accident['sql'] = (text, restoring) =>
+    sandbox.sql(`\\c ${database}${restoring ? '_restoring' : ''}\n${text}`)
+  await sandbox.sql(`CREATE DATABASE ${database};`)
+  await sql(before)
+  await sandbox.sql(`CREATE DATABASE ${database}_restoring TEMPLATE ${database};`)
+  await sql(damage)
+  return { production, sql, rescue: (tables, options) => rescue(sandbox, production, tables, options) }
+}
+
+async function rescue(
+  sandbox: Sandbox,
+  production: Service,
+  tables: string,
+  { where, flags = ['yes'], meanwhile }: RescueOptions = {},
+): Promise<Rescued> {
+  const said = { stdout: '', stderr: '' }
+  const target = (name: keyof typeof said): NodeJS.WriteStream =>
+    ({
+      write: (text: string) => {
+        said[name] += text
+      },
+    }) as unknown as NodeJS.WriteStream
+  const restore = restoreIn(sandbox, { flags, log: createLog(target('stderr'), { stdout: target('stdout') }) })
+  const archive = { name: 'book-corners-2026-02-28T03:00:01' }
+  try {
+    const wish = readWish({ rows: tables, ...(where === undefined ? {} : { where }) })
+    const comparison = await prepareComparison(restore, production, wish)
+    await sendEarly(restore, comparison)
+    await meanwhile?.()
+    return { exitCode: await rescueFrom(restore, comparison, archive), ...said, hint: '' }
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    return { exitCode: error.exitCode, stdout: said.stdout, stderr: `${said.stderr}${error.message}`, hint: error.hint }
+  } finally {
+    // As the next import would find it.
+    await sandbox.sql(`\\c ${production.database}_restoring\nDROP SCHEMA IF EXISTS "book-corners-ops" CASCADE;`)
+  }
+}
+
+function restoreIn(
+  sandbox: Sandbox,
+  { flags, log }: { flags: readonly string[]; log: Restore['context']['log'] },
+): Restore {
+  const { signal } = new AbortController()
+  const shell = createShell({ PATH: '/usr/bin:/bin', HOME: sandbox.home }, signal)
+  const shells = { shell, cleanup: shell }
+  const environment = { BORG_REPO: sandbox.repository, BORG_PASSPHRASE: 'none', MEDIA_DIR: sandbox.mediaDir }
+  const { uid, gid, username } = userInfo()
+  const given = new Set(flags)
+  const context = {
+    ...shells,
+    ...{ log, environment, flags: given, values: {}, argument: undefined, interactive: false },
+    closing: createClosing(),
+    envFile: { path: '', values: {}, problems: [] },
+    print: log.print,
+    printJson: log.printJson,
+    ask: createAsk(given.has('yes'), false, signal, log),
+  } as unknown as Restore['context']
+  return {
+    context,
+    settings: readSettings(['DOKKU_APP', 'DB_SERVICE'], environment, context.envFile),
+    dokku: createDokku(shells, [join(sandbox.dir, 'bin/dokku')]),
+    user: { uid, gid, name: username },
+    database: true,
+    media: false,
+  } as unknown as Restore
+}
