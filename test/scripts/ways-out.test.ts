@@ -1,0 +1,170 @@
+// Every way out of a restore and a backup, at each question and step: the last line is what is so, and it is true.
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { backUpAndDamage, counts, DAMAGED, databases, OLD, reset, services } from '../support/damage.ts'
+import { type Sandbox, startSandbox } from '../support/sandbox.ts'
+import { atTerminal } from '../support/terminal.ts'
+
+const test = suite('every way out')
+let sandbox: Sandbox
+
+const [CTRL_C, END] = ['\u0003', '\u0004']
+/** A minute is waited for an app that is down: here a moment. */
+const FAST = `--import=${fileURLToPath(new URL('../support/fast-clock.mjs', import.meta.url))}`
+const UNTOUCHED = 'Production was not touched.'
+const BESIDE_REMOVED = 'The database book_corners_db_restoring beside it was removed.'
+
+test.before(async () => {
+  sandbox = await startSandbox()
+  await backUpAndDamage(sandbox)
+})
+test.after(() => sandbox.stop())
+test.before.each(async () => {
+  await reset(sandbox)
+  await rm(held(), { force: true })
+})
+
+function held(): string {
+  return join(sandbox.dir, 'services', sandbox.service, 'held')
+}
+
+/** A shell snippet that says that the step is reached, and stays there a while. */
+function hold(): string {
+  return `touch "${held()}"; sleep 2`
+}
+
+/** The last line, without its time. */
+function lastLine(output: string): string {
+  const line =
+    output
+      .replace(/\u001b\[[\d;]*m/g, '')
+      .trim()
+      .split(/\r?\n/)
+      .at(-1) ?? ''
+  return line.replace(/^\d{4}-\S+ /, '')
+}
+
+async function production(): Promise<string> {
+  return `${await counts(sandbox)} ${(await databases(sandbox)).join(' ')}`
+}
+
+const AT_QUESTIONS: [where: string, args: string[], answers: string[], status: number, says: string][] = [
+  ['which archive: Ctrl-C', ['--db-only'], [CTRL_C], 130, UNTOUCHED],
+  ['which archive: the end of the input', ['--db-only'], ['9\r', END], 1, UNTOUCHED],
+  ['before the database: Ctrl-C', ['latest', '--db-only'], [CTRL_C], 130, `${UNTOUCHED} ${BESIDE_REMOVED}`],
+  ['before the database: Enter', ['latest', '--db-only'], ['\r'], 1, `${UNTOUCHED} ${BESIDE_REMOVED}`],
+  ['before the database: twice wrong', ['latest', '--db-only'], ['y\r', 'yes\r'], 1, `${UNTOUCHED} ${BESIDE_REMOVED}`],
+  ['before the photos: Ctrl-C', ['latest', '--media-only'], [CTRL_C], 130, UNTOUCHED],
+]
+for (const [where, args, answers, status, says] of AT_QUESTIONS)
+  test(`at the question ${where}`, async () => {
+    const left = [...answers]
+    const ended = await atTerminal('restore.ts', args, {
+      env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+      prompt: /to go on: |\(1-\d+\): /,
+      answer: () => left.shift(),
+    })
+    assert.is(ended.status, status, ended.output)
+    assert.is(lastLine(ended.output), says)
+    assert.is(await production(), `${DAMAGED} book_corners_db`)
+  })
+
+test('at the question before --undo', async () => {
+  await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
+  const before = await production()
+  const ended = await atTerminal('restore.ts', ['--undo'], {
+    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    prompt: /to go on: /,
+    answer: () => CTRL_C,
+  })
+  assert.is(lastLine(ended.output), UNTOUCHED)
+  assert.is(await production(), before)
+})
+
+const RESTORE = ['restore.ts', 'latest', '--db-only', '--yes']
+const TEST = ['restore.ts', 'latest', '--test']
+const AT_STEPS: [where: string, words: string[], dokku: string, says: RegExp, isSo: RegExp][] = [
+  [
+    'before the database is made',
+    RESTORE,
+    'postgres:enter',
+    /^Production was not touched\./,
+    /^120\|0 book_corners_db$/,
+  ],
+  [
+    'after the import',
+    RESTORE,
+    'git:report',
+    new RegExp(`^${UNTOUCHED} ${BESIDE_REMOVED.replaceAll('.', '\\.')}$`),
+    /^120\|0 book_corners_db$/,
+  ],
+  [
+    'while a test service is made',
+    TEST,
+    'postgres:create',
+    /^Production was not touched\. The test service book-corners-db-test was removed\.$/,
+    /^120\|0 book_corners_db$/,
+  ],
+]
+for (const [where, [script = '', ...args], dokku, says, isSo] of AT_STEPS)
+  test(`interrupted ${where}`, async () => {
+    await sandbox.fault(dokku, hold())
+    const run = sandbox.start(script, args)
+    await run.reaches(held())
+    run.child.kill('SIGINT')
+    const { exitCode, stderr } = await run.ended
+    await sandbox.fault(dokku)
+    assert.is(exitCode, 130, stderr)
+    assert.match(lastLine(stderr), says)
+    assert.match(await production(), isSo)
+    assert.not.match(await services(sandbox), /-test/)
+  })
+
+test('after the swap nothing is interrupted any more, and what failed then says that the data is new', async () => {
+  await sandbox.fault('ps:report', hold())
+  const [script = '', ...args] = RESTORE
+  const run = sandbox.start(script, args)
+  await run.reaches(held())
+  run.child.kill('SIGINT')
+  const { exitCode, stdout } = await run.ended
+  assert.is(exitCode, 0)
+  assert.match(stdout, /The database before is kept as book_corners_db_before_/)
+  await reset(sandbox)
+  await sandbox.fault('ps:report', `echo '{"deployed":"true","running":"mixed","status-web.1":"exited"}'; exit 0`)
+  const down = await sandbox.script(script, args, { env: { NODE_OPTIONS: FAST } })
+  await sandbox.fault('ps:report')
+  assert.is(down.exitCode, 1)
+  assert.match(
+    lastLine(down.stderr),
+    /^Production's database was replaced\. The one before is kept as book_corners_db_before_\w+; back to it: restore --undo$/,
+  )
+  assert.match(await production(), /^300\|10 book_corners_db book_corners_db_before_\w+$/)
+})
+
+test('a backup that is ended before its archive is there', async () => {
+  const before = await sandbox.archives()
+  await sandbox.containerProgram('pg_dump', `head -c 100000 /dev/zero; ${hold()}`)
+  const run = sandbox.start('backup.ts')
+  await run.reaches(held())
+  run.child.kill('SIGTERM')
+  const { exitCode, stderr } = await run.ended
+  await sandbox.containerProgram('pg_dump')
+  assert.is(exitCode, 143, stderr)
+  assert.is(lastLine(stderr), 'No archive was stored, and nothing was pruned. Production was only read.')
+  assert.equal(await sandbox.archives(), before)
+})
+
+test('what can not begin has changed nothing', async () => {
+  for (const words of [['restore.ts', '--lits'], ['restore.ts'], ['backup.ts', '--yes'], ['verify.ts', '--url', 'x']]) {
+    const [script = '', ...args] = words
+    const { exitCode, stderr } = await sandbox.script(script, args)
+    assert.is(exitCode, 2, stderr)
+    assert.is(lastLine(stderr), 'Nothing was changed.')
+  }
+  assert.is(OLD === (await counts(sandbox)), false)
+})
+
+test.run()
