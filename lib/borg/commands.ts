@@ -140,7 +140,7 @@ export function failingArgs(repository: string): string[] {
  * empty, and another NUL. JSON would cost Borg twice the time (1.2.4). Times are local, without a zone: call it with TZ=UTC.
  */
 export function itemsArgs(archive: string, paths: readonly string[]): string[] {
-  const fields = ['{mode}', '{size}', '{isomtime}', '{path}', '={source}'].map((field) => `${field}{NUL}`)
+  const fields = ['{mode}', '{size}', '{isomtime}', '{path}', '={source}', '{health}'].map((field) => `${field}{NUL}`)
   return ['list', ...COMMON, '--format', `${fields.join('')}{NUL}`, `::${archive}`, ...paths]
 }
 

@@ -52,6 +52,8 @@ export interface Item {
   mtimeMs: number
   /** Where a link leads. */
   target: string
+  /** `borg check --repair` has put zeros in place of what was lost of it. */
+  isBroken?: true
 }
 
 const LIST = record({ archives: listOf(record({ name: aText, start: aTime, comment: optional(aText) })) })
@@ -88,7 +90,7 @@ export function parseCreated(stdout: string): Created {
  * @throws Failure when it is something else
  */
 export function parseItem(item: string): Item {
-  const [mode = '', size = '', time = '', path = '', source = ''] = item.split('\0')
+  const [mode = '', size = '', time = '', path = '', source = '', health = ''] = item.split('\0')
   const [, date, clock, fraction = ''] = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,3})?/.exec(time) ?? []
   const mtimeMs = Date.parse(`${date}T${clock}${fraction}Z`)
   if (mode === '' || !/^\d{1,15}$/.test(size) || Number.isNaN(mtimeMs))
@@ -100,6 +102,7 @@ export function parseItem(item: string): Item {
     sizeBytes: Number(size),
     mtimeMs,
     target: source.slice(1),
+    ...(health === 'broken' ? { isBroken: true } : {}),
   }
 }
 

@@ -20,6 +20,10 @@ export interface MediaPlan {
   onDisk: { count: number; bytes: number; first: string[] }
   /** Never restored, each with the reason: links and paths that lead outside MEDIA_DIR, special files, what something else is in the way of. */
   refused: string[]
+  /** In the archive, with zeros in place of what was lost: never restored. */
+  damaged: string[]
+  /** Folders that the archive has with nothing in them, and the disk has not. */
+  folders: string[]
   /** Folders on the disk that could not be looked into, each with the reason. */
   unlisted: string[]
 }
@@ -59,6 +63,9 @@ export function createMediaComparison(mediaDir: string, overwrite = false) {
   const prefix = `${storedPath(mediaDir)}/`
   const same = createSample()
   let others: MediaFile[] = []
+  const damaged: string[] = []
+  // Those that nothing lies in so far.
+  const folders = new Set<string>()
   let disk: Listing | undefined
   // Looked at while Borg lists.
   const scan = list(mediaDir).then((listing) => {
@@ -77,15 +84,24 @@ export function createMediaComparison(mediaDir: string, overwrite = false) {
     else others.push(file)
   }
   const add = (item: Item): void => {
-    if (!item.path.startsWith(prefix) || item.type === 'd') return
+    if (!item.path.startsWith(prefix)) return
     const path = item.path.slice(prefix.length)
     if (INBOX.test(path)) return
+    // Borg lists a folder before what is in it.
+    folders.delete(parentOf(path))
+    if (item.type === 'd') return void folders.add(path)
+    if (item.isBroken) damaged.push(path)
     const target = item.type === 'h' && item.target.startsWith(prefix) ? item.target.slice(prefix.length) : item.target
     sift({ ...item, path, target })
   }
   const plan = async (): Promise<MediaPlan> => {
     const listing = await scan
-    return { ...sort(others, same, listing), overwrite }
+    const sorted = sort(others, same, listing)
+    const obstacle = createObstacles(archivedTypes(others, listing), listing)
+    const lost = [...folders].filter(
+      (path) => !listing.entries.has(path) && !path.split('/').includes('..') && obstacle(path) === undefined,
+    )
+    return { ...sorted, damaged, folders: lost, overwrite }
   }
   return { add, plan }
 }
@@ -106,7 +122,7 @@ function createSample(): Sample {
   return {
     add: (file) => {
       count++
-      if (file.type !== '-' || file.sizeBytes === 0) return
+      if (file.type !== '-' || file.sizeBytes === 0 || file.isBroken) return
       const number = candidates++
       const place = number < SAMPLE ? number : Math.floor(Math.random() * candidates)
       if (place < SAMPLE) kept[place] = { file, number }
@@ -115,10 +131,12 @@ function createSample(): Sample {
   }
 }
 
+type SortedFiles = Omit<MediaPlan, 'overwrite' | 'damaged' | 'folders'>
+
 /** @param files those that are not known to be the same already */
-function sort(files: readonly MediaFile[], same: Sample, disk: Listing): Omit<MediaPlan, 'overwrite'> {
+function sort(files: readonly MediaFile[], same: Sample, disk: Listing): SortedFiles {
   const unlisted = [...disk.unlisted].map(([folder, why]) => `${folder || '.'}: ${why}`)
-  const plan: Omit<MediaPlan, 'same' | 'overwrite'> = {
+  const plan: Omit<SortedFiles, 'same'> = {
     missing: [],
     different: [],
     onDisk: { ...NOTHING },
@@ -133,8 +151,9 @@ function sort(files: readonly MediaFile[], same: Sample, disk: Listing): Omit<Me
     if (SPECIAL.test(file.type) && found?.kind === 'special') continue
     const why = refusal(file, archived, disk) ?? obstacle(file.path)
     if (why) plan.refused.push(`${file.path}: ${why}`)
+    else if (found && isUnchanged(file, found)) same.add(file)
+    else if (file.isBroken) plan.refused.push(`${file.path}: damaged in the archive, a repair has put zeros into it`)
     else if (!found) plan.missing.push(file)
-    else if (isUnchanged(file, found)) same.add(file)
     else plan.different.push(file)
   }
   plan.onDisk = summarize(disk)

@@ -9,7 +9,8 @@ import type { Message } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import type { User } from '../cli/user.ts'
-import { bar, bytes, plural } from '../core/format.ts'
+import { Failure } from '../core/failure.ts'
+import { bar, bytes, plural, printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { isSame, type MediaFile, type MediaPlan, totalBytes, wanted } from './compare.ts'
 import { list } from './folder.ts'
@@ -38,7 +39,7 @@ export async function restoreMedia(
   const { MEDIA_DIR: mediaDir, DUMP_STALL_SECONDS } = settings
   const staging = stagingOf(shell.env, mediaDir)
   const files = wanted(plan)
-  if (files.length === 0) {
+  if (files.length === 0 && plan.folders.length === 0) {
     await closeStaging(staging, shell)
     return { placed: 0, failed: [] }
   }
@@ -48,13 +49,15 @@ export async function restoreMedia(
   const staged = await alreadyStaged(staging, content)
   const left = content.filter(({ path }) => !staged.has(path))
   if (staged.size > 0) log.info(`${plural(staged.size, 'file')} were extracted before the last run was cut short`)
-  log.info(`Extracting ${plural(left.length, 'media file')}, ${bytes(totalBytes(left))}`)
-  await extract({ borg, log, archive, mediaDir, staging }, left)
+  if (left.length > 0) log.info(`Extracting ${plural(left.length, 'media file')}, ${bytes(totalBytes(left))}`)
+  const unreadable = await extractAll({ borg, log, archive, mediaDir, staging }, left)
 
-  const { fit, failed } = await sift(plan, staging, mediaDir)
+  const sifted = await sift(plan, staging, mediaDir)
+  const fit = sifted.fit
+  const failed = sifted.failed.map((line) => unreadable.get(line.slice(0, line.lastIndexOf(': '))) ?? line)
   if (placement.asks) log.info(`sudo asks for your password, to place the files: ${placement.needsSudo}`)
   const stallMs = DUMP_STALL_SECONDS * 1000
-  const notPlaced = await place(context, placement, { from: staging.files, files: fit, stallMs })
+  const notPlaced = await place(context, placement, { from: staging.files, files: fit, folders: plan.folders, stallMs })
   await closeStaging(staging, shell)
   for (const [path, why] of notPlaced) failed.push(`${path}: ${why}`)
   return { placed: fit.length - notPlaced.size, failed }
@@ -112,6 +115,33 @@ interface Extraction {
 /** Paths in one call, well below the kernel's limit for arguments. */
 const PATHS_A_CALL = 200
 
+/**
+ * Extracts files, also where the repository has lost parts of some: Borg ends at the first of them, and the others are asked
+ * for again.
+ * @returns what Borg can't read, by its path, each as a line with the reason
+ */
+async function extractAll(extraction: Extraction, files: readonly MediaFile[]): Promise<Map<string, string>> {
+  const unreadable = new Map<string, string>()
+  for (let left = files; ; ) {
+    try {
+      await extract(extraction, left)
+      return unreadable
+    } catch (error) {
+      if (!(error instanceof Failure) || !/damaged|integrity|ObjectNotFound|not found/i.test(error.message)) throw error
+      const staged = await alreadyStaged(extraction.staging, left)
+      const at = left.findIndex(({ path, type }) => type === '-' && !staged.has(path))
+      const file = left[at]
+      // Nothing comes any more, or far too much is lost.
+      if (!file || unreadable.size === MOST_UNREADABLE) throw error
+      unreadable.set(file.path, `${file.path}: the repository has lost parts of it: ${error.message}`)
+      extraction.log.warn(`${printable(file.path)} can't be read: ${error.message}`)
+      left = left.filter((other, i) => i !== at && !staged.has(other.path))
+    }
+  }
+}
+
+const MOST_UNREADABLE = 100
+
 async function extract(extraction: Extraction, files: readonly MediaFile[]): Promise<void> {
   if (files.length === 0) return
   const { log, mediaDir, staging } = extraction
@@ -134,7 +164,8 @@ async function extract(extraction: Extraction, files: readonly MediaFile[]): Pro
 
 // Borg reads one pattern per line, without the spaces at the line's end.
 function fitsALine({ path }: MediaFile): boolean {
-  return !/[\n\r]|\s$/.test(path)
+  // Python's spaces are more than JavaScript's.
+  return !/[\n\r]|[\s\x1c-\x1f\x85]$/.test(path)
 }
 
 async function callBorg(

@@ -7,7 +7,7 @@
 #
 # Usage: bash -s MEDIA_DIR. Its standard input is this file, and then what to do, in words that each end with a NUL:
 #   unpack LENGTH               and so many bytes behind it: a tar with files and no folders in it
-#   move FOLDER COUNT FILE …    so many files of the last tar, to a folder below MEDIA_DIR
+#   move FOLDER COUNT FILE …    so many files of the last tar, to a folder below MEDIA_DIR, which is made if it is missing
 # It prints each file that it could not place, and the reason, with a NUL behind each of the two. With nothing behind this
 # file it only looks whether it may place files at all.
 
@@ -57,10 +57,20 @@ unpack() { # LENGTH
   fi
 }
 
+# Gives files the rights that this folder's default ACL gives to others than owner and group: the backup's user reads by them.
+inherit() { # FILE …
+  local rights
+  rights=$(getfacl -cpd . 2>/dev/null | sed -n 's/^\(\(user\|group\):[^:]\+:..\).*/\1-/p')
+  [ -z "$rights" ] || setfacl -P -m "${rights//$'\n'/,}" -- "${@/#//proc/self/fd/3/}" 2>/dev/null
+}
+
 move() { # FOLDER FILE …
   local folder=$1 why=$broken file
   shift
-  if [ -z "$broken" ] && reach "$folder"; then why=$(mv -f --backup=simple --suffix="$aside" -t . -- "${@/#//proc/self/fd/3/}" 2>&1); fi
+  if [ -z "$broken" ] && reach "$folder" && [ "$#" != 0 ]; then
+    inherit "$@"
+    why=$(mv -f --backup=simple --suffix="$aside" -t . -- "${@/#//proc/self/fd/3/}" 2>&1)
+  fi
   for file; do
     if [ -n "$broken" ] || [ -e "/proc/self/fd/3/$file" ] || [ -L "/proc/self/fd/3/$file" ]; then
       printf '%s\0%s\0' "${folder:+$folder/}$file" "${why%%$'\n'*}"
@@ -87,6 +97,8 @@ main() {
   # What was left by a run that was killed.
   rm -rf -- .restoring .restoring.* 2>/dev/null
   inbox=$(mktemp -d ./.restoring.XXXXXXXXXX) && enter "$inbox" "$media/${inbox#./}" || refuse "no working folder in $1"
+  # What is unpacked here has the permissions that it had, and no others.
+  setfacl -bk . 2>/dev/null
   exec 3<.
   # What is in the way is put aside under this end of its name, also when the app has stored it a moment ago.
   aside=.before-$(date +%Y%m%dT%H%M%S)

@@ -122,6 +122,8 @@ interface Placing {
   /** The folder that the files were extracted to. */
   from: string
   files: readonly StagedFile[]
+  /** Those that are made although nothing comes into them. */
+  folders: readonly string[]
   /** When no byte moves for this long, it has stalled. */
   stallMs: number
 }
@@ -134,11 +136,11 @@ interface Placing {
 export async function place(
   { shell, log }: Pick<Context, 'shell' | 'log'>,
   { command, asks }: MediaPlacement,
-  { from, files, stallMs }: Placing,
+  { from, files, folders, stallMs }: Placing,
 ): Promise<Map<string, string>> {
   const script = await readFile(SCRIPT)
   const progress = { bytes: 0 }
-  const stdout = Readable.from(inBlocks(streamOf(script, files, from, progress)), { objectMode: false })
+  const stdout = Readable.from(inBlocks(streamOf(script, { files, folders, from }, progress)), { objectMode: false })
   const target = shell.start(command, { terminal: asks })
   const report = text(target.stdout)
   // Read when it has ended well.
@@ -200,8 +202,7 @@ function* parcelsOf(files: readonly StagedFile[]): Generator<Parcel> {
 /** What place.sh reads: itself, and for each parcel the tar, and then where its files belong. */
 async function* streamOf(
   script: Buffer,
-  files: readonly StagedFile[],
-  from: string,
+  { files, folders, from }: Omit<Placing, 'stallMs'>,
   progress: { bytes: number },
 ): AsyncGenerator<Buffer> {
   const words = (...all: readonly (string | number)[]): Buffer => Buffer.from(all.map((word) => `${word}\0`).join(''))
@@ -223,6 +224,7 @@ async function* streamOf(
     for (const [folder, names] of parcel.folders)
       yield words('move', folder === '.' ? '' : folder, names.length, ...names)
   }
+  for (const folder of folders) yield words('move', folder, 0)
 }
 
 /** What a file counts in the progress: the smallest one costs about as much as so many bytes. */

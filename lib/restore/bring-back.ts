@@ -53,7 +53,7 @@ async function planMedia(restore: Restore, archive: ChosenArchive, plan: MediaPl
   const { log } = context
   const { MEDIA_DIR } = settings
   const files = wanted(plan)
-  const placement = await planPlacement(context, settings, files.length, user)
+  const placement = await planPlacement(context, settings, files.length + plan.folders.length, user)
   log.info([`Media of ${archive.name} against ${MEDIA_DIR}:`, ...describeMedia(plan)].join('\n'))
   await requireMediaSpace(MEDIA_DIR, stagingOf(context.shell.env, MEDIA_DIR), files)
   if (placement.asks) log.info(`Later sudo will ask for your password, to place the files: ${placement.needsSudo}`)

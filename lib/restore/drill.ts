@@ -67,6 +67,7 @@ async function proveNewest(restore: Restore): Promise<Drilled> {
   const drilled = await inTestService(restore, archive, contents, async ({ dump, test, rows, emptied }) => {
     await requireWhole(restore, archives, archive, {
       mediaFiles: (same?.count ?? 0) + missing.length + different.length,
+      damagedMedia: contents.media?.damaged ?? [],
       dumpBytes: dump.sizeBytes,
       tables: [...rows].flatMap(([table, count]) => (count > 0 ? [table] : [])),
       emptied,
@@ -93,6 +94,8 @@ function clockFailure(future: readonly Archive[], envFile: string): Failure {
 /** What was found in an archive. */
 interface Found {
   mediaFiles: number
+  /** With zeros in place of what was lost. */
+  damagedMedia: readonly string[]
   dumpBytes: number
   /** Those with rows. */
   tables: string[]
@@ -109,7 +112,7 @@ async function requireWhole(
   restore: Restore,
   archives: readonly Archive[],
   archive: Archive,
-  { mediaFiles, dumpBytes, tables, emptied }: Found,
+  { mediaFiles, damagedMedia, dumpBytes, tables, emptied }: Found,
 ): Promise<void> {
   const { unreadable = 0, unreadablePaths = [], lacks = [], dumpMode } = parseComment(archive.comment)
   const known = await knownArchives(restore, archives)
@@ -131,7 +134,7 @@ async function requireWhole(
     lastAcceptance(archives),
   )
   const { damaged = {} } = await readState(restore.statePath)
-  const broken = damaged[archive.name] ?? []
+  const broken = [...new Set([...(damaged[archive.name] ?? []), ...damagedMedia])]
   if (broken.length > 0) lacking.push(`borg check found it damaged: ${firstOf(broken)}`)
   if (lacking.length > 0)
     throw new Failure(

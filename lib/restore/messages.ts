@@ -43,6 +43,11 @@ export function describeMedia(plan: MediaPlan): string[] {
     ),
     `  ${'same'.padEnd(13)} ${plural(plan.same.count, 'file')}`,
     `  ${'only on disk'.padEnd(13)} ${plural(plan.onDisk.count, 'file')}, ${bytes(plan.onDisk.bytes)}, kept${first(plan.onDisk.first, plan.onDisk.count)}`,
+    ...(plan.folders.length > 0
+      ? [
+          `  ${'folders'.padEnd(13)} ${plural(plan.folders.length, 'missing one')} with nothing in it${first(plan.folders)}`,
+        ]
+      : []),
     ...(plan.refused.length > 0
       ? [`  ${'refused'.padEnd(13)} ${plural(plan.refused.length, 'path')}${first(plan.refused)}`]
       : []),

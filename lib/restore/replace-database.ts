@@ -98,7 +98,7 @@ async function importBeside(restore: Restore, production: Production, dump: Open
 async function tellRights({ context, dokku }: Restore, production: Service, restoring: Service): Promise<void> {
   try {
     const statements = await missingRights(dokku, production, restoring)
-    if (statements.length > 0) context.log.warn(describeRights(production.name, statements))
+    if (statements.length > 0) context.print(describeRights(production.name, statements))
   } catch (error) {
     context.shell.signal.throwIfAborted()
     context.log.warn(`Which owners and grants production has could not be read: ${reason(error)}`)

@@ -37,17 +37,22 @@ test('pruned names and bytes are read from the lines of --list and --stats', () 
 for (const [what, printed, item] of [
   [
     'a file',
-    '-rw-r-----|5|2026-02-28T03:00:00.123456|srv/a.jpg|=|',
+    '-rw-r-----|5|2026-02-28T03:00:00.123456|srv/a.jpg|=|healthy|',
     { type: '-', path: 'srv/a.jpg', sizeBytes: 5, mtimeMs: Date.UTC(2026, 1, 28, 3, 0, 0, 123), target: '' },
   ],
   [
     'a link, with a newline in its name',
-    'lrwxrwxrwx|4|2026-02-28T03:00:00|srv/a\nb|=\nc/d|',
+    'lrwxrwxrwx|4|2026-02-28T03:00:00|srv/a\nb|=\nc/d|healthy|',
     { type: 'l', path: 'srv/a\nb', sizeBytes: 4, mtimeMs: Date.UTC(2026, 1, 28, 3), target: '\nc/d' },
   ],
   [
+    'a file that a repair has put zeros into',
+    '-rw-r-----|5|2026-02-28T03:00:00.000000|srv/a.jpg|=|broken|',
+    { type: '-', path: 'srv/a.jpg', sizeBytes: 5, mtimeMs: Date.UTC(2026, 1, 28, 3), target: '', isBroken: true },
+  ],
+  [
     'a hard link',
-    'hrw-r--r--|0|2026-02-28T03:00:00.000000|srv/b|=srv/a|',
+    'hrw-r--r--|0|2026-02-28T03:00:00.000000|srv/b|=srv/a|healthy|',
     { type: 'h', path: 'srv/b', sizeBytes: 0, mtimeMs: Date.UTC(2026, 1, 28, 3), target: 'srv/a' },
   ],
 ] as const)

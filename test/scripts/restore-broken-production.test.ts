@@ -119,7 +119,9 @@ test('a catalog of production that can no longer be read stops nothing either', 
   const restored = await sandbox.script('restore.ts', RESTORE)
   assert.is(restored.exitCode, 1)
   // Dokku connects to that database before anything else: the way around it is told, and leads out.
-  const commands = [...restored.stderr.matchAll(/^ +sudo dokku (postgres:enter .*)$/gm)].map(([, words]) => words ?? '')
+  const commands = [...restored.stderr.matchAll(/ {2}sudo dokku (postgres:enter .*)$/gm)].map(
+    ([, words]) => words ?? '',
+  )
   assert.is(commands.length, 2, restored.stderr)
   for (const words of commands) {
     const typed = await sandbox.launch('sh', ['-c', `${join(sandbox.dir, 'bin/dokku')} ${words}`]).ended
