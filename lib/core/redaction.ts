@@ -29,9 +29,12 @@ export function canBeRedacted(secret: string): boolean {
 
 /** How other programs write a secret in what they say. */
 function writtenForms(secret: string): string[] {
+  const inJson = (text: string): string => JSON.stringify(text).slice(1, -1)
   return [
     secret,
-    JSON.stringify(secret).slice(1, -1),
+    inJson(secret),
+    // JSON that is told as a text of other JSON.
+    inJson(inJson(secret)),
     // By way of bytes: half a character, which an address can't hold, becomes the sign for one that is missing.
     encodeURIComponent(Buffer.from(secret).toString()),
     new URLSearchParams({ '': secret }).toString().slice(1),

@@ -223,7 +223,9 @@ function createObstacles(archived: Archived, disk: Listing): (path: string) => s
     return folders.get(folder)
   }
   return (path) =>
-    inFolder(parentOf(path)) ?? (disk.entries.get(path)?.kind === 'folder' ? 'a folder on the disk' : undefined)
+    inFolder(parentOf(path)) ??
+    unlisted(path, disk) ??
+    (disk.entries.get(path)?.kind === 'folder' ? 'a folder on the disk' : undefined)
 }
 
 function onTheWay(folder: string, archived: Archived, disk: Listing): string | undefined {

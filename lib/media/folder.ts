@@ -73,8 +73,9 @@ export async function measureMedia(mediaDir: string): Promise<MediaSize> {
       size.files++
       size.bytes += info.size
     } catch (error) {
-      // Deleted since it was listed: not a file we can't read.
+      // Deleted since it was listed: not a file we can't read. Nor is one whose name only Node can't say: Borg stores it.
       if (codeOf(error) !== 'ENOENT') size.unreadable.push(path)
+      else if (isUnsayable(path)) size.files++
     }
   }
   await walk(mediaDir, measure, (folder) => size.unreadable.push(folder))
@@ -109,7 +110,7 @@ export interface Entry extends FileInfo {
 /** What is in a folder, by the path relative to it. */
 export interface Listing {
   entries: Map<string, Entry>
-  /** Folders that could not be looked into, each with the reason. */
+  /** What could not be looked into, folders above all, each with the reason. */
   unlisted: Map<string, string>
 }
 
@@ -118,7 +119,10 @@ export async function list(root: string): Promise<Listing> {
   const listing: Listing = { entries: new Map(), unlisted: new Map() }
   const note = async (path: string, at: string): Promise<void> => {
     const info = await lstat(at).catch(() => undefined)
-    if (!info) return
+    if (!info) {
+      if (isUnsayable(path)) listing.unlisted.set(path, 'its name is not UTF-8')
+      return
+    }
     const kind = info.isFile() ? 'file' : info.isDirectory() ? 'folder' : info.isSymbolicLink() ? 'link' : 'special'
     const target = kind === 'link' ? await readlink(at).catch(() => '') : ''
     listing.entries.set(path, {
@@ -132,6 +136,11 @@ export async function list(root: string): Promise<Listing> {
   }
   await walk(root, note, (path, error) => listing.unlisted.set(path, codeOf(error) ?? reason(error)))
   return listing
+}
+
+/** Whether a name on the way is not UTF-8: Node reads it with a sign in place of what it does not know, and finds nothing under that. */
+function isUnsayable(path: string): boolean {
+  return path.includes('\ufffd')
 }
 
 function codeOf(error: unknown): string | undefined {
@@ -165,7 +174,7 @@ async function walk(
       for (const entry of entries) if (entry.isDirectory()) await look(join(path, entry.name), `${here}/${entry.name}`)
     } catch (error) {
       // Deleted since it was listed; but under a name that is not UTF-8 it is only not found.
-      if (path === '' || codeOf(error) !== 'ENOENT' || path.includes('\ufffd')) onUnlisted(path, error)
+      if (path === '' || codeOf(error) !== 'ENOENT' || isUnsayable(path)) onUnlisted(path, error)
     } finally {
       await folder?.close()
     }

@@ -32,6 +32,7 @@ test('a secret is known however another program writes it', () => {
     secret,
     JSON.stringify({ secret }),
     JSON.stringify(`-- ${secret} --`),
+    JSON.stringify({ body: JSON.stringify({ secret }) }),
     encodeURIComponent(secret),
     new URLSearchParams({ secret }).toString(),
     inspect("it's \\#1\n2"),

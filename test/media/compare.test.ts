@@ -158,6 +158,15 @@ test('a folder that cannot be looked into is named, and what the archive has in 
   assert.equal(paths(found.missing), ['lost'])
 })
 
+test('a file whose name is not UTF-8 is not taken for one that is missing', async () => {
+  const odd = Buffer.concat([Buffer.from(join(media, 'caf')), Buffer.from([0xe9])])
+  await writeFile(odd, '1')
+  const found = await plan(item('caf\ufffd'), item('lost'))
+  await rm(odd)
+  assert.equal(found.refused, ["caf\ufffd: caf\ufffd can't be looked into (its name is not UTF-8)"])
+  assert.equal(paths(found.missing), ['lost'])
+})
+
 test('what the disk has in the way is named', async () => {
   await put('is-file')
   await mkdir(join(media, 'is-folder'))

@@ -54,6 +54,14 @@ test('a folder that cannot be looked into is named, and everything else is liste
   assert.ok(entries.has('photos/deep/three'))
 })
 
+test('a file whose name is not UTF-8 is counted, since Borg stores it, and named where it can not be compared', async () => {
+  const odd = Buffer.concat([Buffer.from(join(media, 'caf')), Buffer.from([0xe9])])
+  await writeFile(odd, '1')
+  assert.equal(await measureMedia(media), { files: 3, bytes: 4, unreadable: [], leadingOut: [] })
+  assert.equal([...(await list(media)).unlisted], [['caf\ufffd', 'its name is not UTF-8']])
+  await rm(odd)
+})
+
 for (const [what, make, message] of [
   ['a link', (path: string) => symlink(media, path), /symbolic link: Borg would store only the link/],
   ['a file', (path: string) => writeFile(path, ''), /not a directory/],
