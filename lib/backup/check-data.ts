@@ -151,7 +151,9 @@ function findMedia(mediaDir: string, user: string): Promise<Finding<MediaSize>> 
             `${plural(unreadable.length, 'path')} in ${mediaDir} can't be read, the first: ${unreadable[0] || mediaDir}`,
             `As root type: setfacl -R -m u:${user}:rX -m d:u:${user}:rX ${mediaDir}`,
           )
-        : pass('media', `${mediaDir}: ${plural(files, 'file')}, ${bytes(total)}`),
+        : files === 0
+          ? warn('media', `${mediaDir} holds no file`, 'Is its disk mounted, and is it the folder that the app uses?')
+          : pass('media', `${mediaDir}: ${plural(files, 'file')}, ${bytes(total)}`),
     ]
   })
 }

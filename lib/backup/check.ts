@@ -1,18 +1,20 @@
 // `backup --check`: whether this machine, the settings, the repository and the crontab are sound. It changes nothing.
 
-import { lstat } from 'node:fs/promises'
+import { constants, existsSync } from 'node:fs'
+import { access, lstat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { EnvFile } from '../cli/env-file.ts'
 import { journalPath, readJournal } from '../cli/journal.ts'
 import { lockFolder, SHARED_FOLDER } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
 import { describeMonitor } from '../cli/monitor.ts'
-import { checkSettings, type Settings } from '../cli/settings.ts'
+import { checkSettings, SETTINGS, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
 import { currentUser, type User } from '../cli/user.ts'
 import { EXIT, Failure } from '../core/failure.ts'
+import { nearest } from '../core/format.ts'
 import { canBeRedacted } from '../core/redaction.ts'
 import { quote, type Shell } from '../core/shell.ts'
 import { allowPlacing, type PlaceSettings, tryPlacing, whySudo } from '../media/place.ts'
@@ -45,6 +47,7 @@ export async function checkEverything(context: Context): Promise<number> {
       version,
       envFileCheck(envFile),
       settingsCheck(problems),
+      misspelledCheck(envFile),
       secretsCheck(settings),
       monitorChecks(settings),
       dataChecks(context, version.verdict === 'pass' ? borg : undefined, settings, user.name),
@@ -119,6 +122,17 @@ function problemsAndFix(path: string, problems: readonly string[]): [string, str
   const commands = parts.flatMap(([, command]) => command ?? [])
   const fixes = [commands.join(' && '), commands.length < problems.length ? `Fix ${path}` : '']
   return [parts.map(([what]) => what).join(' '), fixes.filter(Boolean).join('; then: ')]
+}
+
+/** A name that is almost one of ours: what it sets has no effect, and nothing else tells. */
+export function misspelledCheck({ path, values }: EnvFile): CheckLine[] {
+  const known = Object.keys(SETTINGS)
+  return Object.keys(values).flatMap((key) => {
+    const [near] = known.includes(key) ? [] : nearest(key, known, 1, 1 / 5)
+    return near === undefined
+      ? []
+      : [fail('settings', `${path} sets ${key}, which nothing reads`, `If ${near} is meant, write that.`)]
+  })
 }
 
 function settingsCheck(problems: readonly string[]): CheckLine {
@@ -214,5 +228,23 @@ export async function crontabCheck(shell: Shell): Promise<CheckLine> {
   const old = lines.find((line) => /\bbackup\.sh\b/.test(line))
   if (old) return fail(name, `it still runs the old script: ${withoutValues(old)}`, `Remove that line. ${add}`)
   const line = lines.find((line) => /\/backup(\.ts)?(\s|$)/.test(line))
-  return line ? pass(name, withoutValues(line)) : warn(name, 'no line of it runs the backup', add)
+  if (!line) return warn(name, 'no line of it runs the backup', add)
+  const [, log] = />>?\s*(\/[^\s;|&]+)/.exec(line) ?? []
+  if (log !== undefined && !(await canWrite(log)))
+    return fail(
+      name,
+      `${log} can't be written by this user, so cron starts nothing: ${withoutValues(line)}`,
+      `As root type: install -d ${quote(dirname(log))} && install -o ${process.geteuid?.()} -m 640 /dev/null ${quote(log)}`,
+    )
+  return pass(name, withoutValues(line))
+}
+
+/** Whether a shell could open it for its output. */
+async function canWrite(path: string): Promise<boolean> {
+  const may = (there: string): Promise<boolean> =>
+    access(there, constants.W_OK).then(
+      () => true,
+      () => false,
+    )
+  return (await may(path)) || (!existsSync(path) && (await may(dirname(path))))
 }

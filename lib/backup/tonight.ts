@@ -86,7 +86,7 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
 
 /** As a comparison takes it. @param dump as soon as there is one */
 export function presentOf(media: MediaSize, tables: TableSurvey | undefined, dump?: Present['dump']): Present {
-  return { mediaFiles: media.files, mediaBytes: media.bytes, tables, dump }
+  return { mediaFiles: media.files, mediaBytes: media.bytes, folders: media.folders, tables, dump }
 }
 
 /**

@@ -31,6 +31,8 @@ export interface ArchiveComment {
   /** What the media folder held just before: regular files that could be read, and their size. */
   mediaFiles: number
   mediaBytes: number
+  /** The folders right below MEDIA_DIR that held a tenth of the files or more. */
+  folders?: string[]
   /** How many media files and folders could not be read: the archive is without them. */
   unreadable: number
   /** The first of them, relative to MEDIA_DIR. */
@@ -72,6 +74,7 @@ const COMMENT: Shape<Partial<ArchiveComment>> = record({
   version: atBest(aText),
   mediaFiles: atBest(aCount),
   mediaBytes: atBest(aCount),
+  folders: atBest(listOf(aText)),
   unreadable: atBest(aCount),
   unreadablePaths: atBest(listOf(aText)),
   tables: atBest(listOf(aText)),

@@ -23,6 +23,8 @@ import type { Archive } from './output.ts'
 export interface Present {
   mediaFiles: number | undefined
   mediaBytes: number | undefined
+  /** How many files are in which folder right below the media folder. */
+  folders: ReadonlyMap<string, number> | undefined
   tables: TableSurvey | undefined
   dump: { mode: DumpMode; bytes: number } | undefined
 }
@@ -52,12 +54,46 @@ export function archivesThatCount(
   dumps: Readonly<Record<string, number>>,
 ): KnownArchive[] {
   const since = Date.parse(lastAcceptance(archives)?.at ?? '1970-01-01')
+  const changing = comingAndGoing(archives)
   return archives
     .filter((archive) => archive.start.getTime() >= since && !isFuture(archive))
     .map(({ name, comment }) => {
       const dumpBytes = dumps[name]
-      return { ...parseComment(comment), name, ...(dumpBytes === undefined ? {} : { dumpBytes }) }
+      const { tables, ...known } = parseComment(comment)
+      return {
+        ...known,
+        name,
+        ...(tables ? { tables: tables.filter((table) => !changing.has(table)) } : {}),
+        ...(dumpBytes === undefined ? {} : { dumpBytes }),
+      }
     })
+}
+
+/** So often it was accepted that a table has no rows any more: from then on it comes and goes, as that of a queue does. */
+const TIMES_ACCEPTED = 2
+
+function comingAndGoing(archives: readonly Archive[]): Set<string> {
+  const known = archives
+    .filter((archive) => !isFuture(archive))
+    .map(({ comment }) => parseComment(comment))
+    // Of very many tables a comment names only some.
+    .filter(({ tables, tableCount = 0 }) => tables && tableCount <= tables.length)
+    .map(({ tables, lacks = [] }) => ({ tables: new Set(tables), isGood: lacks.length === 0 }))
+    .reverse()
+  const all = new Set(known.flatMap(({ tables }) => [...tables]))
+  return new Set(
+    [...all].filter((table) => {
+      let [times, isAway] = [0, true]
+      for (const { tables, isGood } of known) {
+        if (tables.has(table)) isAway = false
+        else if (!isAway && isGood) {
+          times++
+          isAway = true
+        }
+      }
+      return times >= TIMES_ACCEPTED
+    }),
+  )
 }
 
 /** What the list of an archive's items tells of it: for those whose comment is silent. */
@@ -91,7 +127,11 @@ export async function knownArchives(
 
 /** What is lacking, a phrase each. */
 export function findLosses(now: Present, archives: readonly KnownArchive[]): string[] {
-  const losses = [mediaLoss(now, archives), dumpLoss(now, archives), ...tableLosses(now, archives)]
+  const losses = [
+    mediaLoss(now, archives) ?? folderLoss(now, archives),
+    dumpLoss(now, archives),
+    ...tableLosses(now, archives),
+  ]
   return losses.filter((loss) => loss !== undefined)
 }
 
@@ -121,6 +161,15 @@ function mediaLoss({ mediaFiles, mediaBytes }: Present, archives: readonly Known
       ? 'the media folder is empty'
       : `the media shrank to less than half (${held(mediaFiles, mediaBytes)})`
   return `${what}, ${had.name} has ${held(had.mediaFiles, had.mediaBytes)}`
+}
+
+/** A folder that was moved away, emptied or not mounted may hold less than half of all. */
+function folderLoss({ folders: now }: Present, archives: readonly KnownArchive[]): string | undefined {
+  if (!now) return
+  for (const { name, folders = [] } of archives) {
+    const lost = folders.filter((folder) => !now.has(folder))
+    if (lost.length > 0) return `of the media nothing is left in ${firstOf(lost)}, ${name} has files there`
+  }
 }
 
 function dumpLoss({ dump }: Present, archives: readonly KnownArchive[]): string | undefined {

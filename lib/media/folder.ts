@@ -52,6 +52,8 @@ function makeFolder(folder: string, owner: string): string {
 export interface MediaSize {
   files: number
   bytes: number
+  /** How many of the files are in which folder right below it. */
+  folders: Map<string, number>
   /** Paths this user can't read, relative to the folder. */
   unreadable: string[]
   /** Links that lead out of the folder, relative to it, and where they lead: what is there is in no archive. */
@@ -60,7 +62,7 @@ export interface MediaSize {
 
 /** Counts the files in the folder, and finds what this user can't read, and what is elsewhere. */
 export async function measureMedia(mediaDir: string): Promise<MediaSize> {
-  const size: MediaSize = { files: 0, bytes: 0, unreadable: [], leadingOut: [] }
+  const size: MediaSize = { files: 0, bytes: 0, folders: new Map(), unreadable: [], leadingOut: [] }
   const root = await realpath(mediaDir).catch(() => mediaDir)
   const measure = async (path: string, at: string, entry: Dirent): Promise<void> => {
     if (entry.isSymbolicLink()) {
@@ -71,6 +73,8 @@ export async function measureMedia(mediaDir: string): Promise<MediaSize> {
     try {
       const [info] = await Promise.all([lstat(at), access(at, constants.R_OK)])
       size.files++
+      const [folder = '', below] = path.split('/', 2)
+      if (below !== undefined) size.folders.set(folder, (size.folders.get(folder) ?? 0) + 1)
       size.bytes += info.size
     } catch (error) {
       // Deleted since it was listed: not a file we can't read. Nor is one whose name only Node can't say: Borg stores it.

@@ -120,6 +120,7 @@ async function requireWhole(
     {
       mediaFiles,
       mediaBytes: undefined,
+      folders: undefined,
       tables: { filled: tables, unread: [] },
       dump: dumpMode && { mode: dumpMode, bytes: dumpBytes },
     },

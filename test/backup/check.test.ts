@@ -8,6 +8,7 @@ import {
   crontabCheck,
   envFileCheck,
   lockCheck,
+  misspelledCheck,
   monitorChecks,
   nodeCheck,
   placingCheck,
@@ -63,12 +64,18 @@ for (const [what, line, verdict, text] of [
     assert.match(`${line.detail} ${line.fix ?? ''}`, text)
   })
 
-const BACKUP = '0 3 * * * /home/deploy/backup >> /var/log/x 2>&1'
+const BACKUP = '0 3 * * * /home/deploy/backup >> /dev/null 2>&1'
 for (const [what, crontab, verdict, text] of [
   ['the backup', `echo '# m h'; echo '${BACKUP}'`, 'pass', /\/home\/deploy\/backup/],
   ['the backup by its script', `echo '0 3 * * * node scripts/backup.ts'`, 'pass', /backup\.ts/],
   ['a line that is commented out', `echo '# ${BACKUP}'`, 'warn', /no line of it runs the backup/],
   ['something else alone', `echo '0 4 * * * /home/deploy/backups-report'`, 'warn', /crontab -e/],
+  [
+    'a log in a folder that is not there',
+    `echo '0 3 * * * /home/deploy/backup >>/nowhere/logs/backup.log 2>&1'`,
+    'fail',
+    /\/nowhere\/logs\/backup\.log can't be written.*install -d \/nowhere\/logs/,
+  ],
   ['the old script', `echo '0 3 * * * /home/deploy/backup.sh'`, 'fail', /old script.*Remove that line/],
   [
     'a passphrase',
@@ -155,6 +162,18 @@ for (const [what, sudo, user, owner, verdict, text] of [
     assert.is(line.verdict, verdict, line.detail)
     assert.match(`${line.detail} ${line.fix ?? ''}`, text)
   })
+
+test('a setting that is misspelled is named; what is no setting of ours may stand there', () => {
+  const values = { KEEP_DALY: '7', DOKKU_AP: 'x', KEEP_DAILY: '7', BORG_RSH: 'ssh', EDITOR: 'vi', MY_OWN: '1' }
+  const lines = misspelledCheck({ ...FILE, values })
+  assert.equal(
+    lines.map(({ verdict, detail, fix }) => [verdict, detail, fix]),
+    [
+      ['fail', '/x/.env sets KEEP_DALY, which nothing reads', 'If KEEP_DAILY is meant, write that.'],
+      ['fail', '/x/.env sets DOKKU_AP, which nothing reads', 'If DOKKU_APP is meant, write that.'],
+    ],
+  )
+})
 
 test('what the monitors are taken for is said without their addresses; that there is none is a warning', () => {
   const [none] = monitorChecks({})

@@ -15,6 +15,7 @@ const test = suite('losses')
 const NOW: Present = {
   mediaFiles: 10,
   mediaBytes: 1000,
+  folders: new Map([['photos', 9]]),
   tables: { filled: ['public.a', 'public.b'], unread: [] },
   dump: { mode: 'dedup', bytes: 1000 },
 }
@@ -60,6 +61,18 @@ for (const [what, now, archives, losses] of [
     NOW,
     [known('old', { dumpBytes: 2001 })],
     ['the dump shrank to less than half (1.00 kB), that of old has 2.00 kB'],
+  ],
+  [
+    'a folder that is empty or gone',
+    NOW,
+    [known('old', { mediaFiles: 10, folders: ['avatars', 'photos'] })],
+    ['of the media nothing is left in avatars, old has files there'],
+  ],
+  [
+    'folders that are not known',
+    { ...NOW, folders: undefined },
+    [known('old', { mediaFiles: 10, folders: ['avatars'] })],
+    [],
   ],
   ['a dump of another mode', NOW, [known('old', { dumpMode: 'export', dumpBytes: 2001 })], []],
   ['no dump yet', { ...NOW, dump: undefined }, [known('old', { dumpBytes: 2001 })], []],
@@ -130,7 +143,7 @@ test('only archives since the last acceptance count, whichever archive knows of 
 })
 
 test('media files that cannot be read are lacking beyond as many as were accepted, also those that only Borg could not read', () => {
-  const media = { files: 10, bytes: 1000, unreadable: ['a', 'b'], leadingOut: [] }
+  const media = { files: 10, bytes: 1000, folders: new Map(), unreadable: ['a', 'b'], leadingOut: [] }
   const accepted = { at: hoursAgo(1), unreadable: 2 }
   const now = { media, tables: undefined, compared: [known('old', { mediaFiles: 10 })], accepted }
   assert.equal(lackingNow(now), [])
@@ -139,6 +152,21 @@ test('media files that cannot be read are lacking beyond as many as were accepte
   ])
   const compared = [known('last', { unreadable: 3, unreadablePaths: ['x'] })]
   assert.equal(lackingNow({ ...now, compared }), ['without 3 media files that could not be read: x and 2 more'])
+})
+
+test('a table whose rows went twice, as was accepted, comes and goes; once is no pattern', () => {
+  const [queue, libraries] = ['public.queue', 'public.libraries']
+  const tables = (...tables: string[]) => ({ tables, tableCount: tables.length, lacks: [] })
+  const once = [
+    archive('e', 1, tables(libraries, queue)),
+    archive('d', 25, tables(libraries)),
+    archive('c', 49, { ...tables(libraries), lacks: ['the queue'] }),
+    archive('b', 73, tables(libraries, queue)),
+  ]
+  const counted = (archives: typeof once) => archivesThatCount(archives, {})[0]?.tables
+  assert.equal(counted(once), [libraries, queue])
+  const twice = [...once, archive('a', 97, tables(libraries)), archive('0', 121, tables(libraries, queue))]
+  assert.equal(counted(twice), [libraries])
 })
 
 test.run()

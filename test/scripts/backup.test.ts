@@ -91,6 +91,7 @@ test('one archive holds the dump and the media folder, and its comment says what
     version,
     mediaFiles: 10,
     mediaBytes: 200_000,
+    folders: ['photos'],
     unreadable: 0,
     unreadablePaths: [],
     tables: ['public.django_migrations', 'public.libraries_library', 'public.libraries_photo'],
