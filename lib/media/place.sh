@@ -58,18 +58,23 @@ unpack() { # LENGTH
 }
 
 # Gives files the rights that this folder's default ACL gives to others than owner and group: the backup's user reads by them.
-inherit() { # FILE …
+inherit() { # PATH …
   local rights
   rights=$(getfacl -cpd . 2>/dev/null | sed -n 's/^\(\(user\|group\):[^:]\+:..\).*/\1-/p')
-  [ -z "$rights" ] || setfacl -P -m "${rights//$'\n'/,}" -- "${@/#//proc/self/fd/3/}" 2>/dev/null
+  [ -z "$rights" ] || setfacl -P -m "${rights//$'\n'/,}" -- "$@" 2>/dev/null
 }
 
 move() { # FOLDER FILE …
-  local folder=$1 why=$broken file
+  local folder=$1 why=$broken file files=()
   shift
-  if [ -z "$broken" ] && reach "$folder" && [ "$#" != 0 ]; then
-    inherit "$@"
-    why=$(mv -f --backup=simple --suffix="$aside" -t . -- "${@/#//proc/self/fd/3/}" 2>&1)
+  if [ -z "$broken" ] && reach "$folder"; then
+    # A whole folder is not put aside for a file.
+    for file; do if [ -d "./$file" ] && [ ! -L "./$file" ]; then why='cannot overwrite directory'; else files+=("/proc/self/fd/3/$file"); fi; done
+    if [ "${#files[@]}" != 0 ]; then
+      inherit "${files[@]}"
+      why=$(mv -f --backup=simple --suffix="$aside" -t . -- "${files[@]}" 2>&1)${why:+$'\n'$why}
+      why=${why#$'\n'}
+    fi
   fi
   for file; do
     if [ -n "$broken" ] || [ -e "/proc/self/fd/3/$file" ] || [ -L "/proc/self/fd/3/$file" ]; then
