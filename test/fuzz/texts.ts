@@ -129,6 +129,7 @@ const LINES = [
   'KEY= ',
   'KEY=:~',
   'KEY=a\u00a0b',
+  `KEY=a${' '.repeat(60_000)}b`,
 ]
 
 /** A file that is read without a problem is read as bash reads it. */
