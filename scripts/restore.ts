@@ -22,7 +22,8 @@ const COMMAND: Command = {
   switches: ['list', 'dry-run', 'db-only', 'media-only', 'overwrite', 'test', 'drill', 'undo', 'yes', 'json'],
   options: ['kit', 'rows', 'where'],
   exclusive: [
-    ['list', 'dry-run', 'test', 'drill', 'undo', 'kit'],
+    ['list', 'dry-run', 'test', 'drill', 'kit'],
+    ['list', 'test', 'drill', 'undo', 'kit'],
     ...['list', 'test', 'drill', 'undo', 'kit', 'db-only', 'media-only', 'overwrite'].map((other) => ['rows', other]),
     ['db-only', 'media-only'],
     ...['list', 'test', 'drill', 'undo', 'kit', 'db-only'].map((other) => ['overwrite', other]),
@@ -57,7 +58,8 @@ app's name, by renaming databases in one transaction, and the old database is ke
                    sample of media, removes the test service, tells the monitor.
   --kit DIR        For an empty server: a new folder with the app's configuration, and
                    every command in order. Needs Borg and the repository alone.
-  --undo           Swap a kept database back (undoable, too). ARCHIVE may name it.
+  --undo           Swap a kept database back (undoable, too). ARCHIVE may name it;
+                   --dry-run shows what it holds beside production.
   --yes            Agree beforehand to every question. Where production would change,
                    ARCHIVE must be named: the newest may be the one after the damage.
   --json           With --list, --dry-run, --drill, --kit, --rows: one JSON value.
@@ -91,11 +93,12 @@ interface Mode {
 
 /** By flag. */
 const MODES: Record<string, Mode> = {
+  // Before --dry-run, which it takes.
+  undo: { run: undo, asks: true },
   list: { run: list, looks: true, json: true, withoutArchive: true },
   'dry-run': { run: preview, looks: true, json: true },
   test: { run: proveOnly },
   drill: { run: drill, json: true, withoutArchive: true },
-  undo: { run: undo, asks: true },
 }
 const RESTORE: Mode = { run: bringBack, asks: true }
 
@@ -105,7 +108,7 @@ await main(COMMAND, async (context) => {
   const [flag, mode] = modeOf(context)
   requireSense(context, flag, mode)
   const restore = prepareRestore(context)
-  if (mode.asks) requireAgreement(context, flag)
+  if (mode.asks && !context.flags.has('dry-run')) requireAgreement(context, flag)
   if (mode.looks) return mode.run(restore)
   context.closing.so('production', SO.untouched)
   const unlock = await takeLock(context.shell, 'restore.ts', restore.settings)
@@ -154,7 +157,7 @@ function requireSense({ flags, values, argument }: Context, flag: string, mode: 
 async function list({ context, settings, borg, statePath }: Restore): Promise<number> {
   const archives = await listAll(borg, settings.ARCHIVE_PREFIX, statePath)
   if (context.flags.has('json')) context.printJson(archives.map(archiveJson))
-  else if (archives.length > 0) context.print(table(archives.map(describe)))
+  else if (archives.length > 0) context.print(table(archives.map(describe), [], context.log.columns))
   else context.log.info('There is no archive yet. Make the first one: backup')
   return EXIT.done
 }

@@ -2,7 +2,7 @@
 
 import type { DumpMode } from '../cli/settings.ts'
 import { readState } from '../cli/state.ts'
-import { age, firstOf, isoLocal, localTimestamp, plural } from '../core/format.ts'
+import { age, bytes, firstOf, isoLocal, localTimestamp, plural } from '../core/format.ts'
 import {
   aCount,
   aText,
@@ -136,14 +136,14 @@ export async function listArchives(borg: Borg, prefix: string): Promise<ArchiveL
   return sortArchives(parseList((await borg.call(listArgs(prefix))).stdout).reverse(), prefix)
 }
 
-/** Nights and restore points, newest first, with what this machine knows of their damage. */
+/** Nights and restore points, newest first, with what this machine knows of their damage, and of their dumps' sizes. */
 export async function listAll(borg: Borg, prefix: string, statePath?: string): Promise<Archive[]> {
-  const [{ nights, restorePoints }, { damaged = {} }] = await Promise.all([
+  const [{ nights, restorePoints }, { damaged = {}, dumps = {} }] = await Promise.all([
     listArchives(borg, prefix),
-    statePath === undefined ? { damaged: {} } : readState(statePath),
+    statePath === undefined ? { damaged: {}, dumps: {} } : readState(statePath),
   ])
   return [...nights, ...restorePoints]
-    .map((archive) => ({ ...archive, damaged: damaged[archive.name] ?? [] }))
+    .map((archive) => ({ ...archive, damaged: damaged[archive.name] ?? [], dumpBytes: dumps[archive.name] }))
     .sort((a, b) => b.start.getTime() - a.start.getTime())
 }
 
@@ -182,19 +182,28 @@ export function explainFuture(archives: readonly Archive[], envFile: string): { 
   }
 }
 
-/** A row for the eye: name, age, date, release, and what is known to be wrong. */
+/** A row for the eye: name, age, what is in it, release, and what is known to be wrong. */
 export function describe(archive: Archive): string[] {
   const { sha } = parseComment(archive.comment)
   return [
     archive.name,
     age(archive.start),
-    isoLocal(archive.start),
+    contentsOf(archive),
     [
       sha ? `release ${shortSha(sha)}` : 'release unknown',
       ...(archive.label === undefined ? [] : [describeLabel(archive.label)]),
     ].join(', '),
     flawsOf(archive).join('; '),
   ]
+}
+
+/** Sizes tell the night of the damage: `database 1.46 MB, 62 photos 1.30 MB`. */
+function contentsOf({ comment, dumpBytes }: Archive): string {
+  const { mediaFiles, mediaBytes } = parseComment(comment)
+  return [
+    ...(dumpBytes === undefined ? [] : [`database ${bytes(dumpBytes)}`]),
+    ...(mediaFiles === undefined ? [] : [`${plural(mediaFiles, 'photo')} ${bytes(mediaBytes ?? 0)}`]),
+  ].join(', ')
 }
 
 /** What is known to be wrong with an archive, a phrase each, for whoever is about to choose it. */
@@ -216,6 +225,7 @@ export function archiveJson(archive: Archive) {
     start: isoLocal(archive.start),
     ageSeconds: Math.round((Date.now() - archive.start.getTime()) / 1000),
     restorePoint: archive.label ?? null,
+    dumpBytes: archive.dumpBytes ?? null,
     sha: sha ?? null,
     dumpMode: dumpMode ?? null,
     mediaFiles: mediaFiles ?? null,

@@ -31,6 +31,8 @@ export interface Archive {
   label?: string
   /** Files of it that `borg check` found damaged, as it has their paths. */
   damaged?: readonly string[]
+  /** Of the dump, as this machine noted it. */
+  dumpBytes?: number | undefined
 }
 
 /** What `borg create --json` reports, in bytes. */

@@ -26,8 +26,6 @@ export interface Context extends Arguments {
   self: readonly string[]
   /** Both ends are a terminal: questions can be asked. */
   interactive: boolean
-  /** How wide the terminal is; undefined where there is none. */
-  columns: number | undefined
   /** Writes a result to stdout. */
   print(text: string): void
   /** Writes a result to stdout as one line of JSON. */
@@ -48,6 +46,7 @@ export async function main(command: Command, script: Script): Promise<void> {
   const log = createLog(process.stderr, {
     stdout: process.stdout,
     actions: process.env.GITHUB_ACTIONS === 'true',
+    launchers: launchersOf(process.env),
   })
   const interrupted = interruption(log)
   const { signal } = interrupted
@@ -69,6 +68,11 @@ export async function main(command: Command, script: Script): Promise<void> {
   )
   hasEnded = true
   setInterval(leave, LEAVE_EVERY_MS).unref()
+}
+
+/** Where the launcher is that started this, as it is typed. */
+function launchersOf({ OPS_LAUNCHERS: folder, HOME }: NodeJS.ProcessEnv): string | undefined {
+  return folder && folder === HOME ? '~' : folder
 }
 
 /** Fires with an `Interrupted` when the operator or the system wants the process to end. */
@@ -116,8 +120,6 @@ async function run(command: Command, script: Script, { log, signal, closing }: R
     // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
     self: [process.execPath, ...process.execArgv.filter((arg) => arg !== '--'), '--', process.argv[1] ?? ''],
     interactive,
-    // A terminal that was never told its size says 0.
-    columns: (process.stderr.isTTY && process.stderr.columns) || undefined,
     print: log.print,
     printJson: log.printJson,
     ask: createAsk(args.flags.has('yes'), interactive, signal, log),

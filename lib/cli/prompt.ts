@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline'
 import { isatty } from 'node:tty'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
-import { printable } from '../core/format.ts'
+import { table } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 
 /** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
@@ -18,10 +18,10 @@ export interface Ask {
    */
   insist(prompt: string, word: string): Promise<void>
   /**
-   * One of a numbered list, by number; no number is proposed, and --yes takes none. A wrong answer is asked for again. Its
+   * One of a numbered list, whose rows have cells, by number; no number is proposed, and --yes takes none. A wrong answer is asked for again. Its
    * index is returned.
    */
-  pick(prompt: string, choices: readonly string[]): Promise<number>
+  pick(prompt: string, choices: readonly (readonly string[])[]): Promise<number>
 }
 
 /** @param yes whether --yes was given */
@@ -48,9 +48,9 @@ export function createAsk(yes: boolean, interactive: boolean, signal: AbortSigna
     },
     insist,
     pick: async (prompt, choices) => {
-      const lines = choices.map((choice, i) => `${String(i + 1).padStart(4)}  ${printable(choice)}`)
+      const rows = choices.map(([first, ...more], i) => [`${String(i + 1).padStart(4)}  ${first}`, ...more])
       const question = `${prompt} (1-${choices.length}): `
-      let answer = await ask(`${lines.join('\n')}\n${question}`)
+      let answer = await ask(`${table(rows, [], log.columns)}\n${question}`)
       for (;;) {
         const number = /^\d+$/.test(answer) ? Number(answer) : 0
         if (number >= 1 && number <= choices.length) return number - 1

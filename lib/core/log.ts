@@ -36,6 +36,8 @@ export interface Log extends Redaction {
   /** Every warning so far, in order. */
   readonly warnings: readonly string[]
   readonly isTerminal: boolean
+  /** How wide the terminal is; undefined where there is none, or it does not say. */
+  readonly columns: number | undefined
 }
 
 /** A longer line is cut when it is shown. */
@@ -48,19 +50,25 @@ interface Target {
 interface LogOptions {
   /** Where results go. */
   stdout?: Target
+  /** The folder of the launchers that this was started by: commands are named as they can be typed. */
+  launchers?: string | undefined
   /** Whether GitHub's runner reads what is written, and obeys the commands in it. */
   actions?: boolean
 }
 
 /** @param stream stderr */
-export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions = false }: LogOptions = {}): Log {
+export function createLog(
+  stream: NodeJS.WriteStream,
+  { stdout = stream, actions = false, launchers }: LogOptions = {},
+): Log {
   const isTerminal = Boolean(stream.isTTY)
   const warnings: string[] = []
   const redaction = createRedaction()
   const pause = createPause(stream, actions)
   const unfinished = createUnfinished(stream)
 
-  const clean = (text: string, longest = LONGEST_LINE): string => shown(redaction.redact(text), longest, actions)
+  const clean = (text: string, longest = LONGEST_LINE): string =>
+    shown(typeable(redaction.redact(text), launchers), longest, actions)
   const settle = (): void => {
     unfinished.end()
     pause.end()
@@ -109,6 +117,9 @@ export function createLog(stream: NodeJS.WriteStream, { stdout = stream, actions
     clean: (text) => clean(text),
     warnings,
     isTerminal,
+    get columns() {
+      return (isTerminal && stream.columns) || undefined
+    },
   }
 }
 
@@ -147,6 +158,14 @@ function createPause(stream: Target, actions: boolean): { begin(): void; end(): 
       word = ''
     },
   }
+}
+
+/** `restore --list` as it is typed on a server: `~/restore --list`. */
+function typeable(text: string, folder: string | undefined): string {
+  if (folder === undefined) return text
+  return text
+    .replace(/(?<![\w~/.-])(backup|restore)(?= --[a-z]| latest\b| ARCHIVE\b)/g, `${folder}/$1`)
+    .replace(/(?<=: )(backup|restore)(?=$|[.;,])/gm, `${folder}/$1`)
 }
 
 /** Text as it is shown: printable, long lines cut, and, where the runner reads it, without a command. */

@@ -3,7 +3,7 @@
 import { flawsOf } from '../borg/archives.ts'
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { plural } from '../core/format.ts'
+import { moment, plural } from '../core/format.ts'
 import { type MediaPlan, wanted } from '../media/compare.ts'
 import { restoreMedia } from '../media/extract.ts'
 import { planPlacement } from '../media/place.ts'
@@ -16,6 +16,7 @@ import type { ChosenArchive, Restore } from './restore.ts'
 /** The restore itself: database, media, or both; the operator agrees before anything changes. */
 export async function bringBack(restore: Restore): Promise<number> {
   const { context, settings } = restore
+  if (context.interactive && !context.flags.has('yes')) context.log.info(beforehand(restore))
   const archive = await choose(restore)
   const contents: Contents = restore.media ? await readContents(restore, archive.name) : {}
   const media = contents.media && (await planMedia(restore, archive, contents.media))
@@ -35,6 +36,16 @@ export async function bringBack(restore: Restore): Promise<number> {
   else await agreeAndPlace(await complete(restore, archive))
   media?.requireAll()
   return EXIT.done
+}
+
+/** What somebody must know who types this for the first time. */
+function beforehand({ context, settings, database, media }: Restore): string {
+  return [
+    `Nothing changes before you type ${settings.DOKKU_APP}. Stop with Ctrl-C at any time. Now it is ${moment(new Date())}.`,
+    ...(database && media ? ['Only photos are missing? restore --media-only'] : []),
+    ...(database ? ['Only some rows are gone? restore --rows TABLE'] : []),
+    ...(context.argument === undefined ? ['Take an archive of before the damage: the newest need not be one.'] : []),
+  ].join('\n')
 }
 
 /** What is known of the media before anything is asked. */

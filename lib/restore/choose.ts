@@ -119,7 +119,7 @@ async function pick({ flags, values, interactive, ask }: Context, archives: read
   const proposed = newestOf(archives.filter((archive) => flawsOf(archive).length === 0)) ?? latest
   const choice = await ask.pick(
     proposed === latest ? 'Which archive?' : `Which archive? ${proposed.name} is the newest that is whole.`,
-    archives.map((archive) => describe(archive).filter(Boolean).join('  ')),
+    archives.map(describe),
   )
   return archives[choice] ?? latest
 }

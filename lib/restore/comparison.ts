@@ -65,7 +65,7 @@ export async function compare(restore: Restore, now: Side<RowSurvey>, then: Side
   const { context, settings } = restore
   const keys = await byKey(restore, now, then)
   const tables = compareCounts(now.rows, then.rows).map((row) => ({ ...row, keys: keys(row.table) }))
-  context.log.info(describeTables(tables, context.columns && context.columns - INDENT))
+  context.log.info(describeTables(tables, context.log.columns && context.log.columns - INDENT))
   judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], context.log)
   return tables
     .filter(({ production, restored }) => typeof production === 'number' && production > 0 && restored === 0)

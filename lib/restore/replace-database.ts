@@ -2,7 +2,7 @@
 
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
-import { bytes, plural } from '../core/format.ts'
+import { agoInWords, bytes, moment, plural } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { missingRights } from '../postgres/rights.ts'
 import {
@@ -129,13 +129,40 @@ export async function undo(restore: Restore): Promise<number> {
   const production = await dokku.service(settings.DB_SERVICE)
   await clearRestoring(dokku, production, context.log)
   const choice = await chooseKept(restore, production)
+  await showKept(restore, production, choice)
+  if (context.flags.has('dry-run')) {
+    context.print('Nothing was changed.')
+    return EXIT.done
+  }
   await context.ask.confirm(
-    `This makes ${choice.name} the database of ${production.name}; the present one is kept beside it.`,
+    `This makes ${choice.name} the database of ${production.name}. The present one is kept: restore --undo`,
     settings.DOKKU_APP,
   )
   const before = await swapIn(restore, production, choice.name)
   await finishSwap(restore, production, before, `${choice.name} is production again.`)
   return EXIT.done
+}
+
+/** What would come back with a kept database. That it can't be told is no reason not to go back to it. */
+async function showKept(restore: Restore, production: Service, { name, bytes: size }: KeptDatabase): Promise<void> {
+  const { context } = restore
+  const kept = { name: production.name, database: name }
+  context.log.info(`${name} was production until ${keptUntil(name)} (${bytes(size)}). In it, beside production:`)
+  try {
+    const [now, then] = await Promise.all([lookAtProduction(restore, production), lookAt(restore, kept)])
+    await compare(restore, { database: production, ...now }, { database: kept, ...then })
+  } catch (error) {
+    if (!(error instanceof Failure) || context.shell.signal.aborted) throw error
+    context.log.warn(error.message)
+  }
+}
+
+/** When a swap kept it, in words, by its name. */
+function keptUntil(name: string): string {
+  const [, date, hour, minute, second] = /(\d{4}-?\d\d-?\d\d)T(\d\d)(\d\d)(\d\d)$/.exec(name) ?? []
+  if (!date) return 'an unknown time'
+  const at = new Date(`${date.replace(/^(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3')}T${hour}:${minute}:${second}`)
+  return `${moment(at)}, ${agoInWords(at)}`
 }
 
 async function chooseKept({ context, dokku }: Restore, production: Service): Promise<KeptDatabase> {
@@ -163,7 +190,7 @@ async function chooseKept({ context, dokku }: Restore, production: Service): Pro
     )
   const picked = await ask.pick(
     'Which one becomes production again?',
-    kept.map(({ name, bytes: size }) => `${name}  ${bytes(size)}`),
+    kept.map(({ name, bytes: size }) => [name, `production until ${keptUntil(name)}`, bytes(size)]),
   )
   const choice = kept[picked]
   if (!choice) throw new Failure('Nothing was picked.')
@@ -178,13 +205,18 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
   // The app comes first.
   const app = awaitApp(restore)
   app.catch(() => {})
+  let all: KeptDatabase[] = []
   try {
-    context.print(`Kept databases:\n${describeKept(production.name, await listKept(dokku.lasting, production))}`)
+    all = await listKept(dokku.lasting, production)
     const advice = subscriptionAdvice(production, await listSubscriptions(dokku.lasting, production))
     if (advice) context.print(advice)
   } catch (error) {
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }
   if (!(await app)) return context.print(`${settings.DOKKU_APP} is not deployed yet. Next, on the laptop: deploy`)
-  context.print(`The app goes on with it. If it does not behave: ${await restartAdvice(restore)}`)
+  context.print(`Done. ${settings.DOKKU_APP} goes on with it. Look at the site now, then choose:
+  wrong data           restore --undo
+  the app misbehaves   ${await restartAdvice(restore)}
+  all is well          keep it a few days, then drop what is kept:
+${describeKept(production.name, all)}`)
 }

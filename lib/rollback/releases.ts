@@ -113,34 +113,34 @@ function migrationsText({ current, migrations, packages }: Release): string {
   return packages === 0 ? own : `${own}, ${plural(packages, 'PACKAGE', 'PACKAGES')}`
 }
 
-/** One line each, in columns. */
-function releaseLines(releases: readonly Release[]): string[] {
-  return table(
-    releases.map((release) => [
-      release.current ? '*' : ' ',
-      shortSha(release.sha),
-      release.at ? age(release.at) : 'unknown',
-      printable(release.author),
-      release.verified === undefined ? 'not checked' : release.verified ? 'verified' : 'NOT verified',
-      migrationsText(release),
-      printable(release.subject),
-    ]),
-  ).split('\n')
+function releaseRows(releases: readonly Release[]): string[][] {
+  return releases.map((release) => [
+    release.current ? '*' : ' ',
+    shortSha(release.sha),
+    release.at ? age(release.at) : 'unknown',
+    printable(release.author),
+    release.verified === undefined ? 'not checked' : release.verified ? 'verified' : 'NOT verified',
+    migrationsText(release),
+    printable(release.subject),
+  ])
 }
 
 /** What runs and what ran before it, for the operator. */
 export async function showReleases(deployment: Deployment, situation: Situation): Promise<string> {
   const { source, releases } = await listReleases(deployment, situation)
-  return [source, ...releaseLines(releases)].join('\n')
+  return [source, table(releaseRows(releases), [], deployment.context.log.columns)].join('\n')
 }
 
 /** The release that the operator picks from the list. */
 export async function pickRelease(deployment: Deployment, situation: Situation): Promise<string> {
   const { log, ask } = deployment.context
   const { source, releases } = await listReleases(deployment, situation)
-  const [now = '', ...others] = releaseLines(releases)
+  const [now = [], ...others] = releaseRows(releases)
   if (others.length === 0) throw new Failure('No release is known but the one that runs.', 'Name a commit: --to SHA')
-  log.info(`${source}\n      ${now}`)
-  const index = await ask.pick('Back to which release?', others)
+  log.info(`${source}\n      ${now.slice(1).join('  ')}`)
+  const index = await ask.pick(
+    'Back to which release?',
+    others.map((row) => row.slice(1)),
+  )
   return resolveTarget(deployment, releases[index + 1]?.sha ?? '')
 }

@@ -1,5 +1,6 @@
 // The shell script of a sync, which runs on the server, and the launchers that it writes there.
 
+import { dirname } from 'node:path'
 import { quote } from '../core/shell.ts'
 
 /** The commands that cron and operators type, next to OPS_DIR, and the scripts they start. */
@@ -18,6 +19,8 @@ function launcher(opsDir: string, name: string): string {
     '  exit 1',
     '}',
     'loader=$release/scripts/loader.mjs',
+    // Messages name the commands as they can be typed here.
+    `export OPS_LAUNCHERS=${quote(dirname(opsDir))}`,
     // A release of before that loader, which somebody made current again: the same two habits of tsx are turned off.
     '[ -f "$loader" ] || {',
     '  loader=$release/node_modules/tsx/dist/loader.mjs',

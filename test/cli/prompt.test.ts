@@ -87,16 +87,16 @@ test('a word that is mistyped is asked for once more, and Enter alone stops', as
 })
 
 test('one of a list is taken by its number, and asked for again until it is one', async () => {
-  assert.is(await typed('2\n', 'pick("Which?", ["a", "b"])'), '1')
+  assert.is(await typed('2\n', 'pick("Which?", [["a"], ["b"]])'), '1')
   const wrong = ['\n', '0\n', '3\n', 'b\n', '1.5\n']
-  assert.is(await typed([...wrong, '1\n'], 'pick("Which?", ["a", "b"])'), '0')
-  const { output, status } = await terminal(['\n', '3\n', '\u0003'], 'pick("Which?", ["a", "b"])')
+  assert.is(await typed([...wrong, '1\n'], 'pick("Which?", [["a"], ["b"]])'), '0')
+  const { output, status } = await terminal(['\n', '3\n', '\u0003'], 'pick("Which?", [["a"], ["b"]])')
   assert.match(plain(output), /Nothing is no number of the list\. Which\? \(1-2\): 3\n3 is no number of the list/)
   assert.is(status, 130)
 })
 
 test('no control character of a name reaches the terminal, and no choice takes a line of its own', async () => {
-  const { output: shown } = await terminal('1\n', 'pick("Which\\u001b[2J?", ["a\\nOK: all is well", "b\\u202e"])')
+  const { output: shown } = await terminal('1\n', 'pick("Which\\u001b[2J?", [["a\\nOK: all is well"], ["b\\u202e"]])')
   assert.match(shown, / {3}1 {2}a\?OK: all is well\r?\n {3}2 {2}b\?\r?\n/)
   assert.match(shown, /Which\?\[2J\? \(1-2\): /)
 })
@@ -129,8 +129,8 @@ test('after Ctrl-Z and fg the question stands there again, and its answer counts
 // A shell that somebody types at passes the signal on to what it has started, and so does this one.
 for (const [where, body] of [
   ['at a question', "await ask.confirm('Sure?', 'replace')"],
-  ['at a list', "await ask.pick('Which? go on:', ['a', 'b'])"],
-  ['at the second question', "await ask.pick('Which?', ['a', 'b'])\nawait ask.confirm('Sure?', 'replace')"],
+  ['at a list', "await ask.pick('Which? go on:', [['a'], ['b']])"],
+  ['at the second question', "await ask.pick('Which?', [['a'], ['b']])\nawait ask.confirm('Sure?', 'replace')"],
   ['in mid-work', "log.info('go on: ')\nawait shell.run(['sleep', '60'])"],
 ] as const)
   for (const passesOn of where === 'in mid-work' ? [true] : [true, false])

@@ -145,4 +145,20 @@ test('elsewhere the same is shown as it is', () => {
   assert.is(written(), '  ::add-mask::a ##[error]\n')
 })
 
+test('on a server commands are named as they can be typed there', () => {
+  for (const [said, shown] of [
+    ['To see them: restore --list', 'To see them: ~/restore --list'],
+    ['Make the first one: backup', 'Make the first one: ~/backup'],
+    ['Name it: restore latest --yes. Look: backup --check', 'Name it: ~/restore latest --yes. Look: ~/backup --check'],
+    ['On the server: /home/deploy/restore --list, or ~/restore --list', undefined],
+    ['The next restore will do it; the backup that failed', undefined],
+    ['on the laptop: rollback --to 01234567', undefined],
+  ]) {
+    const stream = { write: (text: string) => written.push(text), isTTY: true } as unknown as NodeJS.WriteStream
+    const written: string[] = []
+    createLog(stream, { launchers: '~' }).info(said ?? '')
+    assert.is(written.join(''), `${shown ?? said}\n`)
+  }
+})
+
 test.run()

@@ -51,6 +51,11 @@ test('rows and tables are as in the archive, a newer table that references an ol
 
 test('--undo swaps the kept database back, and is itself undone', async () => {
   await sandbox.script('restore.ts', RESTORE)
+  const dry = await sandbox.script('restore.ts', ['--undo', '--dry-run'])
+  assert.is(dry.exitCode, 0, dry.stderr)
+  assert.match(dry.stderr, /book_corners_db_before_\S+ was production until \w{3} \d+ \w{3} .*\d\d:\d\d [A-Z]/)
+  assert.match(dry.stderr, /\blibraries_library +300 +120 +0 +180\n/)
+  assert.is(await counts(sandbox), OLD)
   // Straight away, perhaps in the same second: its name must not be in the way.
   const back = await sandbox.script('restore.ts', ['--undo', '--yes'])
   assert.is(back.exitCode, 0, back.stderr)
