@@ -1,14 +1,18 @@
 // `npm run demo`: backup, disaster, restore and verify on a small Book Corners, with everything compared at the end.
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { chalk } from 'zx/core'
 import { bytes, duration, plural, table } from '../../lib/core/format.ts'
 import { aDayPasses, populate } from '../support/book-corners.ts'
+import { type EmptyServer, startEmptyServer } from '../support/empty-server.ts'
+import { executable } from '../support/engineer.ts'
 import { inSandbox } from '../support/in-sandbox.ts'
 import type { Output } from '../support/launch.ts'
-import type { Sandbox } from '../support/sandbox.ts'
+import { LEFT_OUT, runbookBlocks } from '../support/runbook.ts'
+import { PASSPHRASE, type Sandbox } from '../support/sandbox.ts'
 import { startSite } from '../support/site.ts'
 import { type Content, compareContents, contentOf } from './content.ts'
 
@@ -21,6 +25,8 @@ interface Demo {
   extracted: string
   /** Production as it was when the last backup was taken. */
   before: Content
+  /** The server that comes after the old one. */
+  far: EmptyServer
   /** What was found to differ from production. */
   differences: string[]
 }
@@ -43,20 +49,28 @@ const steps: [heading: string, step: (demo: Demo) => Promise<void>][] = [
   ['The restore: imported beside production, then swapped in', restore],
   ['Is everything back?', compareAfter],
   ['Does the site work? What CI and a monitor ask', verify],
+  ['The server is gone. The archive alone says how to make a new one', kit],
+  ['The runbook is typed on an empty server', rebuild],
+  ['Is the new server what the old one was?', compareServers],
 ]
 
 await inSandbox(async (sandbox) => {
   const startedMs = Date.now()
   const demo: Demo = {
     sandbox,
+    far: await startEmptyServer(),
     nights: [],
     extracted: join(sandbox.dir, 'extracted'),
     before: { tables: new Map(), photos: new Map() },
     differences: [],
   }
-  for (const [i, [heading, step]] of steps.entries()) {
-    console.log(chalk.bold(`${i === 0 ? '' : '\n'}${i + 1}. ${heading}`))
-    await step(demo)
+  try {
+    for (const [i, [heading, step]] of steps.entries()) {
+      console.log(chalk.bold(`${i === 0 ? '' : '\n'}${i + 1}. ${heading}`))
+      await step(demo)
+    }
+  } finally {
+    await demo.far.stop()
   }
   const took = duration(Date.now() - startedMs)
   for (const difference of demo.differences) console.log(chalk.red(`\nDIFFERENT: ${difference}`))
@@ -68,7 +82,8 @@ await inSandbox(async (sandbox) => {
   return demo.differences.length > 0 ? 1 : 0
 })
 
-async function seed({ sandbox }: Demo): Promise<void> {
+async function seed({ sandbox, far }: Demo): Promise<void> {
+  await likeAServer(sandbox, far.server.git('rev-parse', 'HEAD'))
   await populate(sandbox, { databaseBytes: 4_000_000, mediaBytes: 80 * PHOTO_BYTES, photos: 80 })
   say(`Production is a Dokku app with the Postgres service ${sandbox.service}, and a media folder.`)
   const { tables, photos } = await inProduction(sandbox)
@@ -79,6 +94,22 @@ async function seed({ sandbox }: Demo): Promise<void> {
     ),
   )
   show(`${plural(photos.size, 'photo')}, such as ${[...photos.keys()][0]}`)
+}
+
+/** What a new server needs to know is as on a server: how Dokku is called, the deployed commit, the app's domain and secrets. */
+async function likeAServer(sandbox: Sandbox, sha: string): Promise<void> {
+  const app = join(sandbox.dir, 'apps/book-corners')
+  for (const name of ['sha', 'GIT_REV', 'running']) writeFileSync(join(app, name), `${sha}\n`)
+  writeFileSync(join(app, 'domains'), 'bookcorners.org www.bookcorners.org\n')
+  writeFileSync(join(app, 'scale'), 'web=1\nworker=1\n')
+  await sandbox.dokku([
+    'config:set',
+    '--no-restart',
+    'book-corners',
+    `DJANGO_SECRET_KEY=${randomBytes(24).toString('hex')}`,
+  ])
+  await executable(join(sandbox.dir, 'bin/sudo'), '#!/bin/sh\nwhile [ "$1" = -n ]; do shift; done\nexec "$@"\n')
+  await sandbox.configure({ DOKKU_COMMAND: undefined })
 }
 
 async function backup({ sandbox, nights }: Demo): Promise<void> {
@@ -169,6 +200,47 @@ async function verify({ sandbox }: Demo): Promise<void> {
   }
 }
 
+async function kit({ sandbox, far }: Demo): Promise<void> {
+  say('Only the repository, its key and its passphrase are left.')
+  const dir = far.server.dir
+  cpSync(sandbox.repository, join(dir, 'repository'), { recursive: true })
+  renameSync(sandbox.mediaDir, `${sandbox.mediaDir}.gone`)
+  const env = {
+    HOME: join(dir, 'other'),
+    BORG_REPO: join(dir, 'repository'),
+    BORG_PASSPHRASE: PASSPHRASE,
+    OPS_ENV_FILE: '',
+  }
+  await type(
+    'restore --kit new-server',
+    far.server.script('restore.ts', ['--kit', join(dir, 'other/new-server')], { env }),
+  )
+}
+
+async function rebuild({ far }: Demo): Promise<void> {
+  const site = await startSite()
+  try {
+    for (const { title, where, commands } of runbookBlocks(
+      readFileSync(join(far.server.dir, 'other/new-server/RUNBOOK.md'), 'utf8'),
+    )) {
+      if (LEFT_OUT.includes(title)) continue
+      show(`${title} (${where})`)
+      const startedMs = Date.now()
+      judge(title, await far.type(where, commands.replaceAll('https://bookcorners.org', site.url)))
+      show(chalk.green(`  ${plural(commands.split('\n').length, 'line')}, ${duration(Date.now() - startedMs)}`))
+    }
+  } finally {
+    await site.stop()
+  }
+  say(`Left out here: ${LEFT_OUT.join('; ')}.`)
+}
+
+async function compareServers(demo: Demo): Promise<void> {
+  const { far, sandbox, before } = demo
+  const now = await contentOf(far, sandbox.service, sandbox.mediaDir)
+  showComparison(demo, { name: 'old server', ...before }, { name: 'new server', ...now })
+}
+
 function inProduction(sandbox: Sandbox): Promise<Content> {
   return contentOf(sandbox, sandbox.service, sandbox.mediaDir)
 }
@@ -183,7 +255,9 @@ function showComparison({ differences }: Demo, ...contents: Parameters<typeof co
 async function operate(sandbox: Sandbox, name: string, args: readonly string[] = []): Promise<Output> {
   const line = [name, ...args].join(' ')
   show(chalk.cyan(`$ ${line}`))
-  const { child, ended } = sandbox.start(`${name}.ts`, args)
+  const { child, ended } = sandbox.start(`${name}.ts`, args, {
+    env: { PATH: `${join(sandbox.dir, 'bin')}:/usr/bin:/bin` },
+  })
   for (const stream of [child.stdout, child.stderr])
     if (stream) createInterface({ input: stream }).on('line', (text) => show(text))
   return judge(line, await ended)

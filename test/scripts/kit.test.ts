@@ -87,7 +87,7 @@ test('an archive that is not there, and flags of no use, leave no folder', async
   assert.is(unknown.exitCode, 1, unknown.stderr)
   assert.match(unknown.stderr, /book-corners-2026-01-01T03:00:00/)
   for (const flag of ['--drill', '--db-only', '--undo']) assert.is((await kit(['--kit', to, flag])).exitCode, 2, flag)
-  assert.is((await kit(['--kit', '/proc/nowhere'])).exitCode, 2)
+  assert.is((await kit(['--kit', '/proc/nowhere', 'book-corners-2026-01-02T03:00:00'])).exitCode, 2)
   assert.not.ok(existsSync(to))
 })
 

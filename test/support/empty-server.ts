@@ -1,13 +1,11 @@
 // A new server with nothing on it but Dokku and its plugins, on which a runbook is typed; and the machines that it is typed at.
-import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { chown, mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { executable } from './engineer.ts'
 import type { Output } from './launch.ts'
 import { LOADER } from './loader.ts'
 import { findPostgres } from './postgres.ts'
-import { ask, PLUGINS, type Sandbox } from './sandbox.ts'
+import { ask, endServices, PLUGINS, type Sandbox } from './sandbox.ts'
 import { type Server, startServer } from './server.ts'
 
 export interface EmptyServer extends Pick<Sandbox, 'sql'> {
@@ -74,6 +72,9 @@ export async function startEmptyServer(): Promise<EmptyServer> {
       join(dir, 'near', name),
       `#!/bin/sh\nexec '${process.execPath}' --import '${LOADER}' -- '${join(import.meta.dirname, `../../scripts/${name}.ts`)}' "$@"\n`,
     )
+  // Before the host's folder goes.
+  const end = (): void => endServices(dir)
+  process.prependListener('exit', end)
   return {
     server,
     calls,
@@ -81,8 +82,8 @@ export async function startEmptyServer(): Promise<EmptyServer> {
     sql: (sql, service = 'book-corners-db') =>
       ask(server.launch, join(bin, 'psql'), join(dir, 'services', service), sql),
     stop: async () => {
-      if (existsSync(join(dir, 'services/book-corners-db')))
-        execFileSync(join(dir, 'bin/dokku'), ['postgres:destroy', 'book-corners-db', '--force'], { stdio: 'ignore' })
+      process.off('exit', end)
+      end()
       await server.stop()
     },
   }

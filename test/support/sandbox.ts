@@ -228,13 +228,18 @@ export async function ask(launch: Tools['launch'], psql: string, service: string
 function clearAway(dir: string, running: ReadonlySet<ChildProcess>): void {
   for (const child of running) child.kill('SIGKILL')
   chmodSync(dir, 0o755)
+  endServices(dir)
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+}
+
+/** Ends the PostgreSQL servers of a stand-in for Dokku, and what runs in its containers. */
+export function endServices(dir: string): void {
   for (const service of readdirSync(join(dir, 'services'))) {
     const file = join(dir, 'services', service, 'data/postmaster.pid')
     const pid = existsSync(file) ? Number(readFileSync(file, 'utf8').split('\n')[0]) : 0
     if (pid > 0) endIfThere(pid, 'SIGQUIT')
   }
   for (const { pid } of containerProcesses(dir)) endIfThere(pid, 'SIGKILL')
-  rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
 }
 
 /** A small Book Corners: libraries, photos that reference them, reviews. */
