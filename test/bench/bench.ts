@@ -7,6 +7,7 @@ import { measureHealthy } from '../support/verify.ts'
 import { benchBackup } from './backup.ts'
 import { benchRestoreDatabase } from './restore-database.ts'
 import { benchLostPhotos, benchSmallFiles } from './restore-media.ts'
+import { benchRestoreRows } from './restore-rows.ts'
 import { benchSync } from './sync.ts'
 import { atMost, type Target, targetTable } from './targets.ts'
 
@@ -34,6 +35,7 @@ async function verify(): Promise<Target[]> {
 const BENCHMARKS: Record<string, (sandbox: Sandbox, sizes: Sizes) => Promise<Target[]>> = {
   backup: benchBackup,
   'restore-database': benchRestoreDatabase,
+  'restore-rows': benchRestoreRows,
   'restore-photos': benchLostPhotos(3000, 0.25),
   'restore-many-photos': benchLostPhotos(30_000, 0.1),
   'restore-small-files': benchSmallFiles,

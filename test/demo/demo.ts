@@ -33,6 +33,8 @@ interface Demo {
 
 const SCRATCH = 'scratch'
 const PHOTO_BYTES = 60_000
+/** Reviews that people write after the accident. */
+const SINCE = 20
 
 /** The story, in order. A step throws when it can't go on; what it finds to be wrong it adds to `differences`. */
 const steps: [heading: string, step: (demo: Demo) => Promise<void>][] = [
@@ -48,6 +50,9 @@ const steps: [heading: string, step: (demo: Demo) => Promise<void>][] = [
   ['What would a restore do?', preview],
   ['The restore: imported beside production, then swapped in', restore],
   ['Is everything back?', compareAfter],
+  ['An accident: a DELETE that takes too much, noticed after people went on writing', accident],
+  ['Only what was lost comes back', rescue],
+  ['Is it all there, and what was written since?', compareRescued],
   ['Does the site work? What CI and a monitor ask', verify],
   ['The server is gone. The archive alone says how to make a new one', kit],
   ['The runbook is typed on an empty server', rebuild],
@@ -189,6 +194,30 @@ async function restore({ sandbox }: Demo): Promise<void> {
 
 async function compareAfter(demo: Demo): Promise<void> {
   showComparison(demo, { name: 'before', ...demo.before }, { name: 'now', ...(await inProduction(demo.sandbox)) })
+}
+
+async function accident({ sandbox }: Demo): Promise<void> {
+  await sandbox.sql(`
+    DELETE FROM libraries_review WHERE library_id % 7 = 0; DELETE FROM libraries_photo WHERE library_id % 7 = 0;
+    DELETE FROM libraries_library WHERE id % 7 = 0;
+    INSERT INTO libraries_review (library_id, user_id, rating, body)
+      SELECT 1, id, 5, 'Written since.' FROM users_user ORDER BY id LIMIT ${SINCE};`)
+  say(`Every seventh library is gone, with its reviews and photos; since then ${SINCE} reviews were written.`)
+  say('A whole restore would bring back the ones, and lose the others.')
+}
+
+async function rescue({ sandbox }: Demo): Promise<void> {
+  await operate(sandbox, 'restore', ['latest', '--rows', 'libraries_library', '--yes'])
+}
+
+async function compareRescued(demo: Demo): Promise<void> {
+  const { sandbox, differences } = demo
+  const since = await sandbox.sql(
+    "WITH since AS (DELETE FROM libraries_review WHERE body = 'Written since.' RETURNING 1) SELECT count(*) FROM since;",
+  )
+  say(`${since} reviews written since are there. Without them production is as it was before:`)
+  if (Number(since) !== SINCE) differences.push('the reviews written since')
+  await compareAfter(demo)
 }
 
 async function verify({ sandbox }: Demo): Promise<void> {
