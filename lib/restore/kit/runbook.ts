@@ -9,7 +9,7 @@ import { dataSteps, finalSteps, KIT_THERE, type Step, serverSteps } from './step
 /** What a new server needs and the archive does not hold, each with where it is asked for. */
 export function missingOf(kit: Kit): string[] {
   const { manifest, hasManifest, config, dump, media } = kit
-  const { plugins = [], sha, image, domains, mounts = [], otherServices = {} } = manifest
+  const { app, plugins = [], links = [], sha, image, domains, mounts = [], otherServices = {} } = manifest
   const unsourced = plugins.filter(({ source }) => !source).map(({ name }) => name)
   const elsewhere = mounts.filter(({ host }) => !media || !within(media.folder, host)).map(({ host }) => host)
   return [
@@ -27,6 +27,9 @@ export function missingOf(kit: Kit): string[] {
     ...Object.entries(otherServices).map(
       ([key, name]) => `the service ${printable(name)} (${key}): make it by hand, no archive holds its data`,
     ),
+    ...links
+      .filter((other) => other !== app)
+      .map((other) => `the app ${other}, which was linked to the same database: no archive of this app holds it`),
     ...unwritable(kit).map(
       (key) => `the setting ${key}: its value is in manifest.json, and can't stand in an env file`,
     ),

@@ -298,7 +298,7 @@ function mountStep(kit: Kit): Step {
 export function dataSteps({ archive, manifest, dump, media }: Kit): Step[] {
   const part = dump && media ? '' : dump ? ' --db-only' : ' --media-only'
   const before = archive.start ? ` --before=${quote(archive.start.toISOString())}` : ''
-  const { sha, deployBranch = 'master' } = manifest
+  const { sha, deployBranch = 'master', cron = [] } = manifest
   return [
     {
       title: 'The data',
@@ -309,9 +309,11 @@ export function dataSteps({ archive, manifest, dump, media }: Kit): Step[] {
     },
     {
       title: 'The code',
-      text: sha
-        ? 'The commit of the archive, so that code and schema agree. Visitors come later, so the site is not looked at.'
-        : 'Which commit ran is not in the archive: the newest one before it is a good guess. See it, then deploy it.',
+      text:
+        (sha
+          ? 'The commit of the archive, so that code and schema agree. Visitors come later, so the site is not looked at.'
+          : 'Which commit ran is not in the archive: the newest one before it is a good guess. See it, then deploy it.') +
+        cronText(cron),
       blocks: [
         {
           where: CHECKOUT,
@@ -326,6 +328,12 @@ export function dataSteps({ archive, manifest, dump, media }: Kit): Step[] {
       ],
     },
   ]
+}
+
+/** They are in app.json, and so come with the code. */
+function cronText(cron: NonNullable<Kit['manifest']['cron']>): string {
+  if (cron.length === 0) return ''
+  return ` Its cron entries come with app.json: ${cron.map(({ schedule, command }) => `\`${schedule} ${command}\``).join(', ')}.`
 }
 
 /** Visitors, cron, and whether all of it works. */

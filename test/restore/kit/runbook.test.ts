@@ -20,6 +20,8 @@ const KIT: Kit = {
     image: 'imresamu/postgis:17-3.6-bookworm',
     serviceOptions: "-c max_connections=100 -c x='1'",
     domains: ['bookcorners.org'],
+    links: ['book-corners', 'staging'],
+    cron: [{ schedule: '@daily', command: 'python manage.py clear' }],
     plugins: [{ name: 'postgres', version: '1', source: 'https://github.com/dokku/dokku-postgres.git', commit: SHA }],
     mounts: [
       { host: '/srv/it is/media', container: '/app/media', owner: '32767:32767' },
@@ -58,9 +60,11 @@ test('its commands can be read by a shell, with the values of the archive in the
     "scp -rp '/home/me/a kit' ",
   ])
     assert.ok(page.includes(`\n${line}`), line)
+  assert.match(page, /come with app\.json: `@daily python manage\.py clear`/)
   assert.not.match(page, /S3cret|a pass phrase/)
   assert.equal(missingOf(KIT), [
     'what was in /srv/other, which the app had mounted: no archive holds it',
+    'the app staging, which was linked to the same database: no archive of this app holds it',
     "the setting VERIFY_SQL: its value is in manifest.json, and can't stand in an env file",
   ])
 })
