@@ -99,7 +99,11 @@ export function createMediaComparison(mediaDir: string, overwrite = false) {
     const sorted = sort(others, same, listing)
     const obstacle = createObstacles(archivedTypes(others, listing), listing)
     const lost = [...folders].filter(
-      (path) => !listing.entries.has(path) && !path.split('/').includes('..') && obstacle(path) === undefined,
+      (path) =>
+        !listing.entries.has(path) &&
+        !path.includes('?') &&
+        !path.split('/').includes('..') &&
+        obstacle(path) === undefined,
     )
     return { ...sorted, damaged, folders: lost, overwrite }
   }
@@ -122,7 +126,7 @@ function createSample(): Sample {
   return {
     add: (file) => {
       count++
-      if (file.type !== '-' || file.sizeBytes === 0 || file.isBroken) return
+      if (file.type !== '-' || file.sizeBytes === 0 || file.isBroken || file.path.includes('?')) return
       const number = candidates++
       const place = number < SAMPLE ? number : Math.floor(Math.random() * candidates)
       if (place < SAMPLE) kept[place] = { file, number }

@@ -1,7 +1,6 @@
 // A restore of media: extracts what a plan names into a staging folder, and has it moved to its place.
 
 import { lstat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { storedPath } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
 import { extractArgs, type Selection } from '../borg/commands.ts'
@@ -14,7 +13,7 @@ import { bar, bytes, plural, printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { isSame, type MediaFile, type MediaPlan, totalBytes, wanted } from './compare.ts'
 import { list } from './folder.ts'
-import { type MediaPlacement, place, type StagedFile } from './place.ts'
+import { type MediaPlacement, place, type StagedFile, within } from './place.ts'
 import { closeStaging, openStaging, type Staging, stagingOf } from './staging.ts'
 
 /** What of a command's carrier a restore of media works with. */
@@ -92,13 +91,13 @@ async function sift(
   for (const file of wanted(plan)) {
     const { path, type, mtimeMs, target } = file
     const found = entries.get(path)
-    if (wasMissing.has(file) && (await lstat(join(mediaDir, path)).catch(() => undefined)))
+    const raw = found?.raw && { raw: found.raw }
+    if (wasMissing.has(file) && (await lstat(within(mediaDir, { path, ...raw })).catch(() => undefined)))
       failed.push(`${path}: came to be on the disk meanwhile, and was kept`)
     else if (type === 'l') fit.push({ path, sizeBytes: 0, mtimeMs, mode: 0o777, target })
-    // Borg lists a name that is not UTF-8 with a `?` in it, and does not know it by that.
     else if (found?.kind !== 'file' || (type === '-' && !isSame(file, found)))
       failed.push(`${path}: Borg did not extract it as the archive lists it`)
-    else fit.push({ path, sizeBytes: found.size, mtimeMs: found.mtimeMs, mode: found.mode })
+    else fit.push({ path, ...raw, sizeBytes: found.size, mtimeMs: found.mtimeMs, mode: found.mode })
   }
   return { fit, failed }
 }
@@ -154,12 +153,17 @@ async function extract(extraction: Extraction, files: readonly MediaFile[]): Pro
   const lines = files.filter(fitsALine)
   if (lines.length > 0) {
     // pf: is looked up, pp: would be tried one after the other for every item of the archive.
-    const patterns = [...lines.map(({ path }) => `+ pf:${prefix}/${path}`), '- sh:**', '']
+    const patterns = [...lines.map(({ path }) => `+ ${patternOf(`${prefix}/${path}`)}`), '- sh:**', '']
     await writeFile(staging.patterns, patterns.join('\n'), { mode: 0o600 })
     await call({ patternsFrom: staging.patterns })
   }
   const others = files.filter((file) => !fitsALine(file)).map(({ path }) => `${prefix}/${path}`)
   for (let i = 0; i < others.length; i += PATHS_A_CALL) await call({ paths: others.slice(i, i + PATHS_A_CALL) })
+}
+
+// A byte that is not UTF-8 is listed as a `?`, and is matched by one; what else it matches is not placed.
+function patternOf(path: string): string {
+  return path.includes('?') ? `sh:${path.replace(/[*[\]!]/g, '[$&]')}` : `pf:${path}`
 }
 
 // Borg reads one pattern per line, without the spaces at the line's end.

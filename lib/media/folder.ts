@@ -1,5 +1,6 @@
 // The media folder on the disk: whether it can be read, what is in it, how large it is.
 
+import { isUtf8 } from 'node:buffer'
 import { constants, type Dirent, type Stats } from 'node:fs'
 import { access, type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
@@ -64,7 +65,7 @@ export interface MediaSize {
 export async function measureMedia(mediaDir: string): Promise<MediaSize> {
   const size: MediaSize = { files: 0, bytes: 0, folders: new Map(), unreadable: [], leadingOut: [] }
   const root = await realpath(mediaDir).catch(() => mediaDir)
-  const measure = async (path: string, at: string, entry: Dirent): Promise<void> => {
+  const measure = async ({ path, at }: Visited, entry: Dirent<Buffer>): Promise<void> => {
     if (entry.isSymbolicLink()) {
       const target = await whereTo(at, join(root, dirname(path)))
       if (target !== undefined && !isWithin(target, root)) size.leadingOut.push({ path, target })
@@ -77,9 +78,8 @@ export async function measureMedia(mediaDir: string): Promise<MediaSize> {
       if (below !== undefined) size.folders.set(folder, (size.folders.get(folder) ?? 0) + 1)
       size.bytes += info.size
     } catch (error) {
-      // Deleted since it was listed: not a file we can't read. Nor is one whose name only Node can't say: Borg stores it.
+      // Deleted since it was listed: not a file we can't read.
       if (codeOf(error) !== 'ENOENT') size.unreadable.push(path)
-      else if (isUnsayable(path)) size.files++
     }
   }
   await walk(mediaDir, measure, (folder) => size.unreadable.push(folder))
@@ -87,7 +87,7 @@ export async function measureMedia(mediaDir: string): Promise<MediaSize> {
 }
 
 /** Where a link leads, also one to what is not there: its disk may not be mounted. Undefined: it is no link any more. */
-async function whereTo(at: string, folder: string): Promise<string | undefined> {
+async function whereTo(at: string | Buffer, folder: string): Promise<string | undefined> {
   const target = await readlink(at).catch(() => undefined)
   if (target === undefined) return undefined
   return realpath(at).catch(() => resolve(folder, target))
@@ -107,6 +107,8 @@ export interface Entry extends FileInfo {
   mode: number
   /** Where a link leads. */
   target: string
+  /** Its path's bytes, where they are not UTF-8. */
+  raw: Buffer | undefined
   /** The type of an archive's item of this path, when it was compared with one. */
   archived: string | undefined
 }
@@ -121,12 +123,9 @@ export interface Listing {
 /** Everything below a folder. */
 export async function list(root: string): Promise<Listing> {
   const listing: Listing = { entries: new Map(), unlisted: new Map() }
-  const note = async (path: string, at: string): Promise<void> => {
+  const note = async ({ path, at, raw }: Visited): Promise<void> => {
     const info = await lstat(at).catch(() => undefined)
-    if (!info) {
-      if (isUnsayable(path)) listing.unlisted.set(path, 'its name is not UTF-8')
-      return
-    }
+    if (!info) return
     const kind = info.isFile() ? 'file' : info.isDirectory() ? 'folder' : info.isSymbolicLink() ? 'link' : 'special'
     const target = kind === 'link' ? await readlink(at).catch(() => '') : ''
     listing.entries.set(path, {
@@ -135,16 +134,12 @@ export async function list(root: string): Promise<Listing> {
       size: info.size,
       mtimeMs: info.mtimeMs,
       target,
+      raw,
       archived: undefined,
     })
   }
   await walk(root, note, (path, error) => listing.unlisted.set(path, codeOf(error) ?? reason(error)))
   return listing
-}
-
-/** Whether a name on the way is not UTF-8: Node reads it with a sign in place of what it does not know, and finds nothing under that. */
-function isUnsayable(path: string): boolean {
-  return path.includes('\ufffd')
 }
 
 function codeOf(error: unknown): string | undefined {
@@ -154,34 +149,73 @@ function codeOf(error: unknown): string | undefined {
 // Of a folder with many more, memory would be full of promises.
 const AT_ONCE = 500
 
+/** What is visited in a folder. */
+interface Visited {
+  /** Relative to the folder. As Borg lists it: a byte that is not UTF-8 is a `?`. */
+  path: string
+  /** Its bytes, where they are not UTF-8. */
+  raw: Buffer | undefined
+  /** Where it is reached. */
+  at: string | Buffer
+}
+
+/** A name as Borg lists it. */
+function listedName(name: Buffer): string {
+  const text = name.toString('utf8')
+  if (!text.includes('\ufffd')) return text
+  let listed = ''
+  for (let at = 0; at < name.length; ) {
+    const length = [1, 2, 3, 4].find((count) => isUtf8(name.subarray(at, at + count)))
+    listed += length === undefined ? '?' : name.toString('utf8', at, at + length)
+    at += length ?? 1
+  }
+  return listed
+}
+
+function within(folder: Visited, here: string, name: Buffer): Visited {
+  const listed = listedName(name)
+  const isRaw = folder.raw !== undefined || !isUtf8(name)
+  return {
+    path: join(folder.path, listed),
+    raw: isRaw
+      ? Buffer.concat([folder.raw ?? Buffer.from(folder.path), Buffer.from(folder.path ? '/' : ''), name])
+      : undefined,
+    at: isUtf8(name) ? `${here}/${listed}` : Buffer.concat([Buffer.from(`${here}/`), name]),
+  }
+}
+
 /**
  * Goes through everything below a folder, without following links, and without what a killed restore has left there.
  * Whoever changes the folder at the same time can't lead this out of it: each folder is opened as what it is, and its
  * content is reached through the open folder (`/proc/self/fd`), whatever stands on the path to it by then.
- * @param visit gets the relative path, and the one at which it is reached; for some entries of one folder at the same time
+ * @param visit is called for some entries of one folder at the same time
  */
 async function walk(
   root: string,
-  visit: (path: string, at: string, entry: Dirent) => Promise<void>,
+  visit: (visited: Visited, entry: Dirent<Buffer>) => Promise<void>,
   onUnlisted: (path: string, error: unknown) => void,
 ): Promise<void> {
-  const look = async (path: string, at: string): Promise<void> => {
+  const look = async (inside: Visited): Promise<void> => {
+    const { path, at } = inside
     let folder: FileHandle | undefined
     try {
       folder = await open(at, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
       const here = `/proc/self/fd/${folder.fd}`
-      const entries = (await readdir(here, { withFileTypes: true })).filter(({ name }) => !INBOX.test(join(path, name)))
+      const all = await readdir(here, { withFileTypes: true, encoding: 'buffer' })
+      const entries = all
+        .map((entry) => ({ entry, visited: within(inside, here, entry.name) }))
+        .filter(({ visited }) => !INBOX.test(visited.path))
       for (let i = 0; i < entries.length; i += AT_ONCE) {
         const some = entries.slice(i, i + AT_ONCE)
-        await Promise.all(some.map((entry) => visit(join(path, entry.name), `${here}/${entry.name}`, entry)))
+        await Promise.all(some.map(({ entry, visited }) => visit(visited, entry)))
       }
-      for (const entry of entries) if (entry.isDirectory()) await look(join(path, entry.name), `${here}/${entry.name}`)
+      for (const { entry, visited } of entries) if (entry.isDirectory()) await look(visited)
     } catch (error) {
-      // Deleted since it was listed; but under a name that is not UTF-8 it is only not found.
-      if (path === '' || codeOf(error) !== 'ENOENT' || isUnsayable(path)) onUnlisted(path, error)
+      // Deleted since it was listed.
+      if (path === '' || codeOf(error) !== 'ENOENT') onUnlisted(path, error)
     } finally {
       await folder?.close()
     }
   }
-  await look('', root)
+  await look({ path: '', raw: undefined, at: root })
 }

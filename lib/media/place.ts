@@ -115,6 +115,8 @@ const SCRIPT = new URL('place.sh', import.meta.url)
 export interface StagedFile extends Omit<Member, 'name'> {
   /** Below MEDIA_DIR, and below the staging folder. */
   path: string
+  /** Its bytes, where they are not UTF-8. */
+  raw?: Buffer
 }
 
 /** What is placed from where. */
@@ -173,7 +175,7 @@ const KEPT = 'They are kept; run the same command again to go on.'
 /** Files whose names differ, in one tar. */
 interface Parcel {
   files: StagedFile[]
-  /** What goes to which folder. */
+  /** What goes to which folder, each byte of a name a letter. */
   folders: Map<string, string[]>
   names: Set<string>
 }
@@ -184,8 +186,9 @@ const FILES_A_PARCEL = 1000
 function* parcelsOf(files: readonly StagedFile[]): Generator<Parcel> {
   let parcel: Parcel = { files: [], folders: new Map(), names: new Set() }
   for (const file of files) {
-    const name = basename(file.path)
-    const folder = dirname(file.path)
+    const letters = (file.raw ?? Buffer.from(file.path)).toString('latin1')
+    const name = basename(letters)
+    const folder = dirname(letters)
     if (parcel.files.length === FILES_A_PARCEL || parcel.names.has(name)) {
       yield parcel
       parcel = { files: [], folders: new Map(), names: new Set() }
@@ -205,10 +208,11 @@ async function* streamOf(
   { files, folders, from }: Omit<Placing, 'stallMs'>,
   progress: { bytes: number },
 ): AsyncGenerator<Buffer> {
-  const words = (...all: readonly (string | number)[]): Buffer => Buffer.from(all.map((word) => `${word}\0`).join(''))
+  const words = (...all: readonly (string | number)[]): Buffer =>
+    Buffer.from(all.map((word) => `${word}\0`).join(''), 'latin1')
   yield script
   for (const parcel of parcelsOf(files)) {
-    const headers = parcel.files.map((file) => header({ ...file, name: basename(file.path) }))
+    const headers = parcel.files.map((file) => header({ ...file, name: nameOf(file) }))
     const padded = parcel.files.map(({ sizeBytes }) => sizeBytes + padding(sizeBytes).length)
     yield words(
       'unpack',
@@ -216,7 +220,7 @@ async function* streamOf(
     )
     for (const [i, file] of parcel.files.entries()) {
       yield headers[i] ?? END
-      if (file.target === undefined) yield* contentOf(join(from, file.path), file.sizeBytes)
+      if (file.target === undefined) yield* contentOf(within(from, file), file.sizeBytes)
       yield padding(file.sizeBytes)
       progress.bytes += effort(file)
     }
@@ -224,7 +228,16 @@ async function* streamOf(
     for (const [folder, names] of parcel.folders)
       yield words('move', folder === '.' ? '' : folder, names.length, ...names)
   }
-  for (const folder of folders) yield words('move', folder, 0)
+  for (const folder of folders) yield words('move', Buffer.from(folder).toString('latin1'), 0)
+}
+
+function nameOf({ path, raw }: StagedFile): string | Buffer {
+  return raw ? raw.subarray(raw.lastIndexOf('/') + 1) : basename(path)
+}
+
+/** Where a file is below a folder. */
+export function within(folder: string, { path, raw }: Pick<StagedFile, 'path' | 'raw'>): string | Buffer {
+  return raw ? Buffer.concat([Buffer.from(`${folder}/`), raw]) : join(folder, path)
 }
 
 /** What a file counts in the progress: the smallest one costs about as much as so many bytes. */
@@ -235,7 +248,7 @@ function effort({ sizeBytes }: StagedFile): number {
 /** A small file is read at once: opening a stream for each of very many takes longer than all else. */
 const SMALL_BYTES = 65_536
 
-async function* contentOf(path: string, sizeBytes: number): AsyncGenerator<Buffer> {
+async function* contentOf(path: string | Buffer, sizeBytes: number): AsyncGenerator<Buffer> {
   let count = 0
   const chunks = sizeBytes <= SMALL_BYTES ? [readFileSync(path)] : (createReadStream(path) as AsyncIterable<Buffer>)
   for await (const chunk of chunks) {

@@ -2,7 +2,7 @@
 
 /** A file, or a link, of a tar. */
 export interface Member {
-  name: string
+  name: string | Buffer
   /** Of a link 0: what it holds is where it leads. */
   sizeBytes: number
   mtimeMs: number
@@ -43,8 +43,10 @@ export function padding(sizeBytes: number): Buffer {
 }
 
 /** `LENGTH KEY=VALUE` and a newline, where LENGTH counts itself. */
-function record(key: string, value: string): Buffer {
-  const rest = Buffer.from(` ${key}=${value}\n`)
+function record(key: string, value: string | Buffer): Buffer {
+  const rest = Buffer.concat(
+    [` ${key}=`, value, '\n'].map((part) => (typeof part === 'string' ? Buffer.from(part) : part)),
+  )
   let length = rest.length
   while (length !== rest.length + String(length).length) length = rest.length + String(length).length
   return Buffer.concat([Buffer.from(String(length)), rest])

@@ -177,4 +177,29 @@ test('names that end in what Python takes for a space come back singly', async (
   }
 })
 
+test('names that are not UTF-8 are what they are: the same, missing, and back with every byte', async () => {
+  const bytes = (...parts: (string | number)[]): Buffer =>
+    Buffer.concat(parts.map((part) => (typeof part === 'number' ? Buffer.from([part]) : Buffer.from(part))))
+  const names = [
+    bytes('caf', 0xe9, '.jpg'),
+    bytes('f', 0xff, '/in it ', 0xe2, 0x82, '.jpg'),
+    bytes('real?.jpg'),
+    bytes('größe [1]?', 0xfe),
+  ]
+  const at = (name: Buffer): Buffer => Buffer.concat([Buffer.from(`${media}/`), name])
+  mkdirSync(at(bytes('f', 0xff)))
+  for (const name of names) writeFileSync(at(name), `content of ${name.toString('latin1')}`)
+  store('bytes')
+  const before = await plan('bytes')
+  assert.is(before.same.count, names.length)
+  assert.equal(before.missing, [])
+  for (const name of names) rmSync(at(name))
+  rmSync(at(bytes('f', 0xff)), { recursive: true })
+  assert.is((await plan('bytes')).missing.length, names.length)
+  const { placed, failed } = await restore('bytes')
+  assert.equal(failed, [])
+  assert.is(placed, names.length)
+  for (const name of names) assert.is(readFileSync(at(name), 'utf8'), `content of ${name.toString('latin1')}`)
+})
+
 test.run()
