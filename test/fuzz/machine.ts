@@ -201,7 +201,7 @@ mv '${ended}.new' '${ended}'
   const { output } = await runAtTerminal(closes ? `sh ${folder}/window.sh` : `bash ${folder}/jobs.sh`, {
     env: { ...ENV, OPS_ENV_FILE: '' },
     prompt: /go on: /,
-    answer: () => (closes ? 'the window is closed' : (answers.shift() ?? '')),
+    answer: () => (closes ? 'the window is closed' : (answers.shift() ?? keys)),
   })
   const startedMs = performance.now()
   while (!(await readdir(folder)).includes('ended')) {
