@@ -59,7 +59,7 @@ archives, and tells the monitor. Without a flag: the nightly run, for cron.
   --version, --help
 
 Exit status: 0 done, 1 failed, 2 usage or configuration error (nothing was
-touched), 75 another run holds the lock, 130/143 interrupted, cleaned up.
+touched), 75 another run holds the lock, 129/130/143 interrupted, cleaned up.
 
 Examples:
   backup --check    before the first night, and whenever in doubt

@@ -15,7 +15,7 @@ import { overrule } from '../lib/deploy/objection.ts'
 import { describePlan, type Plan } from '../lib/deploy/plan.ts'
 import { preflight } from '../lib/deploy/preflight.ts'
 import { describeRestorePoint, withRestorePoint } from '../lib/deploy/restore-point.ts'
-import { describeStatus, readStatus } from '../lib/deploy/status.ts'
+import { describeStatus, readStatus, statusJson } from '../lib/deploy/status.ts'
 import { explainDokku } from '../lib/dokku/errors.ts'
 import { resolveCommit } from '../lib/git/checkout.ts'
 import { withRemote } from '../lib/server/ssh.ts'
@@ -34,7 +34,7 @@ const MODE_FLAGS = Object.keys(MODES)
 const COMMAND: Command = {
   name: 'deploy',
   argument: 'REF',
-  switches: [...MODE_FLAGS, 'dry-run', 'no-restore-point', 'no-verify', 'yes'],
+  switches: [...MODE_FLAGS, 'dry-run', 'no-restore-point', 'no-verify', 'yes', 'json'],
   options: ['repo'],
   exclusive: [
     [...MODE_FLAGS, 'dry-run'],
@@ -61,6 +61,7 @@ that is older than the deployed one must be typed at a terminal, whatever --yes 
   --no-restore-point
                    Push migrations without one.
   --no-verify      Don't look at the site afterwards.
+  --json           With --status: one JSON object.
   --status         What runs, since when, whose; processes, certificate, backup.
   --logs           Follow the app's log; Ctrl-C ends it.
   --gate           Print what restricts CI's SSH key on the server, and how.
@@ -73,7 +74,7 @@ Settings: DOKKU_HOST (required), DOKKU_APP, DEPLOY_BRANCH, DEPLOY_USER, OPS_DIR,
 RESTORE_POINT, SITE_URL, CLOUDFLARE_ZONE_ID and CLOUDFLARE_API_TOKEN.
 
 Exit status: 0 done, 1 failed, 2 usage or configuration error (nothing was
-touched), 75 another deploy holds Dokku's lock, 130/143 interrupted.
+touched), 75 another deploy holds Dokku's lock, 129/130/143 interrupted.
 
 Examples:
   deploy --dry-run     what would go live
@@ -86,6 +87,8 @@ await main(COMMAND, async (context) => {
   const flag = MODE_FLAGS.find((flag) => context.flags.has(flag))
   if (flag !== undefined && context.argument !== undefined)
     throw new Failure(`--${flag} takes no commit.`, 'See: deploy --help', EXIT.usage)
+  if (context.flags.has('json') && flag !== 'status')
+    throw new Failure('--json goes with --status.', 'See: deploy --help', EXIT.usage)
   return (MODES[flag ?? ''] ?? deploy)(context)
 })
 
@@ -127,7 +130,9 @@ async function purgeOnly(context: Context): Promise<number> {
 
 function status(context: Context): Promise<number> {
   return withRemote(context, ['DOKKU_APP', 'OPS_DIR'], async (remote, { DOKKU_APP, OPS_DIR }) => {
-    context.print(describeStatus(await readStatus(remote, DOKKU_APP, OPS_DIR)))
+    const found = await readStatus(remote, DOKKU_APP, OPS_DIR)
+    if (context.flags.has('json')) context.printJson(statusJson(found))
+    else context.print(describeStatus(found))
     return EXIT.done
   })
 }

@@ -67,7 +67,7 @@ app's name, by renaming databases in one transaction, and the old database is ke
   --version, --help
 
 Exit status: 0 done, 1 failed, 2 usage or configuration error (nothing was touched),
-75 another run holds the lock, 130/143 interrupted, cleaned up.
+75 another run holds the lock, 129/130/143 interrupted, cleaned up.
 
 Examples:
   restore --list

@@ -12,7 +12,7 @@ import { requireClean, requireIdentity } from '../lib/git/checkout.ts'
 import { agree, pushLine } from '../lib/rollback/agree.ts'
 import { bringToOrigin, leaveToCi, requireOrigin, warnOfOrigin } from '../lib/rollback/origin.ts'
 import { describeRebuild, planRebuild, rebuildApp } from '../lib/rollback/rebuild.ts'
-import { pickRelease, showReleases } from '../lib/rollback/releases.ts'
+import { pickRelease, releasesJson, showReleases } from '../lib/rollback/releases.ts'
 import { describeRevert, makeRevert, requireSomethingToPush } from '../lib/rollback/revert.ts'
 import { lookAround, requireNotLive, resolveTarget, type Situation, warnOfCommit } from '../lib/rollback/situation.ts'
 
@@ -20,7 +20,7 @@ const MODES = { list, to, revert, rebuild }
 
 const COMMAND: Command = {
   name: 'rollback',
-  switches: ['list', 'revert', 'now', 'rebuild', 'allow-migrations', 'dry-run', 'yes'],
+  switches: ['list', 'revert', 'now', 'rebuild', 'allow-migrations', 'dry-run', 'yes', 'json'],
   options: ['to', 'repo'],
   exclusive: [Object.keys(MODES)],
   help: `
@@ -44,6 +44,7 @@ first. Without a terminal it wants --yes.
                       right, the container is not.
   --allow-migrations  Go back although the database was migrated since.
   --dry-run           Show what would be pushed.
+  --json              With --list: one JSON object.
   --yes               Don't ask. It does not stand for --allow-migrations.
   --repo DIR          The app's git checkout; else the current directory.
   --env-file PATH     Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
@@ -52,7 +53,7 @@ first. Without a terminal it wants --yes.
 Settings: those of deploy.
 
 Exit status: 0 done, 1 failed or refused, 2 usage or configuration error (nothing
-was touched), 75 another deploy holds Dokku's lock, 130/143 interrupted.
+was touched), 75 another deploy holds Dokku's lock, 129/130/143 interrupted.
 
 Examples:
   rollback --to v1.4.2 --dry-run    what would be pushed, and what is in the way
@@ -70,6 +71,7 @@ await main(COMMAND, async (context) => {
 /** @returns undefined when a release is to be picked at the terminal */
 function chosenMode({ flags, values, interactive }: Context): keyof typeof MODES | undefined {
   const see = 'See: rollback --help'
+  if (flags.has('json') && !flags.has('list')) throw new Failure('--json goes with --list only.', see, EXIT.usage)
   if (flags.has('now') && !flags.has('revert')) throw new Failure('--now goes with --revert only.', see, EXIT.usage)
   const mode = (Object.keys(MODES) as (keyof typeof MODES)[]).find((mode) => flags.has(mode) || mode in values)
   if (mode === undefined && (!interactive || flags.has('yes')))
@@ -82,7 +84,10 @@ function chosenMode({ flags, values, interactive }: Context): keyof typeof MODES
 }
 
 async function list(deployment: Deployment): Promise<number> {
-  deployment.context.print(await showReleases(deployment, await lookAround(deployment)))
+  const { context } = deployment
+  const situation = await lookAround(deployment)
+  if (context.flags.has('json')) context.printJson(await releasesJson(deployment, situation))
+  else context.print(await showReleases(deployment, situation))
   return EXIT.done
 }
 

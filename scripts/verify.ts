@@ -43,7 +43,7 @@ On GitHub Actions: annotations, a table in the job's summary, and the output
 verified=true or verified=false.
 
 Exit status: 0 all checks passed (warnings are shown), 1 a check failed, 2 usage
-or configuration error, 130/143 interrupted.
+or configuration error, 129/130/143 interrupted.
 
 Examples:
   verify

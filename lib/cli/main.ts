@@ -51,6 +51,7 @@ export async function main(command: Command, script: Script): Promise<void> {
   const interrupted = interruption(log)
   const { signal } = interrupted
   const closing = createClosing()
+  const told = { json: false }
   let hasEnded = false
   // Thrown where nobody waits for it: Node would end the process at once, and print it as it is. So all is cleaned up.
   process.on('uncaughtException', (error) => {
@@ -63,9 +64,12 @@ export async function main(command: Command, script: Script): Promise<void> {
   setDefaultAutoSelectFamilyAttemptTimeout(CONNECT_MS)
   // If nothing is left to wait for before the script has returned, that is no success.
   process.exitCode = EXIT.failed
-  process.exitCode = await run(command, script, { log, signal, closing }).catch((error: unknown) =>
-    tell(signal.aborted ? signal.reason : error, command, log, closing),
-  )
+  process.exitCode = await run(command, script, { log, signal, closing, told }).catch((error: unknown) => {
+    const failure: unknown = signal.aborted ? signal.reason : error
+    // A program that reads the result is told in its place.
+    if (process.argv.includes('--json') && !told.json) log.printJson(failureJson(failure, closing))
+    return tell(failure, command, log, closing)
+  })
   hasEnded = true
   setInterval(leave, LEAVE_EVERY_MS).unref()
 }
@@ -93,12 +97,14 @@ function interruption(log: Log): AbortController {
 /** What `main` makes for a run. */
 interface Run {
   log: Log
+  /** Whether a result was printed as JSON. */
+  told: { json: boolean }
   signal: AbortSignal
   closing: Closing
 }
 
 /** @returns the exit status */
-async function run(command: Command, script: Script, { log, signal, closing }: Run): Promise<number> {
+async function run(command: Command, script: Script, { log, signal, closing, told }: Run): Promise<number> {
   const args = parse(command, process.argv.slice(2))
   if (args.flags.has('help') || args.flags.has('version')) {
     log.print(args.flags.has('help') ? command.help.trim() : VERSION)
@@ -121,10 +127,18 @@ async function run(command: Command, script: Script, { log, signal, closing }: R
     self: [process.execPath, ...process.execArgv.filter((arg) => arg !== '--'), '--', process.argv[1] ?? ''],
     interactive,
     print: log.print,
-    printJson: log.printJson,
+    printJson: (value) => {
+      told.json = true
+      log.printJson(value)
+    },
     ask: createAsk(args.flags.has('yes'), interactive, signal, log),
     closing,
   })
+}
+
+/** What stands for a result that there is not. */
+function failureJson(error: unknown, closing: Closing): unknown {
+  return { error: reason(error), next: error instanceof Failure ? error.hint : '', state: closing.text() }
 }
 
 /** Says what went wrong, what to type next, and what is so now. @returns the exit status */

@@ -165,6 +165,26 @@ function releaseRows(status: Status, now: Date): [string, string][] {
   ]
 }
 
+/** The same for machines; null is what is not known. */
+export function statusJson(status: Status): unknown {
+  const { app, revision, running, locked, branch, head, configured, certificateDays, deploys } = status
+  const disagreement = findDisagreement({ ...status, entries: deploys })
+  return {
+    app,
+    runs: revision ?? null,
+    running,
+    locked,
+    branch: branch ?? null,
+    head: head ?? null,
+    configured: configured ?? null,
+    disagreement: disagreement ?? null,
+    certificateDays: certificateDays ?? null,
+    newestBackup: status.newestBackup,
+    opsRelease: status.opsRelease,
+    deploys: deploys.slice(-SHOWN),
+  }
+}
+
 export function describeStatus(status: Status, now = new Date()): string {
   const { app, certificateDays, deploys, newestBackup, opsRelease } = status
   const rows: [string, string][] = [

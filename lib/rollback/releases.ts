@@ -1,7 +1,7 @@
 // The releases that one can go back to: the list, and the choice from it.
 
 import { Failure } from '../core/failure.ts'
-import { age, plural, printable, table } from '../core/format.ts'
+import { age, isoLocal, plural, printable, table } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { type Checkout, commitsBetween, describeCommit, hasCommit } from '../git/checkout.ts'
@@ -129,6 +129,20 @@ function releaseRows(releases: readonly Release[]): string[][] {
 export async function showReleases(deployment: Deployment, situation: Situation): Promise<string> {
   const { source, releases } = await listReleases(deployment, situation)
   return [source, table(releaseRows(releases), [], deployment.context.log.columns)].join('\n')
+}
+
+/** The same for machines; null is what is not known. */
+export async function releasesJson(deployment: Deployment, situation: Situation): Promise<unknown> {
+  const { source, releases } = await listReleases(deployment, situation)
+  return {
+    source: source.replace(/:$/, ''),
+    releases: releases.map(({ at, verified, migrations, ...release }) => ({
+      ...release,
+      at: at ? isoLocal(at) : null,
+      verified: verified ?? null,
+      migrations: migrations ?? null,
+    })),
+  }
 }
 
 /** The release that the operator picks from the list. */

@@ -23,7 +23,7 @@ const PLACES = [
   'On the machine of the repository, as borg:',
   'On any machine:',
 ]
-const LANGUAGES = ['sh', 'text', 'yaml', 'mermaid']
+const LANGUAGES = ['sh', 'text', 'yaml', 'json', 'mermaid']
 const COMMANDS = ['backup', 'restore', 'deploy', 'rollback', 'verify']
 const MOST_LINES_OF_README = 130
 
