@@ -171,6 +171,8 @@ function narrow(member: Member, where: string): string {
   return `CREATE UNLOGGED TABLE ${NARROWED} AS SELECT ${keyAsOurs(member, 'r')} FROM ${ownRows(member.then)} r WITH NO DATA;
 ${schemas}
 \\gexec
+SELECT format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', oid::regclass) FROM pg_class WHERE relrowsecurity
+\\gexec
 CREATE FUNCTION ${OURS}.narrow() RETURNS SETOF ${NARROWED} LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT
 AS 'BEGIN RETURN QUERY EXECUTE convert_from(decode(''${Buffer.from(query).toString('hex')}'', ''hex''), ''UTF8''); END';
 ALTER FUNCTION ${OURS}.narrow() OWNER TO ${WEAK_ROLE};

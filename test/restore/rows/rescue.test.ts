@@ -107,6 +107,17 @@ test('--where narrows what comes back, and what is counted as different', async 
   assert.is(await sql('SELECT string_agg(id::text, $$,$$ ORDER BY id) FROM libraries_library WHERE id < 9;'), '1,2')
 })
 
+test('--where sees every row, also those that a policy keeps from other roles', async () => {
+  const { sql, rescue } = await accident(
+    sandbox,
+    `${CORNERS} ALTER TABLE libraries_library ENABLE ROW LEVEL SECURITY;`,
+    'DELETE FROM libraries_library WHERE id = 3;',
+  )
+  const { exitCode, stderr } = await rescue('libraries_library', { where: 'id = 3' })
+  assert.is(exitCode, 0, stderr)
+  assert.is(await sql(COUNTS), '20|40|20|5')
+})
+
 test('--where can do nothing but compare', async () => {
   const { sql, rescue } = await accident(
     sandbox,
