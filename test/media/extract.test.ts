@@ -234,7 +234,7 @@ test('what something else is in the way of is named, and everything else is rest
   put('was-folder')
   link('linked', '/')
   const { placed, failed, refused } = await restore('in the way')
-  assert.equal([placed, failed], [1, ['latin?: Borg did not extract it as the archive lists it']])
+  assert.equal([placed, failed], [2, []])
   assert.equal(refused.sort(), [
     'fifo: neither a file nor a link',
     'linked/deep/photo: leads outside, or may: linked is a link on the disk',
