@@ -1,9 +1,10 @@
 // restore: brings the database, the media folder or both back from an archive, or proves that it could.
 
 import { archiveJson, describe, listAll } from '../lib/borg/archives.ts'
+import { Unavailable } from '../lib/borg/errors.ts'
 import type { Command } from '../lib/cli/arguments.ts'
 import { SO } from '../lib/cli/closing.ts'
-import { takeLock } from '../lib/cli/lock.ts'
+import { lockHolder, takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
 import { table } from '../lib/core/format.ts'
@@ -109,7 +110,7 @@ await main(COMMAND, async (context) => {
   requireSense(context, flag, mode)
   const restore = prepareRestore(context)
   if (mode.asks && !context.flags.has('dry-run')) requireAgreement(context, flag)
-  if (mode.looks) return mode.run(restore)
+  if (mode.looks) return lookBeside(restore, mode)
   context.closing.so('production', SO.untouched)
   const unlock = await takeLock(context.shell, 'restore.ts', restore.settings)
   try {
@@ -118,6 +119,20 @@ await main(COMMAND, async (context) => {
     await unlock()
   }
 })
+
+/** Another run of ours keeps the repository from being read: that is said at once, and no lock is offered to be broken. */
+async function lookBeside(restore: Restore, mode: Mode): Promise<number> {
+  const { context, settings } = restore
+  const other = await lockHolder(context.shell, settings)
+  if (other) context.log.info(`${other.message} Borg may let nobody else in until it ends.`)
+  try {
+    return await mode.run(restore)
+  } catch (error) {
+    if (other && error instanceof Unavailable)
+      throw new Failure('The repository is locked until that run ends.', other.hint, EXIT.locked)
+    throw error
+  }
+}
 
 /** Somebody must be there to agree, or have agreed to one archive: the newest may be the one after the damage. */
 function requireAgreement({ flags, argument, interactive }: Context, flag: string): void {

@@ -25,6 +25,7 @@ import { surveyTables } from '../postgres/tables.ts'
 import { readWrites, writtenBetween } from '../postgres/writes.ts'
 import { collectAppConfig } from './app-config.ts'
 import type { BACKUP_SETTINGS } from './backup.ts'
+import { leftoverChecks } from './check-leftovers.ts'
 import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
 import { askMount, askService, type SourceAnswer } from './sources.ts'
 import { lackingNow } from './tonight.ts'
@@ -55,7 +56,7 @@ export async function dataChecks(
     MEDIA_DIR ? findMedia(MEDIA_DIR, user) : nothing<MediaSize>(),
   ])
   const state = BORG_REPO && database.found && statePath(context.shell.env, BORG_REPO, database.found.name)
-  const [ofArchives, ofPoint, ofService, ofMount, ofApp, compared] = await Promise.all([
+  const [ofArchives, ofPoint, ofService, ofMount, ofApp, leftovers, compared] = await Promise.all([
     borg && stored.found ? archiveChecks(context, borg, stored.found.nights, PRUNE) : [],
     dokku && state && database.found && stored.found ? pointCheck(dokku, database.found, stored.found, state) : [],
     dokku && DOKKU_APP && database.found
@@ -67,6 +68,7 @@ export async function dataChecks(
     dokku && DOKKU_APP && database.found && KEEP_APP_CONFIG
       ? appCheck({ context, dokku, settings: { DOKKU_APP, DB_SERVICE: database.found.name } })
       : [],
+    dokku && database.found ? leftoverChecks(dokku, database.found) : [],
     borg && dokku && state && MEDIA_DIR && stored.found && database.found && media.found
       ? compare(
           { borg, settings: { MEDIA_DIR }, statePath: state },
@@ -86,6 +88,7 @@ export async function dataChecks(
     media.found ? linkCheck(media.found) : [],
     ofMount,
     ofApp,
+    leftovers,
     compared,
   ].flat()
 }

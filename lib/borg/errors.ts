@@ -129,7 +129,7 @@ const CAUSES: Cause[] = [
     when: (id, text) =>
       isOneOf('InvalidRepository', 'ParentPathDoesNotExist')(id) || (id === 'DoesNotExist' && /repository/i.test(text)),
     says: () => 'The Borg repository does not exist.',
-    next: () => 'Check BORG_REPO. To create it: backup --init',
+    next: () => 'Check BORG_REPO for a typo. Only on the first day, when there never was one: backup --init',
   },
   {
     when: isOneOf('PathNotAllowed'),

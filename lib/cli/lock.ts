@@ -53,11 +53,10 @@ export class HeldLock extends Failure {
 export async function takeLock(
   shell: Shell,
   script: string,
-  { DB_SERVICE, MEDIA_DIR }: Settings<'DB_SERVICE' | 'MEDIA_DIR'>,
+  settings: Settings<'DB_SERVICE' | 'MEDIA_DIR'>,
   shared = SHARED_FOLDER,
 ): Promise<() => Promise<void>> {
-  const key = createHash('sha256').update(`${DB_SERVICE}\0${MEDIA_DIR}`).digest('hex').slice(0, 16)
-  const path = join(await lockFolder(shell, shared), `${key}.lock`)
+  const path = await lockPath(shell, settings, shared)
   const record = `${path}.json`
   const file = await lockFile(shell, path)
   if (!file) throw new HeldLock(await readHolder(record))
@@ -66,6 +65,29 @@ export async function takeLock(
     await rm(record, { force: true }).catch(() => {})
     await file.close()
   }
+}
+
+/** Who holds the lock now, for those who only look and don't take it; undefined when nobody does, or it can't be told. */
+export async function lockHolder(
+  shell: Shell,
+  settings: Settings<'DB_SERVICE' | 'MEDIA_DIR'>,
+  shared = SHARED_FOLDER,
+): Promise<HeldLock | undefined> {
+  try {
+    const holder = await runningHolder(`${await lockPath(shell, settings, shared)}.json`)
+    return holder && new HeldLock(holder)
+  } catch {
+    return undefined
+  }
+}
+
+async function lockPath(
+  shell: Shell,
+  { DB_SERVICE, MEDIA_DIR }: Settings<'DB_SERVICE' | 'MEDIA_DIR'>,
+  shared: string,
+): Promise<string> {
+  const key = createHash('sha256').update(`${DB_SERVICE}\0${MEDIA_DIR}`).digest('hex').slice(0, 16)
+  return join(await lockFolder(shell, shared), `${key}.lock`)
 }
 
 /**
@@ -156,10 +178,15 @@ const RECORD_WAIT_MS = 2000
 /** Who holds the lock. The record comes a moment after the lock, and an earlier run that was killed may have left its own. */
 async function readHolder(path: string): Promise<Holder | undefined> {
   for (const untilMs = performance.now() + RECORD_WAIT_MS; performance.now() < untilMs; await sleep(50)) {
-    const holder = parseHolder(await readRecord(path).catch(() => ''))
-    if (holder && (await stat(`/proc/${holder.pid}`).catch(() => undefined))) return holder
+    const holder = await runningHolder(path)
+    if (holder) return holder
   }
   return undefined
+}
+
+async function runningHolder(path: string): Promise<Holder | undefined> {
+  const holder = parseHolder(await readRecord(path).catch(() => ''))
+  return holder && (await stat(`/proc/${holder.pid}`).catch(() => undefined)) ? holder : undefined
 }
 
 async function readRecord(path: string): Promise<string> {

@@ -131,7 +131,7 @@ function stacked([first = '', ...others]: readonly string[], columns: number): s
 }
 
 /** One line as lines that fit, broken between words; the further ones are indented as the first is, and a little more. */
-export function wrapped(line: string, columns = Number.POSITIVE_INFINITY): string[] {
+function wrapped(line: string, columns = Number.POSITIVE_INFINITY): string[] {
   if (line.length <= columns) return [line]
   const indent = `${/^ */.exec(line)?.[0] ?? ''}  `
   const lines: string[] = []

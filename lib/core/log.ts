@@ -97,11 +97,7 @@ export function createLog(
       for (const part of clean(line).split('\n')) stream.write(`  ${part}\n`)
     },
     status: (message) => {
-      if (!isTerminal) return
-      const line = clean(message)
-        .replaceAll('\n', ' ')
-        .slice(0, (stream.columns ?? 80) - 1)
-      unfinished.replace(chalk.dim(line))
+      if (isTerminal) unfinished.replace(chalk.dim(liveLine(clean(message), stream.columns)))
     },
     question: (text) => {
       settle()
@@ -117,10 +113,13 @@ export function createLog(
     clean: (text) => clean(text),
     warnings,
     isTerminal,
-    get columns() {
-      return (isTerminal && stream.columns) || undefined
-    },
+    columns: (isTerminal && stream.columns) || undefined,
   }
+}
+
+/** One line that fits the terminal; one that was never told its size says 0. */
+function liveLine(text: string, columns: number): string {
+  return text.replaceAll('\n', ' ').slice(0, (columns || 80) - 1)
 }
 
 const CLEAR_LINE = '\r\u001b[K'

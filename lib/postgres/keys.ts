@@ -13,7 +13,7 @@ const ALL_MS = 60_000
 const TABLE = record({ table: aText, keys: listOf(aText) })
 
 /** Hashes of the primary keys of a table's rows, by `schema.table`. Tables without a key, and those that are too large, are not there. */
-export type TableKeys = ReadonlyMap<string, ReadonlySet<string>>
+type TableKeys = ReadonlyMap<string, ReadonlySet<string>>
 
 /** Pure: the tables whose keys are compared, the smallest first. */
 export function comparable(production: RowSurvey, restored: RowCounts): string[] {

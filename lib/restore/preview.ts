@@ -159,8 +159,8 @@ function asText({ settings }: Restore, { name, start, flaws, database, media }: 
       ...describeMedia(media.plan),
       room(media),
       media.needsSudo
-        ? `  rights: takes sudo: ${media.needsSudo} At a terminal it may ask for your password`
-        : '  rights: all there',
+        ? `  ${'rights'.padEnd(13)} takes sudo: ${media.needsSudo} At a terminal it may ask for your password`
+        : `  ${'rights'.padEnd(13)} all there`,
     )
   return lines.join('\n')
 }
@@ -174,5 +174,5 @@ function describeRows(rows: ReadonlyMap<string, number | string>): string[] {
 }
 
 function room({ needed, free }: Space, forWhat = ''): string {
-  return `  needs ${bytes(needed)}${forWhat}, ${free === undefined ? 'free is unknown' : `${bytes(free)} are free`}${free !== undefined && free < needed ? ': NOT ENOUGH' : ''}`
+  return `  ${'needs'.padEnd(13)} ${bytes(needed)}${forWhat}, ${free === undefined ? 'free is unknown' : `${bytes(free)} are free`}${free !== undefined && free < needed ? ': NOT ENOUGH' : ''}`
 }

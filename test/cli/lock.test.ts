@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type HeldLock, parseHolder, takeLock } from '../../lib/cli/lock.ts'
+import { type HeldLock, lockHolder, parseHolder, takeLock } from '../../lib/cli/lock.ts'
 import { Failure } from '../../lib/core/failure.ts'
 import { createShell, type Shell } from '../../lib/core/shell.ts'
 import { LOADER } from '../support/loader.ts'
@@ -177,6 +177,15 @@ between('a shared folder that others can enter, or that another user owns, is re
   await chmod(shared, 0o700)
   await chown(shared, ATTACKER, ATTACKER)
   assert.match(await holder(shared, asUser(DEPLOY)).said, /Other users can enter/)
+})
+
+test('who only looks is told who holds it, and keeps nobody out', async () => {
+  assert.is(await lockHolder(shell, WHAT, NO_SHARED), undefined)
+  const unlock = await lock()
+  assert.match((await lockHolder(shell, WHAT, NO_SHARED))?.message ?? '', /Another run holds the lock: backup\.ts of /)
+  await unlock()
+  assert.is(await lockHolder(shell, WHAT, NO_SHARED), undefined)
+  await (await lock())()
 })
 
 test.run()

@@ -55,6 +55,11 @@ test('--undo swaps the kept database back, and is itself undone', async () => {
   assert.is(dry.exitCode, 0, dry.stderr)
   assert.match(dry.stderr, /book_corners_db_before_\S+ was production until \w{3} \d+ \w{3} .*\d\d:\d\d [A-Z]/)
   assert.match(dry.stderr, /\blibraries_library +300 +120 +0 +180\n/)
+  const check = await sandbox.script('backup.ts', ['--check'])
+  assert.match(
+    check.stdout,
+    /pass {2}kept databases +1 database of before a restore, [\d.]+ MB: book_corners_db_before_/,
+  )
   assert.is(await counts(sandbox), OLD)
   // Straight away, perhaps in the same second: its name must not be in the way.
   const back = await sandbox.script('restore.ts', ['--undo', '--yes'])

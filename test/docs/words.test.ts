@@ -1,0 +1,62 @@
+// One word a thing: the table in docs/developing.md says which words the messages, the help and the pages don't use.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { PAGES, proseOf, readPage } from '../support/docs.ts'
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
+const test = suite('one word a thing')
+
+/** What a forbidden word may be a part of all the same. */
+const ALLOWED =
+  /\brestore latest\b|\bor latest\b|`latest`|'latest'|; latest is the newest|APP:latest|:latest\b|releases\/latest|ubuntu-latest|--repo\b|['.]repo\b|\brepo[:,/]|repo\.borgbase|\.repo\.|\/repo\b|BORG_REPO|logrotate|\[latest\]/g
+
+/** The words of the table's right side, each with what to say in its place. */
+function forbidden(): [word: string, instead: string][] {
+  const [, rows = ''] = /^\| say \| not \|\n\|.*\n((?:\|.*\n?)+)/m.exec(readPage('docs/developing.md')) ?? []
+  return rows
+    .split('\n')
+    .filter(Boolean)
+    .flatMap((row) => {
+      const [, say = '', not = ''] = row.split('|').map((cell) => cell.trim())
+      return not
+        .replace(/\(.*?\)/g, '')
+        .split(',')
+        .map((word): [string, string] => [word.trim(), say])
+    })
+}
+
+/** What somebody can read of a source: its strings. */
+function messagesOf(path: string): string {
+  const code = readFileSync(path, 'utf8').replace(/^\s*(\/\/|\/?\*).*$/gm, '')
+  return [...code.matchAll(/'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g)]
+    .map(([text]) => text)
+    .join('\n')
+}
+
+const SOURCES = ['lib', 'scripts'].flatMap((folder) =>
+  readdirSync(join(PROJECT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name)),
+)
+
+test('no message, help or page uses another word', () => {
+  const words = forbidden()
+  assert.ok(words.length > 10)
+  const texts = [
+    ...SOURCES.map((path) => [path, messagesOf(join(PROJECT, path))] as const),
+    ...PAGES.map((page) => [page, page === 'docs/developing.md' ? '' : proseOf(page)] as const),
+  ]
+  const found = texts.flatMap(([path, text]) =>
+    words.flatMap(([word, instead]) =>
+      [...text.replace(ALLOWED, '').matchAll(new RegExp(`.{0,30}\\b${word}s?\\b.{0,20}`, 'gi'))].map(
+        ([where]) => `${path}: "${where.trim()}": say ${instead}`,
+      ),
+    ),
+  )
+  assert.equal(found, [])
+})
+
+test.run()
