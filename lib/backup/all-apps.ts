@@ -65,14 +65,15 @@ async function runOne({ flags, shell, log, self, print }: Context, file: string)
   child.stdin.end()
   const [stdout, { exitCode, stderr }] = await Promise.all([text(child.stdout), child.ended])
   shell.signal.throwIfAborted()
-  const said = exitCode === 0 ? stdout : stderr
+  // An error is followed by the next command, and by what is so; --check tells on stdout which line failed.
+  const said = exitCode === 0 ? lastLines(stdout, 1) : lastLines(stderr) || (/^fail .*$/m.exec(stdout)?.[0] ?? '')
   if (!flags.has('json')) print(stdout.trimEnd())
   return {
     app,
     exitCode: exitCode ?? EXIT.failed,
     seconds: Math.round((Date.now() - startedMs) / 100) / 10,
     result: tryJson(stdout, (value) => value) ?? null,
-    said: lastLines(said, exitCode === 0 ? 1 : 2).replaceAll(TIME, ''),
+    said: said.replaceAll(TIME, ''),
   }
 }
 
