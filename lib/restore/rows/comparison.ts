@@ -12,6 +12,7 @@ import { type Family, findFamily, type Member, parentsFirst, requireDefaults } f
 import type { Insertion } from './insertion.ts'
 import {
   aFinding,
+  analyzeKeys,
   countDiffering,
   type Found,
   type FoundLeftOut,
@@ -67,6 +68,7 @@ async function send(
   if (transfers.length === 0) return
   await within(restore, restoring, (session) => session.run(transfers.map(({ table }) => table).join('\n')))
   await within(restore, production, (session) => session.run(sendKeys(transfers, restoring.database)))
+  await within(restore, restoring, (session) => session.run(analyzeKeys(transfers)))
 }
 
 /** Works with a session of its own. */
@@ -88,8 +90,12 @@ export async function compareWith(
   comparison: Comparison,
   archive: ChosenArchive,
 ): Promise<{ rescue: Rescue; insertion: Insertion }> {
-  const { production, restoring, now, asked } = comparison
+  const { production, restoring, now, asked, where } = comparison
   const family = findFamily(asked, now, await readCatalog(restore.dokku, restoring))
+  await sendLate(restore, comparison, family)
+  // The longest of the steps, and it needs none of the others, where there is no condition.
+  const counting = where === undefined ? countAll(restore, comparison, family) : undefined
+  counting?.catch(() => {})
   const all = await findAll(restore, comparison, family)
   const found = new Map(
     family.members.flatMap((member) => {
@@ -103,7 +109,7 @@ export async function compareWith(
   const insertion = { members: parentsFirst(coming, links), links, now, restoring: restoring.database }
   const [judged, differing] = await Promise.all([
     coming.length > 0 ? judge(restore, production, insertion) : { away: [], leaning: [] },
-    countAll(restore, comparison, family),
+    counting ?? countAll(restore, comparison, family),
   ])
   requireSupport(family.members, judged)
   const leftOut = family.leftOut.flatMap((table) => {
@@ -114,16 +120,23 @@ export async function compareWith(
   return { rescue: { ...judged, archive, members, found, differing, leftOut }, insertion }
 }
 
+/** Where the archive's tables are not what production's are. */
+function sendLate(restore: Restore, comparison: Comparison, { members }: Family): Promise<void> {
+  const isSent = ({ table, query }: KeyTransfer): boolean =>
+    comparison.early.some((other) => other.table === table && other.query === query)
+  return send(
+    restore,
+    comparison,
+    members.map(keyTransfer).filter((transfer) => !isSent(transfer)),
+  )
+}
+
 async function findAll(
   restore: Restore,
   comparison: Comparison,
   family: Family,
 ): Promise<readonly (Found | FoundLeftOut)[]> {
-  const { restoring, early, where, asked } = comparison
-  const isSent = ({ table, query }: KeyTransfer): boolean =>
-    early.some((other) => other.table === table && other.query === query)
-  const late = family.members.map(keyTransfer).filter((transfer) => !isSent(transfer))
-  await send(restore, comparison, late)
+  const { restoring, where, asked } = comparison
   try {
     return await within(restore, restoring, (session) => session.values(findLost(family, where), aFinding))
   } catch (error) {

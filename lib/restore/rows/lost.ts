@@ -78,6 +78,11 @@ export function keyTransfer(member: Member): KeyTransfer {
   }
 }
 
+/** Afterwards. Without statistics PostgreSQL may look for each key among all of them. */
+export function analyzeKeys(transfers: readonly KeyTransfer[]): string {
+  return transfers.map(({ member }) => `ANALYZE ${present(member)};`).join('\n')
+}
+
 /** The lines that send keys out of production, all of one moment. */
 export function sendKeys(transfers: readonly KeyTransfer[], restoring: string): string {
   return [
@@ -134,16 +139,14 @@ export function aFinding(value: unknown): Found | FoundLeftOut {
 export function findLost({ members, links, leftOut }: Family, where: string | undefined): string {
   const asked = members.filter(({ isAsked }) => isAsked)
   return [
-    ...members.map(
-      (member) => `CREATE UNLOGGED TABLE ${lost(member)} AS
-  SELECT ${keyAsOurs(member, 'r')}, 0 AS generation FROM ${ownRows(member.then)} r WITH NO DATA;
-ALTER TABLE ${lost(member)} ADD PRIMARY KEY (${keyNames(member)});`,
-    ),
     ...(where === undefined ? [] : asked.map((member) => narrow(member, where))),
-    ...asked.map(
-      (member) => `INSERT INTO ${lost(member)} SELECT ${keyAsOurs(member, 'r')}, 0 FROM ${ownRows(member.then)} r
-  WHERE ${isLacking(member, 'r')}${where === undefined ? '' : ` AND ${isNarrowed(member)}`};`,
-    ),
+    ...members.map((member) => {
+      const isLost = isLacking(member, 'r') + (where === undefined ? '' : ` AND ${isNarrowed(member)}`)
+      // Made by its query, which PostgreSQL then runs on several processors.
+      return `CREATE UNLOGGED TABLE ${lost(member)} AS SELECT ${keyAsOurs(member, 'r')}, 0 AS generation FROM ${ownRows(member.then)} r
+  ${member.isAsked ? `WHERE ${isLost}` : 'WITH NO DATA'};
+ALTER TABLE ${lost(member)} ADD PRIMARY KEY (${keyNames(member)});`
+    }),
     followCascades(links),
     ...members.map((member) => `ANALYZE ${lost(member)};`),
     ...members.map((member) => report(member, links)),
@@ -226,11 +229,11 @@ function report(member: Member, links: readonly Link[]): string {
   const referencing = links
     .filter(({ child }) => child === member)
     .map((link) => `SELECT ${keyAsOurs(member, 'r')} FROM ${children(link)}`)
-  const alike = member.key.map((_, i) => `p.k${i + 1} ${member.operators[i]} c.k${i + 1}`).join(' AND ')
+  const alike = member.key.map((_, i) => `l.k${i + 1} ${member.operators[i]} c.k${i + 1}`).join(' AND ')
   const staying =
     referencing.length === 0
       ? '0'
-      : `(SELECT count(*) FROM (${referencing.join(' UNION ')}) c WHERE EXISTS (SELECT FROM ${present(member)} p WHERE ${alike}))`
+      : `(SELECT count(*) FROM (${referencing.join(' UNION ')}) c WHERE NOT EXISTS (SELECT FROM ${lost(member)} l WHERE ${alike}))`
   const texts = keyNames(member).map((name) => `${name}::text`)
   return `SELECT json_build_object('number', ${member.number}, 'lost', count(*),
   'taken', count(*) FILTER (WHERE generation > 0 OR ${!member.isAsked}), 'staying', ${staying},
