@@ -1,0 +1,91 @@
+// Every way out of a deploy and a way back, at each question and step: the last line is what is so, and it is true.
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type Server, startServer } from '../support/server.ts'
+import { atTerminal } from '../support/terminal.ts'
+
+const test = suite('every way out of a deploy')
+let server: Server
+
+const CTRL_C = '\u0003'
+const NOT_PUSHED = 'Production runs what it ran: nothing was pushed to it.'
+
+test.before(async () => {
+  server = await startServer()
+  assert.is((await server.script('deploy.ts', ['--no-verify', '--yes'])).exitCode, 0)
+  await server.commit('Second')
+  assert.is((await server.script('deploy.ts', ['--no-verify', '--yes'])).exitCode, 0)
+  await server.commit('Third')
+})
+test.before.each(() => server.reset())
+test.after(() => server?.stop())
+
+/** The last line, without its time. */
+function lastLine(output: string): string {
+  const line =
+    output
+      .replace(/\u001b\[[\d;]*m/g, '')
+      .trim()
+      .split(/\r?\n/)
+      .at(-1) ?? ''
+  return line.replace(/^\d{4}-\S+ /, '')
+}
+
+const AT_QUESTIONS: [where: string, script: string, args: string[], answers: string[], status: number][] = [
+  ['before a deploy: Ctrl-C', 'deploy.ts', ['--no-verify'], [CTRL_C], 130],
+  ['before a deploy: twice wrong', 'deploy.ts', ['--no-verify'], ['y\r', 'ys\r'], 1],
+  ['back to which release: Ctrl-C', 'rollback.ts', [], ['7\r', CTRL_C], 130],
+  ['before a rollback: Enter', 'rollback.ts', [], ['1\r', '\r'], 1],
+  ['before a rebuild: Ctrl-C', 'rollback.ts', ['--rebuild'], [CTRL_C], 130],
+]
+for (const [where, script, args, answers, status] of AT_QUESTIONS)
+  test(`at the question ${where}`, async () => {
+    const before = server.running()
+    const left = [...answers]
+    const ended = await atTerminal(script, args, {
+      env: server.env,
+      cwd: server.app,
+      prompt: /to go on: |\(1-\d+\): /,
+      answer: () => left.shift(),
+    })
+    assert.is(ended.status, status, ended.output)
+    assert.is(lastLine(ended.output), NOT_PUSHED)
+    assert.is(server.running(), before)
+  })
+
+test('interrupted while Dokku builds: what the server runs, and that it may go on', async () => {
+  const before = server.running()?.slice(0, 8)
+  await server.fault('git-hook', 'deploy_waits=build')
+  const run = server.start('deploy.ts', ['--no-verify', '--yes'])
+  await run.prints(/waiting at build/)
+  run.child.kill('SIGINT')
+  const { exitCode, stderr } = await run.ended
+  assert.is(exitCode, 130, stderr)
+  assert.match(
+    lastLine(stderr),
+    new RegExp(`^The server runs ${before}, the old release .*Follow it: deploy --status$`),
+  )
+  await server.go()
+})
+
+test('interrupted after the switch: the new release is named', async () => {
+  const sha = await server.commit('Fourth')
+  // Nobody answers there: the checks wait.
+  const env = { SITE_URL: 'http://127.0.0.1:9' }
+  const run = server.start('deploy.ts', ['--yes'], { env })
+  await run.prints(/Purge: /)
+  run.child.kill('SIGTERM')
+  const { exitCode, stderr } = await run.ended
+  assert.is(exitCode, 143, stderr)
+  assert.is(lastLine(stderr), `The server runs ${sha.slice(0, 8)}.`)
+  assert.is(server.running(), sha)
+})
+
+test('what could not begin pushed nothing', async () => {
+  const { exitCode, stderr } = await server.script('deploy.ts', ['--repo', join(server.dir, 'nowhere')])
+  assert.ok(exitCode !== 0)
+  assert.match(lastLine(stderr), /^(Nothing was changed\.|Production runs what it ran: nothing was pushed to it\.)$/)
+})
+
+test.run()
