@@ -69,7 +69,7 @@ test('a site that is well is asked once, and nothing is restarted', async () => 
   assert.is(exitCode, 0, stderr)
   assert.is(asked, 1)
   assert.match(stderr, /\/health\/ says ok/)
-  assert.match(stdout, /If it does not behave: sudo dokku ps:restart book-corners$/m)
+  assert.match(stdout, /the app misbehaves +sudo dokku ps:restart book-corners$/m)
   assert.is(isRestarted(), false)
 })
 
@@ -155,7 +155,7 @@ test('after a failed deploy no line names a restart, which would start what fail
   assert.is(well.exitCode, 0, well.stderr)
   const safe =
     /on the laptop, rollback --rebuild \(ps:restart would start fedcba98, which need not have gone live; 01234567 runs\)/
-  assert.match(well.stdout, new RegExp(`^The app goes on with it. If it does not behave: ${safe.source}$`, 'm'))
+  assert.match(well.stdout, new RegExp(`^  the app misbehaves   ${safe.source}$`, 'm'))
   await writeFile(appFile('others'), 'worker.1 exited\n')
   const down = await run(['--undo'], withSite())
   await writeFile(appFile('GIT_REV'), before)
