@@ -101,6 +101,28 @@ test('no control character of a name reaches the terminal, and no choice takes a
   assert.match(shown, /Which\?\[2J\? \(1-2\): /)
 })
 
+for (const columns of [100, 60])
+  test(`a list fits a terminal of ${columns} columns`, async () => {
+    const words = await command(`await ask.pick('Which archive?', [
+      ['app-2026-02-28T03:00:01', '6 hours ago', 'database 5.70 MB, 62 photos 1.30 MB', 'release 01234567'],
+      ['app-2026-02-27T03:00:01', '30 hours ago', 'database 5.70 MB, 62 photos 1.30 MB', 'release 01234567'],
+    ])`)
+    const { output } = await runAtTerminal(`stty cols ${columns}; ${words}`, {
+      env: ENV,
+      prompt: PROMPT,
+      answer: () => '1\n',
+    })
+    const lines = plain(output).split('\n')
+    for (const line of lines) assert.ok(line.length <= columns, line)
+    if (columns === 100)
+      assert.match(lines[0] ?? '', /^ {3}1 {2}app-\S+ {2}6 hours ago {3}database .* {2}release 01234567$/)
+    else
+      assert.equal(lines.slice(0, 2), [
+        '   1  app-2026-02-28T03:00:01',
+        '    6 hours ago  database 5.70 MB, 62 photos 1.30 MB',
+      ])
+  })
+
 for (const [what, keys, says, expected] of [
   ['the end of the input is no answer', '\u0004', 'No answer was given.', 1],
   ['Ctrl-C is an interruption', '\u0003', 'SIGINT: cleaning up, wait.', 130],
