@@ -157,10 +157,8 @@ test('--kit writes a new folder, on any machine, and shows no secret', async () 
 test("the runbook's commands, as they are printed, make the server anew", async () => {
   const blocks = runbookBlocks(readFileSync(join(kit, 'RUNBOOK.md'), 'utf8'))
   assert.ok(LEFT_OUT.every((name) => blocks.some(({ title }) => title === name)))
-  const times: string[] = []
   for (const { title, where, commands } of blocks) {
     if (LEFT_OUT.includes(title)) continue
-    const startedMs = performance.now()
     const here = commands.replaceAll('https://bookcorners.org', site.url)
     const { exitCode, stdout, stderr } = keep(await far.type(where, here))
     assert.is(exitCode, 0, `${title}, ${where}:\n${commands}\n${stdout}${stderr}`)
@@ -170,9 +168,7 @@ test("the runbook's commands, as they are printed, make the server anew", async 
       assert.match(stderr, new RegExp(`deploy that release next, on the laptop: deploy ${sha.slice(0, 8)}`))
       assert.not.match(stdout + stderr, /ps:restart/)
     }
-    times.push(`${title}: ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
   }
-  if (process.env.TEST_TIMES) console.log(times.join('\n'))
   const after = await contentOf(far, 'book-corners-db', mediaDir)
   const { differences, lines } = compareContents({ name: 'then', ...before }, { name: 'now', ...after })
   assert.equal(differences, [], lines.join('\n'))
