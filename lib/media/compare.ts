@@ -29,8 +29,8 @@ export interface MediaPlan {
 }
 
 /** The files a plan extracts. */
-export function wanted(plan: MediaPlan): MediaFile[] {
-  return [...plan.missing, ...(plan.overwrite ? plan.different : [])]
+export function wanted(plan: MediaPlan): readonly MediaFile[] {
+  return plan.overwrite ? [...plan.missing, ...plan.different] : plan.missing
 }
 
 /** The size of files together. */
@@ -79,9 +79,9 @@ export function createMediaComparison(mediaDir: string, overwrite = false) {
 
   const sift = (file: MediaFile): void => {
     const found = disk?.entries.get(file.path)
-    if (found) found.archived = file.type
+    disk?.entries.mark(file.path, file.type)
     if (found && file.type === '-' && isUnchanged(file, found)) same.add(file)
-    else others.push(file)
+    else others.push(disk ? ownText(file) : file)
   }
   const add = (item: Item): void => {
     if (!item.path.startsWith(prefix)) return
@@ -96,8 +96,9 @@ export function createMediaComparison(mediaDir: string, overwrite = false) {
   }
   const plan = async (): Promise<MediaPlan> => {
     const listing = await scan
-    const sorted = sort(others, same, listing)
-    const obstacle = createObstacles(archivedTypes(others, listing), listing)
+    const archived = archivedTypes(others, listing)
+    const obstacle = createObstacles(archived, listing)
+    const sorted = sort(others, same, { disk: listing, archived, obstacle })
     const lost = [...folders].filter(
       (path) =>
         !listing.entries.has(path) &&
@@ -108,6 +109,11 @@ export function createMediaComparison(mediaDir: string, overwrite = false) {
     return { ...sorted, damaged, folders: lost, overwrite }
   }
   return { add, plan }
+}
+
+/** A file whose path is a text of its own: what was cut out of Borg's list holds all the list that it was cut out of. */
+function ownText(file: MediaFile): MediaFile {
+  return { ...file, path: Buffer.from(file.path).toString(), target: Buffer.from(file.target).toString() }
 }
 
 /** Files read out of the archive by a drill. */
@@ -138,7 +144,11 @@ function createSample(): Sample {
 type SortedFiles = Omit<MediaPlan, 'overwrite' | 'damaged' | 'folders'>
 
 /** @param files those that are not known to be the same already */
-function sort(files: readonly MediaFile[], same: Sample, disk: Listing): SortedFiles {
+function sort(
+  files: readonly MediaFile[],
+  same: Sample,
+  { disk, archived, obstacle }: { disk: Listing; archived: Archived; obstacle: (path: string) => string | undefined },
+): SortedFiles {
   const unlisted = [...disk.unlisted].map(([folder, why]) => `${folder || '.'}: ${why}`)
   const plan: Omit<SortedFiles, 'same'> = {
     missing: [],
@@ -147,8 +157,6 @@ function sort(files: readonly MediaFile[], same: Sample, disk: Listing): SortedF
     refused: [],
     unlisted,
   }
-  const archived = archivedTypes(files, disk)
-  const obstacle = createObstacles(archived, disk)
   for (const file of files) {
     const found = disk.entries.get(file.path)
     // A pipe that the app has in its folder comes back with the app, if at all.

@@ -1,6 +1,8 @@
 // A restore of media: extracts what a plan names into a staging folder, and has it moved to its place.
 
-import { lstat, writeFile } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setImmediate as breathe } from 'node:timers/promises'
 import { storedPath } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
 import { extractArgs, type Selection } from '../borg/commands.ts'
@@ -12,7 +14,7 @@ import { Failure } from '../core/failure.ts'
 import { bar, bytes, plural, printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { isSame, type MediaFile, type MediaPlan, totalBytes, wanted } from './compare.ts'
-import { list } from './folder.ts'
+import { type FileInfo, list, statusOf } from './folder.ts'
 import { type MediaPlacement, place, type StagedFile, within } from './place.ts'
 import { closeStaging, openStaging, type Staging, stagingOf } from './staging.ts'
 
@@ -51,55 +53,95 @@ export async function restoreMedia(
   if (left.length > 0) log.info(`Extracting ${plural(left.length, 'media file')}, ${bytes(totalBytes(left))}`)
   const unreadable = await extractAll({ borg, log, archive, mediaDir, staging }, left)
 
-  const sifted = await sift(plan, staging, mediaDir)
-  const fit = sifted.fit
-  const failed = sifted.failed.map((line) => unreadable.get(line.slice(0, line.lastIndexOf(': '))) ?? line)
   if (placement.asks) log.info(`sudo asks for your password, to place the files: ${placement.needsSudo}`)
   const stallMs = DUMP_STALL_SECONDS * 1000
-  const notPlaced = await place(context, placement, { from: staging.files, files: fit, folders: plan.folders, stallMs })
+  const sifted: Sifted = { fit: 0, failed: [] }
+  const fit = sift(files, plan.missing.length, { find: await finderIn(staging, files), mediaDir, sifted })
+  const { folders } = plan
+  const placing = { from: staging.files, files: fit, planned: files, folders, stallMs }
+  const notPlaced = await place(context, placement, placing)
   await closeStaging(staging, shell)
+  const failed = sifted.failed.map((line) => unreadable.get(line.slice(0, line.lastIndexOf(': '))) ?? line)
   for (const [path, why] of notPlaced) failed.push(`${path}: ${why}`)
-  return { placed: fit.length - notPlaced.size, failed }
+  return { placed: sifted.fit - notPlaced.size, failed }
 }
+
+/** A file in the staging folder. */
+interface Extracted extends FileInfo {
+  mode: number
+  /** Its path's bytes, where they are not UTF-8. */
+  raw?: Buffer | undefined
+}
+
+type Find = (path: string) => Extracted | undefined
+
+/**
+ * Finds files in the staging folder by their paths as Borg lists them, one at a time: a list of all would be as large as the
+ * plan. Only a name that is not UTF-8 is not found by its path.
+ */
+async function finderIn(staging: Staging, files: readonly MediaFile[]): Promise<Find> {
+  const listed = files.some(isOdd) ? (await list(staging.files)).entries : undefined
+  return (path) => {
+    if (listed && isOdd({ path })) {
+      const entry = listed.get(path)
+      return entry?.kind === 'file' ? entry : undefined
+    }
+    const info = statusOf(join(staging.files, path))
+    return info?.isFile() ? { size: info.size, mtimeMs: info.mtimeMs, mode: info.mode & 0o777 } : undefined
+  }
+}
+
+function isOdd({ path }: Pick<MediaFile, 'path'>): boolean {
+  return path.includes('?')
+}
+
+/** Looked at without a break, in which an interruption is heard. */
+const LOOKS_AT_ONCE = 1000
 
 /** What has been extracted already by a run that was cut short: whole, since Borg sets a file's time after its content. */
 async function alreadyStaged(staging: Staging, files: readonly MediaFile[]): Promise<Set<string>> {
-  const { entries } = await list(staging.files)
-  return new Set(
-    files
-      .filter((file) => {
-        const found = entries.get(file.path)
-        return file.type === '-' && found?.kind === 'file' && isSame(file, found)
-      })
-      .map(({ path }) => path),
-  )
+  const staged = new Set<string>()
+  if ((await readdir(staging.files)).length === 0) return staged
+  const find = await finderIn(staging, files)
+  for (const [i, file] of files.entries()) {
+    if (i % LOOKS_AT_ONCE === 0) await breathe()
+    const found = file.type === '-' ? find(file.path) : undefined
+    if (found && isSame(file, found)) staged.add(file.path)
+  }
+  return staged
+}
+
+/** What has become of the files that were to be placed, as far as they have been looked at. */
+interface Sifted {
+  fit: number
+  failed: string[]
 }
 
 /**
- * Sorts out what may be placed: neither what Borg did not extract as it was listed, nor what the app has stored under the
- * same name since.
+ * Sorts out what may be placed, as it is asked for: neither what Borg did not extract as it was listed, nor what the app has
+ * stored under the same name since.
+ * @param missing how many of the files, the first ones, were not on the disk
  */
-async function sift(
-  plan: MediaPlan,
-  staging: Staging,
-  mediaDir: string,
-): Promise<{ fit: StagedFile[]; failed: string[] }> {
-  const { entries } = await list(staging.files)
-  const wasMissing = new Set(plan.missing)
-  const fit: StagedFile[] = []
-  const failed: string[] = []
-  for (const file of wanted(plan)) {
+function* sift(
+  files: readonly MediaFile[],
+  missing: number,
+  { find, mediaDir, sifted }: { find: Find; mediaDir: string; sifted: Sifted },
+): Generator<StagedFile> {
+  for (const [i, file] of files.entries()) {
     const { path, type, mtimeMs, target } = file
-    const found = entries.get(path)
+    const found = type === 'l' ? undefined : find(path)
     const raw = found?.raw && { raw: found.raw }
-    if (wasMissing.has(file) && (await lstat(within(mediaDir, { path, ...raw })).catch(() => undefined)))
-      failed.push(`${path}: came to be on the disk meanwhile, and was kept`)
-    else if (type === 'l') fit.push({ path, sizeBytes: 0, mtimeMs, mode: 0o777, target })
-    else if (found?.kind !== 'file' || (type === '-' && !isSame(file, found)))
-      failed.push(`${path}: Borg did not extract it as the archive lists it`)
-    else fit.push({ path, ...raw, sizeBytes: found.size, mtimeMs: found.mtimeMs, mode: found.mode })
+    if (i < missing && statusOf(within(mediaDir, { path, ...raw })))
+      sifted.failed.push(`${path}: came to be on the disk meanwhile, and was kept`)
+    else if (type !== 'l' && (!found || (type === '-' && !isSame(file, found))))
+      sifted.failed.push(`${path}: Borg did not extract it as the archive lists it`)
+    else {
+      sifted.fit++
+      yield found
+        ? { path, ...raw, sizeBytes: found.size, mtimeMs: found.mtimeMs, mode: found.mode }
+        : { path, sizeBytes: 0, mtimeMs, mode: 0o777, target }
+    }
   }
-  return { fit, failed }
 }
 
 /** Where an extraction reads from and writes to. */
@@ -153,13 +195,24 @@ async function extract(extraction: Extraction, files: readonly MediaFile[]): Pro
   const lines = files.filter(fitsALine)
   if (lines.length > 0) {
     // pf: is looked up, pp: would be tried one after the other for every item of the archive.
-    const patterns = [...lines.map(({ path }) => `+ ${patternOf(`${prefix}/${path}`)}`), '- sh:**', '']
-    await writeFile(staging.patterns, patterns.join('\n'), { mode: 0o600 })
+    await writeFile(staging.patterns, patternsOf(lines, prefix), { mode: 0o600 })
     await call({ patternsFrom: staging.patterns })
   }
   const others = files.filter((file) => !fitsALine(file)).map(({ path }) => `${prefix}/${path}`)
   for (let i = 0; i < others.length; i += PATHS_A_CALL) await call({ paths: others.slice(i, i + PATHS_A_CALL) })
 }
+
+/** In pieces: as one text they would be as large as the plan. */
+function* patternsOf(files: readonly MediaFile[], prefix: string): Generator<string> {
+  for (let i = 0; i < files.length; i += PATTERNS_A_PIECE)
+    yield files
+      .slice(i, i + PATTERNS_A_PIECE)
+      .map(({ path }) => `+ ${patternOf(`${prefix}/${path}`)}\n`)
+      .join('')
+  yield '- sh:**\n'
+}
+
+const PATTERNS_A_PIECE = 1000
 
 // A byte that is not UTF-8 is listed as a `?`, and is matched by one; what else it matches is not placed.
 function patternOf(path: string): string {

@@ -1,9 +1,10 @@
 // The media folder on the disk: whether it can be read, what is in it, how large it is.
 
 import { isUtf8 } from 'node:buffer'
-import { constants, type Dirent, type Stats } from 'node:fs'
+import { constants, type Dirent, lstatSync, type Stats } from 'node:fs'
 import { access, type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { setImmediate as breathe } from 'node:timers/promises'
 import { Failure, reason } from '../core/failure.ts'
 import { quote } from '../core/shell.ts'
 
@@ -115,31 +116,93 @@ export interface Entry extends FileInfo {
 
 /** What is in a folder, by the path relative to it. */
 export interface Listing {
-  entries: Map<string, Entry>
+  entries: Entries
   /** What could not be looked into, folders above all, each with the reason. */
   unlisted: Map<string, string>
 }
 
+/** Entries by their paths. Of very many, objects would be most of the memory: `get` makes one of the numbers that are kept. */
+export interface Entries extends Iterable<[path: string, entry: Entry]> {
+  has(path: string): boolean
+  get(path: string): Entry | undefined
+  /** Notes the type of an archive's item of this path, if there is an entry. */
+  mark(path: string, type: string): void
+}
+
+const KINDS = ['file', 'folder', 'link', 'special'] as const
+
+function createEntries(): Entries & { add(path: string, entry: Omit<Entry, 'archived'>): void } {
+  const places = new Map<string, number>()
+  // Of each entry the place of its kind in KINDS and its mode, the code of the type in the archive, its size and its time.
+  let numbers = new Float64Array(4 * 256)
+  // Few have one.
+  const targets = new Map<number, string>()
+  const raws = new Map<number, Buffer>()
+  const at = (place: number): Entry => {
+    const [what, archived] = [numbers[place] ?? 0, numbers[place + 1] ?? 0]
+    return {
+      kind: KINDS[what >> 9] ?? 'special',
+      mode: what & 0o777,
+      size: numbers[place + 2] ?? 0,
+      mtimeMs: numbers[place + 3] ?? 0,
+      target: targets.get(place) ?? '',
+      raw: raws.get(place),
+      archived: archived === 0 ? undefined : String.fromCharCode(archived),
+    }
+  }
+  return {
+    add: (path, { kind, mode, size, mtimeMs, target, raw }) => {
+      const place = places.get(path) ?? places.size * 4
+      places.set(path, place)
+      if (place === numbers.length) {
+        const more = new Float64Array(numbers.length * 2)
+        more.set(numbers)
+        numbers = more
+      }
+      numbers.set([(KINDS.indexOf(kind) << 9) | mode, 0, size, mtimeMs], place)
+      // Names that are not UTF-8 may be listed alike: the last one counts.
+      if (target) targets.set(place, target)
+      else targets.delete(place)
+      if (raw) raws.set(place, raw)
+      else raws.delete(place)
+    },
+    has: (path) => places.has(path),
+    get: (path) => {
+      const place = places.get(path)
+      return place === undefined ? undefined : at(place)
+    },
+    mark: (path, type) => {
+      const place = places.get(path)
+      if (place !== undefined) numbers[place + 1] = type.charCodeAt(0)
+    },
+    *[Symbol.iterator]() {
+      for (const [path, place] of places) yield [path, at(place)]
+    },
+  }
+}
+
 /** Everything below a folder. */
 export async function list(root: string): Promise<Listing> {
-  const listing: Listing = { entries: new Map(), unlisted: new Map() }
+  const entries = createEntries()
+  const unlisted = new Map<string, string>()
   const note = async ({ path, at, raw }: Visited): Promise<void> => {
-    const info = await lstat(at).catch(() => undefined)
+    const info = statusOf(at)
     if (!info) return
     const kind = info.isFile() ? 'file' : info.isDirectory() ? 'folder' : info.isSymbolicLink() ? 'link' : 'special'
     const target = kind === 'link' ? await readlink(at).catch(() => '') : ''
-    listing.entries.set(path, {
-      kind,
-      mode: info.mode & 0o777,
-      size: info.size,
-      mtimeMs: info.mtimeMs,
-      target,
-      raw,
-      archived: undefined,
-    })
+    entries.add(path, { kind, mode: info.mode & 0o777, size: info.size, mtimeMs: info.mtimeMs, target, raw })
   }
-  await walk(root, note, (path, error) => listing.unlisted.set(path, codeOf(error) ?? reason(error)))
-  return listing
+  await walk(root, note, (path, error) => unlisted.set(path, codeOf(error) ?? reason(error)))
+  return { entries, unlisted }
+}
+
+/** What is under a path, links not followed; undefined when it can't be known. It is asked at once: of very many files a promise for each would take longer than all else. */
+export function statusOf(path: string | Buffer): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })
+  } catch {
+    return undefined
+  }
 }
 
 function codeOf(error: unknown): string | undefined {
@@ -208,6 +271,8 @@ async function walk(
       for (let i = 0; i < entries.length; i += AT_ONCE) {
         const some = entries.slice(i, i + AT_ONCE)
         await Promise.all(some.map(({ entry, visited }) => visit(visited, entry)))
+        // An interruption is heard, and other work goes on.
+        await breathe()
       }
       for (const { entry, visited } of entries) if (entry.isDirectory()) await look(visited)
     } catch (error) {

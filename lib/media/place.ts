@@ -123,7 +123,10 @@ export interface StagedFile extends Omit<Member, 'name'> {
 interface Placing {
   /** The folder that the files were extracted to. */
   from: string
-  files: readonly StagedFile[]
+  /** Asked for one after the other, while others are placed already. */
+  files: Iterable<StagedFile>
+  /** Which files may come, for the progress. */
+  planned: readonly Pick<StagedFile, 'sizeBytes'>[]
   /** Those that are made although nothing comes into them. */
   folders: readonly string[]
   /** When no byte moves for this long, it has stalled. */
@@ -138,7 +141,7 @@ interface Placing {
 export async function place(
   { shell, log }: Pick<Context, 'shell' | 'log'>,
   { command, asks }: MediaPlacement,
-  { from, files, folders, stallMs }: Placing,
+  { from, files, planned, folders, stallMs }: Placing,
 ): Promise<Map<string, string>> {
   const script = await readFile(SCRIPT)
   const progress = { bytes: 0 }
@@ -147,7 +150,7 @@ export async function place(
   const report = text(target.stdout)
   // Read when it has ended well.
   report.catch(() => {})
-  const total = files.reduce((sum, file) => sum + effort(file), 0)
+  const total = planned.reduce((sum, file) => sum + effort(file), 0)
   const given = new AbortController()
   await transfer({ stdout, stop: async () => stdout.destroy() }, target, {
     names: ['the staging folder', 'the media folder'],
@@ -183,7 +186,7 @@ interface Parcel {
 // Those of one folder are the arguments of one `mv`.
 const FILES_A_PARCEL = 1000
 
-function* parcelsOf(files: readonly StagedFile[]): Generator<Parcel> {
+function* parcelsOf(files: Iterable<StagedFile>): Generator<Parcel> {
   let parcel: Parcel = { files: [], folders: new Map(), names: new Set() }
   for (const file of files) {
     const letters = (file.raw ?? Buffer.from(file.path)).toString('latin1')
@@ -205,7 +208,7 @@ function* parcelsOf(files: readonly StagedFile[]): Generator<Parcel> {
 /** What place.sh reads: itself, and for each parcel the tar, and then where its files belong. */
 async function* streamOf(
   script: Buffer,
-  { files, folders, from }: Omit<Placing, 'stallMs'>,
+  { files, folders, from }: Pick<Placing, 'files' | 'folders' | 'from'>,
   progress: { bytes: number },
 ): AsyncGenerator<Buffer> {
   const words = (...all: readonly (string | number)[]): Buffer =>
@@ -241,7 +244,7 @@ export function within(folder: string, { path, raw }: Pick<StagedFile, 'path' | 
 }
 
 /** What a file counts in the progress: the smallest one costs about as much as so many bytes. */
-function effort({ sizeBytes }: StagedFile): number {
+function effort({ sizeBytes }: Pick<StagedFile, 'sizeBytes'>): number {
   return sizeBytes + 10_000
 }
 

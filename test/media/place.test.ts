@@ -61,7 +61,13 @@ function stage(path: string, content = `content of ${path}`, mode = 0o640): Stag
 }
 
 async function placeAll(files: readonly StagedFile[], placement?: MediaPlacement): Promise<Map<string, string>> {
-  return place({ shell, log }, placement ?? (await plan()), { from, files, folders: [], stallMs: 60_000 })
+  return place({ shell, log }, placement ?? (await plan()), {
+    from,
+    files,
+    planned: files,
+    folders: [],
+    stallMs: 60_000,
+  })
 }
 
 /** A folder of the app's user. */
@@ -158,7 +164,9 @@ test('cut short at any moment, a file is whole or not there, and the next run go
     const interruption = new AbortController()
     const cut = createShell({ PATH: '/usr/bin:/bin' }, interruption.signal)
     setTimeout(() => interruption.abort(), afterMs)
-    await place({ shell: cut, log }, placement, { from, files, folders: [], stallMs: 60_000 }).catch(() => {})
+    await place({ shell: cut, log }, placement, { from, files, planned: files, folders: [], stallMs: 60_000 }).catch(
+      () => {},
+    )
     const placed = readdirSync(media, { recursive: true, encoding: 'utf8' }).filter((path) =>
       /^photos\/.*jpg$/.test(path),
     )
