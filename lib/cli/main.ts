@@ -59,7 +59,14 @@ export async function main(command: Command, script: Script): Promise<void> {
     else interrupted.abort(error)
   })
   // A reader that has gone (`… | head`) is no reason for a stack trace; the exit status tells what happened.
-  for (const stream of [process.stdin, process.stdout, process.stderr]) stream.on('error', () => {})
+  for (const stream of [process.stdin, process.stderr]) stream.on('error', () => {})
+  let unwritten = false
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (unwritten || error.code === 'EPIPE' || error.code === 'EIO') return
+    unwritten = true
+    log.error(`The result could not be written: ${error.message}`)
+    if (hasEnded) process.exitCode ||= EXIT.failed
+  })
   process.on('exit', letGoOfTerminal)
   setDefaultAutoSelectFamilyAttemptTimeout(CONNECT_MS)
   // If nothing is left to wait for before the script has returned, that is no success.
@@ -71,6 +78,7 @@ export async function main(command: Command, script: Script): Promise<void> {
     return tell(failure, command, log, closing)
   })
   hasEnded = true
+  if (unwritten) process.exitCode ||= EXIT.failed
   setInterval(leave, LEAVE_EVERY_MS).unref()
 }
 

@@ -101,6 +101,12 @@ function absolutePath(text: string): string {
   return text.replace(/\/+/g, '/').replace(/\/$/, '')
 }
 
+/** Node takes the path of what it is to load for an address. */
+function scriptsFolder(text: string): string {
+  if (/[#?%]/.test(text)) throw new Error('must be a path without #, ? and %')
+  return absolutePath(text)
+}
+
 /** Every setting there is, in the order of .env.backup.example. */
 export const SETTINGS = {
   BORG_REPO: {
@@ -147,7 +153,7 @@ export const SETTINGS = {
   SITE_URL: { default: 'https://bookcorners.org', parse: siteAddress },
   DOKKU_HOST: { required: true, parse: hostName },
   DEPLOY_USER: { default: 'deploy', parse: matching(/^[a-z_][a-z0-9_-]*$/, 'a user name') },
-  OPS_DIR: { default: '/home/deploy/ops', parse: absolutePath },
+  OPS_DIR: { default: '/home/deploy/ops', parse: scriptsFolder },
   RESTORE_POINT: { default: 'migrations', parse: oneOf('migrations', 'always', 'never') },
   DEPLOY_BRANCH: { default: 'master', parse: matching(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'a branch') },
   CLOUDFLARE_ZONE_ID: { parse: matching(/^[A-Za-z0-9_-]+$/, 'the ID of the zone') },

@@ -135,11 +135,11 @@ function tellAnswer(deployment: Deployment, { commit, running }: Plan, { state, 
 }
 
 async function askServer({ remote, app, branch }: Deployment, patiently: boolean): Promise<Answer> {
-  const startedMs = Date.now()
+  const startedMs = performance.now()
   const ask = async (): Promise<ServerState> => {
     const state = await serverState(remote, app)
     // A hook whose connection broke takes a moment to notice.
-    const isSettling = patiently && state.locked && Date.now() < startedMs + SETTLE_MS
+    const isSettling = patiently && state.locked && performance.now() < startedMs + SETTLE_MS
     if (isSettling) throw new Failure('the deploy lock is there')
     return state
   }

@@ -139,6 +139,9 @@ export function dokkuReport(random: Random): Case {
   const secret = secretOf(random)
   const report = oddAnswer(random, { deployed: 'true', running: 'mixed', 'status-web.1': 'running (CID: 0123456789a)' })
   const dsn = random.pick([
+    'postgres://postgres:x@dokku-postgres-db:5432/book_corners_db',
+    'postgres://postgres:x@dokku-postgres-db:5432/book_corners_db',
+    'postgres://postgres:x@dokku-postgres-db:5432/book_corners_db',
     `postgres://postgres:${secret.halves[0]}@dokku-postgres-db:5432/book_corners_db`,
     `postgres://postgres:${secret.halves[0]}@host:5432`,
     `postgres:${secret.halves[0]}@host:5432`,

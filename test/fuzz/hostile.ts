@@ -62,6 +62,7 @@ const PIECES = [
   '[Errno ',
   'Remote: ',
 ]
+const BLANKS = [' ', '\n', '\t', ' a']
 const SIGNS = [
   '\u001b[2J',
   '\u001b]0;x\u0007',
@@ -104,7 +105,7 @@ export function hostileText(random: Random, secret?: Secret): string {
   const part = (): string => {
     const kind = random.below(secret ? 12 : 10)
     if (kind === 0) {
-      const piece = random.pick(PIECES)
+      const piece = random.pick(random.chance(0.5) ? BLANKS : PIECES)
       return piece.repeat(Math.floor(LONG / piece.length))
     }
     if (kind < 4) return random.pick(SIGNS)

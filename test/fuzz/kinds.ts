@@ -26,6 +26,7 @@ export function caseOf(seed: number, number: number, slow = true): NumberedCase 
   const random = randomOf(seed, number)
   const part = random.below(100)
   const kinds = slow && part < 6 ? SLOW : part < 22 ? MIDDLE : FAST
-  const [kind, make] = random.pick(Object.entries(kinds))
+  const [kind, make] =
+    kinds === FAST && random.chance(0.15) ? (['envFile', texts.envFile] as const) : random.pick(Object.entries(kinds))
   return { kind, ...make(random) }
 }

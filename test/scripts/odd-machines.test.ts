@@ -1,0 +1,117 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { LOADER } from '../support/loader.ts'
+import { asUser, DEPLOY, hasOtherUsers } from '../support/other-users.ts'
+import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+
+const test = suite('odd machines')
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
+let sandbox: Sandbox
+test.before(async () => {
+  sandbox = await startSandbox()
+  await seed(sandbox, { libraries: 10, photos: 3 })
+  await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
+})
+test.after(() => sandbox.stop())
+
+/** Runs a script by a line of a shell, in which `"$@"` is the script. */
+function inShell(line: string, script: string, args: readonly string[], env: Record<string, string> = {}) {
+  const words = [process.execPath, '--import', LOADER, '--', join(PROJECT, 'scripts', script), ...args]
+  return sandbox.launch('sh', ['-c', line, 'sh', ...words], { env: { OPS_ENV_FILE: sandbox.envFile, ...env } }).ended
+}
+
+test('a checkout in a folder with #, % and blanks in its path runs; one with ? says that it can not', () => {
+  for (const [name, runs] of [
+    ['ops #1 50%25 a%', true],
+    ['ops?', false],
+  ] as const) {
+    const folder = join(sandbox.dir, name)
+    mkdirSync(folder)
+    for (const part of ['bin', 'scripts', 'lib', 'package.json', 'tsconfig.json'])
+      cpSync(join(PROJECT, part), join(folder, part), { recursive: true, verbatimSymlinks: true })
+    symlinkSync(join(PROJECT, 'node_modules'), join(folder, 'node_modules'))
+    const { status, stdout, stderr } = spawnSync(join(folder, 'bin/backup'), ['--version'], { encoding: 'utf8' })
+    if (runs) assert.equal([status, stdout], [0, '1.0.0\n'])
+    else assert.match(stderr, /^backup: these scripts can't be in a folder with \? in its path: .*\n$/)
+  }
+})
+
+test('a night with 64 open files at most, an unknown zone and language, and no HOME', async () => {
+  const { exitCode, stderr } = await inShell('ulimit -n 64; unset HOME; exec "$@"', 'backup.ts', [], {
+    TZ: 'Nowhere/Land',
+    LANG: 'xx_YY.UTF-8',
+    LC_ALL: '',
+  })
+  assert.is(exitCode, 0, stderr)
+})
+
+for (const [what, HOME] of [['that is not there', '/nowhere/at/all']] as const)
+  test(`with a HOME ${what} it is said what can not be written`, async () => {
+    for (const [script, args] of [
+      ['backup.ts', ['--check']],
+      ['restore.ts', ['--list']],
+    ] as const) {
+      const { exitCode, stdout, stderr } = await inShell('exec timeout 60 "$@"', script, args, { HOME })
+      assert.ok(exitCode === 0 || exitCode === 1, `${exitCode} ${stderr}`)
+      assert.not.match(stderr, /A bug in/)
+      // Root can make the folder that is not there.
+      if (exitCode !== 0)
+        assert.match(stdout + stderr, /can't be used|may not use|[Pp]ermission|No such file|ENOENT|not permitted/)
+    }
+  })
+
+test('a user without a name is told what is wrong, and no more', async () => {
+  if (!hasOtherUsers()) return
+  for (const [script, args] of [
+    ['backup.ts', ['--check']],
+    ['restore.ts', ['--list']],
+  ] as const) {
+    const line = `exec ${asUser(DEPLOY).join(' ')} "$@"`
+    const { exitCode, stderr } = await inShell(line, script, args, {
+      HOME: '',
+      OPS_ENV_FILE: '',
+      BORG_REPO: '/nowhere',
+      BORG_PASSPHRASE: 'x',
+    })
+    assert.is(exitCode, 1, stderr)
+    assert.not.match(stderr, /A bug in/)
+  }
+})
+
+test('a result that can not be written, since the disk is full, is a failure; a closed output is not', async () => {
+  const full = await inShell('exec "$@" >/dev/full', 'backup.ts', ['--help'])
+  assert.equal([full.exitCode, /The result could not be written: ENOSPC/.test(full.stderr)], [1, true], full.stderr)
+  for (const closed of ['>&-', '2>&-', '<&- >&- 2>&-'])
+    assert.is((await inShell(`exec "$@" ${closed}`, 'backup.ts', ['--help'])).exitCode, 0, closed)
+})
+
+/** A disk without room; undefined where none can be mounted. */
+function fullDisk(name: string): string | undefined {
+  const folder = join(sandbox.dir, name)
+  mkdirSync(folder)
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=755', 'tmpfs', folder]).status !== 0) {
+    console.log('Skipped: a full disk, because none can be mounted here.')
+    return undefined
+  }
+  spawnSync('sh', ['-c', `cat /dev/zero >'${folder}/filler'`])
+  return folder
+}
+
+for (const [what, variable] of [['the notes and the lock', 'XDG_STATE_HOME']] as const)
+  test(`a full disk under ${what} is named, or does no harm`, async () => {
+    const folder = fullDisk(variable)
+    if (folder === undefined) return
+    try {
+      const { exitCode, stderr } = await inShell('exec "$@"', 'backup.ts', [], { [variable]: folder })
+      assert.not.match(stderr, /A bug in/)
+      if (exitCode !== 0) assert.match(stderr, /no space left|No space left|ENOSPC|full/)
+    } finally {
+      execFileSync('umount', [folder])
+    }
+  })
+
+test.run()
