@@ -122,7 +122,7 @@ export interface Listing {
 }
 
 /** Entries by their paths. Of very many, objects would be most of the memory: `get` makes one of the numbers that are kept. */
-export interface Entries extends Iterable<[path: string, entry: Entry]> {
+interface Entries extends Iterable<[path: string, entry: Entry]> {
   has(path: string): boolean
   get(path: string): Entry | undefined
   /** Notes the type of an archive's item of this path, if there is an entry. */

@@ -233,10 +233,13 @@ COMMENT ON DATABASE ${identifier(restoring.database)} IS ${literal(DISPOSABLE)};
  */
 export async function adoptSettings(dokku: Dokku, production: Service): Promise<string[]> {
   const restoring = restoringOf(production)
-  const statements = [
-    ...(await readSettings(dokku, production, restoring)),
-    ...(await rows(dokku, serverOf(production), databaseRightsSql(production.database, restoring.database), aText)),
-  ]
+  const names = [production.database, restoring.database] as const
+  const statements = await rows(
+    answering(dokku),
+    serverOf(production),
+    settingsSql(...names) + databaseRightsSql(...names),
+    aText,
+  )
   return (await attempt(dokku, serverOf(production), statements.join('\n'))).errors
 }
 

@@ -29,10 +29,8 @@ interface Side<Rows = RowCounts> extends Look<Rows> {
 }
 
 export async function lookAt({ dokku, settings }: Restore, database: Service): Promise<Look> {
-  return {
-    rows: await countRows(dokku, database),
-    answer: await askIt(dokku, settings.VERIFY_SQL, database),
-  }
+  const [rows, answer] = await Promise.all([countRows(dokku, database), askIt(dokku, settings.VERIFY_SQL, database)])
+  return { rows, answer }
 }
 
 /** Production may be as broken as it likes: what can't be read of it is told, and nothing is waited for long. */

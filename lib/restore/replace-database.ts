@@ -84,20 +84,23 @@ async function importBeside(restore: Restore, production: Production, dump: Open
   })
   // What it throws is thrown where it is awaited.
   analyzed.catch(() => {})
+  // Needed last, and asked for first: each question is a call of Dokku.
+  const rights = missingRights(dokku, production, restoring)
+  rights.catch(() => {})
   const refused = await adoptSettings(dokku, production)
   if (refused.length > 0)
     context.log.warn(`Not all of production's settings could be given to ${restoring.database}: ${refused.join('; ')}`)
   const [then, advice] = await Promise.all([lookAt(restore, restoring), releaseAdvice(restore, archive)])
   await compare(restore, { database: production, ...now }, { database: restoring, ...then })
-  await tellRights(restore, production, restoring)
+  await tellRights(restore, production, rights)
   if (advice) context.log.warn(advice)
   return { restoring, archive, analyzed }
 }
 
 /** A dump holds neither owners nor grants: who else reads or owns something in production is told before anybody agrees. */
-async function tellRights({ context, dokku }: Restore, production: Service, restoring: Service): Promise<void> {
+async function tellRights({ context }: Restore, production: Service, rights: Promise<string[]>): Promise<void> {
   try {
-    const statements = await missingRights(dokku, production, restoring)
+    const statements = await rights
     if (statements.length > 0) context.print(describeRights(production.name, statements))
   } catch (error) {
     context.shell.signal.throwIfAborted()

@@ -23,13 +23,16 @@ interface Night extends Measured {
   pruned: number
 }
 
-/** The two ways to do a night's backup. */
+/** The ways to do a night's backup. */
 interface Ways {
   classic(): Promise<Night>
+  /** The programs alone: a dump into borg create, prune and compact, and nothing that looks whether it was right. */
+  bare(): Promise<Measured>
   ours(): Promise<Night>
 }
 
 const CLASSIC = new URL('classic-backup', import.meta.url).pathname
+const BARE = new URL('bare-backup', import.meta.url).pathname
 const PHOTO_BYTES = 133_000
 const DAY = { updated: 40, added: 350, photos: 3 }
 /** Node's memory varies a little from run to run. */
@@ -43,7 +46,7 @@ export async function benchBackup(sandbox: Sandbox, sizes: BackupSizes): Promise
   const onDisk = Number(await sandbox.sql('SELECT pg_database_size(current_database());'))
   console.log(`Database: ${bytes(onDisk)} on its server. Every night ${changesInWords()}.`)
 
-  const results: { night: number; a: Night; b: Night }[] = []
+  const results: { night: number; a: Night; b: Night; bareMs: number }[] = []
   for (let night = 1; night <= nights; night++) results.push({ night, ...(await measureNight(sandbox, ways, night)) })
   await addRows(sandbox, databaseBytes)
   await settleDay(sandbox)
@@ -59,6 +62,9 @@ export async function benchBackup(sandbox: Sandbox, sizes: BackupSizes): Promise
   return [
     ...each('new bytes, b/a', 0.05, (a, b) => b.newBytes / a.newBytes),
     ...each('wall time, b/a', 0.75, (a, b) => b.wallMs / a.wallMs),
+    ...later.map(({ night, b, bareMs }) =>
+      atMost(`night ${night}: wall time, against the bare programs`, b.wallMs / bareMs, 1.15),
+    ),
     ...later.map(({ night, b }) => atMost(`night ${night}: extra disk`, b.diskBytes, 0, bytes)),
     atMost('memory of our process', Math.max(usual, doubled.memoryBytes), 150e6, bytes),
     atMost('memory at twice the database, ratio', doubled.memoryBytes / usual, SAME_MEMORY),
@@ -66,16 +72,17 @@ export async function benchBackup(sandbox: Sandbox, sizes: BackupSizes): Promise
 }
 
 async function prepare(sandbox: Sandbox): Promise<Ways> {
-  const [repository, temporary] = [join(sandbox.dir, 'classic-repo'), join(sandbox.dir, 'tmp')]
+  const within = (name: string): string => join(sandbox.dir, name)
+  const [repository, bare, temporary] = [within('classic-repo'), within('bare-repo'), within('tmp')]
   await mkdir(temporary)
   // borg check, once a week, is not what a night costs.
   await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
-  await succeed(sandbox.borg(['init', '--encryption', 'repokey-blake2', repository]))
+  for (const made of [repository, bare]) await succeed(sandbox.borg(['init', '--encryption', 'repokey-blake2', made]))
 
   const caches = ['.cache', '.config', '.local'].map((name) => join(sandbox.home, name))
   const watch: Watch = {
     folders: [temporary, sandbox.home],
-    ignored: [sandbox.repository, repository, ...caches],
+    ignored: [sandbox.repository, repository, bare, ...caches],
     // Every Borg command begins with a self-test, which puts its few kB there.
     ignoredFiles: new RegExp(`^${temporary}/tmp\\w{8}/(file|idx)$`),
   }
@@ -85,6 +92,7 @@ async function prepare(sandbox: Sandbox): Promise<Ways> {
     BORG_PASSPHRASE: PASSPHRASE,
     DOKKU_COMMAND: join(sandbox.dir, 'bin/dokku'),
     DB_SERVICE: sandbox.service,
+    DATABASE: sandbox.database,
     MEDIA_DIR: sandbox.mediaDir,
   }
   return {
@@ -92,6 +100,11 @@ async function prepare(sandbox: Sandbox): Promise<Ways> {
       const measured = await measure(() => sandbox.launch(CLASSIC, [], { env }), watch)
       const { stdout, stderr } = await succeed(measured.output)
       return { ...measured, newBytes: parseCreated(stdout).newBytes, pruned: count(stderr, /^Pruning archive/gm) }
+    },
+    bare: async () => {
+      const measured = await measure(() => sandbox.launch(BARE, [], { env: { ...env, BORG_REPO: bare } }), watch)
+      await succeed(measured.output)
+      return measured
     },
     ours: async () => {
       const start = () => sandbox.start('backup.ts', ['--json'], { env: { TMPDIR: temporary } })
@@ -102,16 +115,22 @@ async function prepare(sandbox: Sandbox): Promise<Ways> {
   }
 }
 
-async function measureNight(sandbox: Sandbox, ways: Ways, night: number): Promise<{ a: Night; b: Night }> {
+async function measureNight(
+  sandbox: Sandbox,
+  ways: Ways,
+  night: number,
+): Promise<{ a: Night; b: Night; bareMs: number }> {
   if (night > 1) await aDayPasses(sandbox, DAY, PHOTO_BYTES)
   await settleDay(sandbox)
   // Whoever comes second finds the files in memory: they take turns.
   let a: Night
   let b: Night
-  if (night % 2) [a, b] = [await ways.classic(), await ways.ours()]
-  else [b, a] = [await ways.ours(), await ways.classic()]
+  let bare: Measured
+  if (night % 2) [a, bare, b] = [await ways.classic(), await ways.bare(), await ways.ours()]
+  else [b, bare, a] = [await ways.ours(), await ways.bare(), await ways.classic()]
   console.log(nightTable(night, a, b))
-  return { a, b }
+  console.log(`The bare programs took ${seconds(bare.wallMs)}`)
+  return { a, b, bareMs: bare.wallMs }
 }
 
 /** What the day has left to write is written before a night begins. */
