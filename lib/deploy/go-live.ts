@@ -13,6 +13,7 @@ import type { Plan } from './plan.ts'
 import { pushCommit } from './push.ts'
 import { explainPush } from './push-errors.ts'
 import { LATE_MS, reconnected, record } from './record.ts'
+import { describeDataBefore, describeTaken } from './restore-point.ts'
 
 /** How long the server is asked after a connection broke. */
 const ASK_MS = 20_000
@@ -59,6 +60,7 @@ export async function bringLive(
     if (!(error instanceof Interrupted)) throw error
     context.log.error(`The ${kind === 'rebuild' ? 'rebuild' : 'push'} was interrupted; asking the server what it does.`)
     context.closing.so('production', await tellAfterInterruption(deployment, plan))
+    context.closing.so('archive', describeDataBefore(deployment, plan, 'interrupted'))
     throw error
   }
 }
@@ -95,7 +97,7 @@ async function judge(deployment: Deployment, plan: Plan, result: PushResult): Pr
     ...failedLog.filter((line) => !result.cause.some((told) => told.trim() === line.trim())),
   ]
   context.closing.so('production', now)
-  if (plan.restorePoint !== undefined) context.closing.so('archive', SO.restorePoint(plan.restorePoint))
+  context.closing.so('archive', isLive ? describeTaken(plan) : describeDataBefore(deployment, plan, outcome))
   const failure = explainPush({ outcome, cause }, deployment, sha, { locked, isLive })
   if (isLive) return { outcome, runs, trouble: failure }
   await record(deployment, plan, { outcome, runs }, null)
@@ -131,7 +133,9 @@ function tellAnswer(deployment: Deployment, { commit, running }: Plan, { state, 
   // While a deploy goes on they differ, as they should.
   if (state.locked || records === undefined) return said
   const disagreement = findDisagreement({ ...state, ...records, app, branchName: branch, entries: [] })
-  return disagreement ? `${said}\n${disagreement.what}. To make them agree: ${disagreement.fix}` : said
+  return disagreement
+    ? `${said}\n${disagreement.what}. To make them agree: ${disagreement.fix.replace(/\)$/, ').')}`
+    : said
 }
 
 async function askServer({ remote, app, branch }: Deployment, patiently: boolean): Promise<Answer> {

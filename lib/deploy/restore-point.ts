@@ -1,10 +1,12 @@
 // Has the server take a restore point before a push that migrates the database: Dokku migrates forward only.
 
+import { dirname } from 'node:path'
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
 import { aBoolean, atBest, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
-import { anArchiveName } from '../server/ledger.ts'
+import { quoteAll } from '../core/shell.ts'
+import { anArchiveName, hasMigrated } from '../server/ledger.ts'
 import { takeRestorePoint } from '../server/words.ts'
 import type { Deployment } from './deployment.ts'
 import type { Plan } from './plan.ts'
@@ -59,6 +61,36 @@ async function take({ remote, settings, context }: Deployment, { commit }: Plan)
     `No restore point was taken: no backup was ever set up on ${remote.host}, so these migrations have no way back. Set it up: docs/setup.md`,
   )
   return
+}
+
+/** The name of what was taken before the push, in a sentence; an empty text where nothing was. */
+export function describeTaken({ restorePoint }: Pick<Plan, 'restorePoint'>): string {
+  return restorePoint === undefined ? '' : SO.restorePoint(restorePoint)
+}
+
+/**
+ * What an operator must know of the database after a push that did not go live: the predeploy task comes before the health check, so
+ * the old release may run on the new schema.
+ */
+export function describeDataBefore(
+  { settings: { OPS_DIR } }: Pick<Deployment, 'settings'>,
+  plan: Pick<Plan, 'commit' | 'migrations' | 'migrates' | 'restorePoint'>,
+  outcome: string,
+): string {
+  const { commit, migrations, migrates, restorePoint } = plan
+  const taken = describeTaken(plan)
+  const mayMigrate = migrations.length > 0 || migrates === undefined
+  if (!mayMigrate || !hasMigrated({ outcome })) return taken
+  const restore = `${dirname(OPS_DIR)}/restore`
+  return [
+    `The migrations of ${shortSha(commit.sha)} may have been applied: Dokku does not undo them when it does not go live.`,
+    ...(restorePoint === undefined
+      ? [`No restore point was taken before them; the archives there are: ${quoteAll([restore, '--list'])}`]
+      : [
+          taken,
+          `If what runs does not get on with the new schema, on the server (what was written since is lost): ${quoteAll([restore, '--db-only', restorePoint])}`,
+        ]),
+  ].join(' ')
 }
 
 const REPORT = record({ archive: atBest(anArchiveName), setUp: atBest(aBoolean) })

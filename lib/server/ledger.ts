@@ -58,7 +58,7 @@ export function wentLive({ outcome, runs, to }: Entry): boolean {
 }
 
 /** What may have migrated the database, whatever ran afterwards: the predeploy task comes before the switch. */
-export function hasMigrated({ outcome }: Entry): boolean {
+export function hasMigrated({ outcome }: Pick<Entry, 'outcome'>): boolean {
   return outcome === 'predeploy-failed' || !STARTED_NOTHING.has(outcome)
 }
 

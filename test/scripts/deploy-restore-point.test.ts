@@ -139,18 +139,30 @@ for (const [what, script, says] of [
     server.git('reset', '-q', '--hard', 'HEAD~1')
   })
 
-test('a migration that fails names the restore point, which the ledger has, too', async () => {
-  const sha = await migrate()
-  await backup(WELL)
-  await server.fault('git-hook', 'deploy_fails=predeploy')
-  const output = await deploy()
-  at.ends(output, 1)
-  const name = POINT.replace('LABEL', sha.slice(0, 8))
-  assert.match(output.stderr, `The restore point of before the push: ${name}`)
-  const { outcome, restorePoint } = await at.lastEntry()
-  assert.equal([outcome, restorePoint], ['predeploy-failed', name])
-  server.git('reset', '-q', '--hard', 'HEAD~1')
-})
+for (const [fault, outcome, args] of [
+  ['predeploy', 'predeploy-failed', []],
+  ['health', 'health-failed', []],
+  ['health', 'health-failed', ['--no-restore-point']],
+] as const)
+  test(`${fault} that fails ${args}: its migrations may have been applied, and the way back is named`, async () => {
+    const sha = await migrate()
+    await backup(WELL)
+    await server.fault('git-hook', `deploy_fails=${fault}`)
+    const output = await deploy(args)
+    at.ends(output, 1)
+    const taken = args.length === 0 ? POINT.replace('LABEL', sha.slice(0, 8)) : undefined
+    assert.match(output.stderr, `The migrations of ${sha.slice(0, 8)} may have been applied`)
+    if (taken === undefined) assert.match(output.stderr, /No restore point was taken before them; .*\/restore --list/)
+    else {
+      assert.match(output.stderr, `. The restore point of before the push: ${taken}`)
+      assert.match(output.stderr, `${join(server.opsDir, '..')}/restore --db-only ${taken}`)
+    }
+    // A sentence ends before the next one begins.
+    assert.not.match(output.stderr, /\) The /)
+    const entry = await at.lastEntry()
+    assert.equal([entry.outcome, entry.restorePoint], [outcome, taken])
+    server.git('reset', '-q', '--hard', 'HEAD~1')
+  })
 
 for (const how of ['SIGINT', 'a cut connection'] as const)
   test(`${how} while it is taken ends it on the server as well, and nothing is pushed`, async () => {
