@@ -125,11 +125,16 @@ async function find<T>(name: string, look: () => Promise<[T, CheckLine]>): Promi
   return { line, ...found }
 }
 
+function byStart(one: Archive, other: Archive): number {
+  return other.start.getTime() - one.start.getTime()
+}
+
 function findArchives(borg: Borg, prefix: string): Promise<Finding<ArchiveList>> {
-  return find('repository', async () => [
-    await listArchives(borg, prefix),
-    pass('repository', `${borg.repository} opens, its key can be read`),
-  ])
+  return find('repository', async () => {
+    const list = await listArchives(borg, prefix)
+    const archives = [...list.nights, ...list.restorePoints].sort(byStart).map(({ name }) => name)
+    return [list, { ...pass('repository', `${borg.repository} opens, its key can be read`), archives }]
+  })
 }
 
 function findService(dokku: Dokku, name: string): Promise<Finding<Service>> {

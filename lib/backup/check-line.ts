@@ -9,6 +9,8 @@ export interface CheckLine {
   detail: string
   /** What to do about it, when it did not pass. */
   fix?: string
+  /** With --json: the names of the nights and restore points that are there, newest first. A way back asks for the one that it names. */
+  archives?: string[]
 }
 
 export function pass(name: string, detail: string): CheckLine {

@@ -2,7 +2,7 @@
 
 import { reason } from '../core/failure.ts'
 import { age, isoLocal, lastLines, plural, printable } from '../core/format.ts'
-import { aText, listOf, record, tryJson } from '../core/outside.ts'
+import { aText, atBest, listOf, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'
 import { findDisagreement, isMisnamed } from '../server/agreement.ts'
@@ -15,7 +15,7 @@ import {
   type ServerState,
   serverState,
 } from '../server/app.ts'
-import { type Entry, readLedger, wasCutOff, wentLive } from '../server/ledger.ts'
+import { anArchiveName, type Entry, readLedger, wasCutOff, wentLive } from '../server/ledger.ts'
 import type { Remote } from '../server/ssh.ts'
 import { checkBackup, currentRelease } from '../server/words.ts'
 
@@ -43,6 +43,8 @@ export interface BackupReport {
   newest: string
   /** The newest restore point, and what was written since, if it can tell; undefined where there is none. */
   restorePoint?: string
+  /** All that are there, newest first; undefined where the server does not tell. */
+  archives?: readonly string[]
 }
 
 /** The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd. */
@@ -56,14 +58,17 @@ export function parseBackupReport({ stdout, stderr }: Pick<Output, 'stdout' | 's
   // The report says no more than it could find out: without settings nothing of the repository.
   const check = find('newest archive') ?? find('repository') ?? find('settings')
   const newest = check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
-  const [run, point] = [find('last run'), find('restore point')]
+  const [run, point, archives] = [find('last run'), find('restore point'), find('repository')?.archives]
   return {
     newest: run ? `${newest}; last run: ${printable(run.detail)}` : newest,
     ...(point ? { restorePoint: printable(point.detail) } : {}),
+    ...(archives ? { archives } : {}),
   }
 }
 
-const REPORT = record({ checks: listOf(record({ name: aText, verdict: aText, detail: aText })) })
+const REPORT = record({
+  checks: listOf(record({ name: aText, verdict: aText, detail: aText, archives: atBest(listOf(anArchiveName)) })),
+})
 
 /**
  * Asks the server. What the app runs must be known; all else is told as far as it can be.

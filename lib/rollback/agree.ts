@@ -29,8 +29,8 @@ export async function agree(
   else log.info(text)
   if (packages.length > 0) log.warn(`${describePackages(packages)}. Dokku does not undo them either.`)
   const crossing = await describeCrossing(deployment, commit.sha, running, async (crossed) => {
-    const { newest, restorePoint } = await askArchives(deployment)
-    const known = { entries, running, opsDir: settings.OPS_DIR, newest: restorePoint }
+    const { newest, restorePoint, archives } = await askArchives(deployment)
+    const known = { entries, running, opsDir: settings.OPS_DIR, newest: restorePoint, archives }
     return [...(await describeRestorePoint(checkout, known, crossed)), `Newest backup: ${newest}`]
   })
   if (crossing.length > 0 && !flags.has('allow-migrations')) throw crossingFailure(crossing)

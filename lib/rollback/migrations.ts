@@ -129,7 +129,7 @@ export async function describeCrossing(
   return [
     `The way from ${shortSha(current)} to ${shortSha(target)} crosses ${plural(crossed.length, 'migration')}, which Dokku does not undo:`,
     ...crossed.map(({ path, how }) => `  ${path} (${how})`),
-    'Undone on the server, while the newer code still runs (what they added is lost with them):',
+    'Undone on the server, while the newer code still runs (what they added is lost with them; not after the data was restored):',
     ...commands.map((command) => `  ${command}`),
     ...(await archives(crossed)),
   ]

@@ -77,7 +77,11 @@ for (const [what, [current, target], entries, number] of [
     assert.ok(crossed.length > 0)
     const known = { entries: ledgerOf(...entries), running, opsDir: '/home/deploy/ops' }
     const lines = await describeRestorePoint(checkout, known, crossed)
-    if (number === undefined) assert.equal(lines, [])
+    if (what.startsWith('none, where'))
+      assert.equal(lines, [
+        'The deploy that brought them took no restore point. The archives that are there, on the server: /home/deploy/restore --list',
+      ])
+    else if (number === undefined) assert.equal(lines, [])
     else {
       const ago = entries.length - entries.findIndex((entry) => entry.endsWith(` ${number}`))
       assert.match(
@@ -85,7 +89,12 @@ for (const [what, [current, target], entries, number] of [
         new RegExp(`brought them: ${point(number)}, ${ago === 1 ? '1 hour' : `${ago} hours`} ago`),
       )
       assert.match(lines.join('\n'), new RegExp(`loses all that was written since, in ${ago} h 1 min`))
-      assert.is(lines.at(-1), `  /home/deploy/restore --db-only ${point(number)}`)
+      assert.match(lines.join('\n'), `(if it is still there: /home/deploy/restore --list):`)
+      assert.is(lines.at(-2), `  /home/deploy/restore --db-only ${point(number)}`)
+      assert.is(
+        lines.at(-1),
+        `  Only if that was not done yet: it takes the database to 2026-02-0${number}T03:00:00 again.`,
+      )
     }
   })
 
@@ -100,6 +109,29 @@ test('what was written since is told where the server says it of that very resto
     const known = { entries: ledgerOf('deploy A C deployed 1'), running, opsDir: '/home/deploy/ops' }
     const newest = `${point(number)}, 1 hour ago; written since: public.a 2 new`
     assert.match((await describeRestorePoint(checkout, { ...known, newest }, crossed)).join('\n'), says)
+  }
+})
+
+test('one that is not there any more is told so, and the newest of before it is named in its place', async () => {
+  const { checkout } = repository
+  const running = shaOf('C')
+  const crossed = (await migrationsAcross(checkout, shaOf('A'), running)) ?? []
+  for (const [archives, says] of [
+    [
+      ['app-2026-02-06T03:00:00', point(5), point(3)],
+      /Restore point of[\s\S]*05T03:00:00, 1 hour ago[\s\S]*on the server:\n/,
+    ],
+    [
+      ['app-2026-02-06T03:00:00', 'app-2026-02-04T03:00:00', point(3)],
+      /05T03:00:00, which is not there any more\. The newest archive of before it: app-2026-02-04T03:00:00, [\s\S]*--db-only app-2026-02-04T03:00:00\n[\s\S]*to 2026-02-04T03:00:00 again/,
+    ],
+    [
+      ['app-2026-02-06T03:00:00'],
+      /which is not there any more\. The archives that are there, on the server: \S+ --list$/,
+    ],
+  ] as const) {
+    const known = { entries: ledgerOf('deploy A C deployed 5'), running, opsDir: '/home/deploy/ops', archives }
+    assert.match((await describeRestorePoint(checkout, known, crossed)).join('\n'), says)
   }
 })
 

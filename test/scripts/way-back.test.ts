@@ -81,6 +81,10 @@ test('deploy, what it destroyed, rollback, and what rollback says to type', asyn
     stopped.stderr,
     /A restore to it loses all that was written since, in \d+ s \(rows, by PostgreSQL's counters: public\.libraries_library 1 new\)\. The data back, on the server:/,
   )
+  assert.match(
+    stopped.stderr,
+    `  Only if that was not done yet: it takes the database to ${point.slice(-'2026-02-28T09:15:37'.length)} again.`,
+  )
   assert.match(stopped.stderr, /the data is restored.*type the same with --allow-migrations/)
   assert.is(server.running(), bad)
 
