@@ -40,15 +40,22 @@ export interface Session {
   end(): Promise<void>
 }
 
-/** How values are written when rows travel as text: alike on both sides, and without loss. */
+/** How values are written, and read, when rows travel as text: alike on both sides, later too, and without loss. */
 const AS_TEXT = {
-  DateStyle: 'ISO',
+  DateStyle: 'ISO,YMD',
   IntervalStyle: 'postgres',
   TimeZone: 'UTC',
   extra_float_digits: '3',
   bytea_output: 'hex',
+  lc_monetary: 'C',
   xmloption: 'content',
+  standard_conforming_strings: 'on',
 }
+
+/** Before values are written as text that a session of another time reads, and before it reads them. */
+export const FIXED_TEXT = Object.entries(AS_TEXT)
+  .map(([name, value]) => `SET ${name} = ${literal(value)};`)
+  .join('\n')
 
 /** Afterwards everything is written, and read, as the database has it for its app. */
 export const AS_THE_APP = Object.keys(AS_TEXT)
@@ -82,10 +89,9 @@ export function openSession(dokku: Dokku, { name: service, database }: Service, 
       `SET application_name = ${literal(name)};`,
       `SET lock_timeout = ${LOCK_MS};`,
       'SET idle_in_transaction_session_timeout = 0;',
-      'SET standard_conforming_strings = on;',
       // Compiling these queries takes longer than they do.
       'SET jit = off;',
-      ...Object.entries(AS_TEXT).map(([key, value]) => `SET ${key} = ${literal(value)};`),
+      FIXED_TEXT,
       '\\setenv PGHOST :HOST',
       '\\setenv PGPORT :PORT',
       '\\setenv PGUSER :USER',

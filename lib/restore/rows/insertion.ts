@@ -2,7 +2,7 @@
 
 import { aCount, aText, listOf, record } from '../../core/outside.ts'
 import { type Catalog, ownRows, quotedName, type Reference, type Unique } from '../../postgres/catalog.ts'
-import { AS_THE_APP, fetchRows } from '../../postgres/session.ts'
+import { AS_THE_APP, FIXED_TEXT, fetchRows } from '../../postgres/session.ts'
 import { identifier, literal } from '../../postgres/sql.ts'
 import type { Link, Member } from './family.ts'
 import { block, keyNames, lostRows, MOST_KEYS, sameKey } from './lost.ts'
@@ -261,6 +261,8 @@ export function insert({ members }: Insertion): string {
     ...members.flatMap(raiseSequences),
     // What is deferred is looked at now: after this the end of the transaction can bring nothing new.
     'SET CONSTRAINTS ALL IMMEDIATE;',
+    // What is left is to name keys.
+    FIXED_TEXT,
   ].join('\n')
 }
 

@@ -6,6 +6,7 @@ import { stateFolder } from '../../cli/state.ts'
 import { localTimestamp } from '../../core/format.ts'
 import type { Env } from '../../core/shell.ts'
 import { ownRows, quotedName } from '../../postgres/catalog.ts'
+import { FIXED_TEXT } from '../../postgres/session.ts'
 import { identifier } from '../../postgres/sql.ts'
 import type { Member } from './family.ts'
 import { keyNames, sameKey } from './lost.ts'
@@ -82,6 +83,7 @@ function head({ archive, service, database, transaction }: About, path: string):
 --   sudo dokku postgres:connect ${service} < ${path}
 \\set ON_ERROR_STOP on
 \\encoding UTF8
+${FIXED_TEXT}
 BEGIN;
 DO $$ BEGIN
   IF txid_status(${transaction}) <> 'committed' THEN RAISE EXCEPTION 'These rows were never brought back: the restore was cut short.'; END IF;

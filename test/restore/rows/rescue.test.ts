@@ -462,4 +462,20 @@ test('the way back is in a file of this user alone, and takes out what was broug
   assert.is(production.database.startsWith('case_'), true)
 })
 
+test('the way back finds the same rows when the database has another DateStyle by then', async () => {
+  const { sql, rescue } = await accident(
+    sandbox,
+    `CREATE TABLE visit (day date PRIMARY KEY, fee money);
+     INSERT INTO visit VALUES ('2026-04-03', 1); ALTER DATABASE :DBNAME SET datestyle = 'SQL, DMY';`,
+    `DELETE FROM visit; INSERT INTO visit VALUES ('2026-03-04', 2);`,
+  )
+  const { exitCode, stdout, stderr } = await rescue('visit', { flags: ['yes', 'json'] })
+  assert.is(exitCode, 0, stderr)
+  await sql('ALTER DATABASE :DBNAME RESET datestyle;')
+  const script = await readFile(JSON.parse(stdout).file, 'utf8')
+  const said = await sql(`SET datestyle = 'SQL, MDY';\n${script}`)
+  assert.match(said, /public\.visit\|1/)
+  assert.is(await sql("SELECT to_char(day, 'YYYY-MM-DD') FROM visit;"), '2026-03-04')
+})
+
 test.run()
