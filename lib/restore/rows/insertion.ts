@@ -298,6 +298,22 @@ function raiseSequences(member: Member): string[] {
   })
 }
 
+/** Prints an `Away` for each member with rows that are not there in the end: a trigger can leave a row out without an error. */
+export function reportMissing({ members }: Insertion): string {
+  return [
+    ...members.map((member) => {
+      const triggers = `(SELECT string_agg(tgname, ', ' ORDER BY tgname) FROM pg_trigger
+    WHERE tgrelid = ${literal(quotedName(member.now))}::regclass AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 4 = 4)`
+      const same = member.key
+        .map((name, i) => `r.${identifier(name)} ${member.operators[i]} b.${identifier(name)}`)
+        .join(' AND ')
+      return `INSERT INTO ${AWAY} SELECT ${member.number}, b.ctid, 'PostgreSQL left it out when it was inserted' || coalesce(': see the trigger ' || ${triggers}, '')
+  FROM ${back(member)} b WHERE NOT ${isAway(member, 'b')} AND NOT EXISTS (SELECT FROM ${ownRows(member.now)} r WHERE ${same});`
+    }),
+    ...members.map(reportAway),
+  ].join('\n')
+}
+
 /** Prints the keys that were inserted, as COPY reads them. */
 export function insertedKeys(member: Member): string {
   return `COPY (SELECT ${keyNames(member)} FROM ${inserted(member)} ORDER BY ${keyNames(member)}) TO STDOUT;`

@@ -20,6 +20,7 @@ import {
   type Leaning,
   prepare,
   rehearse,
+  reportMissing,
 } from './insertion.ts'
 import { openWayBack, type WayBackFile } from './way-back.ts'
 
@@ -101,7 +102,8 @@ async function attempt(
     const judged = sorted(await session.values(prepare(insertion), aJudgement))
     requireSupport(judged)
     const counts = await session.values(insert(insertion), anInserted)
-    if (counts.every(({ inserted }) => inserted === 0)) return { ...judged, inserted: counts, file: undefined }
+    const { away } = sorted(await session.values(reportMissing(insertion), aJudgement))
+    if (counts.every(({ inserted }) => inserted === 0)) return { ...judged, away, inserted: counts, file: undefined }
     const { database } = production
     file = await openWayBack(env, { archive, service: settings.DB_SERVICE, database, transaction })
     for (const member of insertion.members) await file.addKeys(member, session.lines(insertedKeys(member)))
@@ -111,7 +113,7 @@ async function attempt(
     context.closing.so('production', SO.rowsComing(file.path))
     await commit(session, dokku.lasting, production, { transaction, path: file.path })
     context.closing.so('production', SO.rowsBack(file.path))
-    return { ...judged, inserted: counts, file: file.path }
+    return { ...judged, away, inserted: counts, file: file.path }
   } catch (error) {
     if (error instanceof Unknown) throw error
     context.closing.so('production', SO.rowsFailed)

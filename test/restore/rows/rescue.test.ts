@@ -478,4 +478,25 @@ test('the way back finds the same rows when the database has another DateStyle b
   assert.is(await sql("SELECT to_char(day, 'YYYY-MM-DD') FROM visit;"), '2026-03-04')
 })
 
+test('rows that a trigger leaves out without a word are named at the end, exit 1', async () => {
+  const { sql, rescue } = await accident(
+    sandbox,
+    `CREATE TABLE note (id int PRIMARY KEY, body text); INSERT INTO note SELECT n, 'x' FROM generate_series(1, 9) n;
+     CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN CASE WHEN NEW.id > 6 THEN NULL ELSE NEW END; END';
+     CREATE TRIGGER quiet BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION swallow();`,
+    'DELETE FROM note WHERE id BETWEEN 5 AND 8;',
+  )
+  const { exitCode, stdout, stderr } = await rescue('note')
+  assert.is(exitCode, 1)
+  assert.match(stdout, /2 rows of public\.note\n/)
+  assert.match(
+    stderr,
+    /Not brought back:\n {2}public\.note 7: PostgreSQL left it out .*: see the trigger quiet\n {2}public\.note 8: /,
+  )
+  assert.is(await sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM note;"), '1,2,3,4,5,6,9')
+  const none = await rescue('note')
+  assert.is(none.exitCode, 1)
+  assert.match(none.stderr, /public\.note 8: PostgreSQL left it out/)
+})
+
 test.run()
