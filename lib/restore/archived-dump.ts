@@ -137,7 +137,7 @@ export async function importDump<T>(
 function explain(error: unknown, archive: string, into: Service): Failure {
   if (error instanceof Lacking)
     return new Failure(
-      `The server of ${into.name} lacks what the dump of ${archive} needs; it is not the archive that is bad. ${error.message}`,
+      `The import failed because of the server of ${into.name}, not because of the archive ${archive}. ${error.message}`,
       error.hint,
     )
   if (error instanceof Unqualified)
