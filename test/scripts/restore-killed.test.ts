@@ -168,7 +168,10 @@ test('PostgreSQL that restarts in the middle of the import leaves production as 
   const { exitCode, stderr } = await run.ended
   await sandbox.containerProgram('pg_restore')
   assert.is(exitCode, 1)
-  assert.match(stderr, /not because of the archive[\s\S]*The server went away meanwhile[\s\S]*Production was not touched/)
+  assert.match(
+    stderr,
+    /not because of the archive[\s\S]*The server went away meanwhile[\s\S]*Production was not touched/,
+  )
   assert.is(await counts(sandbox), DAMAGED)
   const next = await sandbox.script('restore.ts', RESTORE)
   assert.is(next.exitCode, 0, next.stderr)
