@@ -20,7 +20,7 @@ import { waitForLock } from './wait-for-lock.ts'
 export async function takeRestorePoint(context: Context, label: string): Promise<number> {
   if (!isLabel(label))
     throw new Failure(
-      'The label of a restore point is of letters, digits, dot, - and _, 100 at most.',
+      'The label of a restore point is of letters, digits, dot, - and _, 100 at most; not . or .. alone.',
       'See: backup --help',
       EXIT.usage,
     )

@@ -62,9 +62,9 @@ export const MOST_PATHS = 5
 
 const LABEL = /^[A-Za-z0-9._-]{1,100}$/
 
-/** What a restore point may be named for. */
+/** What a restore point may be named for: not `.` or `..`, which somebody meant as a folder. */
 export function isLabel(text: string): boolean {
-  return LABEL.test(text)
+  return LABEL.test(text) && !/^\.{1,2}$/.test(text)
 }
 
 /** Whoever can write to the repository may have written it: of each part that is not right nothing is known. */

@@ -72,8 +72,17 @@ function commitLines(commits: readonly Commit[], sign: string, migrations: reado
   ]
 }
 
-function countCommits(commits: readonly Commit[], migrations: readonly string[]): string {
-  const count = migrations.length === 0 ? 'no migration' : plural(migrations.length, 'migration')
+/** @param removed migration files that these commits delete, as a revert does */
+function countCommits(
+  commits: readonly Commit[],
+  migrations: readonly string[],
+  removed: readonly string[] = [],
+): string {
+  const parts = [
+    ...(migrations.length > 0 ? [plural(migrations.length, 'migration')] : []),
+    ...(removed.length > 0 ? [`takes back ${plural(removed.length, 'migration')}`] : []),
+  ]
+  const count = parts.join(', ') || 'no migration'
   return `${plural(commits.length, 'commit')}, ${count}:`
 }
 
@@ -96,7 +105,7 @@ export function describePlan({ app, branch }: Deployment, plan: Plan): string {
   return [
     `${app} (${branch}): ${running ? shortSha(running) : 'nothing deployed yet'} → ${goal}`,
     ...(commits?.length && running
-      ? [countCommits(commits, migrations), ...commitLines(commits, '+', migrations)]
+      ? [countCommits(commits, migrations, dropped.length > 0 ? [] : left), ...commitLines(commits, '+', migrations)]
       : []),
     ...(dropped.length > 0 ? [`takes back ${countCommits(dropped, left)}`, ...commitLines(dropped, '-', left)] : []),
   ].join('\n')

@@ -6,6 +6,7 @@ import {
   describeLabel,
   isDump,
   isFuture,
+  isLabel,
   isStale,
   newestOf,
   parseComment,
@@ -115,5 +116,10 @@ for (const [path, type, found] of [
   test(`${found ? 'the dump' : 'not the dump'}: ${path}, a ${type}`, () => {
     assert.is(isDump({ type, path, sizeBytes: 1, mtimeMs: 0, target: '' }, 'srv/media'), found)
   })
+
+test('a restore point is not named for a folder', () => {
+  for (const label of ['.', '..', '', 'a b', 'a/b']) assert.not.ok(isLabel(label), label)
+  for (const label of ['0123abcd', 'v1.4.2', '...']) assert.ok(isLabel(label), label)
+})
 
 test.run()

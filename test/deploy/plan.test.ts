@@ -24,6 +24,10 @@ test('the migrations that go live are counted, not those that come and go on the
     const back = await makePlan(checkout, { deployed: running, running: sha }, running)
     assert.equal([back.commits?.length, back.dropped.length, back.left], [0, 3, ['a/db_migrations/0001_initial.py']])
     assert.match(describePlan(deployment, back), /nothing to push\. But \S+ runs\.$/)
+    // A revert is a new commit that deletes the file.
+    git('rm', '-q', 'a/db_migrations/0001_initial.py')
+    const reverted = await makePlan(checkout, { deployed: sha, running: sha }, await commit('Revert'))
+    assert.match(describePlan(deployment, reverted), /1 commit, takes back 1 migration:/)
     const same = await makePlan(checkout, { deployed: running, running: sha }, sha)
     assert.match(
       describePlan(deployment, same),

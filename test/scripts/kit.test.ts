@@ -23,8 +23,10 @@ test.before(async () => {
 })
 test.after(() => sandbox.stop())
 
-async function store(name: string, paths: readonly string[]): Promise<void> {
-  const { exitCode, stderr } = await sandbox.borg(['create', `::${name}`, ...paths], { cwd: folder })
+async function store(name: string, paths: readonly string[], comment = ''): Promise<void> {
+  const { exitCode, stderr } = await sandbox.borg(['create', '--comment', comment, `::${name}`, ...paths], {
+    cwd: folder,
+  })
   assert.is(exitCode, 0, stderr)
 }
 
@@ -89,6 +91,17 @@ test('an archive that is not there, and flags of no use, leave no folder', async
   for (const flag of ['--drill', '--db-only', '--undo']) assert.is((await kit(['--kit', to, flag])).exitCode, 2, flag)
   assert.is((await kit(['--kit', '/proc/nowhere', 'book-corners-2026-01-02T03:00:00'])).exitCode, 2)
   assert.not.ok(existsSync(to))
+})
+
+test('the newest archive is taken though it is incomplete, which is warned of with the newest that is whole', async () => {
+  await store('book-corners-2026-01-04T03:00:00', ['srv/media'])
+  await store('book-corners-2026-01-05T03:00:00', ['srv/media'], '{{"lacks":["without the database"]}}')
+  const { exitCode, stderr } = await kit(['--kit', newFolder()])
+  assert.is(exitCode, 0, stderr)
+  assert.match(
+    stderr,
+    'Warning: book-corners-2026-01-05T03:00:00 is INCOMPLETE: without the database. book-corners-2026-01-04T03:00:00 is the newest that is whole.',
+  )
 })
 
 test.run()

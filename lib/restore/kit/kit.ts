@@ -2,14 +2,16 @@
 
 import { lstat, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { flawsOf, listAll, newestOf } from '../../borg/archives.ts'
 import { openBorg } from '../../borg/borg.ts'
 import type { Context } from '../../cli/main.ts'
 import { readSettings } from '../../cli/settings.ts'
 import { EXIT, Failure, reason } from '../../core/failure.ts'
-import { bytes, plural } from '../../core/format.ts'
+import { bytes, plural, printable } from '../../core/format.ts'
 import { quote } from '../../core/shell.ts'
 import { MANIFEST_NAME } from '../../dokku/manifest.ts'
 import { choose, complete } from '../choose.ts'
+import type { Reading } from '../restore.ts'
 import { KIT_SETTINGS, type Kit, readKit } from './content.ts'
 import { CONFIG_FILE, CONFIG_FILE_OF_OLD, dotenvOf, ENV_FILE, envFileOf, takesImport } from './files.ts'
 import { missingOf, runbook } from './runbook.ts'
@@ -26,12 +28,24 @@ export async function writeKit(context: Context, named: string): Promise<number>
   const archive = await complete(reading, await choose(reading))
   log.info(`Reading ${archive.name}`)
   const kit = await readKit(reading, archive)
+  if (kit.flaws.length > 0) await warnOfFlaws(reading, kit)
   const files = filesOf(kit, folder)
   await writeFolder(folder, files)
   const missing = missingOf(kit)
   if (flags.has('json')) context.printJson(asJson(kit, folder, [...files.keys()], missing))
   else context.print(asText(kit, folder, missing))
   return EXIT.done
+}
+
+/** The newest that is whole is named: it may be the better one for a new server. */
+async function warnOfFlaws(
+  { context, borg, settings }: Reading & { settings: { ARCHIVE_PREFIX: string } },
+  kit: Kit,
+): Promise<void> {
+  const archives = await listAll(borg, settings.ARCHIVE_PREFIX)
+  const whole = newestOf(archives.filter((archive) => flawsOf(archive).length === 0))
+  const other = whole ? `${whole.name} is the newest that is whole.` : 'No archive is whole: restore --list'
+  context.log.warn(`${kit.archive.name} is ${printable(kit.flaws.join('; '))}. ${other}`)
 }
 
 async function requireNew(folder: string): Promise<void> {
