@@ -46,6 +46,8 @@ const REFERENCE = record({
   toColumns: listOf(aText),
   /** Of each pair of columns, the referenced one on the left. */
   operators: listOf(aText),
+  /** What a deletion does to it: `a` and `r` nothing, `c` deletes the row, `n` and `d` set NULL or the default. */
+  onDelete: oneOf('a', 'r', 'c', 'n', 'd'),
 })
 export type Reference = ReturnType<typeof REFERENCE>
 
@@ -151,7 +153,7 @@ const UNIQUES = `(SELECT coalesce(json_agg(json_build_object(
 const REFERENCES = `(SELECT coalesce(json_agg(json_build_object(
       'from', ${nameOf('conrelid')}, 'columns', ${columnNames('conkey', 'conrelid')},
       'to', ${nameOf('confrelid')}, 'toColumns', ${columnNames('confkey', 'confrelid')},
-      'operators', ${operatorNames('conpfeqop')}) ORDER BY conname, conrelid), '[]')
+      'operators', ${operatorNames('conpfeqop')}, 'onDelete', confdeltype) ORDER BY conname, conrelid), '[]')
     FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND coalesce(pg_partition_root(conrelid), conrelid) = c.oid)`
 
 // Compiling a query of so many parts takes seconds.

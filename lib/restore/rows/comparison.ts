@@ -15,6 +15,7 @@ import {
   analyzeKeys,
   countDiffering,
   type Found,
+  type FoundEmptied,
   type FoundLeftOut,
   findLost,
   type KeyTransfer,
@@ -116,8 +117,12 @@ export async function compareWith(
     const one = all.find((other): other is FoundLeftOut => 'leftOut' in other && other.leftOut === table.name)
     return one && one.rows > 0 ? [{ table, rows: one.rows }] : []
   })
+  const emptied = family.links.flatMap((link, i) => {
+    const one = all.find((other): other is FoundEmptied => 'emptied' in other && other.emptied === i)
+    return one && one.rows > 0 ? [{ link, ...one }] : []
+  })
   const members = family.members.filter((member) => member.isAsked || coming.includes(member))
-  return { rescue: { ...judged, archive, members, found, differing, leftOut }, insertion }
+  return { rescue: { ...judged, archive, members, found, differing, leftOut, emptied }, insertion }
 }
 
 /** Where the archive's tables are not what production's are. */
@@ -135,7 +140,7 @@ async function findAll(
   restore: Restore,
   comparison: Comparison,
   family: Family,
-): Promise<readonly (Found | FoundLeftOut)[]> {
+): Promise<readonly (Found | FoundLeftOut | FoundEmptied)[]> {
   const { restoring, where, asked } = comparison
   try {
     return await within(restore, restoring, (session) => session.values(findLost(family, where), aFinding))

@@ -130,8 +130,19 @@ export type Found = ReturnType<typeof FOUND>
 const LEFT_OUT = record({ leftOut: aText, rows: aCount })
 export type FoundLeftOut = ReturnType<typeof LEFT_OUT>
 
+/** Of one of the links: rows that production has, and that referenced one that comes back. It lacks that one, so they don't now. */
+const EMPTIED = record({
+  /** The link's place among all. */
+  emptied: aCount,
+  rows: aCount,
+  /** The first keys, and what the row referenced; a text for each column. */
+  first: listOf(record({ key: listOf(aText), values: listOf(aText) })),
+})
+export type FoundEmptied = ReturnType<typeof EMPTIED>
+
 /** A line that `findLost` prints. */
-export function aFinding(value: unknown): Found | FoundLeftOut {
+export function aFinding(value: unknown): Found | FoundLeftOut | FoundEmptied {
+  if (Object.hasOwn(Object(value), 'emptied')) return EMPTIED(value)
   return Object.hasOwn(Object(value), 'leftOut') ? LEFT_OUT(value) : FOUND(value)
 }
 
@@ -151,6 +162,7 @@ ALTER TABLE ${lost(member)} ADD PRIMARY KEY (${keyNames(member)});`
     ...members.map((member) => `ANALYZE ${lost(member)};`),
     ...members.map((member) => report(member, links)),
     ...leftOut.map(reportLeftOut),
+    ...links.map(reportEmptied),
   ].join('\n')
 }
 
@@ -239,6 +251,20 @@ function report(member: Member, links: readonly Link[]): string {
   'taken', count(*) FILTER (WHERE generation > 0 OR ${!member.isAsked}), 'staying', ${staying},
   'keys', (SELECT coalesce(json_agg(json_build_array(${texts})), '[]') FROM
     (SELECT * FROM ${lost(member)} ORDER BY ${keyNames(member)} LIMIT ${MOST_KEYS}) l)) FROM ${lost(member)};`
+}
+
+/** Most keys that are named. */
+const MOST_EMPTIED = 10
+
+function reportEmptied(link: Link, place: number): string {
+  const { child, reference } = link
+  const texts = (columns: readonly string[]): string =>
+    `json_build_array(${columns.map((name) => `r.${identifier(name)}::text`).join(', ')})`
+  const rows = `${children(link)} AND NOT EXISTS (SELECT FROM ${lost(child)} l WHERE ${sameKey(child, 'l', 'r')})
+    AND NOT ${isLacking(child, 'r')}`
+  return `SELECT json_build_object('emptied', ${place}, 'rows', (SELECT count(*) FROM ${rows}), 'first', (SELECT coalesce(json_agg(one), '[]') FROM
+  (SELECT json_build_object('key', ${texts(child.key)}, 'values', ${texts(reference.columns)}) AS one FROM ${rows}
+    ORDER BY ${child.key.map((name) => `r.${identifier(name)}`)} LIMIT ${MOST_EMPTIED}) f));`
 }
 
 function reportLeftOut({ name, reaches }: LeftOut): string {

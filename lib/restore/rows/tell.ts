@@ -2,10 +2,12 @@
 
 import { Failure } from '../../core/failure.ts'
 import { isoLocal, oneLine, plural, printable, table } from '../../core/format.ts'
+import { quotedName } from '../../postgres/catalog.ts'
+import { identifier, literal } from '../../postgres/sql.ts'
 import type { ChosenArchive } from '../restore.ts'
-import { type LeftOut, type Member, movedOn } from './family.ts'
+import { type LeftOut, type Link, type Member, movedOn } from './family.ts'
 import type { Inserted, Leaning } from './insertion.ts'
-import type { Found } from './lost.ts'
+import type { Found, FoundEmptied } from './lost.ts'
 import type { Judged } from './transaction.ts'
 
 /** What is known of a rescue before anybody is asked. */
@@ -18,6 +20,12 @@ export interface Rescue extends Judged {
   differing: ReadonlyMap<Member, number>
   /** Tables whose rows can't come back, with how many they are. */
   leftOut: readonly { table: LeftOut; rows: number }[]
+  /** Links by which rows that production has referenced rows that come back. */
+  emptied: readonly Emptied[]
+}
+
+interface Emptied extends FoundEmptied {
+  link: Link
 }
 
 /** Most names in a text. */
@@ -60,7 +68,7 @@ export function describeRescue(rescue: Rescue): string {
 }
 
 /** Whatever the numbers alone don't say, a line each. */
-function notes({ members, found, away, leftOut, differing }: Rescue): string[] {
+function notes({ members, found, away, leftOut, differing, emptied }: Rescue): string[] {
   const coming = members.filter((member) => (found.get(member)?.lost ?? 0) > 0)
   return [
     ...coming.map((member) => {
@@ -73,19 +81,38 @@ function notes({ members, found, away, leftOut, differing }: Rescue): string[] {
       return [...named, ...(count > MOST_NAMED ? [`${name}: ${count - MOST_NAMED} more stay away`] : [])]
     }),
     ...coming.flatMap(movedOn),
-    ...members.flatMap((member) => {
-      const staying = found.get(member)?.staying ?? 0
-      return staying > 0
-        ? [
-            `${plural(staying, 'row')} of ${member.name} referenced such rows in the archive; production has them, and they stay as they are`,
-          ]
-        : []
-    }),
+    ...emptied.flatMap(describeEmptied),
     ...leftOut.map(
       ({ table: { name, why }, rows }) =>
         `${plural(rows, 'row')} of ${name} referenced such rows and can't come back: ${why}`,
     ),
     ...([...differing.values()].some((count) => count > 0) ? ['Rows that differ stay as production has them'] : []),
+  ]
+}
+
+const ON_DELETE = { a: '', r: '', c: '', n: ' (ON DELETE SET NULL)', d: ' (ON DELETE SET DEFAULT)' }
+
+/** Rows that exist stay as they are: says which reference each had, and how to set it by hand. */
+function describeEmptied({ link: { child, reference }, rows, first }: Emptied): string[] {
+  const [one] = first
+  const keys = first.map(({ key }) => key)
+  const { from, to, columns, onDelete } = reference
+  // Without its foreign key a row may have kept what it referenced.
+  const isHeld = child.now.references.some(
+    (other) => other.from === from && other.to === to && String(other.columns) === String(columns),
+  )
+  if (!isHeld)
+    return [
+      `${plural(rows, 'row')} of ${child.name} referenced such rows in the archive; production has them, and they stay as they are: ${keysText(keys, rows)}`,
+    ]
+  const equal = (names: readonly string[], values: readonly string[]): string[] =>
+    names.map((name, i) => `${identifier(name)} = ${literal(values[i] ?? '')}`)
+  return [
+    `${plural(rows, 'row')} of ${child.name} referenced such rows in the archive and don't any more${ON_DELETE[onDelete]}: ${keysText(keys, rows)}`,
+    `They stay as they are. To set such a reference once the rows are back: UPDATE ${quotedName(child.now)} SET ${equal(columns, one?.values ?? []).join(', ')} WHERE ${equal(child.key, one?.key ?? []).join(' AND ')};`,
+    ...(rows > 1
+      ? [`What each of them referenced: restore --test ARCHIVE, then ${child.name}.${columns.join(', ')}`]
+      : []),
   ]
 }
 
@@ -132,7 +159,7 @@ export function rescueJson(
   rescue: Rescue,
   done?: { inserted: readonly Inserted[]; file: string | undefined },
 ): unknown {
-  const { archive, members, found, differing, away, leftOut } = rescue
+  const { archive, members, found, differing, away, leftOut, emptied } = rescue
   return {
     archive: archive.name,
     start: archive.start ? isoLocal(archive.start) : null,
@@ -155,6 +182,12 @@ export function rescueJson(
       }
     }),
     leftOut: leftOut.map(({ table: { name, why }, rows }) => ({ table: name, rows, why })),
+    emptied: emptied.map(({ link: { child, reference }, rows, first }) => ({
+      table: child.name,
+      columns: reference.columns,
+      rows,
+      first,
+    })),
     file: done?.file ?? null,
   }
 }

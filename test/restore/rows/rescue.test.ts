@@ -193,7 +193,10 @@ test('a user that comes back brings what referenced it, over three levels', asyn
   const { exitCode, stderr } = await rescue('users_user')
   assert.is(exitCode, 0, stderr)
   assert.is(await sql(COUNTS), '19|38|19|5')
-  assert.match(stderr, /8 rows of public\.libraries_review referenced such rows in the archive; production has them/)
+  assert.match(
+    stderr,
+    /8 rows of public\.libraries_review referenced such rows in the archive and don't any more \(ON DELETE SET NULL\): /,
+  )
   assert.is(await sql('SELECT count(*) FROM libraries_library WHERE id = 20;'), '0', 'it did not lean on the user')
 })
 
@@ -497,6 +500,29 @@ test('rows that a trigger leaves out without a word are named at the end, exit 1
   const none = await rescue('note')
   assert.is(none.exitCode, 1)
   assert.match(none.stderr, /public\.note 8: PostgreSQL left it out/)
+})
+
+test('rows whose reference a deletion emptied are named without being asked for, and how to set one', async () => {
+  const { sql, rescue } = await accident(
+    sandbox,
+    `CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent SELECT generate_series(1, 4);
+     CREATE TABLE setn (id int PRIMARY KEY, parent_id int REFERENCES parent ON DELETE SET NULL);
+     INSERT INTO setn VALUES (1, 1), (2, 2), (3, 3), (4, 2), (5, 2);`,
+    'DELETE FROM setn WHERE id = 5; DELETE FROM parent WHERE id = 2;',
+  )
+  const { exitCode, stderr } = await rescue('parent')
+  assert.is(exitCode, 0, stderr)
+  assert.match(
+    stderr,
+    /2 rows of public\.setn referenced such rows in the archive and don't any more \(ON DELETE SET NULL\): 2, 4\n/,
+  )
+  const [statement = ''] = /UPDATE .*;/.exec(stderr) ?? []
+  await sql(statement)
+  assert.is(
+    await sql('SELECT id FROM setn WHERE parent_id = 2 ORDER BY id;'),
+    '2\n5',
+    'a row of the table that was lost comes along',
+  )
 })
 
 test.run()
