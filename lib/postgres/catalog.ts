@@ -59,6 +59,8 @@ const TABLE = record({
   kind: oneOf('r', 'p', 'v', 'm', 'f'),
   /** The partitioned table that this is a part of; null when it is none. */
   root: orNull(aText),
+  /** Tables that inherit from it without being partitions. */
+  heirs: listOf(aText),
   /** The extension that it belongs to. */
   extension: orNull(aText),
   columns: listOf(COLUMN),
@@ -162,6 +164,7 @@ SET jit = off;
 SET lock_timeout = ${LOCK_MS};
 SELECT json_build_object('name', n.nspname || '.' || c.relname, 'schema', n.nspname, 'table', c.relname, 'kind', c.relkind,
   'root', CASE WHEN c.relispartition THEN ${nameOf('pg_partition_root(c.oid)')} END,
+  'heirs', (SELECT coalesce(json_agg(${nameOf('inhrelid')}), '[]') FROM pg_inherits WHERE inhparent = c.oid AND c.relkind = 'r'),
   'extension', (SELECT extname FROM pg_depend JOIN pg_extension e ON e.oid = refobjid
     WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e' LIMIT 1),
   'columns', ${TABLE_COLUMNS}, 'key', ${KEY}, 'uniques', ${UNIQUES}, 'references', ${REFERENCES})

@@ -20,6 +20,8 @@ export class Refused extends Failure {
     message: string,
     /** SQLSTATE, five signs; empty when psql did not name one. */
     readonly state: string,
+    /** What it is about, as far as PostgreSQL tells; of rows that are fetched, the table that they go to. */
+    readonly about: { schema?: string; table?: string; column?: string; constraint?: string } = {},
   ) {
     super(message)
   }
@@ -85,7 +87,7 @@ export function openSession(dokku: Dokku, { name: service, database }: Service, 
       ...connecting(database),
       // With SQLSTATE, which is the same in every language.
       '\\set VERBOSITY verbose',
-      '\\set SHOW_CONTEXT never',
+      '\\set SHOW_CONTEXT errors',
       `SET application_name = ${literal(name)};`,
       `SET lock_timeout = ${LOCK_MS};`,
       'SET idle_in_transaction_session_timeout = 0;',
@@ -153,7 +155,29 @@ function explain(output: Output, service: string): Failure {
   const [, state = '', message = lastLines(all[first] ?? '')] =
     /\b(?:ERROR|FATAL|PANIC): +(?:([0-9A-Z]{5}): )?(.*)$/.exec(all[first] ?? '') ?? []
   const more = all.slice(first + 1).filter((line) => /^(DETAIL|HINT): /.test(line))
-  return new Refused(oneLine([message, ...more.slice(0, 2)].join(' · '), LONGEST_REASON), state)
+  return new Refused(
+    oneLine([message, ...more.slice(0, 2)].join(' · '), LONGEST_REASON),
+    state,
+    aboutWhat(all.slice(first + 1)),
+  )
+}
+
+/** Of the lines after an error; only names are taken, for a context can hold a row's values. */
+function aboutWhat(all: readonly string[]): Refused['about'] {
+  const named = (name: string): string | undefined =>
+    all
+      .find((line) => line.startsWith(`${name} NAME:`))
+      ?.slice(`${name} NAME:`.length)
+      .trim()
+  const [, copied, copiedColumn] =
+    all.map((line) => /\bCOPY (\w+), \S+ \d+(?:, \S+ ([^:]+))?/.exec(line)).find(Boolean) ?? []
+  const found = {
+    schema: named('SCHEMA'),
+    table: named('TABLE') ?? copied,
+    column: named('COLUMN') ?? copiedColumn,
+    constraint: named('CONSTRAINT'),
+  }
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined))
 }
 
 /** The arguments of a psql beside the session's own, in another database of the same server. */

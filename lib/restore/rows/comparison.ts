@@ -109,7 +109,7 @@ export async function compareWith(
   const links = family.links.filter(({ child, parent }) => coming.includes(child) && coming.includes(parent))
   const insertion = { members: parentsFirst(coming, links), links, now, restoring: restoring.database }
   const [judged, differing] = await Promise.all([
-    coming.length > 0 ? judge(restore, production, insertion) : { away: [], leaning: [] },
+    coming.length > 0 ? judge(restore, production, insertion, archive.name) : { away: [], leaning: [] },
     counting ?? countAll(restore, comparison, family),
   ])
   requireSupport(family.members, judged)

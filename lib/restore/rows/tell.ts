@@ -81,6 +81,14 @@ function notes({ members, found, away, leftOut, differing, emptied }: Rescue): s
       return [...named, ...(count > MOST_NAMED ? [`${name}: ${count - MOST_NAMED} more stay away`] : [])]
     }),
     ...coming.flatMap(movedOn),
+    ...members.flatMap(({ name, then, now }) => {
+      const heirs = [...new Set([...now.heirs, ...then.heirs])]
+      return heirs.length > 0
+        ? [
+            `Only ${name}'s own rows are looked at, not those of the tables that inherit from it. Name those as well: --rows ${heirs.join(',')}`,
+          ]
+        : []
+    }),
     ...emptied.flatMap(describeEmptied),
     ...leftOut.map(
       ({ table: { name, why }, rows }) =>

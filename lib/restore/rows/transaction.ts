@@ -42,10 +42,17 @@ const ATTEMPTS = 4
 const WAIT_MS = 200
 
 /** Looks at what would happen now; changes nothing. */
-export async function judge({ dokku }: Restore, production: Service, insertion: Insertion): Promise<Judged> {
+export async function judge(
+  { dokku }: Restore,
+  production: Service,
+  insertion: Insertion,
+  archive: string,
+): Promise<Judged> {
   const session = openSession(dokku, production, INSERT_SESSION)
   try {
     return sorted(await session.values(rehearse(insertion), aJudgement))
+  } catch (error) {
+    throw refusal(error, insertion, archive)
   } finally {
     await session.end()
   }
@@ -76,12 +83,23 @@ export async function bringBack(
       signal: restore.context.shell.signal,
     })
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
-    throw new Failure(
-      `PostgreSQL refused the rows: ${error.message}`,
-      `Narrow them by --where, or restore the whole database: restore --db-only ${about.archive}`,
-    )
+    throw refusal(error, insertion, about.archive)
   }
+}
+
+/** What an operator is told when PostgreSQL refused; any other error as it is. */
+function refusal(error: unknown, { members }: Insertion, archive: string): unknown {
+  if (!(error instanceof Refused)) return error
+  const { schema, table, column, constraint } = error.about
+  const member = members.find(
+    ({ number, now }) => table === `back_${number}` || (table === now.table && schema === now.schema),
+  )
+  const parts = [column && `column ${column}`, constraint && `constraint ${constraint}`].filter(Boolean)
+  const of = member ? ` of ${member.name}${parts.length > 0 ? ` (${parts.join(', ')})` : ''}` : ''
+  return new Failure(
+    `PostgreSQL refused the rows${of}: ${error.message}`,
+    `Leave them out by --where "CONDITION", or restore the whole database: restore --db-only ${archive}`,
+  )
 }
 
 async function attempt(

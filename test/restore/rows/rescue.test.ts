@@ -525,4 +525,39 @@ test('rows whose reference a deletion emptied are named without being asked for,
   )
 })
 
+test('a row that PostgreSQL refuses is told with its table, its column or constraint, and the next command', async () => {
+  const { sql, rescue } = await accident(
+    sandbox,
+    `${CORNERS} ALTER TABLE libraries_review ALTER body TYPE varchar(40);`,
+    `DELETE FROM libraries_library WHERE id = 3; ALTER TABLE libraries_review ALTER body TYPE varchar(5) USING left(body, 5);`,
+  )
+  const long = await rescue('libraries_library')
+  assert.is(long.exitCode, 1)
+  assert.match(long.stderr, /PostgreSQL refused the rows of public\.libraries_review \(column body\): value too long/)
+  assert.match(long.hint, /--where/)
+  await sql(
+    'ALTER TABLE libraries_review ALTER body TYPE text, ALTER user_id SET NOT NULL, ADD CONSTRAINT short CHECK (char_length(body) < 6);',
+  )
+  const check = await rescue('libraries_library')
+  assert.match(check.stderr, /PostgreSQL refused the rows of public\.libraries_review \(constraint short\): new row/)
+  assert.match(check.hint, /--where/)
+  await sql('UPDATE libraries_review SET user_id = NULL;', 'restoring')
+  const empty = await rescue('libraries_library')
+  assert.match(empty.stderr, /PostgreSQL refused the rows of public\.libraries_review \(column user_id\): null value/)
+})
+
+test('the rows of tables that inherit are not looked at, and that is said', async () => {
+  const { sql, rescue } = await accident(
+    sandbox,
+    `CREATE TABLE place (id int PRIMARY KEY); CREATE TABLE cafe (PRIMARY KEY (id)) INHERITS (place);
+     INSERT INTO place VALUES (1); INSERT INTO cafe VALUES (2), (3);`,
+    'DELETE FROM place;',
+  )
+  const { exitCode, stderr } = await rescue('place')
+  assert.is(exitCode, 0, stderr)
+  assert.match(stderr, /Only public\.place's own rows are looked at.* Name those as well: --rows public\.cafe$/m)
+  assert.is((await rescue('place,cafe')).exitCode, 0)
+  assert.is(await sql('SELECT count(*) FROM place;'), '3')
+})
+
 test.run()
