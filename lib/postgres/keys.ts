@@ -4,9 +4,9 @@ import { aText, listOf, record, tryJson } from '../core/outside.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { attempt, LASTING_TABLES, literal, type RowCounts, type RowSurvey } from './sql.ts'
 
-/** More keys than these of one table, or of all tables, are not compared: a question must not take minutes. */
-const MOST_OF_TABLE = 200_000
-const MOST_OF_ALL = 600_000
+/** More keys than these of one table, or of all tables, are not compared: a question must not take minutes, nor memory that grows with the data. */
+const MOST_OF_TABLE = 50_000
+const MOST_OF_ALL = 100_000
 const PATIENCE = "SET statement_timeout = '20s'; SET lock_timeout = '2s';"
 const ALL_MS = 60_000
 

@@ -40,10 +40,10 @@ test('rows are told apart by their keys, of one column or several, whatever is i
 test('what would take long is left out: a large table, and all that is too much together', () => {
   const sizes = new Map([
     ['small', 10],
-    ['large', 200_001],
+    ['large', 50_001],
     ['only in production', 5],
     ['empty', 0],
-    ...Array.from({ length: 4 }, (_, i): [string, number] => [`medium ${i}`, 190_000]),
+    ...Array.from({ length: 4 }, (_, i): [string, number] => [`medium ${i}`, 33_000]),
   ])
   const restored = new Map([...sizes].filter(([name]) => name !== 'only in production'))
   assert.equal(comparable(sizes, restored), ['small', 'medium 0', 'medium 1', 'medium 2'])
