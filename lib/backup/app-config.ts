@@ -1,11 +1,12 @@
 // What an empty server needs beside dump and media: the app's configuration and a manifest, in the archive's folder `dokku/`.
 
-import { lstat, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { lstat, readFile, rm, writeFile } from 'node:fs/promises'
 import { arch } from 'node:os'
 import { join } from 'node:path'
 import { plainSettings } from '../cli/settings.ts'
 import { currentUser } from '../cli/user.ts'
 import { Failure, reason } from '../core/failure.ts'
+import { makeFolder } from '../core/folder.ts'
 import { plural } from '../core/format.ts'
 import { sudoersWord } from '../core/shell.ts'
 import { CONFIG_NAME, KIT_FOLDER, MANIFEST_NAME, type Manifest, type Mount, type Plugin } from '../dokku/manifest.ts'
@@ -177,7 +178,7 @@ export async function layOutAppConfig(
   if (!config) return undefined
   const folder = join(workingFolder(statePath), KIT_FOLDER)
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await makeFolder(folder)
     for (const [name, text] of config.files) await writeFile(join(folder, name), text, { mode: 0o600, flag: 'wx' })
     const bytes = [...config.files.values()].reduce((sum, text) => sum + Buffer.byteLength(text), 0)
     return { cwd: workingFolder(statePath), bytes }

@@ -1,7 +1,8 @@
 // The journal of a machine's runs: a line for each night, restore point and drill.
-import { appendFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { appendFile, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Interrupted, reason } from '../core/failure.ts'
+import { makeFolder } from '../core/folder.ts'
 import { isoLocal, oneLine } from '../core/format.ts'
 import {
   aBoolean,
@@ -106,7 +107,7 @@ const MOST_ENTRIES = 1200
 
 async function append({ log }: Pick<Context, 'log'>, path: string, entry: JournalEntry): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    await makeFolder(dirname(path))
     const text = await readFile(path, 'utf8').catch(() => '')
     // A line that was cut off, by a full disk, is ended first.
     const begin = text === '' || text.endsWith('\n') ? '' : '\n'

@@ -1,10 +1,11 @@
 // One run at a time on this machine.
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, chmod, type FileHandle, lstat, mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { access, chmod, type FileHandle, lstat, open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, Failure, reason } from '../core/failure.ts'
+import { makeFolder } from '../core/folder.ts'
 import { age, isoLocal } from '../core/format.ts'
 import { aCount, matching, record, tryJson } from '../core/outside.ts'
 import { quote, type Shell } from '../core/shell.ts'
@@ -99,7 +100,7 @@ export async function lockFolder(shell: Shell, shared = SHARED_FOLDER): Promise<
   const found = await stat(shared).catch(() => undefined)
   const folder = found ? shared : stateFolder(shell.env)
   try {
-    if (!found) await mkdir(folder, { recursive: true, mode: 0o700 })
+    if (!found) await makeFolder(folder)
     const { uid } = await stat(folder)
     if (!found && uid === me) await chmod(folder, 0o700)
     const { mode } = await stat(folder)

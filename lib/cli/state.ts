@@ -1,8 +1,9 @@
 // What one run notes for the next.
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { reason } from '../core/failure.ts'
+import { makeFolder } from '../core/folder.ts'
 import type { Log } from '../core/log.ts'
 import {
   aBoolean,
@@ -73,7 +74,7 @@ const STATE = record({
 export async function remember(path: string, news: State, log: Log): Promise<void> {
   try {
     const state = { ...(await readState(path)), ...news }
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    await makeFolder(dirname(path))
     await writeFile(`${path}.new`, `${JSON.stringify(state)}\n`, { mode: 0o600 })
     await rename(`${path}.new`, path)
   } catch (error) {

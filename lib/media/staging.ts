@@ -1,9 +1,10 @@
 // Where an archive's files are extracted to before they are placed: a folder of our own, which nobody else can look into.
 
 import { createHash } from 'node:crypto'
-import { chmod, lstat, mkdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { chmod, lstat, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Failure } from '../core/failure.ts'
+import { makeFolder } from '../core/folder.ts'
 import { bytes, lastLines } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { type Env, quote, type Shell } from '../core/shell.ts'
@@ -31,7 +32,7 @@ export function stagingOf(env: Env, mediaDir: string): Staging {
  * @throws Failure when somebody else could change what is in it
  */
 export async function openStaging({ folder, files }: Staging, archive: string, uid: number, log: Log): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await makeFolder(folder)
   for (const path of [dirname(folder), folder]) {
     const info = await lstat(path)
     if (!info.isDirectory() || info.uid !== uid || info.mode & 0o022)
@@ -47,7 +48,7 @@ export async function openStaging({ folder, files }: Staging, archive: string, u
     if (found !== undefined) log.info(`Removing what an earlier run had extracted of ${found}`)
     await rm(files, { recursive: true, force: true })
   }
-  await mkdir(files, { recursive: true, mode: 0o700 })
+  await makeFolder(files)
   await writeFile(label, archive, { mode: 0o600 })
 }
 

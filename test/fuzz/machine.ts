@@ -259,7 +259,7 @@ export function script(random: Random): Case {
     ]),
   )
   const extra = {
-    ...(random.chance(0.3) ? { HOME: random.pick(['', '/proc', '/nowhere']) } : {}),
+    ...(random.chance(0.3) ? { HOME: random.pick(['', '/proc', '/proc/none']) } : {}),
     ...(random.chance(0.3) ? { TZ: 'Nowhere/X', LANG: 'xx_YY' } : {}),
   }
   return {

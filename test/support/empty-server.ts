@@ -59,6 +59,7 @@ export async function startEmptyServer(): Promise<EmptyServer> {
     `#!/bin/sh\nprintf '%s\\n' "$*" >>'${calls}'\nexec '${join(dir, 'bin/dokku')}' "$@"\n`,
   )
   // Root's SSH to the new server.
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the shell's.
   await executable(join(dir, 'copy/scp'), '#!/bin/sh\nexec cp -rp "$2" "${3#*:}"\n')
   // It takes the home of the password file.
   await executable(

@@ -1,8 +1,9 @@
 // The file that takes rows out again which were brought back: their keys, and the statement.
 
-import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
+import { type FileHandle, open, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { stateFolder } from '../../cli/state.ts'
+import { makeFolder } from '../../core/folder.ts'
 import { localTimestamp } from '../../core/format.ts'
 import type { Env } from '../../core/shell.ts'
 import { ownRows, quotedName } from '../../postgres/catalog.ts'
@@ -39,7 +40,7 @@ const PIECE = 64 * 1024
 export async function openWayBack(env: Env, about: About): Promise<WayBackFile> {
   const stamp = localTimestamp(new Date()).replaceAll(':', '')
   const path = join(stateFolder(env), `rows-brought-back-${stamp}-${about.transaction}.sql`)
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  await makeFolder(dirname(path))
   const file = await open(path, 'wx', 0o600)
   const members: Member[] = []
   await file.appendFile(head(about, path))
