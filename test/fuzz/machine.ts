@@ -1,8 +1,7 @@
 // Fuzz cases of the machine: names on the disk, repositories, terminals, and whole scripts.
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { age, isoLocal, oneLine } from '../../lib/core/format.ts'
@@ -13,18 +12,10 @@ import { createMediaComparison } from '../../lib/media/compare.ts'
 import { measureMedia } from '../../lib/media/folder.ts'
 import { LOADER } from '../support/loader.ts'
 import { runAtTerminal } from '../support/terminal.ts'
+import { inFolder } from './folder.ts'
 import { hostileName, hostileText, secretOf } from './hostile.ts'
 import { type Case, judged, whyNotShown } from './judge.ts'
 import type { Random } from './random.ts'
-
-async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'bc-fuzz-'))
-  try {
-    return await use(folder)
-  } finally {
-    await rm(folder, { recursive: true })
-  }
-}
 
 const ENV = { PATH: '/usr/bin:/bin' }
 

@@ -1,13 +1,13 @@
 // Fuzz cases of text: what is shown, command lines, settings and env files.
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, parse } from '../../lib/cli/arguments.ts'
 import { readEnvFile } from '../../lib/cli/env-file.ts'
 import { checkSettings, SETTINGS, type SettingName } from '../../lib/cli/settings.ts'
 import { Failure } from '../../lib/core/failure.ts'
 import { oneLine } from '../../lib/core/format.ts'
+import { inFolder } from './folder.ts'
 import { hostileName, hostileText, secretOf } from './hostile.ts'
 import { type Case, hear, judged, whyNotShown } from './judge.ts'
 import type { Random } from './random.ts'
@@ -145,15 +145,6 @@ export function envFile(random: Random): Case {
   return {
     input: isPipe ? 'a named pipe that nobody writes to' : oneLine(JSON.stringify(bytes.toString('latin1')), 300),
     run: () => judged(() => inFolder((folder) => readAsBash(join(folder, '.env'), isPipe ? undefined : bytes))),
-  }
-}
-
-async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'bc-fuzz-'))
-  try {
-    return await use(folder)
-  } finally {
-    await rm(folder, { recursive: true })
   }
 }
 
