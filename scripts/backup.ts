@@ -20,7 +20,7 @@ import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { createMonitor, watched } from '../lib/cli/monitor.ts'
 import { checkSettings } from '../lib/cli/settings.ts'
-import { EXIT, Failure } from '../lib/core/failure.ts'
+import { EXIT } from '../lib/core/failure.ts'
 
 const COMMAND: Command = {
   name: 'backup',
@@ -33,6 +33,7 @@ const COMMAND: Command = {
     ['init', 'json'],
     ['env-dir', 'env-file', 'init', 'accept', 'restore-point'],
   ],
+  goesWith: { yes: ['accept'] },
   help: `
 Usage: backup [--dry-run | --check | --init | --history | --accept [--yes]
               | --restore-point LABEL] [--json] [--env-file PATH | --env-dir DIR]
@@ -79,8 +80,6 @@ const MODES: Readonly<Record<string, (context: Context) => Promise<number>>> = {
 }
 
 await main(COMMAND, (context) => {
-  if (context.flags.has('yes') && !context.flags.has('accept'))
-    throw new Failure('--yes goes with --accept.', 'See: backup --help', EXIT.usage)
   const folder = context.values['env-dir']
   if (folder !== undefined) return runForAll(context, folder)
   const label = context.values['restore-point']

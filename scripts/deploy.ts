@@ -3,7 +3,7 @@
 import type { Command } from '../lib/cli/arguments.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { readSettings } from '../lib/cli/settings.ts'
-import { EXIT, Failure } from '../lib/core/failure.ts'
+import { EXIT } from '../lib/core/failure.ts'
 import { shortSha } from '../lib/core/sha.ts'
 import { lines } from '../lib/core/shell.ts'
 import { CLOUDFLARE_SETTINGS } from '../lib/deploy/cloudflare.ts'
@@ -43,6 +43,8 @@ const COMMAND: Command = {
       [flag, 'no-restore-point'],
     ]),
   ],
+  goesWith: { json: ['status'] },
+  withoutArgument: MODE_FLAGS,
   help: `
 Usage: deploy [REF] [--no-restore-point] [--no-verify] [--yes] [--repo DIR]
               [--env-file PATH]
@@ -83,12 +85,8 @@ Examples:
 `,
 }
 
-await main(COMMAND, async (context) => {
+await main(COMMAND, (context) => {
   const flag = MODE_FLAGS.find((flag) => context.flags.has(flag))
-  if (flag !== undefined && context.argument !== undefined)
-    throw new Failure(`--${flag} takes no commit.`, 'See: deploy --help', EXIT.usage)
-  if (context.flags.has('json') && flag !== 'status')
-    throw new Failure('--json goes with --status.', 'See: deploy --help', EXIT.usage)
   return (MODES[flag ?? ''] ?? deploy)(context)
 })
 

@@ -1,16 +1,14 @@
 // restore: brings the database, the media folder or both back from an archive, or proves that it could.
 
-import { archiveJson, describe, listAll } from '../lib/borg/archives.ts'
-import { Unavailable } from '../lib/borg/errors.ts'
 import type { Command } from '../lib/cli/arguments.ts'
 import { SO } from '../lib/cli/closing.ts'
-import { lockHolder, takeLock } from '../lib/cli/lock.ts'
+import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
-import { table } from '../lib/core/format.ts'
 import { bringBack } from '../lib/restore/bring-back.ts'
 import { drill } from '../lib/restore/drill.ts'
 import { writeKit } from '../lib/restore/kit/kit.ts'
+import { list, lookBeside } from '../lib/restore/look.ts'
 import { preview } from '../lib/restore/preview.ts'
 import { proveOnly } from '../lib/restore/prove.ts'
 import { undo } from '../lib/restore/replace-database.ts'
@@ -31,7 +29,9 @@ const COMMAND: Command = {
     ['media-only', 'test', 'undo'],
     ['db-only', 'media-only', 'drill', 'kit'],
   ],
+  goesWith: { where: ['rows'], json: ['list', 'dry-run', 'drill', 'kit', 'rows'] },
   argument: 'ARCHIVE',
+  withoutArgument: ['list', 'drill'],
   help: `
 Usage: restore [ARCHIVE] [--db-only | --media-only] [--dry-run] [--yes]
        restore [ARCHIVE] --rows TABLE[,TABLE…] [--where SQL] [--dry-run] [--yes]
@@ -82,10 +82,6 @@ Examples:
 
 interface Mode {
   run(restore: Restore): Promise<number>
-  /** Whether it can print one JSON value. */
-  json?: true
-  /** It is about all archives, or the newest: none can be named. */
-  withoutArchive?: true
   /** It only looks: another run may be at work. */
   looks?: true
   /** It asks before it changes production. */
@@ -96,10 +92,10 @@ interface Mode {
 const MODES: Record<string, Mode> = {
   // Before --dry-run, which it takes.
   undo: { run: undo, asks: true },
-  list: { run: list, looks: true, json: true, withoutArchive: true },
-  'dry-run': { run: preview, looks: true, json: true },
+  list: { run: list, looks: true },
+  'dry-run': { run: preview, looks: true },
   test: { run: proveOnly },
-  drill: { run: drill, json: true, withoutArchive: true },
+  drill: { run: drill },
 }
 const RESTORE: Mode = { run: bringBack, asks: true }
 
@@ -107,10 +103,9 @@ await main(COMMAND, async (context) => {
   const { kit } = context.values
   if (kit !== undefined) return writeKit(context, kit)
   const [flag, mode] = modeOf(context)
-  requireSense(context, flag, mode)
   const restore = prepareRestore(context)
   if (mode.asks && !context.flags.has('dry-run')) requireAgreement(context, flag)
-  if (mode.looks) return lookBeside(restore, mode)
+  if (mode.looks) return lookBeside(restore, mode.run)
   context.closing.so('production', SO.untouched)
   const unlock = await takeLock(context.shell, 'restore.ts', restore.settings)
   try {
@@ -119,20 +114,6 @@ await main(COMMAND, async (context) => {
     await unlock()
   }
 })
-
-/** Another run of ours keeps the repository from being read: that is said at once, and no lock is offered to be broken. */
-async function lookBeside(restore: Restore, mode: Mode): Promise<number> {
-  const { context, settings } = restore
-  const other = await lockHolder(context.shell, settings)
-  if (other) context.log.info(`${other.message} Borg may let nobody else in until it ends.`)
-  try {
-    return await mode.run(restore)
-  } catch (error) {
-    if (other && error instanceof Unavailable)
-      throw new Failure('The repository is locked until that run ends.', other.hint, EXIT.locked)
-    throw error
-  }
-}
 
 /** Somebody must be there to agree, or have agreed to one archive: the newest may be the one after the damage. */
 function requireAgreement({ flags, argument, interactive }: Context, flag: string): void {
@@ -153,26 +134,5 @@ function requireAgreement({ flags, argument, interactive }: Context, flag: strin
 function modeOf({ flags, values }: Context): [flag: string, mode: Mode] {
   if (values.rows === undefined) return Object.entries(MODES).find(([name]) => flags.has(name)) ?? ['', RESTORE]
   const wish = readWish(values)
-  return ['rows', { run: (restore) => rescueRows(restore, wish), json: true, asks: !flags.has('dry-run') }]
-}
-
-function requireSense({ flags, values, argument }: Context, flag: string, mode: Mode): void {
-  if (values.where !== undefined && flag !== 'rows')
-    throw new Failure('--where goes with --rows.', 'See: restore --help', EXIT.usage)
-  if (flags.has('json') && !mode.json)
-    throw new Failure(
-      '--json goes with --list, --dry-run, --drill, --kit or --rows.',
-      'See: restore --help',
-      EXIT.usage,
-    )
-  if (argument !== undefined && mode.withoutArchive)
-    throw new Failure(`--${flag} takes no ARCHIVE.`, 'See: restore --help', EXIT.usage)
-}
-
-async function list({ context, settings, borg, statePath }: Restore): Promise<number> {
-  const archives = await listAll(borg, settings.ARCHIVE_PREFIX, statePath)
-  if (context.flags.has('json')) context.printJson(archives.map(archiveJson))
-  else if (archives.length > 0) context.print(table(archives.map(describe), [], context.log.columns))
-  else context.log.info('There is no archive yet. Make the first one: backup')
-  return EXIT.done
+  return ['rows', { run: (restore) => rescueRows(restore, wish), asks: !flags.has('dry-run') }]
 }

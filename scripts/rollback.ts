@@ -23,6 +23,7 @@ const COMMAND: Command = {
   switches: ['list', 'revert', 'now', 'rebuild', 'allow-migrations', 'dry-run', 'yes', 'json'],
   options: ['to', 'repo'],
   exclusive: [Object.keys(MODES)],
+  goesWith: { json: ['list'], now: ['revert'] },
   help: `
 Usage: rollback                     at a terminal: pick a release, and go back to it
        rollback --list
@@ -70,9 +71,6 @@ await main(COMMAND, async (context) => {
 
 /** @returns undefined when a release is to be picked at the terminal */
 function chosenMode({ flags, values, interactive }: Context): keyof typeof MODES | undefined {
-  const see = 'See: rollback --help'
-  if (flags.has('json') && !flags.has('list')) throw new Failure('--json goes with --list only.', see, EXIT.usage)
-  if (flags.has('now') && !flags.has('revert')) throw new Failure('--now goes with --revert only.', see, EXIT.usage)
   const mode = (Object.keys(MODES) as (keyof typeof MODES)[]).find((mode) => flags.has(mode) || mode in values)
   if (mode === undefined && (!interactive || flags.has('yes')))
     throw new Failure(

@@ -13,8 +13,12 @@ export interface Command {
   options?: readonly string[]
   /** Groups of switches of which at most one makes sense. */
   exclusive?: readonly (readonly string[])[]
+  /** Flags that make sense only with one of others. */
+  goesWith?: Readonly<Record<string, readonly string[]>>
   /** The name of an argument without a flag, if the script takes one. */
   argument?: string
+  /** Flags that leave nothing for that argument to say. */
+  withoutArgument?: readonly string[]
 }
 
 export interface Arguments {
@@ -65,9 +69,19 @@ export function parse(command: Command, argv: readonly string[]): Arguments {
     }
   }
   if (words.length > (command.argument ? 1 : 0)) refuse(`Unexpected argument: ${words.at(-1)}`)
+  const isGiven = (name: string): boolean => flags.has(name) || name in values
   for (const group of command.exclusive ?? []) {
-    const given = group.filter((name) => flags.has(name) || name in values)
+    const given = group.filter(isGiven)
     if (given.length > 1) refuse(`${given.map((name) => `--${name}`).join(' and ')} can't be used together.`)
   }
+  for (const [name, others] of Object.entries(command.goesWith ?? {}))
+    if (isGiven(name) && !others.some(isGiven)) refuse(`--${name} goes with ${oneOf(others)}.`)
+  const alone = command.withoutArgument?.find(isGiven)
+  if (words.length > 0 && alone !== undefined) refuse(`--${alone} takes no ${command.argument}.`)
   return { flags, values, argument: words[0] }
+}
+
+/** `--list`, `--list or --rows`, `--list, --drill or --rows` */
+function oneOf(names: readonly string[]): string {
+  return new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(names.map((name) => `--${name}`))
 }

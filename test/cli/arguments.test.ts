@@ -10,6 +10,8 @@ const command: Command = {
   switches: ['list', 'dry-run', 'db-only', 'media-only', 'no-verify', 'json'],
   options: ['url'],
   exclusive: [['db-only', 'media-only']],
+  goesWith: { json: ['list', 'dry-run', 'url'], 'no-verify': ['db-only'] },
+  withoutArgument: ['list'],
   argument: 'ARCHIVE',
 }
 
@@ -42,6 +44,9 @@ const REFUSED: [argv: string[], says: RegExp][] = [
   [['--url='], /--url needs a value/],
   [['one', 'two'], /Unexpected argument: two/],
   [['--db-only', '--media-only'], /--db-only and --media-only can't be used together/],
+  [['--json'], /^--json goes with --list, --dry-run or --url\.$/],
+  [['--no-verify'], /^--no-verify goes with --db-only\.$/],
+  [['--list', 'one'], /^--list takes no ARCHIVE\.$/],
 ]
 for (const [argv, says] of REFUSED)
   test(`refused with exit status 2: ${argv.join(' ')}`, () => {

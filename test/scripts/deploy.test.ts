@@ -201,7 +201,7 @@ for (const [what, args, says] of [
   ['a folder that is no checkout', ['--repo', '/'], /\/ is not a git checkout/],
   ['an unknown flag', ['--forse'], /Unknown flag --forse/],
   ['two modes', ['--status', '--logs'], /can't be used together/],
-  ['a commit for --status', ['HEAD', '--status'], /--status takes no commit/],
+  ['a commit for --status', ['HEAD', '--status'], /--status takes no REF/],
 ] as const)
   test(`${what} exits 2, and the server is not called`, async () => {
     const before = server.calls().length

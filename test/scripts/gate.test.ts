@@ -74,7 +74,7 @@ test.after(async () => {
   await server.stop()
 })
 
-test('--gate is printed without a question to the server, and takes no commit', async () => {
+test('--gate is printed without a question to the server, and takes no REF', async () => {
   assert.is(server.connections(), 0)
   endsWith(server, await run('deploy.ts', ['--gate', 'HEAD']), 2)
   endsWith(server, await run('deploy.ts', ['--gate', '--status']), 2)

@@ -45,8 +45,8 @@ test.after(async () => {
 for (const [what, args, says] of [
   ['no mode and no terminal', [], /no terminal to ask at.*[\s\S]*--to SHA, --revert or --rebuild; .*--list/],
   ['no mode and --yes', ['--yes'], /which release/],
-  ['--now without --revert', ['--now'], /--now goes with --revert only/],
-  ['--now with --to', ['--to', 'HEAD', '--now', '--yes'], /--now goes with --revert only/],
+  ['--now without --revert', ['--now'], /--now goes with --revert\./],
+  ['--now with --to', ['--to', 'HEAD', '--now', '--yes'], /--now goes with --revert\./],
   ['two modes', ['--list', '--revert'], /--list and --revert can't be used together/],
   ['a target and a rebuild', ['--to', 'HEAD', '--rebuild'], /can't be used together/],
   ['--to without a commit', ['--to'], /--to needs a value/],
