@@ -53,7 +53,7 @@ export async function dataChecks(
   const [stored, database, media] = await Promise.all([
     borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<ArchiveList>(),
     dokku && DB_SERVICE ? findService(dokku, DB_SERVICE) : nothing<Service>(),
-    MEDIA_DIR ? findMedia(MEDIA_DIR, user) : nothing<MediaSize>(),
+    MEDIA_DIR === undefined ? nothing<MediaSize | null>() : findMedia(MEDIA_DIR, user),
   ])
   const state = BORG_REPO && database.found && statePath(context.shell.env, BORG_REPO, database.found.name)
   const [ofArchives, ofPoint, ofService, ofMount, ofApp, leftovers, compared] = await Promise.all([
@@ -62,14 +62,14 @@ export async function dataChecks(
     dokku && DOKKU_APP && database.found
       ? sourceCheck('service', await askService(dokku, { DOKKU_APP, DB_SERVICE: database.found.name }), fail)
       : [],
-    dokku && DOKKU_APP && MEDIA_DIR && media.found
+    dokku && DOKKU_APP && MEDIA_DIR !== undefined && media.found !== undefined
       ? sourceCheck('mount', await askMount(dokku, { DOKKU_APP, MEDIA_DIR }), warn)
       : [],
     dokku && DOKKU_APP && database.found && KEEP_APP_CONFIG
       ? appCheck({ context, dokku, settings: { DOKKU_APP, DB_SERVICE: database.found.name } })
       : [],
     dokku && database.found ? leftoverChecks(dokku, database.found) : [],
-    borg && dokku && state && MEDIA_DIR && stored.found && database.found && media.found
+    borg && dokku && state && MEDIA_DIR !== undefined && stored.found && database.found && media.found !== undefined
       ? compare(
           { borg, settings: { MEDIA_DIR }, statePath: state },
           stored.found.nights,
@@ -146,8 +146,11 @@ function findService(dokku: Dokku, name: string): Promise<Finding<Service>> {
   })
 }
 
-function findMedia(mediaDir: string, user: string): Promise<Finding<MediaSize>> {
+/** @param mediaDir null for none */
+function findMedia(mediaDir: string | null, user: string): Promise<Finding<MediaSize | null>> {
   return find('media', async () => {
+    if (mediaDir === null)
+      return [null, pass('media', 'MEDIA_DIR=none: the archives hold the database alone, no photos')]
     await requireMediaDir(mediaDir)
     const size = await measureMedia(mediaDir)
     const { files, bytes: total, unreadable } = size
@@ -234,7 +237,7 @@ function linkCheck({ leadingOut }: MediaSize): CheckLine[] {
 async function compare(
   backup: Parameters<typeof knownArchives>[0],
   archives: readonly Archive[],
-  media: MediaSize,
+  media: MediaSize | null,
   tables: Awaited<ReturnType<typeof surveyTables>> | Failure,
 ): Promise<CheckLine[]> {
   const name = 'as before'
@@ -252,7 +255,8 @@ async function compare(
     ]
   if (tables instanceof Failure)
     return [warn(name, `which tables have rows is not known: ${tables.message}`, tables.hint)]
-  return [pass(name, `nothing is lacking that ${plural(compared.length, 'archive')} held`)]
+  const what = media ? '' : ' of the database'
+  return [pass(name, `nothing is lacking${what} that ${plural(compared.length, 'archive')} held`)]
 }
 
 const RIGHTS: Record<Exclude<Rights, 'append'>, string> = {

@@ -2,6 +2,7 @@
 
 import { realpath } from 'node:fs/promises'
 import type { Settings } from '../cli/settings.ts'
+import { firstOf } from '../core/format.ts'
 import { linkedApps, mountedFolders, usedService } from '../dokku/data.ts'
 import type { Dokku } from '../dokku/dokku.ts'
 import { isWithin } from '../media/folder.ts'
@@ -28,13 +29,26 @@ export async function askService(
   return apps ? { known: `${DB_SERVICE} is linked to ${DOKKU_APP}`, fix } : { fix }
 }
 
-/** The photos: an app whose storage was mounted from another folder leaves the old one behind. */
+/**
+ * The photos: an app whose storage was mounted from another folder leaves the old one behind. Without a media folder it may
+ * have folders for other things: that they are in no archive is known, and no doubt.
+ */
 export async function askMount(
   dokku: Dokku,
   { MEDIA_DIR, DOKKU_APP }: Settings<'MEDIA_DIR' | 'DOKKU_APP'>,
 ): Promise<SourceAnswer> {
   const mounted = await mountedFolders(dokku, DOKKU_APP)
   const fix = `Compare it with: sudo dokku storage:list ${DOKKU_APP}. Then set MEDIA_DIR.`
+  if (MEDIA_DIR === null)
+    return {
+      ...(mounted && {
+        known:
+          mounted.length > 0
+            ? `${firstOf(mounted)}: in no archive (MEDIA_DIR=none)`
+            : `nothing is mounted into ${DOKKU_APP}`,
+      }),
+      fix,
+    }
   if (!mounted || mounted.length === 0) return { fix }
   const [media = '', ...folders] = await Promise.all(
     [MEDIA_DIR, ...mounted].map((folder) => realpath(folder).catch(() => folder)),

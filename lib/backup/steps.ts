@@ -19,7 +19,7 @@ export async function preflight({ settings, borg, dokku }: Backup): Promise<Prod
     dokku.service(settings.DB_SERVICE),
     dokku.gitSha(settings.DOKKU_APP).catch(() => undefined),
     borg.version(),
-    requireMediaDir(settings.MEDIA_DIR),
+    settings.MEDIA_DIR === null ? undefined : requireMediaDir(settings.MEDIA_DIR),
   ])
   return { service, sha }
 }
@@ -58,9 +58,9 @@ export async function judge(
 }
 
 /** The path in a warning of Borg's, `/MEDIA/a.jpg: open: [Errno 13] …`, relative to the media folder. */
-function pathIn(warning: string, mediaDir: string): string {
+function pathIn(warning: string, mediaDir: string | null): string {
   const path = warning.replace(/: \w+: \[Errno \d+\].*$/s, '')
-  return path.startsWith(`${mediaDir}/`) ? path.slice(mediaDir.length + 1) : path
+  return mediaDir !== null && path.startsWith(`${mediaDir}/`) ? path.slice(mediaDir.length + 1) : path
 }
 
 /** That it can't be noted is a warning: what is lacking is told all the same, tonight. */

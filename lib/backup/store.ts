@@ -38,7 +38,7 @@ interface Occasion {
 }
 
 /**
- * Dump and media into one archive.
+ * Dump and media, if there is a folder of it, into one archive.
  * @throws Failure; then there is no archive, and no older one was touched
  */
 export async function store(backup: Backup, tonight: Tonight, occasion: Occasion = {}): Promise<StoredArchive> {
@@ -70,16 +70,17 @@ async function storeWith(
     mediaDir: settings.MEDIA_DIR,
     folder: appConfig && KIT_FOLDER,
     // What a restore that was killed has left there.
-    without: [patternBelow(settings.MEDIA_DIR, INBOX)],
+    without: settings.MEDIA_DIR === null ? [] : [patternBelow(settings.MEDIA_DIR, INBOX)],
     progress: log.isTerminal,
   }
   log.info(`Storing the database ${service.database} as ${options.archive}`)
   const archive = { ...(await commit(backup, dump, options, appConfig)), comment }
   const { mediaBytes, newBytes } = archive
+  const media = settings.MEDIA_DIR === null ? 'no media' : `media ${bytes(mediaBytes ?? 0)}`
   log.info(
     newBytes === undefined
       ? `Committed: dump ${bytes(archive.dumpBytes)}`
-      : `Committed: dump ${bytes(archive.dumpBytes)}, media ${bytes(mediaBytes ?? 0)}, new ${bytes(newBytes)}`,
+      : `Committed: dump ${bytes(archive.dumpBytes)}, ${media}, new ${bytes(newBytes)}`,
   )
   for (const warning of archive.harmless) log.warn(warning)
   for (const file of archive.unreadable) log.error(`Not in the archive: ${file}`)
@@ -95,20 +96,27 @@ function commentOn(tonight: Tonight, dumpMode: DumpMode, begun: Date, { accepts,
   const { sha, media, tables, losses } = tonight
   // Borg tells the beginning of an archive to the second.
   const accepted = accepts
-    ? { at: `${begun.toISOString().slice(0, 19)}Z`, unreadable: media.unreadable.length }
+    ? { at: `${begun.toISOString().slice(0, 19)}Z`, unreadable: media?.unreadable.length ?? 0 }
     : tonight.accepted
   return {
     sha: sha ?? null,
     dumpMode,
     version: VERSION,
-    mediaFiles: media.files,
-    mediaBytes: media.bytes,
-    folders: [...media.folders].flatMap(([folder, files]) => (files * 10 >= media.files ? [folder] : [])),
-    ...unreadableFacts(media.unreadable),
+    ...mediaFacts(media),
     ...(tables ? { tables: tables.filled.slice(0, MOST_TABLES), tableCount: tables.filled.length } : {}),
     lacks: accepts ? [] : losses,
     ...(accepted ? { accepted } : {}),
     ...(label === undefined ? {} : { before: label }),
+  }
+}
+
+function mediaFacts(media: Tonight['media']) {
+  if (!media) return { mediaFiles: 0, mediaBytes: 0, noMedia: true, ...unreadableFacts([]) }
+  return {
+    mediaFiles: media.files,
+    mediaBytes: media.bytes,
+    folders: [...media.folders].flatMap(([folder, files]) => (files * 10 >= media.files ? [folder] : [])),
+    ...unreadableFacts(media.unreadable),
   }
 }
 
@@ -139,7 +147,7 @@ async function commit(
     whole: async (count) => {
       await dump.finish()
       wholeBytes = count
-      log.info(`The dump is whole: ${bytes(count)}. Storing ${options.mediaDir}`)
+      log.info(`The dump is whole: ${bytes(count)}.${options.mediaDir === null ? '' : ` Storing ${options.mediaDir}`}`)
     },
     result: async () => {
       const { messages } = await target.result()
@@ -153,7 +161,10 @@ async function commit(
     ...sortWarnings(messages),
     name: options.archive,
     dumpBytes,
-    mediaBytes: figures.originalBytes && figures.originalBytes - dumpBytes - (appConfig?.bytes ?? 0),
+    mediaBytes:
+      options.mediaDir === null
+        ? 0
+        : figures.originalBytes && figures.originalBytes - dumpBytes - (appConfig?.bytes ?? 0),
   }
 }
 

@@ -30,7 +30,7 @@ export function summaryLine(summary: BackupSummary, warnings: readonly string[])
   const { archive, pruned, checked, tries, tookMs } = summary
   const size = (count: number | undefined): string => (count === undefined ? 'unknown' : bytes(count))
   return [
-    `${archive.name}: ${size(archive.originalBytes)} original`,
+    `${archive.name}: ${archive.comment.noMedia ? 'the database alone (MEDIA_DIR=none), ' : ''}${size(archive.originalBytes)} original`,
     `${size(archive.newBytes)} new data`,
     `took ${duration(tookMs)}`,
     ...(pruned

@@ -1,6 +1,6 @@
 // What there is to store now, and what it lacks of what the archives hold.
 
-import { type Acceptance, explainFuture, isFuture, listArchives } from '../borg/archives.ts'
+import { type Acceptance, explainFuture, isFuture, listArchives, newestOf, parseComment } from '../borg/archives.ts'
 import {
   findLosses,
   type KnownArchive,
@@ -12,7 +12,7 @@ import {
 } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
 import { Failure } from '../core/failure.ts'
-import { firstOf } from '../core/format.ts'
+import { bytes, firstOf, plural } from '../core/format.ts'
 import { type MediaSize, measureMedia } from '../media/folder.ts'
 import { surveyTables, type TableSurvey } from '../postgres/tables.ts'
 import { type AppConfig, collectAppConfig } from './app-config.ts'
@@ -22,7 +22,8 @@ import { askMount, askService } from './sources.ts'
 export interface Tonight extends Production {
   /** When it was begun to look. */
   beganMs: number
-  media: MediaSize
+  /** Null with `MEDIA_DIR=none`. */
+  media: MediaSize | null
   /** Undefined when PostgreSQL did not say. */
   tables: TableSurvey | undefined
   /** The nights of this prefix, newest first. */
@@ -48,7 +49,7 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
   const beganMs = Date.now()
   const [{ nights: archives, restorePoints, strangers }, media, tables, sources, appConfig] = await Promise.all([
     listArchives(borg, settings.ARCHIVE_PREFIX),
-    measureMedia(settings.MEDIA_DIR),
+    settings.MEDIA_DIR === null ? null : measureMedia(settings.MEDIA_DIR),
     surveyTables(dokku, production.service).catch((error: unknown) => {
       if (error instanceof Failure) return error
       throw error
@@ -75,7 +76,7 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
     losses: findLosses(presentOf(media, survey), compared),
     doubts: [
       ...sources.flatMap(({ doubt, fix }) => (doubt === undefined ? [] : [`${doubt} ${fix}`])),
-      ...linkDoubts(media),
+      ...(media ? linkDoubts(media) : photosEnd(archives)),
       ...(appConfig?.doubts ?? []),
       ...(future.length > 0 ? [`${clock.message}. ${clock.hint}`] : []),
       ...(tables instanceof Failure ? [`Which tables have rows is not known: ${tables.message}`] : []),
@@ -85,13 +86,14 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
 }
 
 /** As a comparison takes it. @param dump as soon as there is one */
-export function presentOf(media: MediaSize, tables: TableSurvey | undefined, dump?: Present['dump']): Present {
-  return { mediaFiles: media.files, mediaBytes: media.bytes, folders: media.folders, tables, dump }
+export function presentOf(media: MediaSize | null, tables: TableSurvey | undefined, dump?: Present['dump']): Present {
+  return { mediaFiles: media?.files, mediaBytes: media?.bytes, folders: media?.folders, tables, dump }
 }
 
 /**
  * What somebody has to look at, a phrase each: losses, and media files that can't be read, beyond those that were accepted.
- * Before there is a dump, and Borg has read the files, the newest archive tells of both.
+ * Before there is a dump, and Borg has read the files, the newest archive tells of both. Without a media folder nothing of it
+ * is lacking, whatever the archives hold.
  */
 export function lackingNow({
   media,
@@ -103,8 +105,20 @@ export function lackingNow({
   const { dumpMode, dumpBytes, unreadable = 0, unreadablePaths = [] } = newest ?? {}
   const dump = dumpMode && dumpBytes !== undefined ? { mode: dumpMode, bytes: dumpBytes } : undefined
   const losses = findLosses(presentOf(media, tables, dump), compared)
-  const isSeen = media.unreadable.length >= unreadable
-  return lackingWith(losses, isSeen ? unreadableFacts(media.unreadable) : { unreadable, unreadablePaths }, accepted)
+  const seen = media?.unreadable ?? []
+  const isSeen = media === null || seen.length >= unreadable
+  return lackingWith(losses, isSeen ? unreadableFacts(seen) : { unreadable, unreadablePaths }, accepted)
+}
+
+/** The first night after `MEDIA_DIR=none` says it, and where the photos are. @param archives newest first */
+function photosEnd(archives: readonly Archive[]): string[] {
+  const newest = newestOf(archives)
+  const { noMedia, mediaFiles, mediaBytes = 0 } = parseComment(newest?.comment ?? '')
+  if (!newest || noMedia || mediaFiles === 0) return []
+  const held = mediaFiles === undefined ? '' : ` (${plural(mediaFiles, 'file')}, ${bytes(mediaBytes)})`
+  return [
+    `MEDIA_DIR=none: from this archive on none holds photos. The last with photos is ${newest.name}${held}, and in time it is pruned; borg rename keeps it.`,
+  ]
 }
 
 function linkDoubts({ leadingOut }: MediaSize): string[] {

@@ -4,6 +4,7 @@ import type { DumpMode } from '../cli/settings.ts'
 import { readState } from '../cli/state.ts'
 import { age, bytes, firstOf, isoLocal, localTimestamp, plural } from '../core/format.ts'
 import {
+  aBoolean,
   aCount,
   aText,
   aTimeText,
@@ -31,6 +32,8 @@ export interface ArchiveComment {
   /** What the media folder held just before: regular files that could be read, and their size. */
   mediaFiles: number
   mediaBytes: number
+  /** `MEDIA_DIR=none`: that it holds no media is no loss. */
+  noMedia?: boolean
   /** The folders right below MEDIA_DIR that held a tenth of the files or more. */
   folders?: string[]
   /** How many media files and folders could not be read: the archive is without them. */
@@ -74,6 +77,7 @@ const COMMENT: Shape<Partial<ArchiveComment>> = record({
   version: atBest(aText),
   mediaFiles: atBest(aCount),
   mediaBytes: atBest(aCount),
+  noMedia: atBest(aBoolean),
   folders: atBest(listOf(aText)),
   unreadable: atBest(aCount),
   unreadablePaths: atBest(listOf(aText)),
@@ -199,10 +203,14 @@ export function describe(archive: Archive): string[] {
 
 /** Sizes tell the night of the damage: `database 1.46 MB, 62 photos 1.30 MB`. */
 function contentsOf({ comment, dumpBytes }: Archive): string {
-  const { mediaFiles, mediaBytes } = parseComment(comment)
+  const { mediaFiles, mediaBytes, noMedia } = parseComment(comment)
   return [
     ...(dumpBytes === undefined ? [] : [`database ${bytes(dumpBytes)}`]),
-    ...(mediaFiles === undefined ? [] : [`${plural(mediaFiles, 'photo')} ${bytes(mediaBytes ?? 0)}`]),
+    ...(noMedia
+      ? ['no photos']
+      : mediaFiles === undefined
+        ? []
+        : [`${plural(mediaFiles, 'photo')} ${bytes(mediaBytes ?? 0)}`]),
   ].join(', ')
 }
 

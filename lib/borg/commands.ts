@@ -35,7 +35,8 @@ export interface CreateOptions {
   comment: string
   compression: string
   chunkerParams: string
-  mediaDir: string
+  /** Null when there is none. */
+  mediaDir: string | null
   /** A folder in Borg's working directory that goes into the archive, too. */
   folder?: string | undefined
   /** Borg's patterns of what is left out. */
@@ -43,7 +44,7 @@ export interface CreateOptions {
   progress: boolean
 }
 
-/** The dump on stdin as `db.dump`, then the media folder, in one archive. */
+/** The dump on stdin as `db.dump`, then the media folder, if there is one, in one archive. */
 export function createArgs(options: CreateOptions): string[] {
   return [
     'create',
@@ -62,7 +63,7 @@ export function createArgs(options: CreateOptions): string[] {
     ...options.without.flatMap((pattern) => ['--exclude', pattern]),
     `::${options.archive}`,
     '-',
-    options.mediaDir,
+    ...(options.mediaDir === null ? [] : [options.mediaDir]),
     ...(options.folder === undefined ? [] : [options.folder]),
   ]
 }

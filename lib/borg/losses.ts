@@ -97,8 +97,8 @@ function comingAndGoing(archives: readonly Archive[]): Set<string> {
 }
 
 /** What the list of an archive's items tells of it: for those whose comment is silent. */
-async function readKnown(borg: Borg, { name, comment }: Archive, mediaDir: string): Promise<KnownArchive> {
-  const media = storedPath(mediaDir)
+async function readKnown(borg: Borg, { name, comment }: Archive, mediaDir: string | null): Promise<KnownArchive> {
+  const media = storedPath(mediaDir ?? '')
   const known = { ...parseComment(comment), name, mediaFiles: 0, mediaBytes: 0, dumpBytes: 0 }
   await eachItem(borg, name, [], (item) => {
     if (isDump(item, media)) known.dumpBytes += item.sizeBytes

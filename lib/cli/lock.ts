@@ -87,7 +87,10 @@ async function lockPath(
   { DB_SERVICE, MEDIA_DIR }: Settings<'DB_SERVICE' | 'MEDIA_DIR'>,
   shared: string,
 ): Promise<string> {
-  const key = createHash('sha256').update(`${DB_SERVICE}\0${MEDIA_DIR}`).digest('hex').slice(0, 16)
+  const key = createHash('sha256')
+    .update(`${DB_SERVICE}\0${MEDIA_DIR ?? 'none'}`)
+    .digest('hex')
+    .slice(0, 16)
   return join(await lockFolder(shell, shared), `${key}.lock`)
 }
 

@@ -101,6 +101,13 @@ function absolutePath(text: string): string {
   return text.replace(/\/+/g, '/').replace(/\/$/, '')
 }
 
+/** @returns null for an app without uploads */
+function mediaFolder(text: string): string | null {
+  if (text === 'none') return null
+  if (!text.startsWith('/')) throw new Error('must be an absolute path, or none')
+  return absolutePath(text)
+}
+
 /** Node takes the path of what it is to load for an address. */
 function scriptsFolder(text: string): string {
   if (/[#?%]/.test(text)) throw new Error('must be a path without #, ? and %')
@@ -118,7 +125,7 @@ export const SETTINGS = {
   BORG_PASSCOMMAND: { parse: text },
   DOKKU_APP: { default: 'book-corners', parse: name },
   DB_SERVICE: { default: 'book-corners-db', parse: name },
-  MEDIA_DIR: { default: '/var/lib/dokku/data/storage/book-corners/media', parse: absolutePath },
+  MEDIA_DIR: { default: '/var/lib/dokku/data/storage/book-corners/media', parse: mediaFolder },
   MEDIA_OWNER: { default: '32767:32767', parse: matching(/^\d+:\d+$/, 'UID:GID in numbers') },
   ARCHIVE_PREFIX: { default: 'book-corners', parse: name },
   KEEP_WITHIN: { parse: interval },

@@ -9,6 +9,8 @@ export type MediaFile = Item
 
 /** What a restore of the media would do. */
 export interface MediaPlan {
+  /** The folder that the archive is compared with. */
+  mediaDir: string
   missing: MediaFile[]
   /** Size, time or kind differ: what is on the disk may be newer. */
   different: MediaFile[]
@@ -106,7 +108,7 @@ export function createMediaComparison(mediaDir: string, overwrite = false) {
         !path.split('/').includes('..') &&
         obstacle(path) === undefined,
     )
-    return { ...sorted, damaged, folders: lost, overwrite }
+    return { ...sorted, mediaDir, damaged, folders: lost, overwrite }
   }
   return { add, plan }
 }
@@ -141,7 +143,7 @@ function createSample(): Sample {
   }
 }
 
-type SortedFiles = Omit<MediaPlan, 'overwrite' | 'damaged' | 'folders'>
+type SortedFiles = Omit<MediaPlan, 'mediaDir' | 'overwrite' | 'damaged' | 'folders'>
 
 /** @param files those that are not known to be the same already */
 function sort(

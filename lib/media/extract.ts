@@ -21,7 +21,7 @@ import { closeStaging, openStaging, type Staging, stagingOf } from './staging.ts
 /** What of a command's carrier a restore of media works with. */
 interface MediaRestore {
   context: Pick<Context, 'shell' | 'log'>
-  settings: Settings<'MEDIA_DIR' | 'DUMP_STALL_SECONDS'>
+  settings: Settings<'DUMP_STALL_SECONDS'>
   borg: Borg
   user: User
 }
@@ -37,7 +37,7 @@ export async function restoreMedia(
   placement: MediaPlacement,
 ): Promise<{ placed: number; failed: string[] }> {
   const { shell, log } = context
-  const { MEDIA_DIR: mediaDir, DUMP_STALL_SECONDS } = settings
+  const { mediaDir } = plan
   const staging = stagingOf(shell.env, mediaDir)
   const files = wanted(plan)
   if (files.length === 0 && plan.folders.length === 0) {
@@ -54,7 +54,7 @@ export async function restoreMedia(
   const unreadable = await extractAll({ borg, log, archive, mediaDir, staging }, left)
 
   if (placement.asks) log.info(`sudo asks for your password, to place the files: ${placement.needsSudo}`)
-  const stallMs = DUMP_STALL_SECONDS * 1000
+  const stallMs = settings.DUMP_STALL_SECONDS * 1000
   const sifted: Sifted = { fit: 0, failed: [] }
   const fit = sift(files, plan.missing.length, { find: await finderIn(staging, files), mediaDir, sifted })
   const { folders } = plan

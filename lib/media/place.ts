@@ -25,7 +25,7 @@ export interface MediaPlacement {
   asks: boolean
 }
 
-export type PlaceSettings = Settings<'MEDIA_DIR' | 'MEDIA_OWNER'>
+export type PlaceSettings = Settings<'MEDIA_OWNER'> & { MEDIA_DIR: string }
 
 /**
  * Finds out how files can be placed, before anything is asked or done.

@@ -36,7 +36,7 @@ export async function openDump(restore: Restore, archive: ChosenArchive, known?:
   const usual = known ?? { path: DUMP_NAME }
   const opened = await orUnknown(restore, archive.name, read(restore, archive, usual.path))
   if (opened) return opened
-  const { dump } = await readContents({ ...restore, media: false }, archive.name)
+  const { dump } = await readContents({ ...restore, media: null }, archive.name)
   const found = dump && (await read(restore, archive, dump.path))
   if (!found) throw new Failure(`The archive ${archive.name} holds no dump.`, 'See the archives: restore --list')
   return found

@@ -9,7 +9,7 @@ import { restoreMedia } from '../media/extract.ts'
 import { planPlacement } from '../media/place.ts'
 import { requireMediaSpace, stagingOf } from '../media/staging.ts'
 import { type Contents, choose, complete, readContents } from './choose.ts'
-import { describeMedia, lines, question } from './messages.ts'
+import { describeMedia, lines, question, withoutPhotos } from './messages.ts'
 import { replaceDatabase } from './replace-database.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
@@ -18,7 +18,7 @@ export async function bringBack(restore: Restore): Promise<number> {
   const { context, settings } = restore
   if (context.interactive && !context.flags.has('yes')) context.log.info(beforehand(restore))
   const archive = await choose(restore)
-  const contents: Contents = restore.media ? await readContents(restore, archive.name) : {}
+  const contents: Contents = restore.media !== null ? await readContents(restore, archive.name) : {}
   const media = contents.media && (await planMedia(restore, archive, contents.media))
   const agreeAndPlace = async (completed: ChosenArchive): Promise<void> => {
     // Who agrees beforehand does not see the question.
@@ -29,6 +29,7 @@ export async function bringBack(restore: Restore): Promise<number> {
         damaged: completed.damaged ?? [],
       }))
         context.log.warn(`${completed.name} is ${flaw}`)
+    if (context.flags.has('yes')) for (const line of withoutPhotos(settings, completed)) context.log.info(line)
     await context.ask.confirm(question(restore, completed, media?.files ?? 0), settings.DOKKU_APP)
     await media?.place()
   }
@@ -62,11 +63,12 @@ interface PlannedMedia {
 async function planMedia(restore: Restore, archive: ChosenArchive, plan: MediaPlan): Promise<PlannedMedia> {
   const { context, settings, user } = restore
   const { log } = context
-  const { MEDIA_DIR } = settings
+  const { mediaDir } = plan
   const files = wanted(plan)
-  const placement = await planPlacement(context, settings, files.length + plan.folders.length, user)
-  log.info([`Media of ${archive.name} against ${MEDIA_DIR}:`, ...describeMedia(plan)].join('\n'))
-  await requireMediaSpace(MEDIA_DIR, stagingOf(context.shell.env, MEDIA_DIR), files)
+  const placing = { ...settings, MEDIA_DIR: mediaDir }
+  const placement = await planPlacement(context, placing, files.length + plan.folders.length, user)
+  log.info([`Media of ${archive.name} against ${mediaDir}:`, ...describeMedia(plan)].join('\n'))
+  await requireMediaSpace(mediaDir, stagingOf(context.shell.env, mediaDir), files)
   if (placement.asks) log.info(`Later sudo will ask for your password, to place the files: ${placement.needsSudo}`)
   const notRestored = [...plan.refused]
   return {
@@ -75,13 +77,13 @@ async function planMedia(restore: Restore, archive: ChosenArchive, plan: MediaPl
       context.closing.so('photos', SO.photosBegun)
       const { placed, failed } = await restoreMedia(restore, archive.name, plan, placement)
       notRestored.push(...failed)
-      context.closing.so('photos', SO.photosPlaced(plural(placed, 'media file'), MEDIA_DIR))
-      context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${MEDIA_DIR}.`)
+      context.closing.so('photos', SO.photosPlaced(plural(placed, 'media file'), mediaDir))
+      context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${mediaDir}.`)
     },
     requireAll: () => {
       if (notRestored.length > 0)
         throw new Failure(
-          `${plural(notRestored.length, 'path')} of ${archive.name} not restored to ${MEDIA_DIR}:\n${lines(notRestored)}`,
+          `${plural(notRestored.length, 'path')} of ${archive.name} not restored to ${mediaDir}:\n${lines(notRestored)}`,
           'Everything else is restored. To get single ones by hand: borg extract, see docs/without-these-scripts.md.',
         )
     },

@@ -144,12 +144,12 @@ function unknown(name: string, archives: readonly Archive[]): Failure {
  */
 export async function readContents(restore: Restore, archive: string): Promise<Contents> {
   const { context, settings, borg, database, media } = restore
-  if (media) await requireMediaDir(settings.MEDIA_DIR, settings.MEDIA_OWNER)
-  const mediaPath = storedPath(settings.MEDIA_DIR)
-  const comparison = media ? createMediaComparison(settings.MEDIA_DIR, context.flags.has('overwrite')) : undefined
+  if (media !== null) await requireMediaDir(media, settings.MEDIA_OWNER)
+  const mediaPath = storedPath(settings.MEDIA_DIR ?? '')
+  const comparison = media === null ? undefined : createMediaComparison(media, context.flags.has('overwrite'))
   const dumps: Item[] = []
   let mediaItems = 0
-  const paths = media ? (database ? [] : [mediaPath]) : ['sh:**/db.dump']
+  const paths = media === null ? ['sh:**/db.dump'] : database ? [] : [mediaPath]
   const listing = eachItem(borg, archive, paths, (item) => {
     if (isDump(item, mediaPath)) dumps.push(item)
     else if (item.path === mediaPath || item.path.startsWith(`${mediaPath}/`)) mediaItems++
@@ -160,17 +160,17 @@ export async function readContents(restore: Restore, archive: string): Promise<C
   if (database && !dump)
     throw new Failure(
       `The archive ${archive} holds no db.dump.`,
-      'Restore the rest: restore --media-only, or choose another archive: restore --list',
+      `${settings.MEDIA_DIR === null ? 'Choose' : 'Restore the rest: restore --media-only, or choose'} another archive: restore --list`,
     )
-  if (media && mediaItems === 0)
+  if (media !== null && mediaItems === 0)
     throw new Failure(
-      `The archive ${archive} holds nothing of ${settings.MEDIA_DIR}.`,
+      `The archive ${archive} holds nothing of ${media}.`,
       'Restore the rest: restore --db-only. If the folder was moved, set MEDIA_DIR as it was.',
     )
   const plan = await comparison?.plan()
   if (plan && plan.unlisted.length > 0)
     context.log.warn(
-      `${plural(plan.unlisted.length, 'folder')} in ${settings.MEDIA_DIR} can't be looked into:\n${lines(plan.unlisted)}`,
+      `${plural(plan.unlisted.length, 'folder')} in ${media} can't be looked into:\n${lines(plan.unlisted)}`,
     )
   return { ...(dump && database ? { dump } : {}), ...(plan ? { media: plan } : {}) }
 }

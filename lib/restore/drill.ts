@@ -1,7 +1,7 @@
 // The drill: an unattended proof that the newest archive restores, told to the monitor.
 
 import { explainFuture, isFuture, isStale, listArchives, newestOf, parseComment } from '../borg/archives.ts'
-import { findLosses, knownArchives, lackingWith, lastAcceptance } from '../borg/losses.ts'
+import { findLosses, knownArchives, lackingWith, lastAcceptance, unreadableFacts } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
 import { createTries } from '../borg/tries.ts'
 import { journaled, journalPath } from '../cli/journal.ts'
@@ -29,7 +29,7 @@ export async function drill(restore: Restore): Promise<number> {
       const drilled = await tries.run(() => proveNewest(restore)).finally(() => note({ tries: tries.count }))
       note({ archive: drilled.archive, dumpBytes: drilled.dumpBytes })
       const seconds = (Date.now() - startedMs) / 1000
-      const summary = `${drilled.archive} restores: the dump imports cleanly, ${plural(drilled.mediaCompared, 'media file')} compared, took ${duration(seconds * 1000)}${tries.count > 1 ? `, ${tries.count} tries` : ''}`
+      const summary = `${drilled.archive} restores: the dump imports cleanly, ${settings.MEDIA_DIR === null ? 'no media (MEDIA_DIR=none)' : `${plural(drilled.mediaCompared, 'media file')} compared`}, took ${duration(seconds * 1000)}${tries.count > 1 ? `, ${tries.count} tries` : ''}`
       if (context.flags.has('json')) context.printJson({ ...drilled, tries: tries.count, seconds })
       else context.print(summary)
       return summary
@@ -63,16 +63,16 @@ async function proveNewest(restore: Restore): Promise<Drilled> {
       'A nightly run was missed: look at its log, then type: backup',
     )
   const contents = await readContents(restore, archive.name)
-  const { same, missing = [], different = [] } = contents.media ?? {}
+  const { mediaDir = '', same, missing = [], different = [] } = contents.media ?? {}
   const drilled = await inTestService(restore, archive, contents, async ({ dump, test, rows, emptied }) => {
     await requireWhole(restore, archives, archive, {
-      mediaFiles: (same?.count ?? 0) + missing.length + different.length,
+      mediaFiles: contents.media && (same?.count ?? 0) + missing.length + different.length,
       damagedMedia: contents.media?.damaged ?? [],
       dumpBytes: dump.sizeBytes,
       tables: [...rows].flatMap(([table, count]) => (count > 0 ? [table] : [])),
       emptied,
     })
-    const mediaCompared = await compareSample(borg, archive.name, settings.MEDIA_DIR, same?.sample ?? [])
+    const mediaCompared = await compareSample(borg, archive.name, mediaDir, same?.sample ?? [])
     await discardTest(restore, test)
     return {
       archive: archive.name,
@@ -93,7 +93,8 @@ function clockFailure(future: readonly Archive[], envFile: string): Failure {
 
 /** What was found in an archive. */
 interface Found {
-  mediaFiles: number
+  /** Undefined with `MEDIA_DIR=none`: what an older archive lacks of them is nothing to this. */
+  mediaFiles: number | undefined
   /** With zeros in place of what was lost. */
   damagedMedia: readonly string[]
   dumpBytes: number
@@ -131,7 +132,7 @@ async function requireWhole(
     losses.push(`these tables are empty, but not in production: ${emptied.join(', ')}`)
   const lacking = lackingWith(
     losses.length > 0 ? losses : lacks,
-    { unreadable, unreadablePaths },
+    mediaFiles === undefined ? unreadableFacts([]) : { unreadable, unreadablePaths },
     lastAcceptance(archives),
   )
   const { damaged = {} } = await readState(restore.statePath)

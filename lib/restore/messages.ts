@@ -1,6 +1,7 @@
 // What a restore says to the operator.
 
 import { describeLabel, flawsOf, parseComment } from '../borg/archives.ts'
+import type { Settings } from '../cli/settings.ts'
 import { agoInWords, bytes, moment, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Service } from '../dokku/dokku.ts'
@@ -120,12 +121,22 @@ export function describeRights(service: string, statements: readonly string[]): 
   ].join('\n')
 }
 
+/** What becomes of the photos of an archive where no folder takes them; nothing where one does. */
+export function withoutPhotos(
+  { MEDIA_DIR }: Settings<'MEDIA_DIR'>,
+  { comment = '' }: Pick<ChosenArchive, 'comment'>,
+): string[] {
+  const { mediaFiles, mediaBytes = 0, noMedia } = parseComment(comment)
+  if (MEDIA_DIR !== null) return []
+  if (noMedia || mediaFiles === 0) return ['No photos: MEDIA_DIR=none, and the archive holds none.']
+  const held =
+    mediaFiles === undefined ? 'it may hold photos' : `it holds ${plural(mediaFiles, 'photo')}, ${bytes(mediaBytes)}`
+  return [`Without photos (MEDIA_DIR=none): ${held}. They stay in it.`]
+}
+
 /** What the operator agrees to. */
-export function question(
-  { settings, database, media }: Restore,
-  { name, start, comment = '', damaged = [] }: ChosenArchive,
-  files: number,
-): string {
+export function question({ settings, database, media }: Restore, archive: ChosenArchive, files: number): string {
+  const { name, start, comment = '', damaged = [] } = archive
   return [
     ...(start ? flawsOf({ start, comment, damaged }).map((flaw) => `The archive is ${flaw}.`) : []),
     `This restores, from ${name},`,
@@ -136,6 +147,7 @@ export function question(
           '  It stays in the kept database, and the way back is: restore --undo',
         ]
       : []),
-    ...(media ? [`  ${plural(files, 'media file')} in ${settings.MEDIA_DIR}; nothing is deleted`] : []),
+    ...(media === null ? [] : [`  ${plural(files, 'media file')} in ${media}; nothing is deleted`]),
+    ...withoutPhotos(settings, archive).map((line) => `  ${line}`),
   ].join('\n')
 }

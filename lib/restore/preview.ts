@@ -12,7 +12,7 @@ import { neededBytes, surveyGround } from '../postgres/scratch.ts'
 import { surveyRows } from '../postgres/sql.ts'
 import { choose, complete, readContents } from './choose.ts'
 import { describeUnread } from './comparison.ts'
-import { describeMedia, releaseAdvice } from './messages.ts'
+import { describeMedia, releaseAdvice, withoutPhotos } from './messages.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
 /** `restore --dry-run`: what a restore would do now; changes nothing. */
@@ -31,9 +31,17 @@ export async function preview(restore: Restore): Promise<number> {
   ])
   const start = archive.start ?? new Date(dump?.mtimeMs ?? 0)
   const flaws = flawsOf({ start, comment: completed.comment ?? '', damaged: completed.damaged ?? [] })
-  const looked: Preview = { name: archive.name, start, flaws, ...(database && { database }), ...(media && { media }) }
+  const without = withoutPhotos(settings, completed)
+  const looked: Preview = {
+    name: archive.name,
+    start,
+    flaws,
+    without,
+    ...(database && { database }),
+    ...(media && { media }),
+  }
   if (context.flags.has('json')) context.printJson(asJson(looked))
-  else context.print(asText(restore, looked))
+  else context.print(asText(looked))
   return EXIT.done
 }
 
@@ -63,6 +71,8 @@ interface Preview {
   start: Date
   /** What is known to be wrong with it. */
   flaws: string[]
+  /** What is said of photos that are not restored. */
+  without: string[]
   database?: DatabasePreview
   media?: MediaPreview
 }
@@ -90,10 +100,10 @@ async function lookAtDatabase(
 }
 
 async function lookAtMedia({ context, settings, user }: Restore, plan: MediaPreview['plan']): Promise<MediaPreview> {
-  const { MEDIA_DIR } = settings
+  const { mediaDir } = plan
   const files = wanted(plan)
   const needsSudo = files.length > 0 ? whySudo(settings, user) : undefined
-  return { plan, needsSudo, ...(await mediaSpace(MEDIA_DIR, stagingOf(context.shell.env, MEDIA_DIR), files)) }
+  return { plan, needsSudo, ...(await mediaSpace(mediaDir, stagingOf(context.shell.env, mediaDir), files)) }
 }
 
 function asJson({ name, start, flaws, database, media }: Preview): unknown {
@@ -141,7 +151,7 @@ function asJson({ name, start, flaws, database, media }: Preview): unknown {
   }
 }
 
-function asText({ settings }: Restore, { name, start, flaws, database, media }: Preview): string {
+function asText({ name, start, flaws, without, database, media }: Preview): string {
   const lines = [
     ...flaws.map((flaw) => `The archive is ${printable(flaw)}.`),
     `Nothing is changed. A restore of ${name} (${isoLocal(start)}) now would`,
@@ -155,13 +165,14 @@ function asText({ settings }: Restore, { name, start, flaws, database, media }: 
     )
   if (media)
     lines.push(
-      `change ${settings.MEDIA_DIR}`,
+      `change ${media.plan.mediaDir}`,
       ...describeMedia(media.plan),
       room(media),
       media.needsSudo
         ? `  ${'rights'.padEnd(13)} takes sudo: ${media.needsSudo} At a terminal it may ask for your password`
         : `  ${'rights'.padEnd(13)} all there`,
     )
+  lines.push(...without)
   return lines.join('\n')
 }
 

@@ -7,6 +7,7 @@ import type { Context } from '../cli/main.ts'
 import { readSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
 import { currentUser, type User } from '../cli/user.ts'
+import { EXIT, Failure } from '../core/failure.ts'
 import { createDokku, type Dokku } from '../dokku/dokku.ts'
 
 /** The settings that `restore.ts` uses. */
@@ -37,7 +38,8 @@ export interface Restore {
   user: User
   /** The part that is restored. */
   database: boolean
-  media: boolean
+  /** The media folder, where photos are restored; else null. */
+  media: string | null
 }
 
 /** What archives are read with. */
@@ -48,6 +50,13 @@ export type Reading = Pick<Restore, 'context' | 'borg'> &
 export function prepareRestore(context: Context): Restore {
   const { environment, envFile, shell, flags } = context
   const settings = readSettings(RESTORE_SETTINGS, environment, envFile)
+  const [aboutMedia] = ['media-only', 'overwrite'].filter((flag) => flags.has(flag))
+  if (settings.MEDIA_DIR === null && aboutMedia)
+    throw new Failure(
+      `--${aboutMedia} is about photos, and MEDIA_DIR=none says that there are none.`,
+      'For photos of an older archive, name their folder: MEDIA_DIR=/FOLDER restore --media-only ARCHIVE',
+      EXIT.usage,
+    )
   return {
     context,
     settings,
@@ -56,7 +65,7 @@ export function prepareRestore(context: Context): Restore {
     statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
     user: currentUser(),
     database: !flags.has('media-only'),
-    media: !flags.has('db-only') && !flags.has('test'),
+    media: flags.has('db-only') || flags.has('test') ? null : settings.MEDIA_DIR,
   }
 }
 

@@ -152,6 +152,7 @@ test('media files that cannot be read are lacking beyond as many as were accepte
   ])
   const compared = [known('last', { unreadable: 3, unreadablePaths: ['x'] })]
   assert.equal(lackingNow({ ...now, compared }), ['without 3 media files that could not be read: x and 2 more'])
+  assert.equal(lackingNow({ ...now, media: null, compared }), [], 'MEDIA_DIR=none')
 })
 
 test('a table whose rows went twice, as was accepted, comes and goes; once is no pattern', () => {

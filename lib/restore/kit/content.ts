@@ -25,6 +25,8 @@ export interface Kit {
   dump: { path: string; bytes: number } | undefined
   /** The folder's path is that of the old server. */
   media: { folder: string; files: number; bytes: number } | undefined
+  /** It was made with `MEDIA_DIR=none`. */
+  noMedia: boolean
   /** Of the repository; undefined where a command prints it. */
   passphrase: string | undefined
 }
@@ -55,7 +57,7 @@ export async function readKit(reading: KitReading, archive: ChosenArchive): Prom
   if (text && !manifest)
     context.log.warn(`The manifest of ${name} is of another form than these scripts know: it is left out`)
   const config = files.has(CONFIG_NAME) ? parseConfig(await read(borg, name, CONFIG_NAME)) : undefined
-  const { sha } = parseComment(comment)
+  const { sha, noMedia = false } = parseComment(comment)
   return {
     archive,
     flaws: start ? flawsOf({ start, comment }) : [],
@@ -71,6 +73,7 @@ export async function readKit(reading: KitReading, archive: ChosenArchive): Prom
     config,
     dump,
     media,
+    noMedia,
     passphrase: settings.BORG_PASSPHRASE,
   }
 }

@@ -302,7 +302,7 @@ export function dataSteps({ archive, manifest, dump, media }: Kit): Step[] {
   return [
     {
       title: 'The data',
-      text: 'The database goes into the empty service, the photos into the empty folder. Nothing is there that could be lost, so no question is asked.',
+      text: `The database goes into the empty service${media ? ', the photos into the empty folder' : ''}. Nothing is there that could be lost, so no question is asked.`,
       blocks: [
         { where: DEPLOY, commands: dump || media ? [`/home/deploy/restore ${quote(archive.name)}${part} --yes`] : [] },
       ],

@@ -20,7 +20,7 @@ import type { Wish } from './wanted.ts'
 export async function rescueRows(restore: Restore, wish: Wish): Promise<number> {
   const { context, dokku } = restore
   const archive = await choose(restore)
-  const { production, dump } = await begin({ ...restore, media: false }, archive, {})
+  const { production, dump } = await begin({ ...restore, media: null }, archive, {})
   try {
     const comparison = await prepareComparison(restore, production, wish)
     requireRoom(production.ground, neededBytes(dump.sizeBytes, dump.isCompressed), context.log)
@@ -98,7 +98,9 @@ async function agreeAndInsert(
           ? []
           : [
               `To take them out again: sudo dokku postgres:connect ${production.name} < ${done.file}`,
-              `The photos of those rows: restore --media-only ${archive.name}`,
+              ...(settings.MEDIA_DIR === null
+                ? []
+                : [`The photos of those rows: restore --media-only ${archive.name}`]),
             ]),
       ].join('\n'),
     )

@@ -33,6 +33,7 @@ const KIT: Kit = {
   config: { SECRET_KEY: 'S3cret value' },
   dump: { path: 'db.dump', bytes: 5 },
   media: { folder: '/srv/it is/media', files: 1, bytes: 5 },
+  noMedia: false,
   passphrase: 'a pass phrase',
 }
 
