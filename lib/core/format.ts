@@ -1,4 +1,5 @@
 // How values are written for people: sizes, times, tables, and text that comes from outside.
+
 /** Bytes as Borg and df print them: decimal units, `1.25 MB`. */
 export function bytes(count: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
@@ -172,10 +173,13 @@ export function printableJson(value: unknown, change: (text: string) => string):
   return json.replace(CONTROL, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
+/** Stands where a text was cut. */
+export const CUT = '…'
+
 /** Text from outside for one line: no control characters, not longer than a line can bear. */
 export function oneLine(text: string, most = 120): string {
   const clean = printable(text.replace(/\s+/g, ' ').trim())
-  return clean.length > most ? `${clean.slice(0, most - 1)}…` : clean
+  return clean.length > most ? `${clean.slice(0, most - 1)}${CUT}` : clean
 }
 
 /** The last lines of what a program said, on one line. */

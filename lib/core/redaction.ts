@@ -1,4 +1,5 @@
 // Takes secrets out of text, in time that grows with the text's length and no faster.
+import { CUT, oneLine, printable, printableLines } from './format.ts'
 
 /** Knows secrets, and takes them out of text. */
 export interface Redaction {
@@ -13,9 +14,12 @@ const MASK = '***'
 export function createRedaction(): Redaction {
   let forms: string[] = []
   return {
-    redact: (text) => redactAddresses(forms.reduce((clean, form) => clean.split(form).join(MASK), text)),
+    redact: (text) => redactAddresses(forms.reduce(redactCut, forms.reduce(redactWhole, text))),
     addSecrets: (values) => {
-      const known = new Set([...forms, ...values.filter(canBeRedacted).flatMap(writtenForms)])
+      const known = new Set([
+        ...forms,
+        ...values.filter(canBeRedacted).flatMap((secret) => writtenForms(secret).filter(canBeRedacted)),
+      ])
       // The longest first: a secret may be a part of another one.
       forms = [...known].sort((a, b) => b.length - a.length)
     },
@@ -40,7 +44,39 @@ function writtenForms(secret: string): string[] {
     new URLSearchParams({ '': secret }).toString().slice(1),
     secret.replaceAll("'", "'\\''"),
     secret.replaceAll('\\', '\\\\').replaceAll("'", "\\'"),
+    // What was made fit to be shown before it is told.
+    printable(secret),
+    printableLines(secret),
+    oneLine(secret, secret.length),
   ]
+}
+
+function redactWhole(text: string, form: string): string {
+  return text.split(form).join(MASK)
+}
+
+/** Less of a secret tells nobody anything. */
+const LEAST_TOLD = 4
+
+/** Takes the beginning of a secret out, where the text that held it was cut. */
+function redactCut(text: string, form: string): string {
+  const beginning = form.slice(0, LEAST_TOLD)
+  let clean = ''
+  let done = 0
+  for (let at = text.indexOf(beginning); at >= 0; at = text.indexOf(beginning, at + 1)) {
+    const length = sameLength(text, at, form)
+    if (text[at + length] !== CUT) continue
+    clean += text.slice(done, at) + MASK
+    done = at + length
+  }
+  return clean + text.slice(done)
+}
+
+/** How much of a form stands there. */
+function sameLength(text: string, at: number, form: string): number {
+  let length = 0
+  while (length < form.length && text[at + length] === form[length]) length++
+  return length
 }
 
 const SEPARATOR = '://'
@@ -64,10 +100,14 @@ function redactAddresses(text: string): string {
   return clean + text.slice(done)
 }
 
-/** Up to the last @ before the path; in a password with a slash, up to the first @ at all. 0 when there is none. */
+/** Up to the last @ before the path; in a password with a slash, up to the first @ at all; all that is left of one that was cut. 0 when there is none. */
 function passwordLength(rest: string): number {
-  const last = rest.slice(0, endOf(rest, 0, /[\s/?#"'<>,]/g)).lastIndexOf('@')
-  return Math.max(last > 0 ? last : rest.indexOf('@', 1), 0)
+  const beforePath = rest.slice(0, endOf(rest, 0, /[\s/?#"'<>,]/g))
+  const last = beforePath.lastIndexOf('@')
+  const at = last > 0 ? last : rest.indexOf('@', 1)
+  if (at > 0) return at
+  // Digits are a port.
+  return /^(?!\d*…)[^…]+…/.test(beforePath) ? rest.length : 0
 }
 
 function endOf(text: string, start: number, pattern: RegExp): number {

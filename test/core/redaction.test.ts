@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { oneLine, printable, printableLines } from '../../lib/core/format.ts'
 import { createRedaction } from '../../lib/core/redaction.ts'
 import { processorMs } from '../support/processor-time.ts'
 
@@ -49,6 +50,22 @@ test('a secret within another one leaves nothing of it', () => {
   assert.is(redact('key-12345-and-more', 'key-12345', 'key-12345-and-more'), '***')
 })
 
+test('a secret is known in a text that was made fit to be shown before', () => {
+  const secret = 'two  blanks\tand a tab\u0007'
+  for (const text of [oneLine(secret), printable(secret), printableLines(secret), secret])
+    assert.is(redact(`said: ${text}.`, secret), 'said: ***.')
+})
+
+test('nothing is left of a secret, or of a password, of which a text was cut', () => {
+  const secret = 'correct horse "7"'
+  for (let most = 8; most < 50; most++)
+    for (const text of [`said ${secret} ${'x'.repeat(50)}`, `said ${JSON.stringify(secret)} ${'x'.repeat(50)}`])
+      assert.not.match(redact(oneLine(text, most), secret), /corr/)
+  assert.is(redact('said corre, and correct', secret), 'said corre, and correct')
+  assert.is(redact('postgres://app:hunter2…'), 'postgres://app:***')
+  assert.is(redact('at http://host:80…, http://host/a:b…'), 'at http://host:80…, http://host/a:b…')
+})
+
 const MB = 1_000_000
 for (const [what, text] of [
   ['one long word', 'x'.repeat(MB)],
@@ -62,6 +79,9 @@ for (const [what, text] of [
   ['passwords in quotes', 'a://b:"@'.repeat(MB / 8)],
   ['colons', `a://b${':'.repeat(MB)}`],
   ['nearly the secret', 'correct-horse-'.repeat(MB / 14)],
+  ['the beginning of the secret', 'correct-…'.repeat(MB / 9)],
+  ['passwords that were cut', 'a://b:c…'.repeat(MB / 8)],
+  ['cuts', '…'.repeat(MB)],
 ] as const)
   test(`a megabyte takes well under a second: ${what}`, () => {
     const startedMs = processorMs()
