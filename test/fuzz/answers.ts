@@ -4,7 +4,7 @@ import { createBorg } from '../../lib/borg/borg.ts'
 import { sortWarnings } from '../../lib/borg/errors.ts'
 import { parseCreated, parseItem, parseMessages } from '../../lib/borg/output.ts'
 import { HeldLock, parseHolder } from '../../lib/cli/lock.ts'
-import { age, bytes, isoLocal, oneLine, table } from '../../lib/core/format.ts'
+import { age, bytes, isoLocal, oneLine, printable, table } from '../../lib/core/format.ts'
 import type { Output, Shell } from '../../lib/core/shell.ts'
 import { judgeAppJson } from '../../lib/deploy/preflight.ts'
 import { parseBackupReport } from '../../lib/deploy/status.ts'
@@ -17,8 +17,8 @@ import { surveyTables } from '../../lib/postgres/tables.ts'
 import { parseLedger } from '../../lib/server/ledger.ts'
 import { judgeCertificate } from '../../lib/verify/tls.ts'
 import { hostileName, hostileText, oddAnswer, otherShape, secretOf } from './hostile.ts'
-import { type Case, judged } from './judge.ts'
-import type { Random } from './random.ts'
+import { type Case, judged, ODD_NAME } from './judge.ts'
+import { inTurn, type Random } from './random.ts'
 
 /** Programs that all say the same. */
 function shellSaying(output: Partial<Output>): Shell {
@@ -50,24 +50,26 @@ const COMMENT = {
 }
 
 export function borgList(random: Random): Case {
+  const secret = secretOf(random)
   const comment = JSON.stringify(random.chance(0.5) ? otherShape(random, COMMENT) : COMMENT)
-  const said = oddAnswer(random, {
-    archives: [
-      { name: NIGHT, start: '2026-02-28T03:00:00.000000', comment },
-      { name: hostileName(random), start: '2026-02-27T03:00:00' },
-    ],
-  })
+  const archives = [
+    { name: NIGHT, start: '2026-02-28T03:00:00.000000', comment },
+    { name: hostileName(random), start: '2026-02-27T03:00:00' },
+  ]
+  const said = oddAnswer(random, { archives }, secret)
   return {
     input: `borg list --json: ${oneLine(said, 300)}`,
     run: () =>
       judged(async (log) => {
         const borg = createBorg(shellSaying({ stdout: said }), {}, '/repo', '/env')
         const archives = await listAll(borg, 'book-corners')
-        log.print(table(archives.map(describe)))
+        const rows = table(archives.map(describe))
+        log.print(rows)
         log.printJson(archives.map(archiveJson))
-        log.info(parseComment(comment).lacks?.join() ?? '')
-        return undefined
-      }),
+        log.info(printable(parseComment(comment).lacks?.join() ?? ''))
+        if (archives.some(({ start }) => Number.isNaN(start.getTime()))) return 'an archive has no time'
+        return rows.split('\n').length > Math.max(archives.length, 1) ? 'a cell makes a line of its own' : undefined
+      }, secret),
   }
 }
 
@@ -90,23 +92,23 @@ export function borgCreated(random: Random): Case {
 export function borgMessages(random: Random): Case {
   const secret = secretOf(random)
   const line = (): string =>
-    random.chance(0.7)
+    random.chance(0.8)
       ? oddAnswer(random, {
           type: 'log_message',
-          levelname: random.pick(['ERROR', 'WARNING', 'INFO', 'CRITICAL']),
+          levelname: random.pick(['ERROR', 'ERROR', 'WARNING', 'INFO', 'CRITICAL']),
           msgid: random.pick(['LockTimeout', 'Repository.DoesNotExist', 'BackupFileNotFoundError', 'x']),
           message: hostileText(random, secret),
           name: 'borg.archiver',
         })
       : hostileText(random, secret)
-  const stderr = random.list(4, line).join('\n')
-  const exitCode = random.pick([0, 1, 2, 127, null])
+  const stderr = [line(), ...random.list(4, line)].join('\n')
+  const exitCode = random.pick([0, 1, 2, 2, 2, 127, null])
   return {
     input: `borg, exit status ${exitCode}: ${oneLine(stderr, 300)}`,
     run: () =>
       judged(async (log) => {
         const repository = `ssh://${hostileName(random)}/./repo`
-        const borg = createBorg(shellSaying({ stderr, exitCode }), {}, repository, '/env')
+        const borg = createBorg(shellSaying({ stderr, exitCode }), {}, repository, `/srv/${ODD_NAME}/.env`)
         const { messages } = await borg.call(['info'])
         for (const warning of Object.values(sortWarnings(messages)).flat()) log.warn(warning)
         log.info(
@@ -137,7 +139,8 @@ export function borgItem(random: Random): Case {
 
 export function dokkuReport(random: Random): Case {
   const secret = secretOf(random)
-  const report = oddAnswer(random, { deployed: 'true', running: 'mixed', 'status-web.1': 'running (CID: 0123456789a)' })
+  const processes = { deployed: 'true', running: 'mixed', 'status-web.1': 'running (CID: 0123456789a)' }
+  const report = oddAnswer(random, processes, secret)
   const dsn = random.pick([
     'postgres://postgres:x@dokku-postgres-db:5432/book_corners_db',
     'postgres://postgres:x@dokku-postgres-db:5432/book_corners_db',
@@ -213,7 +216,7 @@ export function psqlRows(random: Random): Case {
 }
 
 /** Files of ours, and of the app's: anybody may have edited them. */
-export function editedFile(random: Random): Case {
+export function editedFile(random: Random, turn: number): Case {
   const sha = 'a'.repeat(40)
   const entry = {
     at: '2026-02-28T03:00:00Z',
@@ -248,7 +251,7 @@ export function editedFile(random: Random): Case {
     ['pyproject.toml', '', () => [...parsePackages('pyproject.toml', hostileText(random))]],
     ['backup --check --json', report, (text) => parseBackupReport({ stdout: text, stderr: hostileText(random) })],
   ]
-  const [name, right, read] = random.pick(readers)
+  const [name, right, read] = inTurn(readers, turn)
   const text = oddAnswer(random, right)
   return {
     input: `${name}: ${oneLine(text, 300)}`,

@@ -62,7 +62,8 @@ const PIECES = [
   '[Errno ',
   'Remote: ',
 ]
-const BLANKS = [' ', '\n', '\t', ' a']
+/** What a pattern is slow on most often, when it repeats: a word, addresses, blanks, what messages begin with. */
+const SLOW_PIECES = ['a', 'a', 'a://b:', ' ', '\n', '\t', ' a', 'App ', '<', 'Remote: ']
 const SIGNS = [
   '\u001b[2J',
   '\u001b]0;x\u0007',
@@ -103,15 +104,15 @@ const LONG = 60_000
 /** A text of somebody who means harm, or of nobody who meant anything. */
 export function hostileText(random: Random, secret?: Secret): string {
   const part = (): string => {
-    const kind = random.below(secret ? 12 : 10)
-    if (kind === 0) {
-      const piece = random.pick(random.chance(0.5) ? BLANKS : PIECES)
+    const kind = random.below(secret ? 13 : 11)
+    if (kind < 2) {
+      const piece = random.pick(random.chance(0.8) ? SLOW_PIECES : PIECES)
       return piece.repeat(Math.floor(LONG / piece.length))
     }
-    if (kind < 4) return random.pick(SIGNS)
-    if (kind < 7) return random.pick(WORDS)
-    if (kind < 10 || !secret) return random.pick(PIECES).repeat(1 + random.below(4))
-    return kind === 10 ? ` ${written(random, secret)} ` : ` ${address(random, secret)} `
+    if (kind < 5) return random.pick(SIGNS)
+    if (kind < 8) return random.pick(WORDS)
+    if (kind < 11 || !secret) return random.pick(PIECES).repeat(1 + random.below(4))
+    return kind === 11 ? ` ${written(random, secret)} ` : ` ${address(random, secret)} `
   }
   return random.list(6, part).join(random.pick(['', ' ', '\n']))
 }
@@ -138,26 +139,36 @@ const OTHERS: readonly unknown[] = [
   '2026-99-99T99:99:99',
 ]
 
-/** A value with something of it replaced, left out, or added. */
+/** A value in which one part, however deep, is left out or another. */
 export function otherShape(random: Random, value: unknown): unknown {
-  if (random.chance(0.2) || typeof value !== 'object' || value === null)
-    return random.pick([...OTHERS, hostileName(random)])
-  const entries = Object.entries(value)
-  const at = random.below(entries.length)
-  const changed = entries.flatMap(([key, item], index) => {
-    if (index !== at) return [[key, item]]
-    return random.chance(0.2) ? [] : [[key, otherShape(random, item)]]
+  return changedAt(random, value, random.pick(pathsIn(value)))
+}
+
+/** The ways to all parts of a value; the first one leads to itself. */
+function pathsIn(value: unknown): string[][] {
+  const parts = typeof value === 'object' && value !== null ? Object.entries(value) : []
+  return [[], ...parts.flatMap(([key, part]) => pathsIn(part).map((path) => [key, ...path]))]
+}
+
+function changedAt(random: Random, value: unknown, [key, ...path]: readonly string[]): unknown {
+  if (key === undefined) return random.pick([...OTHERS, hostileName(random)])
+  const isLeftOut = path.length === 0 && random.chance(0.2)
+  const changed = Object.entries(value as object).flatMap(([name, part]) => {
+    if (name !== key) return [[name, part]]
+    return isLeftOut ? [] : [[name, changedAt(random, part, path)]]
   })
-  return Array.isArray(value) ? changed.map(([, item]) => item) : Object.fromEntries(changed)
+  return Array.isArray(value) ? changed.map(([, part]) => part) : Object.fromEntries(changed)
 }
 
 /** What somebody says who should have said this as JSON. */
-export function oddAnswer(random: Random, value: unknown): string {
+export function oddAnswer(random: Random, value: unknown, secret?: Secret): string {
   const json = JSON.stringify(random.chance(0.75) ? otherShape(random, value) : value)
   const kind = random.below(12)
   if (kind === 0) return json.slice(0, random.below(json.length + 1))
   if (kind === 1) return `${json}\n${hostileName(random)}`
-  if (kind === 2) return hostileText(random)
+  if (kind === 2) return hostileText(random, secret)
+  if (kind === 5 && secret) return `${'x'.repeat(random.below(200))}${written(random, secret)}${json}`
+  if (kind === 6 && secret) return `${'x'.repeat(random.below(200))} ${address(random, secret)}${json}`
   if (kind === 3) return '['.repeat(20_000) + ']'.repeat(20_000)
   if (kind === 4) return ''
   return json

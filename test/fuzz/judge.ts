@@ -16,26 +16,53 @@ export interface Case {
 /** Of the processor: a case computes for some milliseconds. */
 const MOST_MS = 1000
 
+/** Longer than any line is shown: it is cut, and said how long it was. */
+const LONGEST_LINE = 4100
+
 /** All that leaves the program by its one door. */
 interface Heard {
   log: Log
   text(): string
+  /** What is wrong with the lines of the log. */
+  whyNotLogged(): string | undefined
 }
 
 export function hear(): Heard {
-  let text = ''
-  const stream = {
-    write: (more: string) => {
-      text += more
+  const [stderr, stdout] = [createTarget(), createTarget()]
+  return {
+    log: createLog(stderr as unknown as NodeJS.WriteStream, { stdout }),
+    text: () => stdout.text() + stderr.text(),
+    whyNotLogged: () => {
+      const lines = stderr.text().split('\n')
+      const long = lines.find((line) => line.length > LONGEST_LINE)
+      if (long !== undefined) return `shows a line of ${long.length} characters`
+      // The last one has no end: it is a question.
+      const forged = lines.slice(0, -1).find((line) => !/^(\d{4}-\d\d-\d\dT\S+ | {2})/.test(line))
+      return forged === undefined ? undefined : `shows a line that is none of the log's: ${JSON.stringify(forged)}`
     },
   }
-  return { log: createLog(stream as unknown as NodeJS.WriteStream, { stdout: stream }), text: () => text }
 }
+
+function createTarget(): { write(more: string): void; text(): string } {
+  let text = ''
+  return {
+    write: (more) => {
+      text += more
+    },
+    text: () => text,
+  }
+}
+
+/** A folder's name that a shell takes apart, unless it is quoted. */
+export const ODD_NAME = "it's a b;c"
+const COMMAND_UNQUOTED = new RegExp(`(Type|Look[^:\\n]*|Try[^:\\n]*|set -a; \\.)[: ][^\\n]*/${ODD_NAME}`)
 
 /** @returns what of a text must not be shown */
 export function whyNotShown(text: string, secret?: Secret): string | undefined {
-  const [sign] = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/.exec(text) ?? []
+  const [sign] = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/.exec(text) ?? []
   if (sign !== undefined) return `shows the control character U+${sign.charCodeAt(0).toString(16).padStart(4, '0')}`
+  const [unquoted] = COMMAND_UNQUOTED.exec(text) ?? []
+  if (unquoted !== undefined) return `shows a command with a path that is not quoted: ${unquoted}`
   const shown = secret?.halves.find((half) => text.includes(half))
   return shown === undefined ? undefined : `shows ${shown} of the secret ${JSON.stringify(secret?.text)}`
 }
@@ -63,5 +90,5 @@ export async function judged(
   }
   const tookMs = processorMs() - startedMs
   if (tookMs > MOST_MS) return `computed for ${Math.round(tookMs)} ms`
-  return why ?? whyNotShown(heard.text(), secret)
+  return why ?? whyNotShown(heard.text(), secret) ?? heard.whyNotLogged()
 }

@@ -30,3 +30,8 @@ export function randomOf(seed: number, number: number): Random {
     list: (most, make) => Array.from({ length: below(most + 1) }, make),
   }
 }
+
+/** One after the other, and again from the first. */
+export function inTurn<T>(from: readonly T[], turn: number): T {
+  return from[turn % from.length] as T
+}

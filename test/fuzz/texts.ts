@@ -1,5 +1,6 @@
 // Fuzz cases of text: what is shown, command lines, settings and env files.
 import { execFileSync } from 'node:child_process'
+import { mkdirSync, truncateSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, parse } from '../../lib/cli/arguments.ts'
@@ -7,16 +8,17 @@ import { readEnvFile } from '../../lib/cli/env-file.ts'
 import { checkSettings, SETTINGS, type SettingName } from '../../lib/cli/settings.ts'
 import { Failure } from '../../lib/core/failure.ts'
 import { oneLine } from '../../lib/core/format.ts'
+import type { Log } from '../../lib/core/log.ts'
 import { inFolder } from './folder.ts'
 import { hostileName, hostileText, secretOf } from './hostile.ts'
-import { type Case, hear, judged, whyNotShown } from './judge.ts'
-import type { Random } from './random.ts'
+import { type Case, hear, judged, ODD_NAME, whyNotShown } from './judge.ts'
+import { inTurn, type Random } from './random.ts'
 
 /** By every door of the log. */
-export function shownText(random: Random): Case {
+export function shownText(random: Random, turn: number): Case {
   const secret = secretOf(random)
-  const text = hostileText(random, secret)
-  const door = random.pick(['info', 'warn', 'error', 'raw', 'print', 'question', 'command'] as const)
+  const door = inTurn(['info', 'warn', 'error', 'raw', 'print', 'question', 'command'] as const, turn)
+  const text = hostileText(random, secret).replaceAll('\n', door === 'question' ? ' ' : '\n')
   return {
     input: `log.${door}(${JSON.stringify(oneLine(text, 300))})`,
     run: () =>
@@ -109,7 +111,7 @@ export function settings(random: Random): Case {
   }
 }
 
-const LINES = [
+const GOOD_LINES = [
   'BORG_REPO=/repo',
   "BORG_PASSPHRASE='correct horse 7'",
   'KEY="a b"',
@@ -117,6 +119,10 @@ const LINES = [
   'KEY=value # comment',
   '# comment',
   '',
+  'KEY=ä',
+  'KEY= ',
+]
+const ODD_LINES = [
   'KEY=a b',
   'KEY = a',
   'KEY=$HOME',
@@ -125,44 +131,65 @@ const LINES = [
   'KEY=~/x',
   'KEY=a#b',
   'KEY',
-  'KEY=ä',
-  'KEY= ',
   'KEY=:~',
   'KEY=a\u00a0b',
   `KEY=a${' '.repeat(60_000)}b`,
 ]
+const FLAWS = ['lines', 'lines', 'ends', 'mark', 'bytes', 'NUL', 'pipe', 'many', 'size', 'mode'] as const
+const HUGE_BYTES = 100_000_000
 
-/** A file that is read without a problem is read as bash reads it. */
-export function envFile(random: Random): Case {
+/** A file that is read without a problem is read as bash reads it. One flaw at a time: another would hide it. */
+export function envFile(random: Random, turn: number): Case {
+  const flaw = inTurn(FLAWS, turn)
+  const goodLines = ['KEY=ä', ...random.list(4, () => random.pick(GOOD_LINES))]
   const line = (): string =>
-    random.pick(LINES) +
+    random.pick(random.chance(0.3) ? ODD_LINES : GOOD_LINES) +
     (random.chance(0.2) ? random.pick(['\r', ' ', '\t', '\0', '\f', '\u2028', ' # x', '"', "'"]) : '')
-  const lines = random.chance(0.1) ? Array.from({ length: 2000 }, () => 'not a line') : random.list(6, line)
-  const end = random.pick(['\n', '\n', '\n', '\r\n'])
-  const text = `${random.chance(0.1) ? '\ufeff' : ''}${lines.join(end)}${end}`
-  const bytes = Buffer.from(text, random.chance(0.1) ? 'latin1' : 'utf8')
-  const isPipe = random.chance(0.05)
+  const lines = {
+    lines: () => random.list(6, line),
+    NUL: () => [...goodLines, `OTHER=a${random.pick(['\0', '\0b'])}`],
+    many: () => Array.from({ length: 2000 }, line).map((text) => text.slice(0, 20)),
+  }
+  const text = `${flaw === 'mark' ? '\ufeff' : ''}${(lines[flaw as keyof typeof lines] ?? (() => goodLines))().join('\n')}\n`
+  const bytes = Buffer.from(
+    flaw === 'ends' ? text.replaceAll('\n', '\r\n') : text,
+    flaw === 'bytes' ? 'latin1' : 'utf8',
+  )
   return {
-    input: isPipe ? 'a named pipe that nobody writes to' : oneLine(JSON.stringify(bytes.toString('latin1')), 300),
-    run: () => judged(() => inFolder((folder) => readAsBash(join(folder, '.env'), isPipe ? undefined : bytes))),
+    input: `${flaw}: ${oneLine(JSON.stringify(bytes.toString('latin1')), 300)}`,
+    run: () =>
+      judged((log) =>
+        inFolder(async (folder) => {
+          mkdirSync(join(folder, ODD_NAME))
+          return readAsBash(join(folder, ODD_NAME, '.env'), bytes, flaw, log)
+        }),
+      ),
   }
 }
 
 /** @returns what bash reads otherwise */
-async function readAsBash(path: string, bytes: Buffer | undefined): Promise<string | undefined> {
-  if (bytes) await writeFile(path, bytes, { mode: 0o600 })
-  else execFileSync('mkfifo', ['-m', '600', path])
+async function readAsBash(
+  path: string,
+  bytes: Buffer,
+  flaw: (typeof FLAWS)[number],
+  log: Log,
+): Promise<string | undefined> {
+  if (flaw === 'pipe') execFileSync('mkfifo', ['-m', '600', path])
+  else await writeFile(path, bytes, { mode: flaw === 'mode' ? 0o664 : 0o600 })
+  if (flaw === 'size') truncateSync(path, HUGE_BYTES)
   const { values, problems } = await readEnvFile(path, true)
+  log.error(problems.join('\n'))
   if (problems.length > 30) return `${problems.length} problems are told`
   for (const problem of problems) if (/correct horse|\/repo/.test(problem)) return `a problem shows a value: ${problem}`
   if (problems.length > 0) return undefined
-  if (!bytes) return 'a named pipe is read without a problem'
+  if (!['lines', 'ends', 'mark', 'bytes', 'NUL'].includes(flaw)) return `${flaw}: it is read without a problem`
   // No program is found, and nothing can be written.
   const script = 'set -a; . ./.env >/dev/null; unset PWD SHLVL OLDPWD _; exec /usr/bin/env -0'
   const printed = execFileSync('/bin/bash', ['--noprofile', '--norc', '-c', script], {
     cwd: join(path, '..'),
     env: {},
-    encoding: 'utf8',
+    // Bytes that are no text must not be taken for such that are.
+    encoding: 'latin1',
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   const inBash = Object.fromEntries(
@@ -172,9 +199,10 @@ async function readAsBash(path: string, bytes: Buffer | undefined): Promise<stri
       .map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
   )
   for (const key of ['PWD', 'SHLVL', 'OLDPWD', '_']) delete inBash[key]
-  for (const key of new Set([...Object.keys(values), ...Object.keys(inBash)]))
-    if (values[key] !== inBash[key])
-      return `bash reads ${key} as ${JSON.stringify(inBash[key])}, not ${JSON.stringify(values[key])}`
+  for (const key of new Set([...Object.keys(values), ...Object.keys(inBash)])) {
+    const here = values[key] === undefined ? undefined : Buffer.from(values[key]).toString('latin1')
+    if (here !== inBash[key]) return `bash reads ${key} as ${JSON.stringify(inBash[key])}, not ${JSON.stringify(here)}`
+  }
   return undefined
 }
 
