@@ -4,8 +4,8 @@ import { appendFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { LOADER } from '../support/loader.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { scriptCommand } from '../support/scripts.ts'
 import { atTerminal } from '../support/terminal.ts'
 
 const test = suite('restore the media')
@@ -112,7 +112,7 @@ test('only what is missing comes back; what is on the disk stays, and what diffe
 })
 
 test('a preview survives a reader that has seen enough', async () => {
-  const words = [process.execPath, '--import', LOADER, '--', join(import.meta.dirname, '../../scripts/restore.ts')]
+  const words = scriptCommand('restore.ts')
   const { exitCode, stdout, stderr } = await sandbox.launch(
     'bash',
     ['-o', 'pipefail', '-c', '"$@" --dry-run | head -n 1; echo "$PIPESTATUS"', 'bash', ...words],

@@ -3,9 +3,9 @@ import { chown, mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { executable } from './engineer.ts'
 import type { Output } from './launch.ts'
-import { LOADER } from './loader.ts'
 import { findPostgres } from './postgres.ts'
 import { ask, endServices, PLUGINS, type Sandbox } from './sandbox.ts'
+import { scriptCommand } from './scripts.ts'
 import { type Server, startServer } from './server.ts'
 
 export interface EmptyServer extends Pick<Sandbox, 'sql'> {
@@ -71,7 +71,9 @@ export async function startEmptyServer(): Promise<EmptyServer> {
   for (const name of ['deploy', 'verify'])
     await executable(
       join(dir, 'near', name),
-      `#!/bin/sh\nexec '${process.execPath}' --import '${LOADER}' -- '${join(import.meta.dirname, `../../scripts/${name}.ts`)}' "$@"\n`,
+      `#!/bin/sh\nexec ${scriptCommand(`${name}.ts`)
+        .map((word) => `'${word}'`)
+        .join(' ')} "$@"\n`,
     )
   // Before the host's folder goes.
   const end = (): void => endServices(dir)

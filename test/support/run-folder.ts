@@ -17,6 +17,11 @@ export function makeRunFolder(): string {
   return folder
 }
 
+/** Whether the runner of the tests runs this: a benchmark and the demo are on their own. */
+export function isTestRun(): boolean {
+  return process.env[VARIABLE] !== undefined
+}
+
 /**
  * A folder that `make` fills the first time in a run that it is asked for. Never change what is in it: copy it.
  * @param make is given an empty folder that only this user can read.

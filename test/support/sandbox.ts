@@ -9,10 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { whenEnding } from './ending.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
-import { LOADER } from './loader.ts'
 import { findPostgres, type Postgres } from './postgres.ts'
 import { containerProcesses, endIfThere, processesThatStay, processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
+import { scriptCommand } from './scripts.ts'
 
 /** Where everything of a sandbox is. */
 interface Places {
@@ -61,7 +61,6 @@ export interface Sandbox extends Places, Tools {
   stop(): Promise<void>
 }
 
-const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
 const SERVICE = 'book-corners-db'
 /** UID:GID of the app's user. Root's tests have one beside root, as a server has; others are the app's user themselves. */
@@ -159,12 +158,10 @@ function toolsFor(places: Places, postgres: Postgres, running: Set<ChildProcess>
   const { dir, home, repository, envFile } = places
   const launch: Tools['launch'] = (file, args, { cwd = '/', env, ...rest } = {}) =>
     launchIn(running, file, args, { ...rest, cwd, env: { HOME: home, PATH: '/usr/bin:/bin', ...env } })
-  const start: Tools['start'] = (name, args = [], { env, ...rest } = {}) =>
-    // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
-    launch(process.execPath, ['--import', LOADER, '--', join(PROJECT, 'scripts', name), ...args], {
-      ...rest,
-      env: { OPS_ENV_FILE: envFile, ...env },
-    })
+  const start: Tools['start'] = (name, args = [], { env, ...rest } = {}) => {
+    const [file, ...words] = scriptCommand(name)
+    return launch(file, [...words, ...args], { ...rest, env: { OPS_ENV_FILE: envFile, ...env } })
+  }
   const borg: Tools['borg'] = (args, { env, ...rest } = {}) =>
     launch('borg', args, { ...rest, env: { ...borgEnvironment(repository), ...env } }).ended
   return {

@@ -12,9 +12,9 @@ import { TOKEN } from './cloudflare.ts'
 import { whenEnding } from './ending.ts'
 import { type Engineer, executable, HOST, settleEngineer } from './engineer.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
-import { LOADER } from './loader.ts'
 import { processesThatStay, processesWith } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
+import { scriptCommand } from './scripts.ts'
 import { type Sshd, startSshd } from './sshd.ts'
 import { until } from './until.ts'
 
@@ -70,7 +70,6 @@ export interface Server
   stop(): Promise<void>
 }
 
-const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
 
 export async function startServer(): Promise<Server> {
@@ -202,8 +201,10 @@ async function resetHost(dir: string): Promise<void> {
 function programsFor(running: Set<ChildProcess>, app: string, env: Record<string, string>): Programs {
   const launch: Programs['launch'] = (file, args, options = {}) =>
     launchIn(running, file, args, { ...options, cwd: options.cwd ?? app, env: { ...env, ...options.env } })
-  const start: Programs['start'] = (name, args = [], options = {}) =>
-    launch(process.execPath, ['--import', LOADER, join(PROJECT, 'scripts', name), ...args], options)
+  const start: Programs['start'] = (name, args = [], options = {}) => {
+    const [file, ...words] = scriptCommand(name)
+    return launch(file, [...words, ...args], options)
+  }
   return { launch, start, script: (name, args, options) => start(name, args, options).ended }
 }
 

@@ -1,7 +1,6 @@
 // Scripts at a terminal, with somebody who types.
 import { spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { LOADER } from './loader.ts'
+import { scriptCommand } from './scripts.ts'
 
 interface Terminal {
   env: Record<string, string>
@@ -18,8 +17,7 @@ export function atTerminal(
   args: readonly string[],
   terminal: Terminal,
 ): Promise<{ status: number | null; output: string }> {
-  const file = fileURLToPath(new URL(`../../scripts/${name}`, import.meta.url))
-  const command = [process.execPath, '--import', LOADER, '--', file, ...args]
+  const command = [...scriptCommand(name), ...args]
   return runAtTerminal(command.map((word) => `'${word}'`).join(' '), terminal)
 }
 

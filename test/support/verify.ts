@@ -1,14 +1,10 @@
 // Runs verify, as a script or one check of it.
 import { spawn } from 'node:child_process'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'uvu'
 import { siteChecks } from '../../lib/verify/page-checks.ts'
 import { Unexpected } from '../../lib/verify/run-check.ts'
-import { LOADER } from './loader.ts'
+import { scriptCommand } from './scripts.ts'
 import { type Handler, type Site, startSite } from './site.ts'
-
-const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
 interface VerifyRun {
   exitCode: number | null
@@ -20,17 +16,18 @@ interface VerifyOptions {
   env?: Record<string, string>
   /** Sent when the checks run. */
   signal?: NodeJS.Signals
-  /** The folder that holds `scripts/`; this project by default. */
-  project?: string
+  /** The words that start it. */
+  command?: readonly string[]
 }
 
 /** Runs the real script, with next to no environment, no env file and no terminal. */
 export function verify(
   args: readonly string[],
-  { env = {}, signal, project = PROJECT }: VerifyOptions = {},
+  { env = {}, signal, command = scriptCommand('verify.ts') }: VerifyOptions = {},
 ): Promise<VerifyRun> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', LOADER, '--', join(project, 'scripts/verify.ts'), ...args], {
+    const [file = '', ...words] = command
+    const child = spawn(file, [...words, ...args], {
       cwd: '/',
       env: { PATH: '/usr/bin:/bin', HOME: '/nonexistent', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

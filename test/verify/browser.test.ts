@@ -19,6 +19,7 @@ import { PROJECT } from '../../lib/server/sync.ts'
 import { type Browser, findBrowser, startBrowser } from '../../lib/verify/browser.ts'
 import { browserChecks, prepareFolder } from '../../lib/verify/browser-checks.ts'
 import { runCheck } from '../../lib/verify/run-check.ts'
+import { LOADER } from '../support/loader.ts'
 import { processesThatStay, processesWith } from '../support/processes.ts'
 import { answer, createAuthority, type Handler, html, json, MAP_BODY, type Site, startSite } from '../support/site.ts'
 import { verify } from '../support/verify.ts'
@@ -335,7 +336,8 @@ server('--browser is exit 2 and says what to install; everything else works', as
     const bin = join(release, 'bin')
     mkdirSync(bin)
     writeFileSync(join(bin, 'chromium'), '', { mode: 0o755 })
-    const options = { project: release, env: { PATH: `${bin}:${PATH}` } }
+    const command = [process.execPath, '--import', LOADER, '--', join(release, 'scripts/verify.ts')]
+    const options = { command, env: { PATH: `${bin}:${PATH}` } }
     const { exitCode, stdout, stderr } = await verify(['--url', site.url, '--browser'], options)
     assert.equal([exitCode, stdout], [2, ''])
     assert.match(stderr, /need the package playwright-core, which is not installed here\.\n.*type: npm ci/)
