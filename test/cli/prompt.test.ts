@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,8 +9,7 @@ import { createAsk } from '../../lib/cli/prompt.ts'
 import type { Failure } from '../../lib/core/failure.ts'
 import { createLog } from '../../lib/core/log.ts'
 import { LOADER } from '../support/loader.ts'
-import { CLOSE_WINDOW, runAtTerminal } from '../support/terminal.ts'
-import { until } from '../support/until.ts'
+import { atClosedWindow, CLOSE_WINDOW, runAtTerminal } from '../support/terminal.ts'
 
 const test = suite('prompt')
 const ENV = { PATH: process.env.PATH ?? '', OPS_ENV_FILE: '' }
@@ -148,7 +147,6 @@ test('after Ctrl-Z and fg the question stands there again, and its answer counts
   assert.match(plain(output), /go on: (\^Z)?\n?.*stopped\n+Sure\?\nType replace to go on: replace\n→ agreed\n/s)
 })
 
-// A shell that somebody types at passes the signal on to what it has started, and so does this one.
 for (const [where, body] of [
   ['at a question', "await ask.confirm('Sure?', 'replace')"],
   ['at a list', "await ask.pick('Which? go on:', [['a'], ['b']])"],
@@ -157,33 +155,21 @@ for (const [where, body] of [
 ] as const)
   for (const passesOn of where === 'in mid-work' ? [true] : [true, false])
     test(`when the window is closed ${where}, all is cleaned up: status 129${passesOn ? '' : ', also without a signal'}`, async () => {
-      const [made, ended] = ['made', 'ended'].map((name) => join(folder, name)) as [string, string]
+      const made = join(folder, 'made')
       const words = await command(`writeFileSync('${made}', '')
   try {
     ${body}
   } finally {
     rmSync('${made}')
   }`)
-      await writeFile(
-        join(folder, 'window.sh'),
-        `exec 3<&0
-trap '${passesOn ? 'kill -HUP $pid' : ''}' HUP
-${words} <&3 & pid=$!
-while kill -0 $pid 2>/dev/null; do wait $pid; status=$?; done
-echo $status >'${ended}.new'
-mv '${ended}.new' '${ended}'
-`,
-      )
       const answers = where === 'at the second question' ? ['1\n', CLOSE_WINDOW] : [CLOSE_WINDOW]
-      await runAtTerminal(`sh ${folder}/window.sh`, {
+      const terminal = {
         env: ENV,
         prompt: where === 'at the second question' ? /Which\?|go on: / : PROMPT,
         answer: () => answers.shift(),
-      })
-      await until(() => existsSync(ended))
-      assert.is((await readFile(ended, 'utf8')).trim(), '129')
+      }
+      assert.is((await atClosedWindow(words, terminal, passesOn)).status, 129)
       assert.is(existsSync(made), false)
-      await rm(ended)
     })
 
 test('--yes answers beforehand, also without a terminal', async () => {

@@ -13,7 +13,7 @@ import { changedPackages } from '../../lib/git/packages.ts'
 import { createMediaComparison } from '../../lib/media/compare.ts'
 import { measureMedia } from '../../lib/media/folder.ts'
 import { LOADER } from '../support/loader.ts'
-import { CLOSE_WINDOW, runAtTerminal } from '../support/terminal.ts'
+import { atClosedWindow, CLOSE_WINDOW, runAtTerminal } from '../support/terminal.ts'
 import { inFolder } from './folder.ts'
 import { hostileName, hostileText, oddAnswer, secretOf } from './hostile.ts'
 import { type Case, judged, ODD_NAME, whyNotShown } from './judge.ts'
@@ -212,7 +212,6 @@ export function terminal(random: Random, turn: number): Case {
 
 async function atQuestion(folder: string, keys: string, closes: boolean): Promise<string | undefined> {
   const file = join(folder, 'asks.mts')
-  const ended = join(folder, 'ended')
   const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
   await writeFile(
     file,
@@ -229,34 +228,21 @@ await main({ name: 'asks', help: '', switches: [] }, async ({ ask }) => {
 `,
   )
   const node = `'${process.execPath}' --import '${LOADER}' '${file}'`
-  await writeFile(
-    join(folder, 'window.sh'),
-    `exec 3<&0
-trap 'kill -HUP $pid' HUP
-${node} <&3 & pid=$!
-while kill -0 $pid 2>/dev/null; do wait $pid; status=$?; done
-echo $status >'${ended}.new'
-mv '${ended}.new' '${ended}'
-`,
-  )
   // Where nobody is at the shell, Ctrl-Z has no one to give the terminal back to.
   await writeFile(
     join(folder, 'jobs.sh'),
-    `set -m\n${node}\nstatus=$?\n[ $status = 148 ] && { fg >/dev/null; status=$?; }\necho $status >'${ended}'\n`,
+    `set -m\n${node}\nstatus=$?\n[ $status = 148 ] && { fg >/dev/null; status=$?; }\nexit $status\n`,
   )
   const answers = keys === '\u001a' ? [keys, 'yes\n'] : [keys]
-  const { output } = await runAtTerminal(closes ? `sh ${folder}/window.sh` : `bash ${folder}/jobs.sh`, {
+  const terminal = {
     env: { ...ENV, OPS_ENV_FILE: '' },
     prompt: /go on: /,
     answer: () => (closes ? CLOSE_WINDOW : (answers.shift() ?? keys)),
-  })
-  const startedMs = performance.now()
-  while (!(await readdir(folder)).includes('ended')) {
-    if (performance.now() - startedMs > 20_000) return `did not end: ${JSON.stringify(output)}`
-    await new Promise((resolve) => setTimeout(resolve, 50))
   }
-  const status = Number(execFileSync('cat', [ended], { encoding: 'utf8' }))
-  if (!STATUSES.includes(status) && status !== 128 + 20) return `ended with status ${status}: ${JSON.stringify(output)}`
+  const { status, output } = closes
+    ? await atClosedWindow(node, terminal)
+    : await runAtTerminal(`bash ${folder}/jobs.sh`, terminal)
+  if (status === null || !STATUSES.includes(status)) return `ended with status ${status}: ${JSON.stringify(output)}`
   if (!(await readdir(folder)).includes('cleaned')) return `nothing was cleaned up: ${JSON.stringify(output)}`
   if (closes && status !== 129) return `a closed window is status ${status}`
   if (keys === '\u001a' && status !== 0)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Server, startServer } from '../support/server.ts'
-import { atTerminal } from '../support/terminal.ts'
+import { atClosedWindow, atTerminal, CLOSE_WINDOW, typedScript } from '../support/terminal.ts'
 
 const test = suite('every way out of a deploy')
 let server: Server
@@ -51,6 +51,24 @@ for (const [where, script, args, answers, status] of AT_QUESTIONS)
     })
     assert.is(ended.status, status, ended.output)
     assert.is(lastLine(ended.output), NOT_PUSHED)
+    assert.is(server.running(), before)
+  })
+
+for (const [script, args, answers] of [
+  ['deploy.ts', ['--no-verify'], []],
+  ['rollback.ts', [], []],
+  ['rollback.ts', [], ['1\r']],
+] as const)
+  test(`when the window is closed at question ${answers.length + 1} of ${script}, nothing is pushed`, async () => {
+    const before = server.running()
+    const left = [...answers]
+    const { status, output } = await atClosedWindow(typedScript(script, args), {
+      env: server.env,
+      cwd: server.app,
+      prompt: /to go on: |\(1-\d+\): /,
+      answer: () => left.shift() ?? CLOSE_WINDOW,
+    })
+    assert.is(status, 129, output)
     assert.is(server.running(), before)
   })
 

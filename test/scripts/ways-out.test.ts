@@ -6,7 +6,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { backUpAndDamage, counts, DAMAGED, databases, OLD, reset, services } from '../support/damage.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
-import { atTerminal } from '../support/terminal.ts'
+import { atClosedWindow, atTerminal, CLOSE_WINDOW, typedScript } from '../support/terminal.ts'
 
 const test = suite('every way out')
 let sandbox: Sandbox
@@ -72,6 +72,28 @@ for (const [where, args, answers, status, says] of AT_QUESTIONS)
     assert.is(await production(), `${DAMAGED} book_corners_db`)
   })
 
+for (const args of [
+  ['--db-only'],
+  ['latest', '--db-only'],
+  ['latest', '--media-only'],
+  ['latest', '--rows', 'libraries_library'],
+])
+  test(`when the window is closed at the question of restore ${args.join(' ')}, all is cleaned up`, async () => {
+    await rm(join(sandbox.mediaDir, 'photos/1.jpg'))
+    const { status, output } = await closeWindow(args)
+    assert.is(status, 129, output)
+    assert.is(await production(), `${DAMAGED} book_corners_db`)
+    assert.not.match(await services(sandbox), /-test/)
+  })
+
+function closeWindow(args: string[]): ReturnType<typeof atClosedWindow> {
+  return atClosedWindow(typedScript('restore.ts', args), {
+    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    prompt: /to go on: |\(1-\d+\): /,
+    answer: () => CLOSE_WINDOW,
+  })
+}
+
 test('at the question before --undo', async () => {
   await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   const before = await production()
@@ -81,6 +103,7 @@ test('at the question before --undo', async () => {
     answer: () => CTRL_C,
   })
   assert.is(lastLine(ended.output), UNTOUCHED)
+  assert.is((await closeWindow(['--undo'])).status, 129)
   assert.is(await production(), before)
 })
 

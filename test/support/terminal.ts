@@ -1,6 +1,11 @@
 // Scripts at a terminal, with somebody who types.
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { scriptCommand } from './scripts.ts'
+import { until } from './until.ts'
 
 interface Terminal {
   env: Record<string, string>
@@ -17,8 +22,12 @@ export function atTerminal(
   args: readonly string[],
   terminal: Terminal,
 ): Promise<{ status: number | null; output: string }> {
-  const command = [...scriptCommand(name), ...args]
-  return runAtTerminal(command.map((word) => `'${word}'`).join(' '), terminal)
+  return runAtTerminal(typedScript(name, args), terminal)
+}
+
+/** A script as it is typed at a terminal. */
+export function typedScript(name: string, args: readonly string[]): string {
+  return [...scriptCommand(name), ...args].map((word) => `'${word}'`).join(' ')
 }
 
 /** Runs a command of a shell at a terminal, as util-linux's `script` makes one. */
@@ -50,3 +59,34 @@ export async function runAtTerminal(
 
 /** Typed, this closes the terminal's window. */
 export const CLOSE_WINDOW = 'the window is closed'
+
+/**
+ * Runs a command of a shell at a terminal whose window is closed at a prompt, as `CLOSE_WINDOW` does.
+ * @param passesOn whether the shell there tells the command by SIGHUP, as one does that somebody types at
+ * @returns its exit status, and what it printed until then
+ */
+export async function atClosedWindow(
+  command: string,
+  terminal: Terminal,
+  passesOn = true,
+): Promise<{ status: number; output: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-window-'))
+  const [shell, ended] = [join(folder, 'window.sh'), join(folder, 'ended')]
+  await writeFile(
+    shell,
+    `exec 3<&0
+trap '${passesOn ? 'kill -HUP $pid' : ''}' HUP
+${command} <&3 & pid=$!
+while kill -0 $pid 2>/dev/null; do wait $pid; status=$?; done
+echo $status >'${ended}.new'
+mv '${ended}.new' '${ended}'
+`,
+  )
+  try {
+    const { output } = await runAtTerminal(`sh ${shell}`, terminal)
+    await until(() => existsSync(ended))
+    return { status: Number(await readFile(ended, 'utf8')), output }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
