@@ -99,7 +99,7 @@ const WORDS = [
 ]
 
 /** Long enough to be slow on, where something takes the square of a length. */
-const LONG = 60_000
+const LONG = 150_000
 
 /** A text of somebody who means harm, or of nobody who meant anything. */
 export function hostileText(random: Random, secret?: Secret): string {
