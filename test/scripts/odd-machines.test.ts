@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { LOADER } from '../support/loader.ts'
 import { asUser, DEPLOY, hasOtherUsers } from '../support/other-users.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { scriptCommand } from '../support/scripts.ts'
 
 const test = suite('odd machines')
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
@@ -20,7 +20,7 @@ test.after(() => sandbox.stop())
 
 /** Runs a script by a line of a shell, in which `"$@"` is the script. */
 function inShell(line: string, script: string, args: readonly string[], env: Record<string, string> = {}) {
-  const words = [process.execPath, '--import', LOADER, '--', join(PROJECT, 'scripts', script), ...args]
+  const words = [...scriptCommand(script), ...args]
   return sandbox.launch('sh', ['-c', line, 'sh', ...words], { env: { OPS_ENV_FILE: sandbox.envFile, ...env } }).ended
 }
 
