@@ -2,10 +2,11 @@
 import { setMaxListeners } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net'
+import { dirname } from 'node:path'
 import { isatty } from 'node:tty'
 import { EXIT, Failure, Interrupted, reason } from '../core/failure.ts'
 import { createLog, type Log } from '../core/log.ts'
-import { createShell, type Env, type Shell } from '../core/shell.ts'
+import { createShell, type Env, quote, type Shell } from '../core/shell.ts'
 import { VERSION } from '../core/version.ts'
 import { type Arguments, type Command, parse } from './arguments.ts'
 import { type Closing, createClosing } from './closing.ts'
@@ -55,7 +56,7 @@ export async function main(command: Command, script: Script): Promise<void> {
   let hasEnded = false
   // Thrown where nobody waits for it: Node would end the process at once, and print it as it is. So all is cleaned up.
   process.on('uncaughtException', (error) => {
-    if (hasEnded) process.exitCode = tell(error, command, log, closing)
+    if (hasEnded) process.exitCode = tell(refusalOf(error) ?? error, command, log, closing)
     else interrupted.abort(error)
   })
   // A reader that has gone (`… | head`) is no reason for a stack trace; the exit status tells what happened.
@@ -72,7 +73,8 @@ export async function main(command: Command, script: Script): Promise<void> {
   // If nothing is left to wait for before the script has returned, that is no success.
   process.exitCode = EXIT.failed
   process.exitCode = await run(command, script, { log, signal, closing, told }).catch((error: unknown) => {
-    const failure: unknown = signal.aborted ? signal.reason : error
+    const thrown: unknown = signal.aborted ? signal.reason : error
+    const failure = refusalOf(thrown) ?? thrown
     // A program that reads the result is told in its place.
     if (process.argv.includes('--json') && !told.json) log.printJson(failureJson(failure, closing))
     return tell(failure, command, log, closing)
@@ -160,6 +162,20 @@ function tell(error: unknown, { name }: Command, log: Log, closing: Closing): nu
   log.error(`A bug in ${name} ${VERSION}: ${error instanceof Error ? error.stack : reason(error)}`)
   log.info(closing.text())
   return EXIT.failed
+}
+
+const NO_ROOM = new Set(['ENOSPC', 'EDQUOT'])
+const REFUSALS = new Set([...NO_ROOM, 'EROFS', 'EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'ENOMEM', 'EIO', 'ENOTDIR'])
+
+/** What the machine refuses wherever it is asked for is no bug: it may have no room, or a folder may be another user's. */
+function refusalOf(error: unknown): Failure | undefined {
+  const { code = '', syscall, path, message } = error as NodeJS.ErrnoException
+  if (!(error instanceof Error) || syscall === undefined || !REFUSALS.has(code)) return undefined
+  const where = path === undefined ? '' : ` ${quote(dirname(path))}`
+  return new Failure(
+    `This machine refuses what is needed: ${message}`,
+    NO_ROOM.has(code) ? `Free space there: df -h${where}; df -i${where}` : `Look: ls -ld${where}; id; ulimit -n`,
+  )
 }
 
 /**

@@ -1,7 +1,25 @@
 // Makes folders that only this user may look into.
 
-import { mkdir, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { mkdir, mkdtemp, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { Failure, reason } from './failure.ts'
+import { quote } from './shell.ts'
+
+/**
+ * Makes a new folder for what is gone with this run; whoever calls it removes it.
+ * @param name what its name begins with
+ */
+export async function makeTemporaryFolder(name: string, parent = tmpdir()): Promise<string> {
+  try {
+    return await mkdtemp(join(parent, name))
+  } catch (error) {
+    throw new Failure(
+      `Nothing can be made in the folder for temporary files, ${parent}: ${reason(error)}`,
+      `Look: df -h ${quote(parent)}; df -i ${quote(parent)}; ls -ld ${quote(parent)}. TMPDIR names another one.`,
+    )
+  }
+}
 
 /**
  * Makes a folder and those above it, with mode 0700; what is there stays as it is. Node's own `recursive` goes round for

@@ -1,9 +1,9 @@
 // A second working tree of the checkout, for work that must not touch the engineer's own.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { rm } from 'node:fs/promises'
+import { basename } from 'node:path'
 import type { Context } from '../cli/main.ts'
+import { makeTemporaryFolder } from '../core/folder.ts'
 import type { Shell } from '../core/shell.ts'
 import { type Checkout, openCheckout } from './checkout.ts'
 
@@ -21,7 +21,7 @@ export async function inOwnTree<T>(
   work: (tree: Checkout) => Promise<T>,
 ): Promise<T> {
   await removeLeftovers(checkout, cleanup)
-  const dir = await mkdtemp(join(tmpdir(), `bc-revert-${process.pid}-`))
+  const dir = await makeTemporaryFolder(`bc-revert-${process.pid}-`)
   try {
     await checkout.ask(['worktree', 'add', '--quiet', '--detach', dir, sha])
     return await work(await openCheckout(shell, dir))

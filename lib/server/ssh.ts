@@ -1,11 +1,12 @@
 // The Dokku host over SSH, as its two users see it.
 
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type SettingName, type Settings, UNATTENDED_SSH } from '../cli/settings.ts'
 import { EXIT, Failure } from '../core/failure.ts'
+import { makeTemporaryFolder } from '../core/folder.ts'
 import { parseHost } from '../core/host.ts'
 import {
   type Child,
@@ -190,7 +191,7 @@ export async function connectRemote(
   { DOKKU_HOST: host, DEPLOY_USER: user }: Settings<'DOKKU_HOST' | 'DEPLOY_USER'>,
 ): Promise<Remote> {
   // A socket's path holds 104 bytes at most (macOS), of which ssh wants 17 for a suffix of its own.
-  const folder = await mkdtemp(join(tmpdir().length > 50 ? '/tmp' : tmpdir(), 'bc-ssh-'))
+  const folder = await makeTemporaryFolder('bc-ssh-', tmpdir().length > 50 ? '/tmp' : undefined)
   const ops = createLogin(shell, user, host, join(folder, 's'))
   const dokku = createLogin(shell, 'dokku', host, join(folder, 'd'))
   const hangUp = async (): Promise<void> => void (await Promise.all([ops.hangUp(), dokku.hangUp()]))

@@ -1,10 +1,10 @@
 // An installed Chrome or Chromium for `verify --browser`, driven by playwright-core.
-import { access, constants, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { access, constants, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import type { Browser as Chromium, LaunchOptions, Page } from 'playwright-core'
 import { EXIT, Failure, reason } from '../core/failure.ts'
+import { makeTemporaryFolder } from '../core/folder.ts'
 import { oneLine } from '../core/format.ts'
 import { settlesWithin } from '../core/patience.ts'
 import type { Shell } from '../core/shell.ts'
@@ -54,7 +54,7 @@ export async function findBrowser(path: string, elsewhere: readonly string[] = E
  */
 export async function startBrowser(shell: Shell, file: string, anyCertificate: boolean): Promise<Browser> {
   const { chromium } = await loadDriver()
-  const home = await mkdtemp(join(tmpdir(), 'bc-browser-'))
+  const home = await makeTemporaryFolder('bc-browser-')
   const removeHome = (): Promise<void> => rm(home, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
   try {
     const browser = await chromium.launch(launchOptions(shell, file, home)).catch((error: unknown) => {

@@ -72,6 +72,17 @@ test('anything else that is thrown is a bug, told with its stack', async () => {
   assert.match(stderr, new RegExp(`A bug in example ${VERSION}: TypeError.*script\\.mts`, 's'))
 })
 
+test('what the machine refuses is no bug: what, and where to look', async () => {
+  const { exitCode, stderr } = await run('(await import("node:fs")).writeFileSync("/dev/full", "x")')
+  assert.is(exitCode, 1)
+  assert.match(
+    stderr,
+    /This machine refuses what is needed: ENOSPC: no space left on device.*\n.*Free space there: df -h/,
+  )
+  const elsewhere = await run('(await import("node:fs")).writeFileSync("/dev/null/x y", "")')
+  assert.match(elsewhere.stderr, /refuses what is needed: ENOTDIR.*\n.*Look: ls -ld \/dev\/null;/)
+})
+
 test('an error where nobody waits for it is told as a bug, by the log, after all was cleaned up', async () => {
   const file = join(folder, 'secret-env')
   await writeFile(file, "BORG_PASSPHRASE='correct-horse-7'\n", { mode: 0o600 })

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { makeFolder } from '../../lib/core/folder.ts'
+import type { Failure } from '../../lib/core/failure.ts'
+import { makeFolder, makeTemporaryFolder } from '../../lib/core/folder.ts'
 
 const test = suite('folder')
 const dir = mkdtempSync(join(tmpdir(), 'bc-folder-'))
@@ -27,6 +28,15 @@ test('where none can be made it ends', async () => {
   assert.is(await fails(join(dir, 'file')), 'EEXIST')
   assert.is(await fails(join(dir, 'file/below')), 'ENOTDIR')
   assert.is(await fails('/proc/none/of/these'), 'ENOENT')
+})
+
+test('where no temporary folder can be made it is said where, and how another one is named', async () => {
+  assert.match(await makeTemporaryFolder('bc-x-', dir), `${dir}/bc-x-`)
+  for (const parent of [join(dir, 'file'), join(dir, 'no such one')]) {
+    const error = (await makeTemporaryFolder('bc-x-', parent).catch((thrown: unknown) => thrown)) as Failure
+    assert.match(error.message, `Nothing can be made in the folder for temporary files, ${parent}: E`)
+    assert.match(error.hint, /TMPDIR names another one/)
+  }
 })
 
 test.run()
