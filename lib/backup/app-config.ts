@@ -5,6 +5,7 @@ import { arch } from 'node:os'
 import { join } from 'node:path'
 import { plainSettings } from '../cli/settings.ts'
 import { currentUser } from '../cli/user.ts'
+import { shownUrl } from '../core/database-url.ts'
 import { Failure, reason } from '../core/failure.ts'
 import { makeFolder } from '../core/folder.ts'
 import { plural } from '../core/format.ts'
@@ -24,7 +25,7 @@ export interface AppConfig {
 }
 
 type Sources = Pick<Backup, 'context' | 'dokku'> & {
-  settings: Pick<Backup['settings'], 'DOKKU_APP' | 'DB_SERVICE'>
+  settings: Pick<Backup['settings'], 'DOKKU_APP' | 'DB_SERVICE' | 'DATABASE_URL'>
 }
 
 /**
@@ -33,7 +34,8 @@ type Sources = Pick<Backup, 'context' | 'dokku'> & {
  */
 export async function collectAppConfig(sources: Sources, sha: string | undefined): Promise<AppConfig> {
   const { context, settings } = sources
-  const { DOKKU_APP: app, DB_SERVICE: service } = settings
+  const { DOKKU_APP: app, DATABASE_URL: away } = settings
+  const service = away ? undefined : settings.DB_SERVICE
   const refused: string[] = []
   const [variables, answers, system] = await Promise.all([
     askVariables(sources, refused),
@@ -46,6 +48,7 @@ export async function collectAppConfig(sources: Sources, sha: string | undefined
     madeAt: new Date().toISOString(),
     app,
     service,
+    database: away && shownUrl(away),
     sha,
     ...facts,
     plugins: facts.plugins && (await Promise.all(facts.plugins.map(withSource))),
@@ -67,7 +70,7 @@ export async function collectAppConfig(sources: Sources, sha: string | undefined
   }
 }
 
-function othersOf({ linked }: AppVariables, service: string): Manifest['otherServices'] {
+function othersOf({ linked }: AppVariables, service = ''): Manifest['otherServices'] {
   return Object.fromEntries(Object.entries(linked).filter(([, name]) => name !== `postgres ${hostOf(service)}`))
 }
 
@@ -107,8 +110,10 @@ async function askVariables(sources: Sources, refused: string[]): Promise<AppVar
 const AT_ONCE = 3
 
 async function askAll(sources: Sources, refused: string[]): Promise<Answers> {
-  const { DOKKU_APP, DB_SERVICE } = sources.settings
-  const waiting = Object.entries(questions(DOKKU_APP, DB_SERVICE))
+  const { DOKKU_APP, DB_SERVICE, DATABASE_URL } = sources.settings
+  const waiting = Object.entries(questions(DOKKU_APP, DB_SERVICE)).filter(
+    ([name]) => name !== 'service' || !DATABASE_URL,
+  )
   const answers: Record<string, string> = {}
   const work = async (): Promise<void> => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {

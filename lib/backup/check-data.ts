@@ -25,6 +25,7 @@ import { surveyTables } from '../postgres/tables.ts'
 import { readWrites, writtenBetween } from '../postgres/writes.ts'
 import { collectAppConfig } from './app-config.ts'
 import type { BACKUP_SETTINGS } from './backup.ts'
+import { awayChecks } from './check-away.ts'
 import { leftoverChecks } from './check-leftovers.ts'
 import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
 import { askMount, askService, type SourceAnswer } from './sources.ts'
@@ -49,26 +50,31 @@ export async function dataChecks(
 ): Promise<CheckLine[]> {
   const { BORG_REPO, ARCHIVE_PREFIX, PRUNE = true, DOKKU_COMMAND, DOKKU_APP, DB_SERVICE, MEDIA_DIR } = settings
   const { KEEP_APP_CONFIG } = settings
-  const dokku = DOKKU_COMMAND && createDokku(context, DOKKU_COMMAND)
+  const dokku = DOKKU_COMMAND && createDokku(context, DOKKU_COMMAND, settings.DATABASE_URL)
   const [stored, database, media] = await Promise.all([
     borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<ArchiveList>(),
     dokku && DB_SERVICE ? findService(dokku, DB_SERVICE) : nothing<Service>(),
     MEDIA_DIR === undefined ? nothing<MediaSize | null>() : findMedia(MEDIA_DIR, user),
   ])
   const state = BORG_REPO && database.found && statePath(context.shell.env, BORG_REPO, database.found.name)
-  const [ofArchives, ofPoint, ofService, ofMount, ofApp, leftovers, compared] = await Promise.all([
+  const [ofArchives, ofPoint, ofService, ofMount, ofApp, leftovers, ofAway, compared] = await Promise.all([
     borg && stored.found ? archiveChecks(context, borg, stored.found.nights, PRUNE) : [],
     dokku && state && database.found && stored.found ? pointCheck(dokku, database.found, stored.found, state) : [],
     dokku && DOKKU_APP && database.found
-      ? sourceCheck('service', await askService(dokku, { DOKKU_APP, DB_SERVICE: database.found.name }), fail)
+      ? sourceCheck('service', await askService(dokku, DOKKU_APP, database.found), fail)
       : [],
     dokku && DOKKU_APP && MEDIA_DIR !== undefined && media.found !== undefined
       ? sourceCheck('mount', await askMount(dokku, { DOKKU_APP, MEDIA_DIR }), warn)
       : [],
     dokku && DOKKU_APP && database.found && KEEP_APP_CONFIG
-      ? appCheck({ context, dokku, settings: { DOKKU_APP, DB_SERVICE: database.found.name } })
+      ? appCheck({
+          context,
+          dokku,
+          settings: { DOKKU_APP, DB_SERVICE: database.found.name, DATABASE_URL: settings.DATABASE_URL },
+        })
       : [],
     dokku && database.found ? leftoverChecks(dokku, database.found) : [],
+    dokku && database.found?.away ? awayChecks(dokku, database.found) : [],
     borg && dokku && state && MEDIA_DIR !== undefined && stored.found && database.found && media.found !== undefined
       ? compare(
           { borg, settings: { MEDIA_DIR }, statePath: state },
@@ -83,6 +89,7 @@ export async function dataChecks(
     ofArchives,
     ofPoint,
     database.line ?? [],
+    ofAway,
     ofService,
     media.line ?? [],
     media.found ? linkCheck(media.found) : [],
@@ -142,7 +149,8 @@ function findService(dokku: Dokku, name: string): Promise<Finding<Service>> {
     const service = await dokku.service(name)
     // Dokku knows a service that is stopped, too: only its database can tell.
     const size = await databaseBytes(dokku, service)
-    return [service, pass('Dokku', `may be called; ${name} holds the database ${service.database}, ${bytes(size)}`)]
+    const holds = `${service.away ? '' : 'may be called; '}${name} holds the database ${service.database}, ${bytes(size)}`
+    return [service, pass(service.away ? 'database' : 'Dokku', holds)]
   })
 }
 

@@ -1,6 +1,7 @@
 // The lines of `backup --check` about what restores have left on the server, and what room it takes.
 
 import { bytes, plural } from '../core/format.ts'
+import { sqlLine } from '../dokku/by-hand.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { databaseBytes } from '../postgres/sql.ts'
 import { listKept } from '../postgres/swap.ts'
@@ -10,7 +11,10 @@ import { attempt, type CheckLine, pass, warn } from './check-line.ts'
 const MANY = 2
 
 export async function leftoverChecks(dokku: Dokku, production: Service): Promise<CheckLine[]> {
-  const lines = await Promise.all([keptCheck(dokku, production), testServiceCheck(dokku, `${production.name}-test`)])
+  const lines = await Promise.all([
+    keptCheck(dokku, production),
+    production.away ? [] : testServiceCheck(dokku, `${production.name}-test`),
+  ])
   return lines.flat()
 }
 
@@ -27,7 +31,7 @@ function keptCheck(dokku: Dokku, production: Service): Promise<CheckLine> {
       : warn(
           name,
           detail,
-          `What is in one: restore --undo --dry-run. To drop one: echo 'DROP DATABASE "${kept.at(-1)?.name}";' | sudo dokku postgres:connect ${production.name}`,
+          `What is in one: restore --undo --dry-run. To drop one: ${sqlLine(production, `DROP DATABASE "${kept.at(-1)?.name}";`)}`,
         )
   })
 }

@@ -3,8 +3,8 @@
 import { realpath } from 'node:fs/promises'
 import type { Settings } from '../cli/settings.ts'
 import { firstOf } from '../core/format.ts'
-import { linkedApps, mountedFolders, usedService } from '../dokku/data.ts'
-import type { Dokku } from '../dokku/dokku.ts'
+import { linkedApps, mountedFolders, usedDatabase } from '../dokku/data.ts'
+import type { Dokku, Service } from '../dokku/dokku.ts'
 import { isWithin } from '../media/folder.ts'
 
 /** An answer to it; without a `doubt` what stands in `known`, undefined when Dokku does not say. */
@@ -15,18 +15,30 @@ export interface SourceAnswer {
 }
 
 /** The database: an app that was linked to another service leaves the old one behind, whole and still. */
-export async function askService(
-  dokku: Dokku,
-  { DB_SERVICE, DOKKU_APP }: Settings<'DB_SERVICE' | 'DOKKU_APP'>,
-): Promise<SourceAnswer> {
-  const [apps, used] = await Promise.all([linkedApps(dokku, DB_SERVICE), usedService(dokku, DOKKU_APP)])
-  const fix = `See what it uses: sudo dokku postgres:app-links ${DOKKU_APP}. Then set DB_SERVICE to that.`
-  if (apps && !apps.includes(DOKKU_APP))
-    return { doubt: `${DB_SERVICE} is not linked to ${DOKKU_APP}: the app may use another database.`, fix }
+export async function askService(dokku: Dokku, app: string, { name, database, away }: Service): Promise<SourceAnswer> {
+  if (away) return compareAddress(await usedDatabase(dokku, app), app, { name, database })
+  const [apps, used] = await Promise.all([linkedApps(dokku, name), usedDatabase(dokku, app)])
+  const fix = `See what it uses: sudo dokku postgres:app-links ${app}. Then set DB_SERVICE to that.`
+  if (apps && !apps.includes(app))
+    return { doubt: `${name} is not linked to ${app}: the app may use another database.`, fix }
   // In the name of a host there is neither a dot nor an underscore.
-  if (used !== undefined && used !== DB_SERVICE.toLowerCase().replace(/[._]/g, '-'))
-    return { doubt: `The DATABASE_URL of ${DOKKU_APP} leads to ${used}, not to ${DB_SERVICE}.`, fix }
-  return apps ? { known: `${DB_SERVICE} is linked to ${DOKKU_APP}`, fix } : { fix }
+  if (used?.service !== undefined && used.service !== name.toLowerCase().replace(/[._]/g, '-'))
+    return { doubt: `The DATABASE_URL of ${app} leads to ${used.service}, not to ${name}.`, fix }
+  return apps ? { known: `${name} is linked to ${app}`, fix } : { fix }
+}
+
+/** The app may go through a pooler, at another host; the database's name is the same. */
+function compareAddress(
+  used: Awaited<ReturnType<typeof usedDatabase>>,
+  app: string,
+  { name, database }: Pick<Service, 'name' | 'database'>,
+): SourceAnswer {
+  const fix = `See what it uses: sudo dokku config:get ${app} DATABASE_URL. Then set DATABASE_URL to that in the env file.`
+  if (used?.service !== undefined)
+    return { doubt: `The DATABASE_URL of ${app} leads to Dokku's service ${used.service}, not to ${name}.`, fix }
+  if (used !== undefined && used.database !== database)
+    return { doubt: `The DATABASE_URL of ${app} leads to the database ${used.database}, not to ${database}.`, fix }
+  return used === undefined ? { fix } : { known: `${app} uses the database ${database}`, fix }
 }
 
 /**

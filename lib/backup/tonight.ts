@@ -54,7 +54,7 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
       if (error instanceof Failure) return error
       throw error
     }),
-    Promise.all([askService(dokku, settings), askMount(dokku, settings)]),
+    Promise.all([askService(dokku, settings.DOKKU_APP, production.service), askMount(dokku, settings)]),
     settings.KEEP_APP_CONFIG ? collectAppConfig(backup, production.sha) : undefined,
   ])
   const survey = tables instanceof Failure ? undefined : tables

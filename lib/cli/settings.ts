@@ -1,4 +1,5 @@
 // Every setting there is: its default, how it is read, and what is wrong with it.
+import { type DatabaseUrl, nameOf, parseDatabaseUrl, passwordsIn } from '../core/database-url.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
 import { isHost } from '../core/host.ts'
@@ -125,6 +126,7 @@ export const SETTINGS = {
   BORG_PASSCOMMAND: { parse: text },
   DOKKU_APP: { default: 'book-corners', parse: name },
   DB_SERVICE: { default: 'book-corners-db', parse: name },
+  DATABASE_URL: { secret: true, parse: parseDatabaseUrl },
   MEDIA_DIR: { default: '/var/lib/dokku/data/storage/book-corners/media', parse: mediaFolder },
   MEDIA_OWNER: { default: '32767:32767', parse: matching(/^\d+:\d+$/, 'UID:GID in numbers') },
   ARCHIVE_PREFIX: { default: 'book-corners', parse: name },
@@ -176,9 +178,12 @@ type Value<K extends SettingName> =
 export type Settings<K extends SettingName> = { [P in K]: Value<P> }
 
 /** Secrets, and Borg's own settings: only the program that needs them gets them. */
-const PRIVATE = /^(BORG_|CLOUDFLARE_)|HEALTHCHECK_URL$/
+const PRIVATE = /^(BORG_|CLOUDFLARE_)|HEALTHCHECK_URL$|^DATABASE_URL$/
 /** Git sets these for a hook or an alias. With them it works on the caller's repository, whichever folder it is run in. */
 const CALLERS_REPOSITORY = /^GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|OBJECT_DIRECTORY|NAMESPACE|PREFIX)$/
+
+/** Where PostgreSQL's programs of this machine would go without being told. */
+const CALLERS_DATABASE = /^PG[A-Z]+$/
 
 /** Dokku takes it for what it is asked, whatever its arguments are; sudo need not drop it. */
 const CALLERS_COMMAND = 'SSH_ORIGINAL_COMMAND'
@@ -243,6 +248,13 @@ export function checkSettings<K extends SettingName>(
   ] as const)
     if (asked(one) && raw(one) && !raw(other))
       problems.push(`${one} is set without ${other}: set both, or neither to skip the purge.`)
+  if (asked('DATABASE_URL') && raw('DATABASE_URL') && raw('DB_SERVICE'))
+    problems.push('DB_SERVICE and DATABASE_URL are both set: the database is one of the two. Remove the other one.')
+  // Locks, notes and messages name the database by it.
+  if (asked('DATABASE_URL') && raw('DATABASE_URL')) {
+    delete settings.DB_SERVICE
+    if (settings.DATABASE_URL) settings.DB_SERVICE = nameOf(settings.DATABASE_URL as DatabaseUrl)
+  }
   const counted = KEPT.filter(asked)
   if (
     counted.length > 0 &&
@@ -294,12 +306,13 @@ function withoutEmpty(environment: Env): Env {
 
 /**
  * The environment of every program that is started: ours without Borg's variables, tokens, the monitors' addresses, a git
- * hook's variables and what ssh was asked. Cron gives little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
+ * hook's variables, PostgreSQL's, and what ssh was asked. Cron gives little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
  */
 export function childEnv(environment: Env, home: string): Env {
   const kept = Object.fromEntries(
     Object.entries(environment).filter(
-      ([key]) => !PRIVATE.test(key) && !CALLERS_REPOSITORY.test(key) && key !== CALLERS_COMMAND,
+      ([key]) =>
+        !PRIVATE.test(key) && !CALLERS_REPOSITORY.test(key) && !CALLERS_DATABASE.test(key) && key !== CALLERS_COMMAND,
     ),
   )
   const path = new Set([...(environment.PATH ?? '').split(':').filter(Boolean), ...STANDARD_PATH])
@@ -327,6 +340,7 @@ export function secretValues(environment: Env, file: EnvFile): string[] {
   ]
   return keys
     .flatMap((key) => [environment[key], file.values[key]])
+    .concat([environment.DATABASE_URL, file.values.DATABASE_URL].flatMap((url) => passwordsIn(url ?? '')))
     .flatMap((value) => [value, value?.trim()])
     .filter((value): value is string => Boolean(value))
 }

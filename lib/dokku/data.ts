@@ -1,6 +1,6 @@
 // Where an app's data is, as Dokku knows it: its Postgres services and its mounted folders. Undefined is what Dokku does not say.
 
-import type { Dokku } from './dokku.ts'
+import { type Dokku, parseDatabase } from './dokku.ts'
 
 const ANSWER_MS = 60_000
 
@@ -20,13 +20,17 @@ export async function linkedApps(dokku: Dokku, service: string): Promise<string[
 }
 
 /**
- * The Postgres service that the app's DATABASE_URL leads to: a link of a second one, promoted, changes it and leaves the
- * first link as it is. Only its name leaves here: the address holds the password.
+ * The database that the app's DATABASE_URL leads to, and the Postgres service, if it is of one: a link of a second one,
+ * promoted, changes it and leaves the first link as it is. Only names leave here: the address holds the password.
  */
-export async function usedService(dokku: Dokku, app: string): Promise<string | undefined> {
-  const address = (await ask(dokku, ['config:get', app, 'DATABASE_URL']))?.trim() ?? ''
-  const { hostname } = URL.canParse(address) ? new URL(address) : { hostname: '' }
-  return /^dokku-postgres-(.+)$/.exec(hostname)?.[1]
+export async function usedDatabase(
+  dokku: Dokku,
+  app: string,
+): Promise<{ service: string | undefined; database: string } | undefined> {
+  const address = (await ask(dokku, ['config:get', app, 'DATABASE_URL'])) ?? ''
+  const database = parseDatabase(address)
+  if (database === undefined) return undefined
+  return { service: /^dokku-postgres-(.+)$/.exec(new URL(address.trim()).hostname)?.[1], database }
 }
 
 /** The folders of this machine that are mounted into the app. */

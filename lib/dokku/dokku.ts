@@ -1,16 +1,33 @@
 // Dokku with its Postgres plugin on this machine: what is called, and how its answers are read.
 
+import { type Address, type DatabaseUrl, nameOf } from '../core/database-url.ts'
 import { Failure } from '../core/failure.ts'
 import { aText, mapOf, readJson } from '../core/outside.ts'
 import { parseSha } from '../core/sha.ts'
-import type { Child, Output, RunOptions, Shell } from '../core/shell.ts'
-import { explainDokku } from './errors.ts'
+import type { Child, Env, Output, RunOptions, Shell } from '../core/shell.ts'
+import { type Away, openAway } from './away.ts'
+import { explainAway, explainDokku } from './errors.ts'
 
-/** How a service's database is reached and how a test service like it is made. */
+/** A database: of a service of Dokku's, or away from Dokku. */
 export interface Service {
+  /** Of the service; of one away from Dokku `HOST/DATABASE`. */
   name: string
   /** The database's name: last part of the DSN, e.g. `book_corners_db`. */
   database: string
+  /** Where it is, when that is no service of Dokku's. */
+  away?: Address
+}
+
+/** Another database of the same server. */
+export function neighbour({ name, away }: Service, database: string): Service {
+  return { name, database, ...(away && { away }) }
+}
+
+/** The failure behind a command to a database. @param args as Dokku takes them */
+export function explainCommand(output: Output, { away }: Service, args: readonly string[]): Failure {
+  return away
+    ? explainAway(output, args[0] === 'postgres:connect' ? 'psql' : 'pg_dump', away)
+    : explainDokku(output, args.slice(0, 2).join(' '))
 }
 
 export function infoArgs(service: string, flag: '--dsn' | '--version'): string[] {
@@ -106,7 +123,7 @@ export interface Dokku {
   run(args: readonly string[], options?: CallOptions): Promise<Output>
   /** Runs a command that must succeed. @throws Failure when it does not */
   must(args: readonly string[], options?: CallOptions): Promise<Output>
-  /** @throws Failure when the service does not exist, or Dokku can't be called */
+  /** Away from Dokku it is the one that is reached. @throws Failure when the service does not exist, or Dokku or it can't be called */
   service(name: string): Promise<Service>
   /** Whether a service of this name exists. @throws Failure when Dokku can't be called */
   exists(name: string): Promise<boolean>
@@ -119,9 +136,17 @@ type CallOptions = Pick<RunOptions, 'input' | 'timeoutMs' | 'onLine'>
 /** A question that Dokku answers at once. */
 const ANSWER_MS = 60_000
 
-/** @param shells one that an interruption ends, and one for what must be done all the same */
-export function createDokku(shells: { shell: Shell; cleanup: Shell }, dokkuCommand: readonly string[]): Dokku {
-  const open = (shell: Shell): Omit<Dokku, 'lasting'> => openDokku(shell, dokkuCommand)
+/**
+ * @param shells one that an interruption ends, and one for what must be done all the same
+ * @param url of the database, when it is no service of Dokku's: then that is reached by PostgreSQL's own programs
+ */
+export function createDokku(
+  shells: { shell: Shell; cleanup: Shell },
+  dokkuCommand: readonly string[],
+  url?: DatabaseUrl,
+): Dokku {
+  const away = url && openAway(url)
+  const open = (shell: Shell): Omit<Dokku, 'lasting'> => openDokku(shell, dokkuCommand, away)
   const lasting: Dokku = {
     ...open(shells.cleanup),
     get lasting() {
@@ -132,22 +157,38 @@ export function createDokku(shells: { shell: Shell; cleanup: Shell }, dokkuComma
 }
 
 // Without --quiet postgres:enter prints a header on stdout, and the dump would begin with it; also without a terminal.
-function openDokku(shell: Shell, dokkuCommand: readonly string[]): Omit<Dokku, 'lasting'> {
+function openDokku(shell: Shell, dokkuCommand: readonly string[], away: Away | undefined): Omit<Dokku, 'lasting'> {
   // A sudo that would ask for a password must fail instead: at night nobody answers.
   const [program = 'dokku', ...rest] = dokkuCommand
   const prefix = program === 'sudo' && !rest.includes('-n') ? ['sudo', '-n', ...rest] : [program, ...rest]
-  const command = (args: readonly string[]): string[] => [...prefix, '--quiet', ...args]
-  const run: Dokku['run'] = (args, options = {}) => shell.run(command(args), options)
+  const call = (args: readonly string[]): { command: string[]; env?: Env } =>
+    away && args[0]?.startsWith('postgres:')
+      ? { command: away.command(args), env: away.env() }
+      : { command: [...prefix, '--quiet', ...args] }
+  const run: Dokku['run'] = (args, options = {}) => {
+    const { command, ...more } = call(args)
+    return shell.run(command, { ...options, ...more })
+  }
   const must: Dokku['must'] = async (args, options) => {
     const output = await run(args, options)
-    if (output.exitCode !== 0) throw explainDokku(output, args.slice(0, 2).join(' '))
-    return output
+    if (output.exitCode === 0) return output
+    throw away && args[0]?.startsWith('postgres:')
+      ? explainAway(output, away.command(args)[0] ?? '', away.address())
+      : explainDokku(output, args.slice(0, 2).join(' '))
   }
   return {
-    start: (args) => shell.start(command(args)),
+    start: (args) => {
+      const { command, ...more } = call(args)
+      return shell.start(command, more)
+    },
     run,
     must,
     service: async (name) => {
+      if (away) {
+        await away.require(shell)
+        const address = away.address()
+        return { name: nameOf(address), database: address.database, away: address }
+      }
       const output = await must(infoArgs(name, '--dsn'), { timeoutMs: ANSWER_MS })
       const database = parseDatabase(output.stdout)
       if (!database)

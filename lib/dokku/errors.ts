@@ -1,9 +1,10 @@
 // One explanation of a Dokku command that failed, here or over SSH.
 
+import { type Address, placeOf, shownUrl } from '../core/database-url.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import { sshLine } from '../core/host.ts'
-import type { Output } from '../core/shell.ts'
+import { type Output, quote } from '../core/shell.ts'
 
 /** The service exists, but its container is stopped or gone. */
 export class NotRunning extends Failure {}
@@ -31,6 +32,63 @@ export function explainDokku(output: Output, what: string, host?: string): Failu
     host === undefined ? `Try it by hand: sudo dokku ${what}` : 'Look: deploy --status',
   )
 }
+
+/** The failure behind a program that was run for a database away from Dokku. @param program of PostgreSQL's that was run */
+export function explainAway({ exitCode, signal, stderr }: Output, program: string, address: Address): Failure {
+  const said = firstError(stderr) ?? lastLines(stderr)
+  if (POOLERS_WORDS.test(stderr)) return explainPooler(address, said)
+  const tryIt = `Try it by hand: psql ${quote(shownUrl(address))}`
+  const known = AWAY.find(([pattern]) => pattern.test(stderr))
+  if (known) return new Failure(`${known[1](placeOf(address), address)}: ${said}`, `${known[2](address)} ${tryIt}`)
+  const how = signal ? `was ended by ${signal}` : `failed with exit status ${exitCode}`
+  return new Failure(`${program} at ${placeOf(address)} ${how}${said ? `: ${said}` : ' and said nothing.'}`, tryIt)
+}
+
+/** A pooler may give each transaction another connection; `SET` and a change of the database don't work there. */
+export function explainPooler(address: Address, said?: string): Failure {
+  return new Failure(
+    `${placeOf(address)} is a connection pooler${said ? `: ${said}` : ': what the connection is told does not reach the server.'}`,
+    "Give the server's direct address in DATABASE_URL, mostly another port or host of the same provider.",
+    EXIT.usage,
+  )
+}
+
+/** PgBouncer's, and those of Amazon's proxy: they don't take what a server takes. */
+const POOLERS_WORDS = /unsupported (options )?startup parameter|doesn't support command-line options/
+
+const AWAY: readonly [
+  pattern: RegExp,
+  what: (place: string, address: Address) => string,
+  fix: (address: Address) => string,
+][] = [
+  [
+    /password authentication failed|no password supplied|authentication failed for user/,
+    (place, { user }) => `${place} refuses the user ${user}`,
+    () => 'Compare user and password of DATABASE_URL with the provider; special signs in them are written %XX.',
+  ],
+  [
+    /no pg_hba\.conf entry/,
+    (place) => `${place} does not let this machine in`,
+    () => "Add this machine's address to those that the provider lets in.",
+  ],
+  [
+    /FATAL: +database "[^"]+" does not exist/,
+    (place, { database }) => `${place} has no database ${database}`,
+    ({ database, ...address }) =>
+      `Compare the name in DATABASE_URL. If it was dropped, make an empty one, and restore into that: psql ${quote(shownUrl({ ...address, database: 'postgres' }))} -c 'CREATE DATABASE "${database}"'.`,
+  ],
+  [
+    /certificate|\bSSL\b/,
+    (place) => `The encrypted connection to ${place} failed`,
+    () =>
+      "With a certificate authority of the provider's own, download its certificate: ?sslmode=verify-full&sslrootcert=/FILE in DATABASE_URL; sslmode=require encrypts without knowing to whom.",
+  ],
+  [
+    /could not translate host name|Connection refused|timed out|timeout expired|No route to host|Network is unreachable/,
+    (place) => `The database at ${place} can't be reached`,
+    () => 'Check host and port of DATABASE_URL, and whether the provider lets this machine in.',
+  ],
+]
 
 // What the Postgres plugin prints on stdout is data, perhaps a database's; others say even their errors there.
 function saidBy({ stdout, stderr }: Output, command: string): string {

@@ -42,8 +42,10 @@ const MANIFEST = {
   /** ISO. */
   madeAt: atBest(LINE),
   app: NAME,
-  /** The Postgres service. */
-  service: NAME,
+  /** The Postgres service; missing when the database is away from Dokku. */
+  service: optional(NAME),
+  /** Where it is then: `postgres://USER@HOST/NAME`. */
+  database: atBest(matching(/^postgres:\/\/[\w%.~-]+@[\w.:[\]-]+\/[\w.-]+(\?[\w%+=&./-]*)?$/, 'an address')),
   /** The deployed commit. */
   sha: atBest(matching(/^[0-9a-f]{40}$/, 'a commit')),
   dokkuVersion: atBest(matching(/^\d+(\.\d+)*[\w.-]*$/, 'a version')),

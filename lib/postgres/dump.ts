@@ -7,8 +7,9 @@ import { printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { settlesWithin } from '../core/patience.ts'
 import { peek } from '../core/transfer.ts'
-import { connectArgs, type Dokku, dumpArgs, exportArgs, type Service } from '../dokku/dokku.ts'
-import { explainDokku, NotRunning } from '../dokku/errors.ts'
+import { dumpLine } from '../dokku/by-hand.ts'
+import { connectArgs, type Dokku, dumpArgs, explainCommand, exportArgs, type Service } from '../dokku/dokku.ts'
+import { NotRunning } from '../dokku/errors.ts'
 import { BARE } from './sql.ts'
 
 interface DumpOptions {
@@ -65,9 +66,9 @@ export async function openDump(dokku: Dokku, service: Service, options: DumpOpti
 
 async function open(dokku: Dokku, service: Service, { mode, stallMs }: DumpOptions): Promise<Dump> {
   const args = mode === 'dedup' ? dumpArgs(service) : exportArgs(service.name)
-  const what = args.slice(0, 2).join(' ')
+  const what = service.away ? 'pg_dump' : `dokku ${args.slice(0, 2).join(' ')}`
   // All of it: without a command postgres:enter opens a shell.
-  const tryIt = `Try it by hand: sudo dokku ${args.join(' ')} | head -c 100`
+  const tryIt = `Try it by hand: ${dumpLine(service, args)} | head -c 100`
   const stalled = (): Failure => new Failure(`The dump has stalled: no data for ${stallMs / 1000} s.`, tryIt)
   const startedMs = Date.now()
   const source = dokku.start(args)
@@ -81,7 +82,7 @@ async function open(dokku: Dokku, service: Service, { mode, stallMs }: DumpOptio
     if (!(await settlesWithin(source.ended, stallMs))) throw stalled()
     const output = await source.ended
     if (output.exitCode === 0) return
-    throw explainDokku(output, what)
+    throw explainCommand(output, service, args)
   }
 
   try {
@@ -89,17 +90,19 @@ async function open(dokku: Dokku, service: Service, { mode, stallMs }: DumpOptio
     if (head === 'stalled') throw stalled()
     if (head.length === 0 && (await settlesWithin(source.ended, stallMs))) {
       const output = await source.ended
-      const failure = explainDokku(output, what)
-      const sameInExport = output.stderr.includes('pg_dump: ') || failure instanceof NotRunning
+      const failure = explainCommand(output, service, args)
+      // Away from Dokku an export is the same program.
+      const sameInExport =
+        service.away !== undefined || output.stderr.includes('pg_dump: ') || failure instanceof NotRunning
       if (mode === 'dedup' && output.exitCode && !sameInExport) throw new EnterUnusable(failure.message)
     }
     if (head.toString('latin1').startsWith(MAGIC)) return { mode, stdout: source.stdout, finish, stop }
     if (head.length >= MAGIC.length) {
       const begin = printable((source.stdout.read() ?? head).toString('utf8').slice(0, 200))
-      throw new Failure(`dokku ${what} printed no dump. It begins: ${begin}`, tryIt)
+      throw new Failure(`${what} printed no dump. It begins: ${begin}`, tryIt)
     }
     await finish()
-    throw new Failure(`dokku ${what} ended well but printed ${head.length} bytes: that is no dump.`, tryIt)
+    throw new Failure(`${what} ended well but printed ${head.length} bytes: that is no dump.`, tryIt)
   } catch (error) {
     await stop()
     throw error

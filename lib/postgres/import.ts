@@ -5,8 +5,8 @@ import { Failure } from '../core/failure.ts'
 import { lastLines, oneLine } from '../core/format.ts'
 import { settlesWithin } from '../core/patience.ts'
 import { type Child, lines, type Output, quote } from '../core/shell.ts'
-import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
-import { explainDokku } from '../dokku/errors.ts'
+import { logsLine, psqlLine, sqlLine, versionLine } from '../dokku/by-hand.ts'
+import { connectArgs, type Dokku, explainCommand, neighbour, type Service } from '../dokku/dokku.ts'
 import { BARE, literal, sql } from './sql.ts'
 
 /** A `pg_restore` in the service's container that waits for a dump on its stdin. */
@@ -41,7 +41,7 @@ function importScript(database: string, mark: string): string {
     `SET application_name = ${literal(IMPORT_SESSION)};`,
     `SELECT string_agg('-c ' || name || '=' || value, ' ') AS limits FROM pg_settings JOIN (VALUES ${WITHOUT_LIMITS.map(
       ([name, value]) => `(${literal(name)}, ${literal(value)})`,
-    )}) v (name, value) USING (name) \\gset`,
+    )}) v (name, value) USING (name) WHERE context = 'user' OR current_setting('is_superuser') = 'on' \\gset`,
     // Where psql is connected, pg_restore may connect, too.
     '\\setenv PGHOST :HOST',
     '\\setenv PGPORT :PORT',
@@ -88,10 +88,10 @@ export async function openImport(dokku: Dokku, into: Service, stallMs: number): 
     await child.stop()
     throw new Failure(
       `The container of ${into.name} did not run a shell within ${readyMs / 1000} s.`,
-      `Try it by hand: echo '\\! echo ready' | sudo dokku postgres:connect ${into.name}`,
+      `Try it by hand: echo '\\! echo ready' | ${psqlLine(into)}`,
     )
   }
-  if ((await ready) !== 'ready') throw explainDokku(await child.ended, connectArgs(into.name).join(' '))
+  if ((await ready) !== 'ready') throw explainCommand(await child.ended, into, connectArgs(into.name))
   return { ...child, finish: () => finish(dokku, into, child, nextAnswer(said, mark)) }
 }
 
@@ -112,7 +112,7 @@ async function finish(dokku: Dokku, into: Service, child: Child, answer: Promise
     if (misses === MOST_MISSES)
       throw new Failure(
         `The import into ${into.database} has ended in the container of ${into.name}, and nobody says how.`,
-        `Something killed its shell. Look: sudo dokku postgres:logs ${into.name}`,
+        `Something killed its shell. Look: ${logsLine(into)}`,
       )
   }
   const status = await answer
@@ -123,28 +123,27 @@ async function finish(dokku: Dokku, into: Service, child: Child, answer: Promise
 }
 
 /** Whether `pg_restore` is connected. While the server can't be asked, that is believed. */
-async function isAtWork(dokku: Dokku, { name, database }: Service): Promise<boolean> {
+async function isAtWork(dokku: Dokku, into: Service): Promise<boolean> {
   const found = await sql(
     dokku,
-    { name, database: 'postgres' },
-    `SELECT 1 FROM pg_stat_activity WHERE datname = ${literal(database)} AND application_name = 'pg_restore' LIMIT 1;`,
+    neighbour(into, 'postgres'),
+    `SELECT 1 FROM pg_stat_activity WHERE datname = ${literal(into.database)} AND application_name = 'pg_restore' LIMIT 1;`,
   ).catch(() => '1')
   return found.trim() !== ''
 }
 
 /** @param status what the shell said: the exit status of `pg_restore`; undefined when the connection broke before */
-function explainImport(output: Output, status: string | undefined, { name }: Service): Failure {
+function explainImport(output: Output, status: string | undefined, into: Service): Failure {
   const said = whyOf(output.stderr)
   if (status === undefined)
     return new Failure(
-      `The connection to the container of ${name} broke${said ? `: ${said}` : '.'}`,
-      `Look: sudo dokku postgres:logs ${name}`,
+      `The connection to ${into.away ? into.name : `the container of ${into.name}`} broke${said ? `: ${said}` : '.'}`,
+      `Look: ${logsLine(into)}`,
     )
-  if (status === '127')
-    return new Lacking(`It has no pg_restore: ${said}`, `Look: sudo dokku postgres:info ${name} --version`)
+  if (status === '127') return new Lacking(`It has no pg_restore: ${said}`, `Look: ${versionLine(into)}`)
   const failed = `pg_restore failed with exit status ${status}${said ? `: ${said}` : ' and said nothing.'}`
   const need = NEEDS.find(([pattern]) => pattern.test(said))
-  if (need) return new Lacking(failed, need[1](name, need[0].exec(said)?.slice(1).find(Boolean) ?? ''))
+  if (need) return new Lacking(failed, need[1](into, need[0].exec(said)?.slice(1).find(Boolean) ?? ''))
   return UNQUALIFIED.test(said) ? new Unqualified(failed) : new Failure(failed)
 }
 
@@ -157,42 +156,43 @@ export class Unqualified extends Failure {}
 const UNQUALIFIED =
   /\b(?:function|relation|type|operator)\b.{0,300}\bdoes not exist\b.{0,600}\bCONTEXT: +(?:SQL|PL\/pgSQL) function/
 
-function connect(service: string, statement: string): string {
-  return `echo ${quote(statement)} | sudo dokku postgres:connect ${service}`
-}
-
 /** What PostgreSQL says when something outside the database is missing, and the way to it. */
-const NEEDS: readonly [pattern: RegExp, hint: (service: string, what: string) => string][] = [
+const NEEDS: readonly [pattern: RegExp, hint: (into: Service, what: string) => string][] = [
   [
     /role "([^"]{1,200})" does not exist/,
-    (service, role) => `If it is to exist, make it: ${connect(service, `CREATE ROLE "${role}";`)}`,
+    (into, role) => `If it is to exist, make it: ${sqlLine(into, `CREATE ROLE "${role}";`)}`,
   ],
   [
     /tablespace "([^"]{1,200})" does not exist/,
-    (service, tablespace) =>
-      `Make one, within the server's own data: ${connect(service, `SET allow_in_place_tablespaces = on; CREATE TABLESPACE "${tablespace}" LOCATION '';`)}`,
+    (into, tablespace) =>
+      `Make one, within the server's own data: ${sqlLine(into, `SET allow_in_place_tablespaces = on; CREATE TABLESPACE "${tablespace}" LOCATION '';`)}`,
   ],
   [
     /extension "([^"]{1,200})" is not available|could not open extension control file "[^"]{0,300}\/([^"/]{1,200})\.control"|(could not access file|could not load library|must be loaded via|extension "[^"]{1,200}" has no installation script|could not find function)/,
-    (service) =>
-      `See which the server has: ${connect(service, 'SELECT name, default_version FROM pg_available_extensions;')}. What is only in the container, and not in its image, no other service has.`,
+    (into) =>
+      `See which the server has: ${sqlLine(into, 'SELECT name, default_version FROM pg_available_extensions;')}. What is only in the container, and not in its image, no other service has.`,
   ],
   [
     /(could not create locale|could not open (?:collator|dictionary|stop-word|affix|thesaurus)|encoding conversion|invalid locale|could not open \S+ file)/,
-    (service) => `Its image was another one: sudo dokku postgres:info ${service} --version`,
+    (into) => `Its image was another one: ${versionLine(into)}`,
   ],
   [
     /(unsupported version \([\d.]+\) in file header|unrecognized configuration parameter)/,
-    (service) => `The dump is of a newer PostgreSQL. Look: sudo dokku postgres:info ${service} --version`,
+    (into) => `The dump is of a newer PostgreSQL. Look: ${versionLine(into)}`,
+  ],
+  [
+    /permission denied to create extension "([^"]{1,200})"|must be owner of extension ([^\s:]{1,200})/,
+    () =>
+      'Restore with the role that may make extensions, mostly the one that the provider gives at first, in DATABASE_URL. See docs/growing.md',
   ],
   [/(No space left on device|could not extend file)/, () => 'Make room: df -h; sudo docker system df'],
   [
     /(out of shared memory|out of memory|sorry, too many clients|remaining connection slots)/,
-    (service) => `Look: sudo dokku postgres:logs ${service}`,
+    (into) => `Look: ${logsLine(into)}`,
   ],
   [
     /(server closed the connection|terminating connection|connection to server|the database system is)/,
-    (service) => `The server went away meanwhile. Look: sudo dokku postgres:logs ${service}`,
+    (into) => `The server went away meanwhile. Look: ${logsLine(into)}`,
   ],
 ]
 

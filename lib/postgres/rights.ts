@@ -4,6 +4,10 @@ import { aText } from '../core/outside.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { answering, rows } from './sql.ts'
 
+/** Of pg_stat_activity: sessions that this role may end. One that may not end a session fails as a whole. */
+export const MAY_END = `(current_setting('is_superuser') = 'on' OR usesysid IN (SELECT oid FROM pg_roles
+  WHERE NOT rolsuper AND (pg_has_role(oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))))`
+
 const OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 // What an extension brings is its own affair.
 function notOfAnExtension(catalog: string, oid: string): string {

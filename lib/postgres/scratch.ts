@@ -1,13 +1,15 @@
 // The database beside production that a restore imports into: made, filled in, and cleared when a run was killed.
 
-import { Failure, reason } from '../core/failure.ts'
+import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import { aNumber, aText, type Found, listOf, optional, orNull, record } from '../core/outside.ts'
+import { aBoolean, aNumber, aText, type Found, listOf, optional, orNull, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
+import { createDatabaseLine, sqlLine } from '../dokku/by-hand.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { IMPORT_SESSION } from './import.ts'
 import { DISPOSABLE } from './marks.ts'
+import { MAY_END } from './rights.ts'
 import { COMPARE_SESSION, INSERT_SESSION } from './session.ts'
 import { answering, attempt, identifier, literal, rows, serverOf, sql } from './sql.ts'
 import { restoringOf, SWAP_SESSION } from './swap.ts'
@@ -36,7 +38,7 @@ export async function clearRestoring(dokku: Dokku, production: Service, log: Log
   if (found.mark !== DISPOSABLE && !sessions.some((session) => session === CREATE_SESSION))
     throw new Failure(
       `On the server of ${production.name} there is a database ${database}, and these scripts have not made it.`,
-      `Give it another name: echo 'ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(`${database}_by_hand`)};' | sudo dokku postgres:connect ${production.name}`,
+      `Give it another name: ${sqlLine(production, `ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(`${database}_by_hand`)};`)}`,
     )
   log.info(`Removing the database ${database} that an earlier run left`)
   await drop(dokku, production)
@@ -72,7 +74,7 @@ DO $$ BEGIN
   FOR i IN 1..400 LOOP
     PERFORM pg_stat_clear_snapshot();
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-      WHERE ${atOnce} OR datname = ${literal(restoring)} OR (i > 200 AND ${ours});
+      WHERE (${atOnce} OR datname = ${literal(restoring)} OR (i > 200 AND ${ours})) AND ${MAY_END};
     IF NOT EXISTS (SELECT FROM pg_stat_activity WHERE ${ours}) THEN RETURN; END IF;
     PERFORM pg_sleep(0.05);
   END LOOP;
@@ -105,7 +107,8 @@ export function createDatabaseSql(name: string, properties: DatabaseProperties):
   return [
     `CREATE DATABASE ${identifier(name)} TEMPLATE template0`,
     `OWNER ${identifier(properties.owner)}`,
-    `TABLESPACE ${identifier(properties.tablespace)}`,
+    // Only who owns the server may name this one; it is the template's own.
+    ...(properties.tablespace === 'pg_default' ? [] : [`TABLESPACE ${identifier(properties.tablespace)}`]),
     `ENCODING ${literal(properties.encodingName)}`,
     `LC_COLLATE ${literal(properties.datcollate)}`,
     `LC_CTYPE ${literal(properties.datctype)}`,
@@ -123,6 +126,8 @@ export interface Ground {
   freeBytes: number | undefined
   /** Transactions that were prepared in it, and neither committed nor rolled back: it can't be renamed before. */
   prepared: string[]
+  /** Why this role can't replace it, a phrase each. */
+  obstacles: string[]
 }
 
 /** Looks at production's database from outside, in whatever state it is; changes nothing. */
@@ -132,29 +137,71 @@ export async function surveyGround(dokku: Dokku, production: Service): Promise<G
     answering(dokku),
     serverOf(production),
     `SELECT (to_jsonb(d) - 'datacl') || jsonb_build_object('encodingName', pg_encoding_to_char(encoding),
-       'owner', pg_get_userbyid(datdba), 'tablespace', spcname, 'folder', current_setting('data_directory'),
+       'owner', pg_get_userbyid(datdba), 'tablespace', spcname, 'folder', (SELECT setting FROM pg_settings WHERE name = 'data_directory'), ${RIGHTS},
        'prepared', (SELECT coalesce(json_agg(gid), '[]') FROM pg_prepared_xacts WHERE database = datname))
      FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = ${literal(database)};`,
-    record({ ...PROPERTIES, folder: aText, prepared: listOf(aText) }),
+    record({ ...PROPERTIES, ...RIGHTS_SHAPE, folder: orNull(aText), prepared: listOf(aText) }),
   )
   if (!found)
     throw new Failure(
       `The server of ${name} has no database ${database}.`,
-      `If it was dropped, make an empty one, and restore into that: sudo dokku postgres:enter ${name} createdb -U postgres -E utf8 ${database}`,
+      `If it was dropped, make an empty one, and restore into that: ${createDatabaseLine(production)}`,
     )
-  const { folder, prepared, ...properties } = found
+  const { folder, prepared, role, mayCreate, owns, strangers, ...properties } = found
+  const freeBytes = folder === null ? undefined : await askRoom(dokku, production, folder)
+  return { properties, freeBytes, prepared, obstacles: obstaclesOf({ role, mayCreate, owns, strangers }, properties) }
+}
+
+/** Free bytes on the disk of a folder of the server; undefined where only the server's own machine could tell. */
+async function askRoom(dokku: Dokku, { name, away }: Service, folder: string): Promise<number | undefined> {
+  if (away) return undefined
   const output = await dokku.run(['postgres:enter', name, 'df', '-Pk', folder])
   const available = /^\S.*?\s\d+\s+\d+\s+(\d+)\s+\d+%/m.exec(output.stdout)?.[1]
-  const freeBytes = output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined
-  return { properties, freeBytes, prepared }
+  return output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined
+}
+
+/** What the role may do that a restore takes; in a query on pg_database. */
+const RIGHTS = `'role', current_user, 'owns', pg_has_role(datdba, 'USAGE'),
+  'mayCreate', (SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user),
+  'strangers', (SELECT coalesce(json_agg(DISTINCT usename), '[]') FROM pg_stat_activity
+    WHERE pg_stat_activity.datname = d.datname AND usename IS NOT NULL AND NOT ${MAY_END})`
+const RIGHTS_SHAPE = { role: aText, owns: aBoolean, mayCreate: aBoolean, strangers: listOf(aText) }
+
+function obstaclesOf(
+  { role, owns, mayCreate, strangers }: Found<typeof RIGHTS_SHAPE>,
+  { owner }: Pick<DatabaseProperties, 'owner'>,
+): string[] {
+  return [
+    ...(mayCreate
+      ? []
+      : [
+          `the role ${role} may not create databases: as an administrator type ALTER ROLE ${identifier(role)} CREATEDB;`,
+        ]),
+    ...(owns
+      ? []
+      : [
+          `the database belongs to ${owner}, and the role ${role} is no member of that: GRANT ${identifier(owner)} TO ${identifier(role)};`,
+        ]),
+    ...(strangers.length === 0
+      ? []
+      : [
+          `the role ${role} may not end the connections of ${strangers.join(', ')}: GRANT pg_signal_backend TO ${identifier(role)};`,
+        ]),
+  ]
 }
 
 /** @throws Failure when something in production would stop the swap, whoever agrees to it */
-export function requireFree({ prepared: [first] }: Ground, production: Service): void {
+export function requireFree({ prepared: [first], obstacles }: Ground, production: Service): void {
+  if (obstacles.length > 0)
+    throw new Failure(
+      `With this role ${production.name} can't be replaced: ${obstacles.join('. And ')}`,
+      'Or restore with an administrator in DATABASE_URL, in an env file of its own: restore --env-file. Without either: docs/growing.md',
+      EXIT.usage,
+    )
   if (first !== undefined)
     throw new Failure(
       `Production can't be replaced: it has a prepared transaction that nobody has ended: ${first}`,
-      `Ask whose it is. To roll it back: echo "ROLLBACK PREPARED ${literal(first)}" | sudo dokku postgres:connect ${production.name}`,
+      `Ask whose it is. To roll it back: ${sqlLine(production, `ROLLBACK PREPARED ${literal(first)}`)}`,
     )
 }
 

@@ -6,8 +6,7 @@ import { lastLines, oneLine } from '../core/format.ts'
 import { readJson, type Shape } from '../core/outside.ts'
 import { settlesWithin } from '../core/patience.ts'
 import { type Child, lines, type Output, quoteAll } from '../core/shell.ts'
-import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
-import { explainDokku } from '../dokku/errors.ts'
+import { connectArgs, type Dokku, explainCommand, type Service } from '../dokku/dokku.ts'
 import { connecting, LOCK_MS, literal } from './sql.ts'
 
 /** What the sessions are called that look for lost rows, and that insert them. */
@@ -79,12 +78,12 @@ const END_MS = 1000
  * Starts a psql in a database of a service.
  * @param name what the server shows of it in pg_stat_activity, also for what it starts beside it
  */
-export function openSession(dokku: Dokku, { name: service, database }: Service, name: string): Session {
-  const child = dokku.start(connectArgs(service))
+export function openSession(dokku: Dokku, service: Service, name: string): Session {
+  const child = dokku.start(connectArgs(service.name))
   const said = lines(child)
   child.stdin.write(
     [
-      ...connecting(database),
+      ...connecting(service.database),
       // With SQLSTATE, which is the same in every language.
       '\\set VERBOSITY verbose',
       '\\set SHOW_CONTEXT errors',
@@ -131,7 +130,7 @@ async function* answers(
   child: Child,
   said: AsyncGenerator<string>,
   script: string,
-  service: string,
+  service: Service,
 ): AsyncGenerator<string> {
   const mark = `book-corners-ops-${randomBytes(8).toString('hex')}`
   child.stdin.write(`\\echo ${mark} begins\n${script}\n\\echo ${mark}\n`)
@@ -148,10 +147,10 @@ async function* answers(
 const LONGEST_REASON = 500
 
 /** The first error, with what belongs to it. */
-function explain(output: Output, service: string): Failure {
+function explain(output: Output, service: Service): Failure {
   const all = output.stderr.split('\n')
   const first = all.findIndex((line) => /\b(ERROR|FATAL|PANIC): /.test(line))
-  if (first === -1) return explainDokku(output, connectArgs(service).join(' '))
+  if (first === -1) return explainCommand(output, service, connectArgs(service.name))
   const [, state = '', message = lastLines(all[first] ?? '')] =
     /\b(?:ERROR|FATAL|PANIC): +(?:([0-9A-Z]{5}): )?(.*)$/.exec(all[first] ?? '') ?? []
   const more = all.slice(first + 1).filter((line) => /^(DETAIL|HINT): /.test(line))

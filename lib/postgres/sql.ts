@@ -6,7 +6,8 @@ import { oneLine } from '../core/format.ts'
 import { aCount, aText, pairOf, readJson, record, type Shape, tryJson } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import type { RunOptions } from '../core/shell.ts'
-import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
+import { psqlLine } from '../dokku/by-hand.ts'
+import { connectArgs, type Dokku, neighbour, type Service } from '../dokku/dokku.ts'
 
 /** A quoted SQL identifier. */
 export function identifier(name: string): string {
@@ -40,8 +41,8 @@ export const LOCK_MS = 60_000
 const JUST_RENAMED = /just been dropped or renamed/
 
 /** A service's server, for what is about databases and not in one of them. */
-export function serverOf({ name }: Service): Service {
-  return { name, database: 'postgres' }
+export function serverOf(service: Service): Service {
+  return neighbour(service, 'postgres')
 }
 
 type SqlOptions = Pick<RunOptions, 'timeoutMs'>
@@ -133,7 +134,7 @@ export async function rows<T>(dokku: Dokku, database: Service, query: string, sh
   return (await sql(dokku, database, query))
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => readJson(line, shape, 'PostgreSQL', `Look: sudo dokku postgres:connect ${database.name}`))
+    .map((line) => readJson(line, shape, 'PostgreSQL', `Look: ${psqlLine(database)}`))
 }
 
 /** What the database takes on its server's disk, in bytes, indexes included. */

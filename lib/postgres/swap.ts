@@ -4,8 +4,10 @@ import { Failure, reason } from '../core/failure.ts'
 import { localTimestamp } from '../core/format.ts'
 import { aCount, aText, listOf, orNull, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
-import type { Dokku, Service } from '../dokku/dokku.ts'
+import { sqlLine } from '../dokku/by-hand.ts'
+import { type Dokku, neighbour, type Service } from '../dokku/dokku.ts'
 import { commentBefore, DISPOSABLE, KEPT, keptComment } from './marks.ts'
+import { MAY_END } from './rights.ts'
 import { identifier, literal, rows, serverOf, sql } from './sql.ts'
 
 /** PostgreSQL cuts longer names short without a word (NAMEDATALEN - 1). */
@@ -17,8 +19,8 @@ function fitted(database: string, suffix: string, more = 0): string {
 }
 
 /** The database that will become production, on production's server. */
-export function restoringOf({ name, database }: Service): Service {
-  return { name, database: fitted(database, '_restoring') }
+export function restoringOf(service: Service): Service {
+  return neighbour(service, fitted(service.database, '_restoring'))
 }
 
 function keptPrefix(database: string): string {
@@ -92,7 +94,7 @@ interface SwapComments {
  */
 export function swapSql({ database, incoming, kept }: SwapNames, comments: SwapComments): string {
   const attempt = [
-    `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN (${literal(database)}, ${literal(incoming)}) AND pid <> pg_backend_pid() \\;`,
+    `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN (${literal(database)}, ${literal(incoming)}) AND pid <> pg_backend_pid() AND ${MAY_END} \\;`,
     'BEGIN \\;',
     `ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(kept)} \\;`,
     `ALTER DATABASE ${identifier(incoming)} RENAME TO ${identifier(database)} \\;`,
@@ -183,12 +185,12 @@ async function swapAs(dokku: Dokku, service: Service, names: SwapNames, comments
     if (!known)
       throw new Failure(
         `Whether the databases were swapped is not known: ${reason(error)}`,
-        `Look: sudo dokku postgres:info ${service.name} --status. Then: restore --undo, which lists what is kept`,
+        `Look: ${sqlLine(service, '\\l')}. Then: restore --undo, which lists what is kept`,
       )
     if (!known.some(({ name }) => name === kept))
       throw new NotSwapped(
         `The databases could not be swapped: ${reason(error)}`,
-        `Look who is in the way: echo 'SELECT pid, application_name, state, query FROM pg_stat_activity; SELECT gid, database FROM pg_prepared_xacts;' | sudo dokku postgres:connect ${service.name}`,
+        `Look who is in the way: ${sqlLine(service, 'SELECT pid, usename, application_name, state, query FROM pg_stat_activity; SELECT gid, database FROM pg_prepared_xacts;')}`,
       )
   }
   return kept

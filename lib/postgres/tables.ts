@@ -3,8 +3,7 @@
 import { Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import { aText, listOf, optional, record, tryJson } from '../core/outside.ts'
-import { connectArgs, type Dokku, type Service } from '../dokku/dokku.ts'
-import { explainDokku } from '../dokku/errors.ts'
+import { connectArgs, type Dokku, explainCommand, type Service } from '../dokku/dokku.ts'
 import { BARE } from './sql.ts'
 
 /** Tables by `schema.table`, in the order of their names. */
@@ -36,13 +35,13 @@ const QUESTIONS = [
 ]
 
 /** @throws Failure when the server does not say which tables there are */
-export async function surveyTables(dokku: Dokku, { name }: Service): Promise<TableSurvey> {
+export async function surveyTables(dokku: Dokku, service: Service): Promise<TableSurvey> {
   const input = [...BARE, ...QUESTIONS, ''].join('\n')
-  const output = await dokku.run(connectArgs(name), { input, timeoutMs: TIMEOUT_MS })
+  const output = await dokku.run(connectArgs(service.name), { input, timeoutMs: TIMEOUT_MS })
   const answers = output.stdout.split('\n').flatMap(parseLine)
   const all = answers.find((answer) => Array.isArray(answer))
   if (!all) {
-    if (output.exitCode !== 0) throw explainDokku(output, connectArgs(name).join(' '))
+    if (output.exitCode !== 0) throw explainCommand(output, service, connectArgs(service.name))
     throw new Failure(`PostgreSQL does not say which tables it has: ${lastLines(output.stderr)}`)
   }
   const answered = (word: 'filled' | 'read'): Set<string> =>

@@ -4,6 +4,7 @@ import { describeLabel, flawsOf, parseComment } from '../borg/archives.ts'
 import type { Settings } from '../cli/settings.ts'
 import { agoInWords, bytes, moment, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
+import { psqlLine, sqlLine } from '../dokku/by-hand.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
 import { identifier, literal } from '../postgres/sql.ts'
@@ -70,7 +71,7 @@ function first(names: readonly string[], count = names.length): string {
 }
 
 /** The closing lines on databases that swaps kept. */
-export function describeKept(service: string, kept: readonly KeptDatabase[]): string {
+export function describeKept(service: Service, kept: readonly KeptDatabase[]): string {
   return kept
     .map((database) => {
       const { name, bytes: size, slots, subscriptions } = database
@@ -83,12 +84,11 @@ export function describeKept(service: string, kept: readonly KeptDatabase[]): st
     .join('\n')
 }
 
-function dropCommand(service: string, { name, slots, subscriptions }: KeptDatabase): string {
+function dropCommand(service: Service, { name, slots, subscriptions }: KeptDatabase): string {
   const drop = `DROP DATABASE ${identifier(name)};`
-  if (slots.length === 0 && subscriptions.length === 0)
-    return `    echo '${drop}' | sudo dokku postgres:connect ${service}`
+  if (slots.length === 0 && subscriptions.length === 0) return `    ${sqlLine(service, drop)}`
   return [
-    `sudo dokku postgres:connect ${service} <<'END'`,
+    `${psqlLine(service)} <<'END'`,
     `\\c ${identifier(name)}`,
     // The publisher's slot is the new database's to use.
     ...subscriptions
@@ -105,17 +105,17 @@ function dropCommand(service: string, { name, slots, subscriptions }: KeptDataba
 }
 
 /** A subscription comes out of a dump switched off, and the one of the database before still is at work. */
-export function subscriptionAdvice({ name, database }: Service, subscriptions: readonly string[]): string | undefined {
+export function subscriptionAdvice(service: Service, subscriptions: readonly string[]): string | undefined {
   if (subscriptions.length === 0) return undefined
   const enable = subscriptions.map((it) => `ALTER SUBSCRIPTION ${identifier(it)} ENABLE;`).join(' ')
-  return `Off in ${database}, as a dump has them, subscription ${subscriptions.join(', ')}: drop the kept database's first, then echo '${enable}' | sudo dokku postgres:connect ${name}`
+  return `Off in ${service.database}, as a dump has them, subscription ${subscriptions.join(', ')}: drop the kept database's first, then ${sqlLine(service, enable)}`
 }
 
 /** Owners and grants that production has and a restored database has not. */
-export function describeRights(service: string, statements: readonly string[]): string {
+export function describeRights(service: Service, statements: readonly string[]): string {
   return [
-    'A dump holds no owners and no grants: what is restored will belong to postgres, and nobody else may use it. To give all of it again, after the restore:',
-    `sudo dokku postgres:connect ${service} <<'END'`,
+    `A dump holds no owners and no grants: what is restored will belong to ${service.away?.user ?? 'postgres'}, and nobody else may use it. To give all of it again, after the restore:`,
+    `${psqlLine(service)} <<'END'`,
     ...statements,
     'END',
   ].join('\n')

@@ -2,6 +2,7 @@
 
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
+import { createDatabaseLine, psqlLine, serverPsqlLine } from '../dokku/by-hand.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { clearRestoring, type Ground, neededBytes, requireRoom, surveyGround } from '../postgres/scratch.ts'
 import type { RowCounts } from '../postgres/sql.ts'
@@ -20,7 +21,7 @@ export async function proveOnly(restore: Restore): Promise<number> {
   await inTestService(restore, archive, {}, async ({ test, restored }) => {
     await test.leave()
     context.print(`${archive.name} imports cleanly. Production was not touched.
-  look around:  sudo dokku postgres:connect ${restored.name}
+  look around:  ${psqlLine(restored)}
   remove it:    sudo dokku postgres:destroy ${restored.name} --force`)
   })
   return EXIT.done
@@ -123,10 +124,7 @@ export async function begin(
 }
 
 /** What stands between a restore and production's server, with the way around it. */
-function explainUnreachable(
-  { settings: { DOKKU_APP: app } }: Restore,
-  { name: service, database }: Service,
-): (error: unknown) => never {
+function explainUnreachable({ settings: { DOKKU_APP: app } }: Restore, production: Service): (error: unknown) => never {
   return (error) => {
     const why = reason(error)
     // Only the app can give some back.
@@ -139,10 +137,11 @@ function explainUnreachable(
     if (
       /FATAL: +(invalid page|could not (open|read)|cache lookup failed|missing chunk|relation mapping|pg_)/.test(why)
     ) {
-      const psql = `sudo dokku postgres:enter ${service}`
+      const psql = serverPsqlLine(production)
+      const { name: service, database } = production
       throw new Failure(
         `The database of ${service} is so damaged that nobody can connect to it: ${why}`,
-        `Put it aside, and restore into an empty one:\n  ${psql} psql -U postgres -d postgres -c 'ALTER DATABASE "${database}" RENAME TO "${database}_damaged"'\n  ${psql} createdb -U postgres -E utf8 ${database}`,
+        `Put it aside, and restore into an empty one:\n  ${psql} -c 'ALTER DATABASE "${database}" RENAME TO "${database}_damaged"'\n  ${createDatabaseLine(production)}`,
       )
     }
     throw error

@@ -3,7 +3,8 @@
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { agoInWords, bytes, moment, plural } from '../core/format.ts'
-import type { Service } from '../dokku/dokku.ts'
+import { psqlLine } from '../dokku/by-hand.ts'
+import { neighbour, type Service } from '../dokku/dokku.ts'
 import { missingRights } from '../postgres/rights.ts'
 import {
   adoptSettings,
@@ -43,9 +44,7 @@ export async function replaceDatabase(
     requireFree(production.ground, production)
     requireRoom(production.ground, neededBytes(dump.sizeBytes, dump.isCompressed), context.log)
     const { restoring, archive: completed, analyzed } = await importBeside(restore, production, dump)
-    context.log.info(
-      `To look around before you agree: sudo dokku postgres:connect ${production.name}, and there: \\c ${restoring.database}`,
-    )
+    context.log.info(`To look around before you agree: ${psqlLine(production)}, and there: \\c ${restoring.database}`)
     await agree(completed)
     await analyzed
     context.shell.signal.throwIfAborted()
@@ -101,7 +100,7 @@ async function importBeside(restore: Restore, production: Production, dump: Open
 async function tellRights({ context }: Restore, production: Service, rights: Promise<string[]>): Promise<void> {
   try {
     const statements = await rights
-    if (statements.length > 0) context.print(describeRights(production.name, statements))
+    if (statements.length > 0) context.print(describeRights(production, statements))
   } catch (error) {
     context.shell.signal.throwIfAborted()
     context.log.warn(`Which owners and grants production has could not be read: ${reason(error)}`)
@@ -149,7 +148,7 @@ export async function undo(restore: Restore): Promise<number> {
 /** What would come back with a kept database. That it can't be told is no reason not to go back to it. */
 async function showKept(restore: Restore, production: Service, { name, bytes: size }: KeptDatabase): Promise<void> {
   const { context } = restore
-  const kept = { name: production.name, database: name }
+  const kept = neighbour(production, name)
   context.log.info(`${name} was production until ${keptUntil(name)} (${bytes(size)}). In it, beside production:`)
   try {
     const [now, then] = await Promise.all([lookAtProduction(restore, production), lookAt(restore, kept)])
@@ -221,5 +220,5 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
   wrong data           restore --undo
   the app misbehaves   ${await restartAdvice(restore)}
   all is well          keep it a few days, then drop what is kept:
-${describeKept(production.name, all)}`)
+${describeKept(production, all)}`)
 }

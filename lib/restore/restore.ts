@@ -17,6 +17,7 @@ const RESTORE_SETTINGS = [
   'BORG_PASSCOMMAND',
   'DOKKU_APP',
   'DB_SERVICE',
+  'DATABASE_URL',
   'MEDIA_DIR',
   'MEDIA_OWNER',
   'ARCHIVE_PREFIX',
@@ -57,11 +58,19 @@ export function prepareRestore(context: Context): Restore {
       'For photos of an older archive, name their folder: MEDIA_DIR=/FOLDER restore --media-only ARCHIVE',
       EXIT.usage,
     )
+  const [proof] = ['test', 'drill'].filter((flag) => flags.has(flag))
+  // What only proves must not lean on production's server, and which image a service of Dokku's would need is not known here.
+  if (settings.DATABASE_URL && proof)
+    throw new Failure(
+      `--${proof} needs a service of Dokku's: with DATABASE_URL there is none to make another one like.`,
+      'Make a small one with the right image, and prove into that, with an env file of its own: docs/growing.md',
+      EXIT.usage,
+    )
   return {
     context,
     settings,
     borg: openBorg(context, settings.BORG_REPO),
-    dokku: createDokku(context, settings.DOKKU_COMMAND),
+    dokku: createDokku(context, settings.DOKKU_COMMAND, settings.DATABASE_URL),
     statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
     user: currentUser(),
     database: !flags.has('media-only'),

@@ -5,6 +5,7 @@ import type { Borg } from '../../borg/borg.ts'
 import { extractToStdoutArgs } from '../../borg/commands.ts'
 import type { Item } from '../../borg/output.ts'
 import { plainSettings, type Settings } from '../../cli/settings.ts'
+import { shownUrl } from '../../core/database-url.ts'
 import { Failure } from '../../core/failure.ts'
 import { aText, mapOf, tryJson } from '../../core/outside.ts'
 import { CONFIG_NAME, KIT_FOLDER, MANIFEST_NAME, type Manifest, parseManifest } from '../../dokku/manifest.ts'
@@ -44,6 +45,7 @@ export const KIT_SETTINGS = [
   'ARCHIVE_PREFIX',
   'DOKKU_APP',
   'DB_SERVICE',
+  'DATABASE_URL',
 ] as const
 
 type KitReading = Reading & { settings: Settings<(typeof KIT_SETTINGS)[number]> }
@@ -66,7 +68,7 @@ export async function readKit(reading: KitReading, archive: ChosenArchive): Prom
     manifest: manifest ?? {
       format: '1',
       app: settings.DOKKU_APP,
-      service: settings.DB_SERVICE,
+      ...(settings.DATABASE_URL ? { database: shownUrl(settings.DATABASE_URL) } : { service: settings.DB_SERVICE }),
       ...(sha ? { sha } : {}),
       settings: plainSettings(context.environment, context.envFile),
     },

@@ -90,11 +90,12 @@ async function writeFolder(folder: string, files: ReadonlyMap<string, string>): 
 }
 
 function asText(kit: Kit, folder: string, missing: readonly string[]): string {
-  const { archive, config, dump, media, noMedia } = kit
+  const { archive, manifest, config, dump, media, noMedia } = kit
   return [
     `Written from ${archive.name} to ${folder} (it holds secrets: remove it when the new server runs):`,
     `  configuration  ${config ? plural(Object.keys(config).length, 'variable') : 'not in the archive'}`,
     `  database       ${dump ? `${dump.path}, ${bytes(dump.bytes)}, stays in the archive` : 'not in the archive'}`,
+    ...(manifest.database ? [`                 it was at ${manifest.database}`] : []),
     `  media          ${media ? `${media.folder}, ${plural(media.files, 'file')}, ${bytes(media.bytes)}, stays in the archive` : noMedia ? 'none (MEDIA_DIR=none)' : 'not in the archive'}`,
     ...missing.map((one) => `  missing        ${one}`),
     `Next, every command in order: ${join(folder, 'RUNBOOK.md')}`,
@@ -108,7 +109,7 @@ function asJson(kit: Kit, folder: string, files: readonly string[], missing: rea
     folder,
     files,
     app: manifest.app,
-    service: manifest.service,
+    service: manifest.service ?? null,
     sha: manifest.sha ?? null,
     manifest: hasManifest,
     variables: config ? Object.keys(config).sort() : null,

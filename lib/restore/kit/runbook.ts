@@ -9,7 +9,7 @@ import { dataSteps, finalSteps, KIT_THERE, type Step, serverSteps } from './step
 /** What a new server needs and the archive does not hold, each with where it is asked for. */
 export function missingOf(kit: Kit): string[] {
   const { manifest, hasManifest, config, dump, media, noMedia } = kit
-  const { app, plugins = [], links = [], sha, image, domains, mounts = [], otherServices = {} } = manifest
+  const { app, plugins = [], links = [], sha, image, database, domains, mounts = [], otherServices = {} } = manifest
   const unsourced = plugins.filter(({ source }) => !source).map(({ name }) => name)
   const elsewhere = mounts.filter(({ host }) => !media || !within(media.folder, host)).map(({ host }) => host)
   return [
@@ -19,7 +19,10 @@ export function missingOf(kit: Kit): string[] {
       : ['how the app stood (versions, domains, ports, processes): the steps ask for what is needed']),
     ...(dump ? [] : ['the database: there is no db.dump in this archive']),
     ...(media ? [] : [noMedia ? NO_PHOTOS : 'the photos: there is no media folder in this archive']),
-    ...(image ? [] : ["the image of the database's service: step “The app and its database” asks for it"]),
+    ...(database
+      ? [`the address of the database with its password (it was at ${database}): step “The user deploy” asks for it`]
+      : []),
+    ...(image || database ? [] : ["the image of the database's service: step “The app and its database” asks for it"]),
     ...(sha ? [] : ['the deployed commit: step “The code” asks for it']),
     ...(domains && domains.length > 0 ? [] : ['the domains: step “Domains, ports, processes” asks for them']),
     ...unsourced.map((name) => `where the plugin ${name} is installed from: step “Dokku and its plugins” asks for it`),

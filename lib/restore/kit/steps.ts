@@ -56,7 +56,7 @@ export function serverSteps(kit: Kit, folder: string): Step[] {
           where: ROOT,
           commands: [
             'apt-get update',
-            'apt-get install -y acl borgbackup cron curl git util-linux wget',
+            `apt-get install -y acl borgbackup cron curl git ${kit.manifest.database ? 'postgresql-client ' : ''}util-linux wget`,
             'curl -fsSL https://deb.nodesource.com/setup_22.x | bash -    # Node 20 or later, with npm',
             'apt-get install -y nodejs',
           ],
@@ -149,15 +149,17 @@ function userStep(kit: Kit): Step {
       },
       {
         where: DEPLOY,
-        commands: hasPassphrase(kit)
-          ? []
-          : [
-              `read -rsp "The repository's passphrase: " passphrase`,
-              `printf "BORG_PASSPHRASE='%s'\\n" "$passphrase" >> /home/deploy/.env.backup`,
-            ],
+        commands: [
+          ...(hasPassphrase(kit) ? [] : askSecret('BORG_PASSPHRASE', "The repository's passphrase")),
+          ...(kit.manifest.database ? askSecret('DATABASE_URL', 'The address of the database, with its password') : []),
+        ],
       },
     ],
   }
+}
+
+function askSecret(setting: string, what: string): string[] {
+  return [`read -rsp "${what}: " secret`, `printf "${setting}='%s'\\n" "$secret" >> /home/deploy/.env.backup`]
 }
 
 function placingLine(folder: string, owner: string): string[] {
@@ -207,11 +209,7 @@ function keyStep({ repository }: Kit): Step {
 }
 
 function appStep({ manifest, config }: Kit): Step {
-  const { app, service, image, serviceOptions, dokkuVersion } = manifest
-  const options = serviceOptions ? ` --config-options ${quote(serviceOptions)}` : ''
-  const create = image
-    ? `dokku ${quoteAll(createServiceArgs(service, image))}${options} > /dev/null`
-    : `dokku postgres:create ${service} --image "\${IMAGE:?with PostGIS, if the app needs it}" --image-version "\${TAG:?its tag}" > /dev/null`
+  const { app, service, dokkuVersion } = manifest
   return {
     title: 'The app and its database',
     text: config
@@ -222,17 +220,24 @@ function appStep({ manifest, config }: Kit): Step {
         where: ROOT,
         commands: [
           `dokku apps:create ${app}`,
-          `${create}    # it would print the password`,
+          ...(service === undefined ? [] : [`${createLine(service, manifest)}    # it would print the password`]),
           config && !takesImport(dokkuVersion)
             ? `install -o dokku -g dokku -m 600 ${atServer(CONFIG_FILE_OF_OLD)} /home/dokku/${app}/ENV`
             : `dokku --quiet config:import --no-restart --format json ${app} - < ${atServer(CONFIG_FILE)}`,
-          `dokku --quiet postgres:link ${service} ${app} --no-restart > /dev/null`,
+          ...(service === undefined ? [] : [`dokku --quiet postgres:link ${service} ${app} --no-restart > /dev/null`]),
           `dokku config:keys ${app}`,
           `dokku ssh-keys:add laptop < ${atServer('key.pub')}`,
         ],
       },
     ],
   }
+}
+
+function createLine(service: string, { image, serviceOptions }: Kit['manifest']): string {
+  const options = serviceOptions ? ` --config-options ${quote(serviceOptions)}` : ''
+  return image
+    ? `dokku ${quoteAll(createServiceArgs(service, image))}${options} > /dev/null`
+    : `dokku postgres:create ${service} --image "\${IMAGE:?with PostGIS, if the app needs it}" --image-version "\${TAG:?its tag}" > /dev/null`
 }
 
 function settingsStep({ manifest }: Kit): Step {
@@ -295,18 +300,12 @@ function mountStep(kit: Kit): Step {
 }
 
 /** The data, and the code that belongs to it. */
-export function dataSteps({ archive, manifest, dump, media }: Kit): Step[] {
-  const part = dump && media ? '' : dump ? ' --db-only' : ' --media-only'
+export function dataSteps(kit: Kit): Step[] {
+  const { archive, manifest } = kit
   const before = archive.start ? ` --before=${quote(archive.start.toISOString())}` : ''
   const { sha, deployBranch = 'master', cron = [] } = manifest
   return [
-    {
-      title: 'The data',
-      text: `The database goes into the empty service${media ? ', the photos into the empty folder' : ''}. Nothing is there that could be lost, so no question is asked.`,
-      blocks: [
-        { where: DEPLOY, commands: dump || media ? [`/home/deploy/restore ${quote(archive.name)}${part} --yes`] : [] },
-      ],
-    },
+    manifest.database ? awayDataStep(kit, manifest.database) : dataStep(kit),
     {
       title: 'The code',
       text:
@@ -328,6 +327,38 @@ export function dataSteps({ archive, manifest, dump, media }: Kit): Step[] {
       ],
     },
   ]
+}
+
+function restoreLine({ archive }: Kit, part: string): string {
+  return `/home/deploy/restore ${quote(archive.name)}${part} --yes`
+}
+
+function dataStep(kit: Kit): Step {
+  const { dump, media } = kit
+  const part = dump && media ? '' : dump ? ' --db-only' : ' --media-only'
+  return {
+    title: 'The data',
+    text: `The database goes into the empty service${media ? ', the photos into the empty folder' : ''}. Nothing is there that could be lost, so no question is asked.`,
+    blocks: [{ where: DEPLOY, commands: dump || media ? [restoreLine(kit, part)] : [] }],
+  }
+}
+
+/** That the server is lost does not mean that the database is: what was written since the archive must not leave it. */
+function awayDataStep(kit: Kit, address: string): Step {
+  const { dump, media } = kit
+  return {
+    title: 'The data',
+    text: `The database was not on the old server, but at \`${address}\`. If it is still there, leave the last block out: it would be replaced by that of the archive. If it is lost, too, make an empty one there, with an administrator's role, and set DATABASE_URL here and for the app.`,
+    blocks: [
+      { where: DEPLOY, commands: media ? [restoreLine(kit, ' --media-only')] : [] },
+      {
+        where: DEPLOY,
+        commands: dump
+          ? [asked('DATABASE_IS_LOST', 'type DATABASE_IS_LOST=yes first, if it is'), restoreLine(kit, ' --db-only')]
+          : [],
+      },
+    ],
+  }
 }
 
 /** They are in app.json, and so come with the code. */

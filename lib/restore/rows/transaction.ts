@@ -103,7 +103,7 @@ function refusal(error: unknown, { members }: Insertion, archive: string): unkno
 }
 
 async function attempt(
-  { context, dokku, settings }: Restore,
+  { context, dokku }: Restore,
   production: Service,
   insertion: Insertion,
   { archive, requireSupport }: Parameters<typeof bringBack>[3],
@@ -122,8 +122,7 @@ async function attempt(
     const counts = await session.values(insert(insertion), anInserted)
     const { away } = sorted(await session.values(reportMissing(insertion), aJudgement))
     if (counts.every(({ inserted }) => inserted === 0)) return { ...judged, away, inserted: counts, file: undefined }
-    const { database } = production
-    file = await openWayBack(env, { archive, service: settings.DB_SERVICE, database, transaction })
+    file = await openWayBack(env, { archive, production, transaction })
     for (const member of insertion.members) await file.addKeys(member, session.lines(insertedKeys(member)))
     await file.finish()
     signal.throwIfAborted()

@@ -6,6 +6,8 @@ import { stateFolder } from '../../cli/state.ts'
 import { makeFolder } from '../../core/folder.ts'
 import { localTimestamp } from '../../core/format.ts'
 import type { Env } from '../../core/shell.ts'
+import { psqlLine } from '../../dokku/by-hand.ts'
+import type { Service } from '../../dokku/dokku.ts'
 import { ownRows, quotedName } from '../../postgres/catalog.ts'
 import { FIXED_TEXT } from '../../postgres/session.ts'
 import { identifier } from '../../postgres/sql.ts'
@@ -15,8 +17,7 @@ import { keyNames, sameKey } from './lost.ts'
 /** What the file says of itself. */
 interface About {
   archive: string
-  service: string
-  database: string
+  production: Service
   /** The number of the transaction that inserted the rows. */
   transaction: string
 }
@@ -78,10 +79,10 @@ async function append(file: FileHandle, lines: AsyncIterable<string>): Promise<v
   await file.appendFile(piece)
 }
 
-function head({ archive, service, database, transaction }: About, path: string): string {
-  return `-- Rows that restore --rows brought back from ${archive} into ${database} of ${service}, by their keys.
+function head({ archive, production, transaction }: About, path: string): string {
+  return `-- Rows that restore --rows brought back from ${archive} into ${production.database} of ${production.name}, by their keys.
 -- To take them out again, all of them or, if one of them is in use, none:
---   sudo dokku postgres:connect ${service} < ${path}
+--   ${psqlLine(production)} < ${path}
 \\set ON_ERROR_STOP on
 \\encoding UTF8
 ${FIXED_TEXT}

@@ -71,7 +71,7 @@ test('its commands can be read by a shell, with the values of the archive in the
 })
 
 test('of an archive that holds none of it, each step asks for what it needs', () => {
-  const { app, service } = KIT.manifest
+  const { app, service = '' } = KIT.manifest
   const kit: Kit = {
     ...KIT,
     manifest: { format: '1', app, service },
