@@ -18,6 +18,7 @@ import type { Settings } from '../cli/settings.ts'
 import { readState, statePath } from '../cli/state.ts'
 import { Failure } from '../core/failure.ts'
 import { age, bytes, firstOf, plural } from '../core/format.ts'
+import { quote } from '../core/shell.ts'
 import { createDokku, type Dokku, type Service } from '../dokku/dokku.ts'
 import { type MediaSize, measureMedia, requireMediaDir } from '../media/folder.ts'
 import { databaseBytes } from '../postgres/sql.ts'
@@ -168,7 +169,7 @@ function findMedia(mediaDir: string | null, user: string): Promise<Finding<Media
         ? fail(
             'media',
             `${plural(unreadable.length, 'path')} in ${mediaDir} can't be read, the first: ${unreadable[0] || mediaDir}`,
-            `As root type: setfacl -R -m u:${user}:rX -m d:u:${user}:rX ${mediaDir}`,
+            `As root type: setfacl -R -m u:${user}:rX -m d:u:${user}:rX ${quote(mediaDir)}`,
           )
         : files === 0
           ? warn('media', `${mediaDir} holds no file`, 'Is its disk mounted, and is it the folder that the app uses?')

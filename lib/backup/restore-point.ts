@@ -55,7 +55,7 @@ async function take(backup: Backup, label: string, note: Note): Promise<number> 
     checked: false,
     tries: backup.tries.count,
     sha: tonight.sha,
-    tookMs: Date.now() - tonight.beganMs,
+    tookMs: performance.now() - tonight.beganMs,
   })
   return EXIT.done
 }

@@ -8,6 +8,7 @@ import { prunablePoints, retentionOf } from '../borg/retention.ts'
 import { readState, remember } from '../cli/state.ts'
 import { Failure } from '../core/failure.ts'
 import { firstOf, plural } from '../core/format.ts'
+import { quote } from '../core/shell.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import type { Backup, Production } from './backup.ts'
 import type { StoredArchive } from './store.ts'
@@ -181,7 +182,7 @@ export async function checkRepository(
       if (!(error instanceof Failure) || archives.length === 0) throw error
       throw new Failure(
         `damaged are files in ${firstOf(archives)}: ${error.message}`,
-        `See which archives are whole: restore --list. Then: (set -a; . ${context.envFile.path}; borg check --repair)`,
+        `See which archives are whole: restore --list. Then: (set -a; . ${quote(context.envFile.path)}; borg check --repair)`,
       )
     } finally {
       // It stays with the archives, until a check finds them whole: a check that was cut off has not seen them all.

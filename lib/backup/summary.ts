@@ -52,7 +52,7 @@ function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
     mediaBytes: archive.mediaBytes ?? null,
     // Over a key that may only append it never becomes smaller: it tells nothing.
     repositoryBytes: (pruned && repositoryBytes(archive, pruned)) ?? null,
-    seconds: tookMs / 1000,
+    seconds: Math.round(tookMs) / 1000,
     pruned: pruned?.names ?? [],
     checked,
     tries,

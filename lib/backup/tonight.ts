@@ -20,7 +20,7 @@ import type { Backup, Production } from './backup.ts'
 import { askMount, askService } from './sources.ts'
 
 export interface Tonight extends Production {
-  /** When it was begun to look. */
+  /** When it was begun to look, as of `performance.now()`. */
   beganMs: number
   /** Null with `MEDIA_DIR=none`. */
   media: MediaSize | null
@@ -46,7 +46,7 @@ export interface Tonight extends Production {
 /** Looks at everything at the same time; nothing is changed. */
 export async function lookAt(backup: Backup, production: Production): Promise<Tonight> {
   const { context, settings, borg, dokku } = backup
-  const beganMs = Date.now()
+  const beganMs = performance.now()
   const [{ nights: archives, restorePoints, strangers }, media, tables, sources, appConfig] = await Promise.all([
     listArchives(borg, settings.ARCHIVE_PREFIX),
     settings.MEDIA_DIR === null ? null : measureMedia(settings.MEDIA_DIR),

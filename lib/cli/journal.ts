@@ -74,13 +74,14 @@ export async function journaled<T>(
 ): Promise<T> {
   const { log, shell } = context
   const started = new Date()
+  const startedMs = performance.now()
   let facts: RunFacts = {}
   const end = (outcome: JournalEntry['outcome'], why?: string): Promise<void> =>
     append(context, path, {
       time: isoLocal(started),
       kind,
       outcome,
-      seconds: Math.round((Date.now() - started.getTime()) / 100) / 10,
+      seconds: Math.round((performance.now() - startedMs) / 100) / 10,
       ...facts,
       warnings: log.warnings.length,
       ...(why === undefined ? {} : { reason: oneLine(log.clean(why), LONGEST_REASON) }),

@@ -20,7 +20,7 @@ export interface Deployment {
   /** The branch whose pushes Dokku deploys. */
   branch: string
   who: string
-  /** When it began, as of `Date.now()`. */
+  /** When it began, as of `performance.now()`: a clock that is set meanwhile makes it no longer or shorter. */
   startedMs: number
 }
 
@@ -39,6 +39,6 @@ export function withDeployment(
     context.closing.so('production', SO.notPushed)
     const checkout = await openCheckout(context.shell, context.values.repo ?? process.cwd())
     const who = await whoDeploys(checkout, context.environment)
-    return work({ kind, context, settings, checkout, remote, app, branch, who, startedMs: Date.now() })
+    return work({ kind, context, settings, checkout, remote, app, branch, who, startedMs: performance.now() })
   })
 }

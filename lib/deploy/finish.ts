@@ -47,7 +47,7 @@ export async function finish(deployment: Deployment, plan: Plan, live: Live): Pr
     throw error
   }
   const runs = kind === 'deploy' && live.outcome === 'unchanged' ? 'runs already' : RUNS[kind]
-  const what = `${shortSha(sha)} ${runs} (${app}, ${duration(Date.now() - startedMs)})`
+  const what = `${shortSha(sha)} ${runs} (${app}, ${duration(performance.now() - startedMs)})`
   const done = [...(plan.restorePoint === undefined ? [] : [`restore point ${plan.restorePoint}`]), ...steps.done]
   const failed =
     steps.failed.length > 0 ? `this did not ${steps.failed.join(', and not ')}: the reasons are above.` : ''

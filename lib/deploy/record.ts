@@ -46,7 +46,7 @@ export async function record(
     subject: commit.subject,
     outcome,
     runs: runs ?? null,
-    seconds: Math.round((Date.now() - startedMs) / 1000),
+    seconds: Math.round((performance.now() - startedMs) / 1000),
     verified,
     ...(restorePoint === undefined ? {} : { restorePoint }),
   }

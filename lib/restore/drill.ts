@@ -24,11 +24,11 @@ export async function drill(restore: Restore): Promise<number> {
   await watched(createMonitor(settings.DRILL_HEALTHCHECK_URL, context.log), context.shell.signal, (begin) => {
     begin()
     return journaled(context, journalPath(restore.statePath), 'drill', async (note) => {
-      const startedMs = Date.now()
+      const startedMs = performance.now()
       const tries = createTries(settings, context.log, context.shell.signal)
       const drilled = await tries.run(() => proveNewest(restore)).finally(() => note({ tries: tries.count }))
       note({ archive: drilled.archive, dumpBytes: drilled.dumpBytes })
-      const seconds = (Date.now() - startedMs) / 1000
+      const seconds = Math.round(performance.now() - startedMs) / 1000
       const summary = `${drilled.archive} restores: the dump imports cleanly, ${settings.MEDIA_DIR === null ? 'no media (MEDIA_DIR=none)' : `${plural(drilled.mediaCompared, 'media file')} compared`}, took ${duration(seconds * 1000)}${tries.count > 1 ? `, ${tries.count} tries` : ''}`
       if (context.flags.has('json')) context.printJson({ ...drilled, tries: tries.count, seconds })
       else context.print(summary)

@@ -168,7 +168,7 @@ export async function leaveToCi(deployment: Deployment, plan: Plan): Promise<num
     context.log.info(describeState(state, sha, ['with the revert', 'without the revert']))
     return `${describeRevision(state)} runs until then: ${await verifyStep(deployment, state.revision)}`
   })
-  const took = duration(Date.now() - startedMs)
+  const took = duration(performance.now() - startedMs)
   context.print(summary(context, `${shortSha(sha)} is on origin/${branch}: CI tests and deploys it (${took})`, steps))
   return EXIT.done
 }

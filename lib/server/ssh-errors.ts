@@ -3,6 +3,7 @@
 import { Failure } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
 import { keyscanLine, knownHostsName, sshLine } from '../core/host.ts'
+import { quote } from '../core/shell.ts'
 
 /**
  * Why there is no answer from the host. `key`: the private key of this machine can't be used. `setup`: its ssh can't be. `lost`: the
@@ -95,7 +96,7 @@ function explainDenied(said: Said, denied: string, user: string, host: string): 
     return new SshFailure(
       'key',
       `This machine's SSH key was not used: ${tooOpen}`,
-      `Only you may read it: chmod 600 ${/'(.+)'/.exec(tooOpen)?.[1] ?? 'KEY'}`,
+      `Only you may read it: chmod 600 ${quote(/'(.+)'/.exec(tooOpen)?.[1] ?? 'KEY')}`,
     )
   const unread = said(/^Load key /)
   if (unread)
@@ -124,6 +125,6 @@ export function lockedKey(destination: string, path: string): SshFailure {
   return new SshFailure(
     'key',
     `The SSH key ${path} has a passphrase, and no ssh-agent holds it: ${destination} was not offered it.`,
-    `Give it to the agent: ssh-add ${path}. CI needs one without a passphrase: docs/pipeline.md`,
+    `Give it to the agent: ssh-add ${quote(path)}. CI needs one without a passphrase: docs/pipeline.md`,
   )
 }

@@ -16,7 +16,7 @@ import { listKept } from '../../lib/postgres/swap.ts'
 import { surveyTables } from '../../lib/postgres/tables.ts'
 import { parseLedger } from '../../lib/server/ledger.ts'
 import { judgeCertificate } from '../../lib/verify/tls.ts'
-import { hostileName, hostileText, oddAnswer, otherShape, secretOf } from './hostile.ts'
+import { hostileName, hostileText, longText, oddAnswer, otherShape, secretOf } from './hostile.ts'
 import { type Case, judged, ODD_NAME } from './judge.ts'
 import { inTurn, type Random } from './random.ts'
 
@@ -165,9 +165,9 @@ export function dokkuReport(random: Random): Case {
   }
 }
 
-export function dokkuError(random: Random): Case {
+export function dokkuError(random: Random, turn: number): Case {
   const secret = secretOf(random)
-  const stderr = ` !     ${hostileText(random, secret)}`
+  const stderr = ` !     ${turn % 2 === 0 ? longText(turn / 2) : hostileText(random, secret)}`
   return {
     input: `dokku, exit status 1: ${oneLine(stderr, 300)}`,
     run: () =>

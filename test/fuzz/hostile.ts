@@ -1,5 +1,5 @@
 // What is hostile or odd in the fuzz cases: texts, answers of another shape, secrets.
-import type { Random } from './random.ts'
+import { inTurn, type Random } from './random.ts'
 
 /** What must not be shown. Its two halves are in no other text, and in every way that it can be written. */
 export interface Secret {
@@ -63,7 +63,7 @@ const PIECES = [
   'Remote: ',
 ]
 /** What a pattern is slow on most often, when it repeats: a word, addresses, blanks, what messages begin with. */
-const SLOW_PIECES = ['a', 'a', 'a://b:', ' ', '\n', '\t', ' a', 'App ', '<', 'Remote: ']
+const SLOW_PIECES = ['a', 'a b', 'a://b:', ' ', '\n', '\t', ' a', 'App ', '<', 'Remote: ']
 const SIGNS = [
   '\u001b[2J',
   '\u001b]0;x\u0007',
@@ -100,6 +100,12 @@ const WORDS = [
 
 /** Long enough to be slow on, where something takes the square of a length. */
 const LONG = 150_000
+
+/** A text on which one of them repeats: each has its turn. */
+export function longText(turn: number): string {
+  const piece = inTurn(SLOW_PIECES, turn)
+  return `x${piece.repeat(Math.floor(LONG / piece.length))}x`
+}
 
 /** A text of somebody who means harm, or of nobody who meant anything. */
 export function hostileText(random: Random, secret?: Secret): string {

@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -86,29 +87,74 @@ test('a result that can not be written, since the disk is full, is a failure; a 
     assert.is((await inShell(`exec "$@" ${closed}`, 'backup.ts', ['--help'])).exitCode, 0, closed)
 })
 
-/** A disk without room; undefined where none can be mounted. */
-function fullDisk(name: string): string | undefined {
-  const folder = join(sandbox.dir, name)
-  mkdirSync(folder)
+/** Mounts a disk without room on a folder; false where none can be mounted. */
+function fillDisk(folder: string): boolean {
+  mkdirSync(folder, { recursive: true })
   if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=755', 'tmpfs', folder]).status !== 0) {
     console.log('Skipped: a full disk, because none can be mounted here.')
-    return undefined
+    return false
   }
   spawnSync('sh', ['-c', `cat /dev/zero >'${folder}/filler'`])
-  return folder
+  return true
 }
 
-for (const [what, variable] of [['the notes and the lock', 'XDG_STATE_HOME']] as const)
+for (const [what, variable, status] of [
+  ['the notes and the lock', 'XDG_STATE_HOME', 0],
+  ["Borg's cache", 'XDG_CACHE_HOME', 1],
+  ['temporary files', 'TMPDIR', 0],
+] as const)
   test(`a full disk under ${what} is named, or does no harm`, async () => {
-    const folder = fullDisk(variable)
-    if (folder === undefined) return
+    const folder = join(sandbox.dir, variable)
+    if (!fillDisk(folder)) return
     try {
-      const { exitCode, stderr } = await inShell('exec "$@"', 'backup.ts', [], { [variable]: folder })
+      const { exitCode, stdout, stderr } = await inShell('exec "$@"', 'backup.ts', [], { [variable]: folder })
+      assert.is(exitCode, status, stderr)
       assert.not.match(stderr, /A bug in/)
-      if (exitCode !== 0) assert.match(stderr, /no space left|No space left|ENOSPC|full/)
+      if (variable !== 'TMPDIR') assert.match(stdout + stderr, /No space left on device|ENOSPC/)
     } finally {
       execFileSync('umount', [folder])
     }
   })
+
+test('a full disk under the photos: what could not come back is named, and the next restore brings it', async () => {
+  if (!fillDisk(sandbox.mediaDir)) return
+  const restore = () => inShell('exec "$@"', 'restore.ts', ['latest', '--media-only', '--yes'])
+  try {
+    const { exitCode, stderr } = await restore()
+    assert.is(exitCode, 1, stderr)
+    assert.not.match(stderr, /A bug in/)
+    assert.match(stderr, /space|room|free/)
+    assert.equal(readdirSync(sandbox.mediaDir), ['filler'])
+  } finally {
+    execFileSync('umount', [sandbox.mediaDir])
+  }
+  rmSync(join(sandbox.mediaDir, 'photos/1.jpg'))
+  assert.match((await restore()).stdout, /Restored 1 media file /)
+})
+
+for (const [what, jumpMs] of [
+  ['forwards', 90_000_000],
+  ['backwards', -90_000_000],
+] as const)
+  test(`a clock that is set ${what} during a night makes it no longer and no shorter`, async () => {
+    const clock = fileURLToPath(new URL('../support/jumping-clock.mjs', import.meta.url))
+    const env = { NODE_OPTIONS: `--import=${clock}`, CLOCK_JUMP_MS: String(jumpMs) }
+    const { exitCode, stdout, stderr } = await inShell('exec "$@"', 'backup.ts', ['--json'], env)
+    assert.is(exitCode, 0, stderr)
+    const { runs } = JSON.parse((await inShell('exec "$@"', 'backup.ts', ['--history', '--json'])).stdout)
+    for (const seconds of [JSON.parse(stdout).seconds, runs.at(-1).seconds])
+      assert.ok(seconds > 0 && seconds < 3600, `${seconds} s`)
+  })
+
+test('a night that is stopped for longer than the dump may stall goes on', async () => {
+  await sandbox.configure({ CHECK_EVERY_DAYS: '0', DUMP_STALL_SECONDS: '1' })
+  const run = sandbox.start('backup.ts')
+  await run.prints(/Storing the database/)
+  run.child.kill('SIGSTOP')
+  await sleep(4000)
+  run.child.kill('SIGCONT')
+  const { exitCode, stderr } = await run.ended
+  assert.is(exitCode, 0, stderr)
+})
 
 test.run()

@@ -100,6 +100,20 @@ test('interrupted after the switch: the new release is named', async () => {
   assert.is(server.running(), sha)
 })
 
+test('where no temporary folder can be made nothing is begun', async () => {
+  for (const [script, args] of [
+    ['deploy.ts', ['--no-verify', '--yes']],
+    ['rollback.ts', ['--list']],
+  ] as const) {
+    const { exitCode, stderr } = await server.script(script, args, { env: { TMPDIR: join(server.dir, 'nowhere') } })
+    assert.is(exitCode, 1, stderr)
+    assert.match(
+      stderr,
+      /Nothing can be made in the folder for temporary files, .*nowhere: ENOENT.*\n.*TMPDIR names another/,
+    )
+  }
+})
+
 test('what could not begin pushed nothing', async () => {
   const { exitCode, stderr } = await server.script('deploy.ts', ['--repo', join(server.dir, 'nowhere')])
   assert.ok(exitCode !== 0)

@@ -3,6 +3,7 @@
 import { SO } from '../../cli/closing.ts'
 import { EXIT } from '../../core/failure.ts'
 import { isoLocal, plural } from '../../core/format.ts'
+import { quote } from '../../core/shell.ts'
 import { psqlLine } from '../../dokku/by-hand.ts'
 import type { Service } from '../../dokku/dokku.ts'
 import { adoptSettings, createRestoring, neededBytes, requireRoom } from '../../postgres/scratch.ts'
@@ -98,7 +99,7 @@ async function agreeAndInsert(
         ...(done.file === undefined
           ? []
           : [
-              `To take them out again: ${psqlLine(production)} < ${done.file}`,
+              `To take them out again: ${psqlLine(production)} < ${quote(done.file)}`,
               ...(settings.MEDIA_DIR === null
                 ? []
                 : [`The photos of those rows: restore --media-only ${archive.name}`]),

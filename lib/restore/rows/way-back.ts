@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { stateFolder } from '../../cli/state.ts'
 import { makeFolder } from '../../core/folder.ts'
 import { localTimestamp } from '../../core/format.ts'
-import type { Env } from '../../core/shell.ts'
+import { type Env, quote } from '../../core/shell.ts'
 import { psqlLine } from '../../dokku/by-hand.ts'
 import type { Service } from '../../dokku/dokku.ts'
 import { ownRows, quotedName } from '../../postgres/catalog.ts'
@@ -82,7 +82,7 @@ async function append(file: FileHandle, lines: AsyncIterable<string>): Promise<v
 function head({ archive, production, transaction }: About, path: string): string {
   return `-- Rows that restore --rows brought back from ${archive} into ${production.database} of ${production.name}, by their keys.
 -- To take them out again, all of them or, if one of them is in use, none:
---   ${psqlLine(production)} < ${path}
+--   ${psqlLine(production)} < ${quote(path)}
 \\set ON_ERROR_STOP on
 \\encoding UTF8
 ${FIXED_TEXT}
