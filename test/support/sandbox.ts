@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { programs } from './borg.ts'
 import { whenEnding } from './ending.ts'
 import { launchIn, type Output, type Running, type RunOptions } from './launch.ts'
 import { findPostgres, type Postgres } from './postgres.ts'
@@ -145,7 +146,7 @@ function initRepository(folder: string): void {
 
 function borgEnvironment(repository: string): Record<string, string> {
   return {
-    PATH: '/usr/bin:/bin',
+    PATH: programs(),
     BORG_REPO: repository,
     BORG_PASSPHRASE: PASSPHRASE,
     BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes',
@@ -157,7 +158,7 @@ function borgEnvironment(repository: string): Record<string, string> {
 function toolsFor(places: Places, postgres: Postgres, running: Set<ChildProcess>): Tools {
   const { dir, home, repository, envFile } = places
   const launch: Tools['launch'] = (file, args, { cwd = '/', env, ...rest } = {}) =>
-    launchIn(running, file, args, { ...rest, cwd, env: { HOME: home, PATH: '/usr/bin:/bin', ...env } })
+    launchIn(running, file, args, { ...rest, cwd, env: { HOME: home, PATH: programs(), ...env } })
   const start: Tools['start'] = (name, args = [], { env, ...rest } = {}) => {
     const [file, ...words] = scriptCommand(name)
     return launch(file, [...words, ...args], { ...rest, env: { OPS_ENV_FILE: envFile, ...env } })
