@@ -28,7 +28,10 @@ export function waitForLock(
   return retry(() => takeLock(shell, script, settings), {
     withinMs: LONGEST_WAIT_MS,
     waitMs: (error) => {
-      if (!(error instanceof HeldLock) || !isWaitedFor(error)) return
+      if (!(error instanceof HeldLock)) return
+      // Between two runs, or at the end of one, nobody says who holds it for a moment: on a busy machine, for seconds.
+      if (told !== undefined && !error.holder) return ASK_EVERY_MS
+      if (!isWaitedFor(error)) return
       const pid = error.holder?.pid ?? 0
       if (pid !== told) log.info(`${error.message} It is waited for, ${LONGEST_WAIT_MS / 60_000} minutes at most.`)
       told = pid
