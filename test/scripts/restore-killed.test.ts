@@ -1,9 +1,20 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { activity, backUpAndDamage, counts, DAMAGED, databases, holdName, OLD, reset } from '../support/damage.ts'
+import {
+  activity,
+  backUpAndDamage,
+  counts,
+  DAMAGED,
+  databases,
+  held,
+  hold,
+  holdName,
+  OLD,
+  reset,
+} from '../support/damage.ts'
 import type { Running } from '../support/launch.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 
@@ -15,24 +26,12 @@ const RESTORE = ['latest', ...AGREED]
 const SIGNALS = { SIGKILL: null, SIGTERM: 143, SIGINT: 130, SIGHUP: 129 } as const
 type Signal = keyof typeof SIGNALS
 
-function held(): string {
-  return join(sandbox.dir, 'services', sandbox.service, 'held')
-}
-
-/** A shell snippet that says that the step is reached, and stays there a while. */
-function hold(): string {
-  return `touch "${held()}"; sleep 1.5`
-}
-
 test.before(async () => {
   sandbox = await startSandbox()
   await backUpAndDamage(sandbox)
 })
 test.after(() => sandbox.stop())
-test.before.each(async () => {
-  await reset(sandbox)
-  await rm(held(), { force: true })
-})
+test.before.each(() => reset(sandbox))
 
 async function restoring(): Promise<string[]> {
   return (await databases(sandbox)).filter((name) => name.endsWith('_restoring'))
@@ -77,19 +76,19 @@ for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
         where === 'dokku'
           ? sandbox.fault(program, snippet)
           : sandbox.containerProgram(program, snippet && `${snippet}; PATH=\${PATH#*:} exec ${program} "$@"`)
-      await fault(hold())
+      await fault(hold(sandbox))
       const run = sandbox.start('restore.ts', RESTORE)
-      await run.reaches(held())
+      await run.reaches(held(sandbox))
       await killed(run, signal, fault)
     })
 
   test(`${signal} in the middle of the import`, async () => {
     await sandbox.containerProgram(
       'pg_restore',
-      `{ head -c 30000; ${hold()}; cat; } | PATH=\${PATH#*:} pg_restore "$@"`,
+      `{ head -c 30000; ${hold(sandbox)}; cat; } | PATH=\${PATH#*:} pg_restore "$@"`,
     )
     const run = sandbox.start('restore.ts', RESTORE)
-    await run.reaches(held())
+    await run.reaches(held(sandbox))
     await killed(run, signal, () => sandbox.containerProgram('pg_restore'))
   })
 
@@ -160,9 +159,12 @@ test("what is left of an import whose shell was killed is in nobody's way", asyn
 })
 
 test('PostgreSQL that restarts in the middle of the import leaves production as it was', async () => {
-  await sandbox.containerProgram('pg_restore', `{ head -c 30000; ${hold()}; cat; } | PATH=\${PATH#*:} pg_restore "$@"`)
+  await sandbox.containerProgram(
+    'pg_restore',
+    `{ head -c 30000; ${hold(sandbox)}; cat; } | PATH=\${PATH#*:} pg_restore "$@"`,
+  )
   const run = sandbox.start('restore.ts', RESTORE)
-  await run.reaches(held())
+  await run.reaches(held(sandbox))
   await sandbox.dokku(['postgres:stop', sandbox.service])
   await sandbox.dokku(['postgres:start', sandbox.service])
   const { exitCode, stderr } = await run.ended

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { activity, backUpAndDamage, counts, DAMAGED, databases, OLD, reset } from '../support/damage.ts'
+import { activity, backUpAndDamage, counts, DAMAGED, databases, held, OLD, reset } from '../support/damage.ts'
 import type { Running } from '../support/launch.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 import { atTerminal } from '../support/terminal.ts'
@@ -104,11 +104,6 @@ test('at a terminal the name of the app is typed', async () => {
   assert.is(await counts(sandbox), OLD)
 })
 
-/** The file that says that a step is reached. */
-function held(): string {
-  return join(sandbox.dir, 'services', sandbox.service, 'held')
-}
-
 /** Somebody who holds a lock on a table. */
 async function holdTable(mode: string): Promise<{ letGo: () => void }> {
   const client = spawn(join(sandbox.dir, 'bin/dokku'), ['postgres:connect', sandbox.service])
@@ -137,13 +132,13 @@ async function killed(run: Running, signal: NodeJS.Signals, release?: () => unkn
 
 for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
   test(`${signal} in the middle of the import`, async () => {
-    await rm(held(), { force: true })
+    await rm(held(sandbox), { force: true })
     await sandbox.containerProgram(
       'pg_restore',
-      `{ head -c 30000; touch "${held()}"; sleep 1; cat; } | PATH=\${PATH#*:} pg_restore "$@"`,
+      `{ head -c 30000; touch "${held(sandbox)}"; sleep 1; cat; } | PATH=\${PATH#*:} pg_restore "$@"`,
     )
     const run = sandbox.start('restore.ts', [archive, '--rows', TABLES, '--yes'])
-    await run.reaches(held())
+    await run.reaches(held(sandbox))
     await killed(run, signal, () => sandbox.containerProgram('pg_restore'))
   })
 
@@ -153,13 +148,13 @@ for (const signal of ['SIGKILL', 'SIGTERM', 'SIGINT'] as const) {
     ['while it fetches the rows', 'TO STDOUT'],
   ] as const)
     test(`${signal} ${step}`, async () => {
-      await rm(held(), { force: true })
+      await rm(held(sandbox), { force: true })
       await sandbox.containerProgram(
         'psql',
-        `case "$*" in *"${argument}"*) touch "${held()}"; sleep 1;; esac; exec ${sandbox.postgresBin}/psql "$@"`,
+        `case "$*" in *"${argument}"*) touch "${held(sandbox)}"; sleep 1;; esac; exec ${sandbox.postgresBin}/psql "$@"`,
       )
       const run = sandbox.start('restore.ts', [archive, '--rows', TABLES, '--yes'])
-      await run.reaches(held())
+      await run.reaches(held(sandbox))
       await killed(run, signal, () => sandbox.containerProgram('psql'))
     })
 

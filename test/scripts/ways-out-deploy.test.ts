@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Server, startServer } from '../support/server.ts'
-import { atClosedWindow, atTerminal, CLOSE_WINDOW, typedScript } from '../support/terminal.ts'
+import { atClosedWindow, atTerminal, CLOSE_WINDOW, lastLine, typedScript } from '../support/terminal.ts'
 
 const test = suite('every way out of a deploy')
 let server: Server
@@ -20,17 +20,6 @@ test.before(async () => {
 })
 test.before.each(() => server.reset())
 test.after(() => server?.stop())
-
-/** The last line, without its time. */
-function lastLine(output: string): string {
-  const line =
-    output
-      .replace(/\u001b\[[\d;]*m/g, '')
-      .trim()
-      .split(/\r?\n/)
-      .at(-1) ?? ''
-  return line.replace(/^\d{4}-\S+ /, '')
-}
 
 const AT_QUESTIONS: [where: string, script: string, args: string[], answers: string[], status: number][] = [
   ['before a deploy: Ctrl-C', 'deploy.ts', ['--no-verify'], [CTRL_C], 130],

@@ -1,12 +1,10 @@
 // Every way out of a restore and a backup, at each question and step: the last line is what is so, and it is true.
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { backUpAndDamage, counts, DAMAGED, databases, OLD, reset, services } from '../support/damage.ts'
+import { backUpAndDamage, counts, DAMAGED, databases, held, hold, OLD, reset, services } from '../support/damage.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
-import { atClosedWindow, atTerminal, CLOSE_WINDOW, typedScript } from '../support/terminal.ts'
+import { atClosedWindow, atTerminal, CLOSE_WINDOW, lastLine, typedScript } from '../support/terminal.ts'
 
 const test = suite('every way out')
 let sandbox: Sandbox
@@ -22,30 +20,7 @@ test.before(async () => {
   await backUpAndDamage(sandbox)
 })
 test.after(() => sandbox.stop())
-test.before.each(async () => {
-  await reset(sandbox)
-  await rm(held(), { force: true })
-})
-
-function held(): string {
-  return join(sandbox.dir, 'services', sandbox.service, 'held')
-}
-
-/** A shell snippet that says that the step is reached, and stays there a while. */
-function hold(): string {
-  return `touch "${held()}"; sleep 2`
-}
-
-/** The last line, without its time. */
-function lastLine(output: string): string {
-  const line =
-    output
-      .replace(/\u001b\[[\d;]*m/g, '')
-      .trim()
-      .split(/\r?\n/)
-      .at(-1) ?? ''
-  return line.replace(/^\d{4}-\S+ /, '')
-}
+test.before.each(() => reset(sandbox))
 
 async function production(): Promise<string> {
   return `${await counts(sandbox)} ${(await databases(sandbox)).join(' ')}`
@@ -134,9 +109,9 @@ const AT_STEPS: [where: string, words: string[], dokku: string, says: RegExp, is
 ]
 for (const [where, [script = '', ...args], dokku, says, isSo] of AT_STEPS)
   test(`interrupted ${where}`, async () => {
-    await sandbox.fault(dokku, hold())
+    await sandbox.fault(dokku, hold(sandbox))
     const run = sandbox.start(script, args)
-    await run.reaches(held())
+    await run.reaches(held(sandbox))
     run.child.kill('SIGINT')
     const { exitCode, stderr } = await run.ended
     await sandbox.fault(dokku)
@@ -147,10 +122,10 @@ for (const [where, [script = '', ...args], dokku, says, isSo] of AT_STEPS)
   })
 
 test('after the swap nothing is interrupted any more, and what failed then says that the data is new', async () => {
-  await sandbox.fault('ps:report', hold())
+  await sandbox.fault('ps:report', hold(sandbox))
   const [script = '', ...args] = RESTORE
   const run = sandbox.start(script, args)
-  await run.reaches(held())
+  await run.reaches(held(sandbox))
   run.child.kill('SIGINT')
   const { exitCode, stdout } = await run.ended
   assert.is(exitCode, 0)
@@ -169,9 +144,9 @@ test('after the swap nothing is interrupted any more, and what failed then says 
 
 test('a backup that is ended before its archive is there', async () => {
   const before = await sandbox.archives()
-  await sandbox.containerProgram('pg_dump', `head -c 100000 /dev/zero; ${hold()}`)
+  await sandbox.containerProgram('pg_dump', `head -c 100000 /dev/zero; ${hold(sandbox)}`)
   const run = sandbox.start('backup.ts')
-  await run.reaches(held())
+  await run.reaches(held(sandbox))
   run.child.kill('SIGTERM')
   const { exitCode, stderr } = await run.ended
   await sandbox.containerProgram('pg_dump')

@@ -1,6 +1,7 @@
 // A production database that somebody wants undone: rows gone, and a newer table that references an old one.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Running } from './launch.ts'
 import { type Sandbox, seed } from './sandbox.ts'
@@ -34,6 +35,7 @@ export async function reset(sandbox: Sandbox): Promise<void> {
   await sandbox.sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public;')
   await seed(sandbox, { libraries: 300, photos: 10 })
   await damage(sandbox)
+  await rm(held(sandbox), { force: true })
 }
 
 export async function counts(sandbox: Sandbox): Promise<string> {
@@ -67,6 +69,16 @@ export async function holdName(sandbox: Sandbox, database: string): Promise<{ le
   client.stdin.write(`\\set QUIET on\n\\c postgres\nBEGIN;\nCOMMENT ON DATABASE ${database} IS 'held';\n\\echo held\n`)
   await once(client.stdout, 'data')
   return { letGo: () => client.stdin.end('ROLLBACK;\n') }
+}
+
+/** The file that says that a program of the container, or of Dokku, has reached a step. */
+export function held(sandbox: Sandbox): string {
+  return join(sandbox.dir, 'services', sandbox.service, 'held')
+}
+
+/** A shell snippet that says that the step is reached, and stays there a while. */
+export function hold(sandbox: Sandbox): string {
+  return `touch "${held(sandbox)}"; sleep 1.5`
 }
 
 /** Waits until a session of the server is like this, as long as the script runs. */

@@ -90,3 +90,14 @@ mv '${ended}.new' '${ended}'
     await rm(folder, { recursive: true })
   }
 }
+
+/** The last line of what a script has shown, without its time and colours. */
+export function lastLine(output: string): string {
+  const line =
+    output
+      .replace(/\u001b\[[\d;]*m/g, '')
+      .trim()
+      .split(/\r?\n/)
+      .at(-1) ?? ''
+  return line.replace(/^\d{4}-\S+ /, '')
+}
