@@ -1,4 +1,6 @@
 // Every way out of a restore and a backup, at each question and step: the last line is what is so, and it is true.
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
