@@ -74,10 +74,12 @@ export function borgList(random: Random): Case {
 }
 
 export function borgCreated(random: Random): Case {
-  const said = oddAnswer(random, {
+  const secret = secretOf(random)
+  const right = {
     archive: { name: NIGHT, stats: { original_size: 5, deduplicated_size: 3, nfiles: 1 } },
     cache: { stats: { unique_csize: 7 } },
-  })
+  }
+  const said = oddAnswer(random, right, secret)
   return {
     input: `borg create --json: ${oneLine(said, 300)}`,
     run: () =>
@@ -85,7 +87,7 @@ export function borgCreated(random: Random): Case {
         const { originalBytes, newBytes, repositoryBytes } = parseCreated(said)
         for (const count of [originalBytes, newBytes, repositoryBytes]) log.info(bytes(count))
         return undefined
-      }),
+      }, secret),
   }
 }
 
@@ -179,6 +181,7 @@ export function dokkuError(random: Random, turn: number): Case {
 }
 
 export function psqlRows(random: Random): Case {
+  const secret = secretOf(random)
   const row = random.pick<unknown>([
     ['public.a', 5],
     { name: 'db_before_20260228T030000', bytes: 7 },
@@ -186,7 +189,7 @@ export function psqlRows(random: Random): Case {
     ['public.a'],
     { filled: 'public.a' },
   ])
-  const stdout = [...random.list(2, () => oddAnswer(random, row)), JSON.stringify(row)].join('\n')
+  const stdout = [...random.list(2, () => oddAnswer(random, row, secret)), JSON.stringify(row)].join('\n')
   return {
     input: `psql: ${oneLine(stdout, 300)}`,
     run: async () => {
@@ -197,11 +200,11 @@ export function psqlRows(random: Random): Case {
           for (const [name, count] of await countRows(dokku, service))
             log.info(`${name.slice(0, 50)} ${count.toFixed()}`)
           return undefined
-        })) ??
+        }, secret)) ??
         (await judged(async (log) => {
           for (const kept of await listKept(dokku, service)) log.info(`${kept.name.slice(0, 50)} ${bytes(kept.bytes)}`)
           return undefined
-        })) ??
+        }, secret)) ??
         (await judged(async (log) => {
           const { filled, unread } = await surveyTables(dokku, service)
           log.info([...filled, ...unread].map((name) => name.slice(0, 50)).join())

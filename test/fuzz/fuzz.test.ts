@@ -36,9 +36,9 @@ test('what a failure says is judged, and what is not shown is not', async () => 
 })
 
 test('some hundred cases that start no script find nothing', async () => {
-  const { bad, slow } = await runCases({ seed: 16, from: 0, to: 250, fast: true }, () => {})
+  // How long they take says nothing here: other programs run, too.
+  const { bad } = await runCases({ seed: 16, from: 0, to: 250, fast: true }, () => {})
   assert.equal(bad, [])
-  assert.equal(slow, [])
 })
 
 /** Uses the processor, and not only time: another program may have it. */

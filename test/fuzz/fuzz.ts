@@ -127,7 +127,7 @@ async function main(argv: readonly string[]): Promise<number> {
   )
   const count = range.to - range.from
   console.log(
-    `Seed ${seed}: ${count} cases in ${Math.round(tookMs / 1000)} s, ${bad.length} bad, ${slow.length} took longer than ${SLOW_MS / 1000} s.`,
+    `Seed ${seed}: ${count} cases in ${Math.round(tookMs / 1000)} s, ${bad.length} bad, ${slow.length} took longer than ${SLOW_MS / 1000} s${slow.length > 0 ? `: ${slow.join(', ')}` : ''}.`,
   )
   return bad.length > 0 || slow.length > count / 100 ? 1 : 0
 }
