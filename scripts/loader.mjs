@@ -7,6 +7,13 @@ import { accessSync, constants, mkdirSync, statSync } from 'node:fs'
 import * as module from 'node:module'
 import { fileURLToPath } from 'node:url'
 
+const checkout = fileURLToPath(new URL('..', import.meta.url))
+if (checkout.includes('?')) {
+  // tsx takes what follows for a part of an address.
+  process.stderr.write(`These scripts can't be in a folder with ? in its path: ${checkout}\n`)
+  process.exit(1)
+}
+
 const cache = cacheFolder()
 const guards = {
   ...(cache === undefined ? { TSX_DISABLE_CACHE: '1' } : { TMPDIR: cache }),

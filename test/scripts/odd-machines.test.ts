@@ -35,9 +35,18 @@ test('a checkout in a folder with #, % and blanks in its path runs; one with ? s
     for (const part of ['bin', 'scripts', 'lib', 'package.json', 'tsconfig.json'])
       cpSync(join(PROJECT, part), join(folder, part), { recursive: true, verbatimSymlinks: true })
     symlinkSync(join(PROJECT, 'node_modules'), join(folder, 'node_modules'))
-    const { status, stdout, stderr } = spawnSync(join(folder, 'bin/backup'), ['--version'], { encoding: 'utf8' })
-    if (runs) assert.equal([status, stdout], [0, '1.0.0\n'])
-    else assert.match(stderr, /^backup: these scripts can't be in a folder with \? in its path: .*\n$/)
+    // As the pages say: by its name, by a link to it, and in a workflow.
+    symlinkSync(join(folder, 'bin/backup'), join(folder, 'backup'))
+    for (const words of [
+      [join(folder, 'bin/backup')],
+      [join(folder, 'backup')],
+      [process.execPath, '--import', './scripts/loader.mjs', 'scripts/backup.ts'],
+    ]) {
+      const [program = '', ...args] = words
+      const { status, stdout, stderr } = spawnSync(program, [...args, '--version'], { cwd: folder, encoding: 'utf8' })
+      if (runs) assert.equal([status, stdout, stderr], [0, '1.0.0\n', ''])
+      else assert.match(stderr, /^These scripts can't be in a folder with \? in its path: .*\n$/)
+    }
   }
 })
 
