@@ -90,6 +90,7 @@ export function openSession(dokku: Dokku, service: Service, name: string): Sessi
       `SET application_name = ${literal(name)};`,
       `SET lock_timeout = ${LOCK_MS};`,
       'SET idle_in_transaction_session_timeout = 0;',
+      'SET default_transaction_read_only = off;',
       // Compiling these queries takes longer than they do.
       'SET jit = off;',
       FIXED_TEXT,

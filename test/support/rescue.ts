@@ -82,7 +82,9 @@ async function rescue(
     return { exitCode: error.exitCode, stdout: said.stdout, stderr: `${said.stderr}${error.message}`, hint: error.hint }
   } finally {
     // As the next import would find it.
-    await sandbox.sql(`\\c ${production.database}_restoring\nDROP SCHEMA IF EXISTS "book-corners-ops" CASCADE;`)
+    await sandbox.sql(
+      `\\c ${production.database}_restoring\nSET default_transaction_read_only = off;\nDROP SCHEMA IF EXISTS "book-corners-ops" CASCADE;`,
+    )
   }
 }
 

@@ -5,7 +5,8 @@ import { Failure } from '../../core/failure.ts'
 import { aCount } from '../../core/outside.ts'
 import type { Service } from '../../dokku/dokku.ts'
 import { type Catalog, readCatalog, type TableName } from '../../postgres/catalog.ts'
-import { COMPARE_SESSION, openSession, Refused, type Session } from '../../postgres/session.ts'
+import { adoptSettings } from '../../postgres/scratch.ts'
+import { COMPARE_SESSION, INSERT_SESSION, openSession, Refused, type Session } from '../../postgres/session.ts'
 import { restoringOf } from '../../postgres/swap.ts'
 import type { ChosenArchive, Restore } from '../restore.ts'
 import { type Family, findFamily, type Member, parentsFirst, requireDefaults } from './family.ts'
@@ -67,12 +68,14 @@ async function send(
   transfers: readonly KeyTransfer[],
 ): Promise<void> {
   if (transfers.length === 0) return
-  await within(restore, restoring, (session) => session.run(transfers.map(({ table }) => table).join('\n')))
-  await within(restore, production, (session) => session.run(sendKeys(transfers, restoring.database)))
-  await within(restore, restoring, (session) => session.run(analyzeKeys(transfers)))
+  await within(restore, restoring, async (there) => {
+    await there.run(transfers.map(({ table }) => table).join('\n'))
+    await within(restore, production, (here) => here.run(sendKeys(transfers, restoring.database)))
+    await there.run(analyzeKeys(transfers))
+  })
 }
 
-/** Works with a session of its own. */
+/** Works with a session of its own in the database beside production, or in production. */
 async function within<T>({ dokku }: Restore, database: Service, work: (session: Session) => Promise<T>): Promise<T> {
   const session = openSession(dokku, database, COMPARE_SESSION)
   try {
@@ -91,10 +94,28 @@ export async function compareWith(
   comparison: Comparison,
   archive: ChosenArchive,
 ): Promise<{ rescue: Rescue; insertion: Insertion }> {
-  const { production, restoring, now, asked, where } = comparison
-  const family = findFamily(asked, now, await readCatalog(restore.dokku, restoring))
+  const { dokku } = restore
+  const { production, restoring, now } = comparison
+  const [then] = await Promise.all([readCatalog(dokku, restoring), adoptSettings(dokku, production)])
+  const family = findFamily(comparison.asked, now, then)
   await sendLate(restore, comparison, family)
-  // The longest of the steps, and it needs none of the others, where there is no condition.
+  // Needed last, and started first: each start is a call of Dokku.
+  const judging = openSession(dokku, production, INSERT_SESSION)
+  try {
+    return await compareFamily(restore, comparison, family, { archive, judging })
+  } finally {
+    await judging.end()
+  }
+}
+
+async function compareFamily(
+  restore: Restore,
+  comparison: Comparison,
+  family: Family,
+  { archive, judging }: { archive: ChosenArchive; judging: Session },
+): Promise<{ rescue: Rescue; insertion: Insertion }> {
+  const { restoring, now, where } = comparison
+  // It needs none of the other steps, where there is no condition.
   const counting = where === undefined ? countAll(restore, comparison, family) : undefined
   counting?.catch(() => {})
   const all = await findAll(restore, comparison, family)
@@ -109,7 +130,7 @@ export async function compareWith(
   const links = family.links.filter(({ child, parent }) => coming.includes(child) && coming.includes(parent))
   const insertion = { members: parentsFirst(coming, links), links, now, restoring: restoring.database }
   const [judged, differing] = await Promise.all([
-    coming.length > 0 ? judge(restore, production, insertion, archive.name) : { away: [], leaning: [] },
+    coming.length > 0 ? judge(judging, insertion, archive.name) : { away: [], leaning: [] },
     counting ?? countAll(restore, comparison, family),
   ])
   requireSupport(family.members, judged)

@@ -104,6 +104,8 @@ function judge({ members, links, now, restoring }: Insertion): string {
     ...members.map((member) =>
       fetchRows(`${back(member)} (${member.travelling.map(identifier)})`, restoring, lostRows(member)),
     ),
+    // Temporary tables have no statistics of their own accord: all that a few rows reference would be read.
+    ...members.map((member) => `ANALYZE ${back(member)};`),
     ...members.flatMap((member) => member.now.uniques.map((unique) => keepAway(member, unique))),
     keepReferencingAway(links),
     ...members.map(reportAway),
@@ -253,8 +255,6 @@ export function insert({ members }: Insertion): string {
       (member) => `CREATE TEMP TABLE inserted_${member.number} ON COMMIT DROP AS
   SELECT ${member.key.map((name, i) => `${identifier(name)} AS k${i + 1}`)} FROM ${quotedName(member.now)} WITH NO DATA;`,
     ),
-    // Temporary tables have no statistics of their own accord.
-    ...members.map((member) => `ANALYZE ${back(member)};`),
     AS_THE_APP,
     `WITH ${steps.join(',\n')}\nSELECT json_build_object('number', n, 'inserted', c) FROM (VALUES ${counts}) v (n, c);`,
     ...members.map(requireInserted),

@@ -26,6 +26,14 @@ function lost({ number }: Member): string {
   return `${OURS}.lost_${number}`
 }
 
+/**
+ * By the place of a link among all: the archive's rows that reference by it one that comes back. Each is looked for once, since
+ * few references have an index.
+ */
+function touched(place: number): string {
+  return `${OURS}.touched_${place}`
+}
+
 /** The keys of the rows that meet --where. */
 const NARROWED = `${OURS}.narrowed`
 
@@ -167,12 +175,7 @@ ALTER TABLE ${lost(member)} ADD PRIMARY KEY (${keyNames(member)});`
 }
 
 function isLacking(member: Member, row: string): string {
-  return `NOT ${isPresent(member, row)}`
-}
-
-/** Never after two NOT: PostgreSQL would then look through the whole table for each row. */
-function isPresent(member: Member, row: string): string {
-  return `EXISTS (SELECT FROM ${present(member)} p WHERE ${sameKey(member, 'p', row)})`
+  return `NOT EXISTS (SELECT FROM ${present(member)} p WHERE ${sameKey(member, 'p', row)})`
 }
 
 function isNarrowed(member: Member): string {
@@ -207,13 +210,19 @@ ANALYZE ${NARROWED};`
 /** From generation to generation, until no row is found that references one of the last. */
 function followCascades(links: readonly Link[]): string {
   if (links.length === 0) return ''
+  const tables = links.map(
+    (link, place) =>
+      `CREATE UNLOGGED TABLE ${touched(place)} AS SELECT ${keyAsOurs(link.child, 'r')}, false AS is_present FROM ${ownRows(link.child.then)} r WITH NO DATA;`,
+  )
   const steps = links.map(
-    (link) => `    INSERT INTO ${lost(link.child)} SELECT DISTINCT ${keyAsOurs(link.child, 'r')}, ops_generation
-      FROM ${children(link)} AND o.generation = ops_generation - 1 AND ${isLacking(link.child, 'r')} ON CONFLICT DO NOTHING;
+    (link, place) => `    INSERT INTO ${touched(place)} SELECT DISTINCT ${keyNames(link.child, 'c')}, p.k1 IS NOT NULL
+      FROM (SELECT ${keyAsOurs(link.child, 'r')} FROM ${children(link)} AND o.generation = ops_generation - 1) c
+      LEFT JOIN ${present(link.child)} p ON ${alike(link.child, 'p', 'c')};
+    INSERT INTO ${lost(link.child)} SELECT ${keyNames(link.child)}, ops_generation FROM ${touched(place)} WHERE NOT is_present ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS ops_count = ROW_COUNT;
     ops_total := ops_total + ops_count;`,
   )
-  return block(
+  const loop = block(
     'ops_generation int := 0; ops_count bigint; ops_total bigint;',
     `  LOOP
     ops_generation := ops_generation + 1;
@@ -222,6 +231,12 @@ ${steps.join('\n')}
     EXIT WHEN ops_total = 0;
   END LOOP;`,
   )
+  return [...tables, loop].join('\n')
+}
+
+/** That two rows of ours have the same key. */
+function alike(member: Member, a: string, b: string): string {
+  return member.key.map((_, i) => `${a}.k${i + 1} ${member.operators[i]} ${b}.k${i + 1}`).join(' AND ')
 }
 
 /** An anonymous block. What is in it, names from outside too, is quoted as one text. */
@@ -243,14 +258,10 @@ function children({ parent, reference, from, to }: Reach): string {
 }
 
 function report(member: Member, links: readonly Link[]): string {
-  const referencing = links
-    .filter(({ child }) => child === member)
-    .map((link) => `SELECT ${keyAsOurs(member, 'r')} FROM ${children(link)}`)
-  const alike = member.key.map((_, i) => `l.k${i + 1} ${member.operators[i]} c.k${i + 1}`).join(' AND ')
-  const staying =
-    referencing.length === 0
-      ? '0'
-      : `(SELECT count(*) FROM (${referencing.join(' UNION ')}) c WHERE NOT EXISTS (SELECT FROM ${lost(member)} l WHERE ${alike}))`
+  const referencing = links.flatMap(({ child }, place) =>
+    child === member ? [`SELECT ${keyNames(member)} FROM ${touched(place)} WHERE is_present`] : [],
+  )
+  const staying = referencing.length === 0 ? '0' : `(SELECT count(*) FROM (${referencing.join(' UNION ')}) c)`
   const texts = keyNames(member).map((name) => `${name}::text`)
   return `SELECT json_build_object('number', ${member.number}, 'lost', count(*),
   'taken', count(*) FILTER (WHERE generation > 0 OR ${!member.isAsked}), 'staying', ${staying},
@@ -261,15 +272,13 @@ function report(member: Member, links: readonly Link[]): string {
 /** Most keys that are named. */
 const MOST_EMPTIED = 10
 
-function reportEmptied(link: Link, place: number): string {
-  const { child, reference } = link
+function reportEmptied({ child, reference }: Link, place: number): string {
   const texts = (columns: readonly string[]): string =>
     `json_build_array(${columns.map((name) => `r.${identifier(name)}::text`).join(', ')})`
-  const rows = `${children(link)} AND NOT EXISTS (SELECT FROM ${lost(child)} l WHERE ${sameKey(child, 'l', 'r')})
-    AND ${isPresent(child, 'r')}`
-  return `SELECT json_build_object('emptied', ${place}, 'rows', (SELECT count(*) FROM ${rows}), 'first', (SELECT coalesce(json_agg(one), '[]') FROM
-  (SELECT json_build_object('key', ${texts(child.key)}, 'values', ${texts(reference.columns)}) AS one FROM ${rows}
-    ORDER BY ${child.key.map((name) => `r.${identifier(name)}`)} LIMIT ${MOST_EMPTIED}) f));`
+  const rows = `${touched(place)} WHERE is_present`
+  return `SELECT json_build_object('emptied', ${place}, 'rows', (SELECT count(*) FROM ${rows}), 'first', (SELECT coalesce(json_agg(
+    json_build_object('key', ${texts(child.key)}, 'values', ${texts(reference.columns)}) ORDER BY ${keyNames(child, 'f')}), '[]') FROM
+  (SELECT * FROM ${rows} ORDER BY ${keyNames(child)} LIMIT ${MOST_EMPTIED}) f JOIN ${ownRows(child.then)} r ON ${sameKey(child, 'f', 'r')}));`
 }
 
 function reportLeftOut({ name, reaches }: LeftOut): string {

@@ -6,7 +6,7 @@ import { isoLocal, plural } from '../../core/format.ts'
 import { quote } from '../../core/shell.ts'
 import { psqlLine } from '../../dokku/by-hand.ts'
 import type { Service } from '../../dokku/dokku.ts'
-import { adoptSettings, createRestoring, neededBytes, requireRoom } from '../../postgres/scratch.ts'
+import { createRestoring, neededBytes, requireRoom } from '../../postgres/scratch.ts'
 import { importDump } from '../archived-dump.ts'
 import { choose } from '../choose.ts'
 import { discardRestoring } from '../leftovers.ts'
@@ -36,7 +36,6 @@ export async function rescueRows(restore: Restore, wish: Wish): Promise<number> 
       },
       () => sendEarly(restore, comparison),
     )
-    await adoptSettings(dokku, production)
     return await rescueFrom(restore, comparison, archive)
   } finally {
     await Promise.all([dump.source.stop(), discardRestoring(restore, production)])

@@ -41,20 +41,12 @@ const AGAIN = ['23505', '23503', '23P01', '40001', '40P01']
 const ATTEMPTS = 4
 const WAIT_MS = 200
 
-/** Looks at what would happen now; changes nothing. */
-export async function judge(
-  { dokku }: Restore,
-  production: Service,
-  insertion: Insertion,
-  archive: string,
-): Promise<Judged> {
-  const session = openSession(dokku, production, INSERT_SESSION)
+/** Looks at what would happen now; changes nothing. @param session in production */
+export async function judge(session: Session, insertion: Insertion, archive: string): Promise<Judged> {
   try {
     return sorted(await session.values(rehearse(insertion), aJudgement))
   } catch (error) {
     throw refusal(error, insertion, archive)
-  } finally {
-    await session.end()
   }
 }
 
