@@ -3,7 +3,7 @@
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import { aBoolean, aNumber, aText, type Found, listOf, optional, orNull, record } from '../core/outside.ts'
+import { aBoolean, aNumber, aText, type Found, listOf, oneOf, optional, orNull, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import { createDatabaseLine, sqlLine } from '../dokku/by-hand.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
@@ -11,65 +11,45 @@ import { IMPORT_SESSION } from './import.ts'
 import { DISPOSABLE } from './marks.ts'
 import { MAY_END } from './rights.ts'
 import { COMPARE_SESSION, INSERT_SESSION } from './session.ts'
-import { answering, attempt, identifier, literal, rows, serverOf, sql } from './sql.ts'
+import { ANSWER_MS, answering, attempt, identifier, literal, rows, serverOf, sql } from './sql.ts'
 import { restoringOf, SWAP_SESSION } from './swap.ts'
 
 /** What the session is called that makes the database: without its run it goes on to the end. */
 const CREATE_SESSION = 'book-corners-ops create'
 
 /**
- * Clears what a killed run left on production's server: a swap that its psql is still at, an import that goes on in the
- * container without it, and the database that it was for.
+ * Clears what a killed run left on production's server, in one session: a swap that its psql is still at, an import that goes on
+ * in the container without it, and the database that it was for.
  * @throws Failure when one of them does not end, and when somebody else's database has that name
  */
 export async function clearRestoring(dokku: Dokku, production: Service, log: Log): Promise<void> {
   const { database } = restoringOf(production)
-  const left = await rows(
-    dokku,
-    serverOf(production),
-    endStraysSql(database),
-    record({ session: optional(aText), mark: optional(orNull(aText)) }),
-  )
-  const sessions = left.flatMap(({ session }) => session ?? [])
-  for (const session of sessions) log.info(`Ended the ${session.split(' ').at(-1)} that an earlier run was at`)
-  const found = left.find(({ mark }) => mark !== undefined)
-  if (!found) return
-  // Ended just now, it may have made the database and not yet marked it.
-  if (found.mark !== DISPOSABLE && !sessions.some((session) => session === CREATE_SESSION))
+  const server = serverOf(production)
+  const [left] = await rows(dokku, server, clearSql(database, server.database), LEFT)
+  for (const session of left?.sessions ?? [])
+    log.info(`Ended the ${session.split(' ').at(-1)} that an earlier run was at`)
+  if (left?.database === 'other')
     throw new Failure(
       `On the server of ${production.name} there is a database ${database}, and these scripts have not made it.`,
       `Give it another name: ${sqlLine(production, `ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(`${database}_by_hand`)};`)}`,
     )
-  log.info(`Removing the database ${database} that an earlier run left`)
-  await drop(dokku, production)
+  if (left?.database === 'removed') log.info(`Removed the database ${database} that an earlier run left`)
 }
 
-/** With its subscriptions: the publisher's slots are not theirs to drop, but production's. */
-async function drop(dokku: Dokku, production: Service): Promise<void> {
-  const restoring = restoringOf(production)
-  const server = serverOf(production)
-  const statements = await rows(
-    dokku,
-    server,
-    `SELECT to_json(format('ALTER SUBSCRIPTION %1$I DISABLE; ALTER SUBSCRIPTION %1$I SET (slot_name = NONE); DROP SUBSCRIPTION %1$I;', subname))
-     FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = ${literal(restoring.database)});`,
-    aText,
-  )
-  // An event trigger of the app's must not keep them.
-  if (statements.length > 0)
-    await sql(dokku, restoring, ['SET session_replication_role = replica;', ...statements].join('\n'))
-  await sql(dokku, server, `DROP DATABASE IF EXISTS ${identifier(restoring.database)} WITH (FORCE);`)
-}
+/** What was there. */
+const LEFT = record({ sessions: listOf(aText), database: oneOf('none', 'removed', 'other') })
 
 /**
- * Ends every kind of our sessions, prints which there were, returns when they are gone, and prints whose the database is, if there is one.
+ * Ends every kind of our sessions, waits until they are gone, and drops the database if it is ours; prints a `LEFT`.
  * An import ends by itself when `pg_restore` has lost its connection, also one that is only about to connect. Only when it
  * does not, because its shell was killed, its psql loses the connection, too: what is left of it reaches no database.
  */
-function endStraysSql(restoring: string): string {
+function clearSql(restoring: string, here: string): string {
   const atOnce = `application_name IN (${[SWAP_SESSION, CREATE_SESSION, COMPARE_SESSION, INSERT_SESSION].map(literal)})`
   const ours = `(${atOnce} OR application_name = ${literal(IMPORT_SESSION)})`
-  return `SELECT json_build_object('session', application_name) FROM pg_stat_activity WHERE ${ours};
+  const mark = "shobj_description(oid, 'pg_database')"
+  return `SELECT coalesce(json_agg(application_name), '[]') AS sessions,
+  coalesce(bool_or(application_name = ${literal(CREATE_SESSION)}), false) AS made FROM pg_stat_activity WHERE ${ours} \\gset
 DO $$ BEGIN
   FOR i IN 1..400 LOOP
     PERFORM pg_stat_clear_snapshot();
@@ -80,7 +60,31 @@ DO $$ BEGIN
   END LOOP;
   RAISE EXCEPTION 'a session of an earlier run does not end';
 END $$;
-SELECT json_build_object('mark', shobj_description(oid, 'pg_database')) FROM pg_database WHERE datname = ${literal(restoring)};`
+-- Ended just now, it may have made the database and not yet marked it.
+SELECT coalesce(max(CASE WHEN ${mark} = ${literal(DISPOSABLE)} OR :'made' THEN 'removed' ELSE 'other' END), 'none') AS found
+  FROM pg_database WHERE datname = ${literal(restoring)} \\gset
+SELECT :'found' = 'removed' AS is_ours \\gset
+\\if :is_ours
+${dropSql(restoring, here)}
+\\endif
+SELECT json_build_object('sessions', :'sessions'::json, 'database', :'found');`
+}
+
+/** With its subscriptions: the publisher's slots are not theirs to drop, but production's. */
+function dropSql(restoring: string, here: string): string {
+  return `SELECT EXISTS (SELECT FROM pg_subscription
+  WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = ${literal(restoring)})) AS is_subscribed \\gset
+\\if :is_subscribed
+\\c ${identifier(restoring)}
+-- An event trigger of the app's must not keep them.
+SET session_replication_role = replica;
+SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname), format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subname),
+  format('DROP SUBSCRIPTION %I', subname) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+\\gexec
+\\c ${identifier(here)}
+\\endif
+SET statement_timeout = 0;
+DROP DATABASE IF EXISTS ${identifier(restoring)} WITH (FORCE);`
 }
 
 /** A row of pg_database as `to_jsonb` gives it; the columns differ between versions (PostgreSQL 13 to 18). */
@@ -130,10 +134,17 @@ export interface Ground {
   obstacles: string[]
 }
 
-/** Looks at production's database from outside, in whatever state it is; changes nothing. */
-export async function surveyGround(dokku: Dokku, production: Service): Promise<Ground> {
+/**
+ * Looks at production's database from outside, in whatever state it is; changes nothing.
+ * @param clearing what may make room on the disk: that is measured afterwards
+ */
+export async function surveyGround(
+  dokku: Dokku,
+  production: Service,
+  clearing: Promise<void> = Promise.resolve(),
+): Promise<Ground> {
   const { name, database } = production
-  const [found] = await rows(
+  const reading = rows(
     answering(dokku),
     serverOf(production),
     `SELECT (to_jsonb(d) - 'datacl') || jsonb_build_object('encodingName', pg_encoding_to_char(encoding),
@@ -142,6 +153,7 @@ export async function surveyGround(dokku: Dokku, production: Service): Promise<G
      FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = ${literal(database)};`,
     record({ ...PROPERTIES, ...RIGHTS_SHAPE, folder: orNull(aText), prepared: listOf(aText) }),
   )
+  const [[found]] = await Promise.all([reading, clearing])
   if (!found)
     throw new Failure(
       `The server of ${name} has no database ${database}.`,
@@ -223,28 +235,35 @@ export function requireRoom(ground: Ground | undefined, needed: number, log: Log
 // `ALTER DATABASE … SET` of the one for the other. A setting that is a list is stored quoted already (PostgreSQL's GUC_LIST_QUOTE).
 function settingsSql(from: string, to: string): string {
   return `
-SELECT to_json(format('ALTER %s SET %I TO %s;',
+SELECT format('ALTER %s SET %I TO %s;',
   CASE WHEN setrole = 0 THEN format('DATABASE %I', ${literal(to)}) ELSE format('ROLE %s IN DATABASE %I', setrole::regrole, ${literal(to)}) END,
   split_part(setting, '=', 1),
   CASE WHEN lower(split_part(setting, '=', 1)) IN ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries')
-    THEN coalesce(nullif(substr(setting, strpos(setting, '=') + 1), ''), '''''') ELSE quote_literal(substr(setting, strpos(setting, '=') + 1)) END))
+    THEN coalesce(nullif(substr(setting, strpos(setting, '=') + 1), ''), '''''') ELSE quote_literal(substr(setting, strpos(setting, '=') + 1)) END)
 FROM pg_db_role_setting, unnest(setconfig) AS setting
-WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)});`
+WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = ${literal(from)})`
 }
 
 // Who may connect to it, and make schemas and temporary tables in it.
 function databaseRightsSql(from: string, to: string): string {
   return `
-SELECT to_json(format('REVOKE ALL ON DATABASE %I FROM PUBLIC, %I;', ${literal(to)}, pg_get_userbyid(datdba)))
-FROM pg_database WHERE datname = ${literal(from)} AND datacl IS NOT NULL;
-SELECT to_json(format('GRANT %s ON DATABASE %I TO %s%s;', privilege_type, ${literal(to)},
-  CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END, CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END))
-FROM pg_database, aclexplode(datacl) WHERE datname = ${literal(from)};`
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC, %I;', ${literal(to)}, pg_get_userbyid(datdba))
+FROM pg_database WHERE datname = ${literal(from)} AND datacl IS NOT NULL
+\\gexec
+SELECT format('GRANT %s ON DATABASE %I TO %s%s;', privilege_type, ${literal(to)},
+  CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END, CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM pg_database, aclexplode(datacl) WHERE datname = ${literal(from)}
+\\gexec`
 }
 
 /** The statements that give another database what `ALTER DATABASE … SET` gave production's. */
 export function readSettings(dokku: Dokku, production: Service, target: Service): Promise<string[]> {
-  return rows(answering(dokku), serverOf(production), settingsSql(production.database, target.database), aText)
+  return rows(
+    answering(dokku),
+    serverOf(production),
+    `SELECT to_json(statement) FROM (${settingsSql(production.database, target.database)}) s (statement);`,
+    aText,
+  )
 }
 
 /**
@@ -281,13 +300,9 @@ COMMENT ON DATABASE ${identifier(restoring.database)} IS ${literal(DISPOSABLE)};
 export async function adoptSettings(dokku: Dokku, production: Service): Promise<string[]> {
   const restoring = restoringOf(production)
   const names = [production.database, restoring.database] as const
-  const statements = await rows(
-    answering(dokku),
-    serverOf(production),
-    settingsSql(...names) + databaseRightsSql(...names),
-    aText,
-  )
-  return (await attempt(dokku, serverOf(production), statements.join('\n'))).errors
+  // One query writes the next: psql's \gexec runs each row of a result as a statement.
+  const script = `${settingsSql(...names)}\n\\gexec\n${databaseRightsSql(...names)}`
+  return (await attempt(dokku, serverOf(production), script, { timeoutMs: ANSWER_MS })).errors
 }
 
 /** Makes the statistics that PostgreSQL plans queries by. */

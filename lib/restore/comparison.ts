@@ -28,8 +28,14 @@ interface Side<Rows = RowCounts> extends Look<Rows> {
   database: Service
 }
 
-export async function lookAt({ dokku, settings }: Restore, database: Service): Promise<Look> {
-  const [rows, answer] = await Promise.all([countRows(dokku, database), askIt(dokku, settings.VERIFY_SQL, database)])
+/** @param settling before it the question may have another answer */
+export async function lookAt(
+  { dokku, settings }: Restore,
+  database: Service,
+  settling: Promise<unknown> = Promise.resolve(),
+): Promise<Look> {
+  const asking = settling.then(() => askIt(dokku, settings.VERIFY_SQL, database))
+  const [rows, answer] = await Promise.all([countRows(dokku, database), asking])
   return { rows, answer }
 }
 

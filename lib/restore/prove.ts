@@ -85,7 +85,7 @@ async function lookAtGround(restore: Restore): Promise<Beheld> {
   const ground = await quietly(
     restore,
     'Its server',
-    clearRestoring(dokku, production, context.log).then(() => surveyGround(dokku, production)),
+    surveyGround(dokku, production, clearRestoring(dokku, production, context.log)),
   )
   return { ...production, ...(ground && { ground }) }
 }
@@ -115,12 +115,13 @@ export async function begin(
   contents: Contents,
 ): Promise<{ production: Production; dump: OpenedDump }> {
   const { context, dokku, settings } = restore
-  const production = await dokku.service(settings.DB_SERVICE)
   const prepare = async (): Promise<Production> => {
-    await clearRestoring(dokku, production, context.log)
-    return { ...production, ground: await surveyGround(dokku, production) }
+    const production = await dokku.service(settings.DB_SERVICE)
+    const clearing = clearRestoring(dokku, production, context.log)
+    const ground = await surveyGround(dokku, production, clearing).catch(explainUnreachable(restore, production))
+    return { ...production, ground }
   }
-  return openBoth(prepare().catch(explainUnreachable(restore, production)), openDump(restore, archive, contents.dump))
+  return openBoth(prepare(), openDump(restore, archive, contents.dump))
 }
 
 /** What stands between a restore and production's server, with the way around it. */

@@ -86,10 +86,14 @@ async function importBeside(restore: Restore, production: Production, dump: Open
   // Needed last, and asked for first: each question is a call of Dokku.
   const rights = missingRights(dokku, production, restoring)
   rights.catch(() => {})
-  const refused = await adoptSettings(dokku, production)
+  const adopting = adoptSettings(dokku, production)
+  const [then, advice, refused] = await Promise.all([
+    lookAt(restore, restoring, adopting),
+    releaseAdvice(restore, archive),
+    adopting,
+  ])
   if (refused.length > 0)
     context.log.warn(`Not all of production's settings could be given to ${restoring.database}: ${refused.join('; ')}`)
-  const [then, advice] = await Promise.all([lookAt(restore, restoring), releaseAdvice(restore, archive)])
   await compare(restore, { database: production, ...now }, { database: restoring, ...then })
   await tellRights(restore, production, rights)
   if (advice) context.log.warn(advice)
@@ -206,11 +210,16 @@ async function finishSwap(restore: Restore, production: Service, kept: string, d
 The database before is kept as ${kept}. To go back to it: restore --undo`)
   // The app comes first.
   const app = awaitApp(restore)
-  app.catch(() => {})
+  const restarting = restartAdvice(restore)
+  for (const asked of [app, restarting]) asked.catch(() => {})
   let all: KeptDatabase[] = []
   try {
-    all = await listKept(dokku.lasting, production)
-    const advice = subscriptionAdvice(production, await listSubscriptions(dokku.lasting, production))
+    const [others, subscriptions] = await Promise.all([
+      listKept(dokku.lasting, production),
+      listSubscriptions(dokku.lasting, production),
+    ])
+    all = others
+    const advice = subscriptionAdvice(production, subscriptions)
     if (advice) context.print(advice)
   } catch (error) {
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
@@ -218,7 +227,7 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
   if (!(await app)) return context.print(`${settings.DOKKU_APP} is not deployed yet. Next, on the laptop: deploy`)
   context.print(`Done. ${settings.DOKKU_APP} goes on with it. Look at the site now, then choose:
   wrong data           restore --undo
-  the app misbehaves   ${await restartAdvice(restore)}
+  the app misbehaves   ${await restarting}
   all is well          keep it a few days, then drop what is kept:
 ${describeKept(production, all)}`)
 }

@@ -141,7 +141,7 @@ test('an import that goes on in the container after a SIGKILL is ended by the ne
   await sandbox.borg(['delete', `::${name}`])
   assert.is(next.exitCode, 0, next.stderr)
   assert.match(next.stderr, /Ended the import that an earlier run was at/)
-  assert.match(next.stderr, /Removing the database book_corners_db_restoring that an earlier run left/)
+  assert.match(next.stderr, /Removed the database book_corners_db_restoring that an earlier run left/)
   assert.equal(await restoring(), [])
 })
 
