@@ -1,7 +1,7 @@
 // A whole production in one folder: Dokku's stand-in with real PostgreSQL servers, a Borg repository, a media folder.
 import { type ChildProcess, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -172,10 +172,7 @@ function toolsFor(places: Places, postgres: Postgres, running: Set<ChildProcess>
     script: (name, args, options) => start(name, args, options).ended,
     dokku: (args, input) => launch(join(dir, 'bin/dokku'), args, input === undefined ? {} : { input }).ended,
     borgShell: (script) => launch('bash', ['-o', 'pipefail', '-c', script], { env: borgEnvironment(repository) }).ended,
-    archives: async () => {
-      const { stdout } = await borg(['list', '--short', '--consider-checkpoints'])
-      return stdout.split('\n').filter(Boolean)
-    },
+    archives: archivesOf(repository, borg),
     ownMedia: () => void execFileSync('chown', ['-R', '-h', OWNER, places.mediaDir]),
     configure: (settings) => writeSettings(places, settings),
     sql: (sql, service = SERVICE) => ask(launch, join(postgres.bin, 'psql'), join(dir, 'services', service), sql),
@@ -192,6 +189,22 @@ function toolsFor(places: Places, postgres: Postgres, running: Set<ChildProcess>
     },
     strays: () =>
       processesThatStay(() => processesWith(dir).filter((line) => !/postgres(:| -D)|\/postgres /.test(line))),
+  }
+}
+
+/** Borg is asked only if a transaction has been committed since: each writes index.N anew, a checkpoint's, too. */
+function archivesOf(repository: string, borg: Tools['borg']): Tools['archives'] {
+  let known: { committed: string; names: string[] } | undefined
+  return async () => {
+    const committed = readdirSync(repository)
+      .filter((name) => name.startsWith('index.'))
+      .map((name) => `${name} ${statSync(join(repository, name)).mtimeMs}`)
+      .join()
+    if (known?.committed !== committed) {
+      const { stdout } = await borg(['list', '--short', '--consider-checkpoints'])
+      known = { committed, names: stdout.split('\n').filter(Boolean) }
+    }
+    return [...known.names]
   }
 }
 
