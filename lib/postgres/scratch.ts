@@ -172,11 +172,11 @@ async function askRoom(dokku: Dokku, { name, away }: Service, folder: string): P
   return output.exitCode === 0 && available !== undefined ? Number(available) * 1024 : undefined
 }
 
-/** What the role may do that a restore takes; in a query on pg_database. */
+/** What the role may do that a restore takes; in a query on pg_database. Who runs the server looks in now and then: that is over soon. */
 const RIGHTS = `'role', current_user, 'owns', pg_has_role(datdba, 'USAGE'),
   'mayCreate', (SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user),
   'strangers', (SELECT coalesce(json_agg(DISTINCT usename), '[]') FROM pg_stat_activity
-    WHERE pg_stat_activity.datname = d.datname AND usename IS NOT NULL AND NOT ${MAY_END})`
+    WHERE pg_stat_activity.datname = d.datname AND usesysid IN (SELECT oid FROM pg_roles WHERE NOT rolsuper) AND NOT ${MAY_END})`
 const RIGHTS_SHAPE = { role: aText, owns: aBoolean, mayCreate: aBoolean, strangers: listOf(aText) }
 
 function obstaclesOf(

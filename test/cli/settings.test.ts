@@ -185,6 +185,28 @@ test("a child gets neither Borg's variables nor tokens nor ping addresses, but a
   assert.match(env.PATH ?? '', /\/usr\/bin/)
 })
 
+test('DATABASE_URL stands in place of DB_SERVICE, gives it its name, and is a secret', () => {
+  const DATABASE_URL = 'postgres://app:p%40ssw0rd@db.example.com:5433/books'
+  const names = ['DB_SERVICE', 'DATABASE_URL'] as const
+  const read = (values: Record<string, string>) => checkSettings(names, {}, file(values))
+  const { settings, problems } = read({ DATABASE_URL })
+  assert.equal([settings.DB_SERVICE, problems], ['db.example.com:5433/books', []])
+  assert.is(read({}).settings.DB_SERVICE, 'book-corners-db')
+  assert.match(read({ DATABASE_URL, DB_SERVICE: 'book-corners-db' }).problems.join(), /are both set/)
+  // A wrong one must not lead to the default's database.
+  const wrong = read({ DATABASE_URL: 'db.example.com' })
+  assert.equal([wrong.problems.length, wrong.settings.DB_SERVICE], [1, undefined])
+  assert.equal(
+    [...new Set(secretValues({}, file({ DATABASE_URL })))].sort(),
+    [DATABASE_URL, 'p%40ssw0rd', 'p@ssw0rd'].sort(),
+  )
+  const env = childEnv(
+    { DATABASE_URL, PGHOST: 'elsewhere', PGOPTIONS: '-c x', PGP: 'kept? no', LANG: 'C' },
+    '/home/deploy',
+  )
+  assert.equal(Object.keys(env).sort(), ['HOME', 'LANG', 'PATH'])
+})
+
 test("Borg's questions are answered no, unless the environment says otherwise", () => {
   assert.is(borgEnv({}, file()).BORG_RELOCATED_REPO_ACCESS_IS_OK, 'no')
   assert.is(borgEnv({ BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' }, file()).BORG_RELOCATED_REPO_ACCESS_IS_OK, 'yes')

@@ -1,6 +1,6 @@
 // A database away from Dokku: a PostgreSQL of its own that is reached over TCP with a password, by a role that is no superuser.
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, chownSync, copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { findPostgres } from './postgres.ts'
 import type { Sandbox } from './sandbox.ts'
@@ -8,6 +8,8 @@ import type { Sandbox } from './sandbox.ts'
 export interface Managed {
   /** DATABASE_URL. */
   url: string
+  /** The same without the password, as it may be shown. */
+  place: string
   /** Its host and database, as messages name it. */
   name: string
   host: string
@@ -26,6 +28,37 @@ function ownAddress(): string {
   return `127.${100 + (process.pid % 100)}.${Math.floor(process.pid / 100) % 250}.${1 + (Date.now() % 250)}`
 }
 
+/** A certificate for that host, by itself. @returns the file that a client trusts */
+function certify(data: string, host: string): string {
+  const [key, certificate] = ['server.key', 'server.crt'].map((name) => join(data, name))
+  const names = ['-subj', `/CN=${host}`, '-addext', `subjectAltName=IP:${host}`]
+  execFileSync(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-days',
+      '2',
+      '-keyout',
+      `${key}`,
+      '-out',
+      `${certificate}`,
+      ...names,
+    ],
+    { stdio: 'pipe' },
+  )
+  const { owner } = findPostgres()
+  if (process.getuid?.() === 0) for (const file of [key, certificate]) chownSync(`${file}`, owner.uid, owner.gid)
+  chmodSync(`${key}`, 0o600)
+  // The server's own folder is closed to others.
+  const trusted = join(data, '../authority.pem')
+  copyFileSync(`${certificate}`, trusted)
+  return trusted
+}
+
 /** Starts it as a service that Dokku's stand-in knows nothing more of. @param rights of the role */
 export async function startManaged(sandbox: Sandbox, rights = 'CREATEDB'): Promise<Managed> {
   const { bin, owner } = findPostgres(sandbox.postgresBin)
@@ -36,7 +69,8 @@ export async function startManaged(sandbox: Sandbox, rights = 'CREATEDB'): Promi
     SERVICE,
   )
   const dir = join(sandbox.dir, 'services', SERVICE)
-  appendFileSync(join(dir, 'data/postgresql.conf'), `password_encryption = 'scram-sha-256'\n`)
+  appendFileSync(join(dir, 'data/postgresql.conf'), `password_encryption = 'scram-sha-256'\nssl = on\n`)
+  const authority = certify(join(dir, 'data'), host)
   writeFileSync(join(dir, 'data/pg_hba.conf'), 'local all all trust\nhost all all all scram-sha-256\n')
   const options = `-c listen_addresses=${host} -c unix_socket_directories=${dir}`
   execFileSync(
@@ -49,7 +83,8 @@ export async function startManaged(sandbox: Sandbox, rights = 'CREATEDB'): Promi
     },
   )
   return {
-    url: `postgres://app:${encodeURIComponent(PASSWORD)}@${host}/${SERVICE}?sslmode=disable`,
+    url: `postgres://app:${encodeURIComponent(PASSWORD)}@${host}/${SERVICE}?sslmode=verify-full&sslrootcert=${authority}`,
+    place: `postgres://app@${host}/${SERVICE}?sslmode=verify-full&sslrootcert=${authority}`,
     name: `${host}/${SERVICE}`,
     host,
     password: PASSWORD,
