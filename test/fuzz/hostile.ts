@@ -11,12 +11,13 @@ export function secretOf(random: Random): Secret {
   const half = (): string =>
     Array.from({ length: 10 }, () => random.pick([...'ABCDEFGHJKLMNPQRSTUVWXYZ23456789'])).join('')
   const halves = [half(), half()] as const
-  return { text: halves.join(random.pick(['-', '"', "'", '\\', ' ', '  ', '\t', '%', 'ü', '+', '{'])), halves }
+  return { text: halves.join(random.pick(['-', '"', "'", '\\', '  ', '\t', '\t', '%', 'ü', '{'])), halves }
 }
 
 /** How other programs write a secret. */
 function written(random: Random, { text }: Secret): string {
   return random.pick([
+    text,
     text,
     JSON.stringify(text),
     encodeURIComponent(text),

@@ -42,7 +42,7 @@ const SLOW: Shares = [
   [machine.repository, 2],
   [machine.terminal, 3],
   [machine.script, 4],
-  [machine.checkout, 1],
+  [machine.checkout, 2],
 ]
 
 export interface NumberedCase extends Case {
