@@ -28,7 +28,7 @@ import { collectAppConfig } from './app-config.ts'
 import type { BACKUP_SETTINGS } from './backup.ts'
 import { awayChecks } from './check-away.ts'
 import { leftoverChecks } from './check-leftovers.ts'
-import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
+import { type Asked, attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
 import { askMount, askService, type SourceAnswer } from './sources.ts'
 import { lackingNow } from './tonight.ts'
 
@@ -39,66 +39,74 @@ interface Finding<T> {
 }
 
 /**
+ * What is asked, all at once; what needs the answer to something else waits for it.
  * @param borg undefined when Borg does not run
  * @param settings those that are right: what depends on another one is not asked
  * @param user who runs this
  */
-export async function dataChecks(
+export function dataChecks(
   context: Context,
   borg: Borg | undefined,
   settings: Partial<Settings<(typeof BACKUP_SETTINGS)[number]>>,
   user: string,
-): Promise<CheckLine[]> {
+): Asked[] {
   const { BORG_REPO, ARCHIVE_PREFIX, PRUNE = true, DOKKU_COMMAND, DOKKU_APP, DB_SERVICE, MEDIA_DIR } = settings
   const { KEEP_APP_CONFIG } = settings
   const dokku = DOKKU_COMMAND && createDokku(context, DOKKU_COMMAND, settings.DATABASE_URL)
-  const [stored, database, media] = await Promise.all([
-    borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<ArchiveList>(),
-    dokku && DB_SERVICE ? findService(dokku, DB_SERVICE) : nothing<Service>(),
-    MEDIA_DIR === undefined ? nothing<MediaSize | null>() : findMedia(MEDIA_DIR, user),
-  ])
-  const state = BORG_REPO && database.found && statePath(context.shell.env, BORG_REPO, database.found.name)
-  const [ofArchives, ofPoint, ofService, ofMount, ofApp, leftovers, ofAway, compared] = await Promise.all([
-    borg && stored.found ? archiveChecks(context, borg, stored.found.nights, PRUNE) : [],
-    dokku && state && database.found && stored.found ? pointCheck(dokku, database.found, stored.found, state) : [],
-    dokku && DOKKU_APP && database.found
-      ? sourceCheck('service', await askService(dokku, DOKKU_APP, database.found), fail)
-      : [],
-    dokku && DOKKU_APP && MEDIA_DIR !== undefined && media.found !== undefined
-      ? sourceCheck('mount', await askMount(dokku, { DOKKU_APP, MEDIA_DIR }), warn)
-      : [],
-    dokku && DOKKU_APP && database.found && KEEP_APP_CONFIG
-      ? appCheck({
-          context,
-          dokku,
-          settings: { DOKKU_APP, DB_SERVICE: database.found.name, DATABASE_URL: settings.DATABASE_URL },
-        })
-      : [],
-    dokku && database.found ? leftoverChecks(dokku, database.found) : [],
-    dokku && database.found?.away ? awayChecks(dokku, database.found) : [],
-    borg && dokku && state && MEDIA_DIR !== undefined && stored.found && database.found && media.found !== undefined
-      ? compare(
-          { borg, settings: { MEDIA_DIR }, statePath: state },
-          stored.found.nights,
-          media.found,
-          await surveyTables(dokku, database.found).catch(onlyFailure),
-        )
-      : [],
-  ])
+  const stored = borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<ArchiveList>()
+  const database = dokku && DB_SERVICE ? findService(dokku, DB_SERVICE) : nothing<Service>()
+  const media = MEDIA_DIR === undefined ? nothing<MediaSize | null>() : findMedia(MEDIA_DIR, user)
+  const statePathOf = ({ name }: Service): string => statePath(context.shell.env, BORG_REPO ?? '', name)
+  const inRepository = `the repository ${BORG_REPO}`
+  const inDokku = settings.DATABASE_URL === undefined ? 'Dokku' : 'the database'
+  const inFolder = `the folder ${MEDIA_DIR}`
+
+  const ofPoint = async (): Promise<CheckLine[]> => {
+    const [{ found: service }, { found: archives }] = await Promise.all([database, stored])
+    return dokku && BORG_REPO && service && archives ? pointCheck(dokku, service, archives, statePathOf(service)) : []
+  }
+  const ofService = async (): Promise<CheckLine[]> => {
+    const { found: service } = await database
+    if (!dokku || !DOKKU_APP || !service) return []
+    const sources = { DOKKU_APP, DB_SERVICE: service.name, DATABASE_URL: settings.DATABASE_URL }
+    const lines = await Promise.all([
+      service.away ? awayChecks(dokku, service) : [],
+      askService(dokku, DOKKU_APP, service).then((answer) => sourceCheck('service', answer)),
+      KEEP_APP_CONFIG ? appCheck({ context, dokku, settings: sources }) : [],
+      leftoverChecks(dokku, service),
+    ])
+    return lines.flat()
+  }
+  const ofMount = async (): Promise<CheckLine[]> => {
+    const { found: size } = await media
+    if (!dokku || !DOKKU_APP || MEDIA_DIR === undefined || size === undefined) return []
+    return [...(size ? linkCheck(size) : []), sourceCheck('mount', await askMount(dokku, { DOKKU_APP, MEDIA_DIR }))]
+  }
+  const asBefore = async (): Promise<CheckLine[]> => {
+    const [{ found: archives }, { found: service }, { found: size }] = await Promise.all([stored, database, media])
+    if (!borg || !dokku || !BORG_REPO || MEDIA_DIR === undefined || !archives || !service || size === undefined)
+      return []
+    const backup = { borg, settings: { MEDIA_DIR }, statePath: statePathOf(service) }
+    const tables = await surveyTables(dokku, service).catch(onlyFailure)
+    return compare(backup, archives.nights, size, tables)
+  }
   return [
-    stored.line ?? [],
-    ofArchives,
-    ofPoint,
-    database.line ?? [],
-    ofAway,
-    ofService,
-    media.line ?? [],
-    media.found ? linkCheck(media.found) : [],
-    ofMount,
-    ofApp,
-    leftovers,
-    compared,
-  ].flat()
+    [inRepository, stored.then(lineOf)],
+    [
+      inRepository,
+      stored.then(({ found }) => (borg && found ? archiveChecks(context, borg, found.nights, PRUNE) : [])),
+    ],
+    [inDokku, database.then(lineOf)],
+    [inFolder, media.then(lineOf)],
+    [inDokku, ofService()],
+    [inDokku, ofMount()],
+    [inRepository, ofPoint()],
+    [inRepository, asBefore()],
+  ]
+}
+
+function lineOf({ line }: Finding<unknown>): CheckLine[] {
+  return line ? [line] : []
 }
 
 /** Whether the archive will hold what an empty server needs. */
@@ -114,7 +122,7 @@ async function appCheck(sources: Parameters<typeof collectAppConfig>[0]): Promis
     : warn(name, 'the archive lacks what an empty server needs', doubt)
 }
 
-function nothing<T>(): Finding<T> {
+async function nothing<T>(): Promise<Finding<T>> {
   return {}
 }
 
@@ -222,9 +230,8 @@ async function pointCheck(
   return [pass('restore point', `${newest.name}, ${age(newest.start)}${since ?? ''}`)]
 }
 
-/** @param verdict of a doubt */
-function sourceCheck(name: string, { known, doubt, fix }: SourceAnswer, verdict: typeof fail): CheckLine {
-  if (doubt !== undefined) return verdict(name, doubt, fix)
+function sourceCheck(name: string, { known, doubt, fix }: SourceAnswer): CheckLine {
+  if (doubt !== undefined) return fail(name, doubt, fix)
   return known === undefined
     ? warn(name, 'Dokku does not say whether this is what the app uses', fix)
     : pass(name, known)

@@ -1,6 +1,7 @@
 // A line of `backup --check`.
 
 import { Failure } from '../core/failure.ts'
+import { wrap } from '../core/format.ts'
 
 /** One line of `backup --check`. */
 export interface CheckLine {
@@ -12,6 +13,9 @@ export interface CheckLine {
   /** With --json: the names of the nights and restore points that are there, newest first. A way back asks for the one that it names. */
   archives?: string[]
 }
+
+/** Lines that are being found out, and what is asked for them, in words. */
+export type Asked = readonly [what: string, lines: Promise<CheckLine | CheckLine[]>]
 
 export function pass(name: string, detail: string): CheckLine {
   return { name, verdict: 'pass', detail }
@@ -34,3 +38,20 @@ export async function attempt(name: string, check: () => Promise<CheckLine>): Pr
     return fail(name, error.message, error.hint)
   }
 }
+
+/** In columns, the fix below; where the terminal is narrow, below the name. */
+export function formatLine({ name, verdict, detail, fix }: CheckLine, columns?: number): string {
+  const isNarrow = columns !== undefined && columns < 80
+  const indent = isNarrow ? 6 : verdict.length + NAME_WIDTH + 4
+  const text = detail.replaceAll('\n', ' ')
+  const first = `${verdict}  ${isNarrow ? name : name.padEnd(NAME_WIDTH)}`
+  return [
+    ...(isNarrow
+      ? [first, wrap(`${' '.repeat(indent)}${text}`, columns, indent)]
+      : [wrap(`${first}  ${text}`, columns, indent)]),
+    ...(fix ? [wrap(`${' '.repeat(indent)}→ ${fix}`, columns, indent + 2)] : []),
+  ].join('\n')
+}
+
+/** Of the longest one. */
+const NAME_WIDTH = 'app configuration'.length

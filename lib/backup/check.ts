@@ -14,19 +14,21 @@ import { checkSettings, SETTINGS, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
 import { currentUser, type User } from '../cli/user.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { nearest } from '../core/format.ts'
+import { duration, nearest, wrap } from '../core/format.ts'
 import { canBeRedacted } from '../core/redaction.ts'
 import { quote, type Shell } from '../core/shell.ts'
 import { allowPlacing, type PlaceSettings, tryPlacing, whySudo } from '../media/place.ts'
 import { BACKUP_SETTINGS } from './backup.ts'
 import { dataChecks } from './check-data.ts'
-import { attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
+import { type Asked, attempt, type CheckLine, fail, formatLine, pass, warn } from './check-line.ts'
 import { runChecks } from './history.ts'
 import { describeKeepsakes, keepsakes } from './keep-elsewhere.ts'
 
+type CheckedSetting = (typeof BACKUP_SETTINGS)[number] | 'MEDIA_OWNER' | 'DRILL_HEALTHCHECK_URL'
+
 /** Every check, printed as a line each. Exit status 2 when the settings are wrong, 1 when another check failed. */
 export async function checkEverything(context: Context): Promise<number> {
-  const { environment, envFile, shell } = context
+  const { environment, envFile, flags, print, log } = context
   const { settings, problems } = checkSettings(
     [...BACKUP_SETTINGS, 'MEDIA_OWNER', 'DRILL_HEALTHCHECK_URL'],
     environment,
@@ -35,45 +37,102 @@ export async function checkEverything(context: Context): Promise<number> {
       problems: [],
     },
   )
-  const { BORG_REPO, DB_SERVICE, MEDIA_DIR, MEDIA_OWNER } = settings
-  const user = currentUser()
-  const borg = openBorg(context, BORG_REPO ?? '')
-  const version = await borgCheck(borg)
-  // What depends on a setting that is wrong is not asked: the line on the settings says what to fix first.
-  const lines = (
-    await Promise.all([
-      nodeCheck(process.versions.node),
-      codeCacheCheck(join(tmpdir(), `tsx-${process.geteuid?.()}`), process.geteuid?.()),
-      version,
-      envFileCheck(envFile),
-      settingsCheck(problems),
-      misspelledCheck(envFile),
-      secretsCheck(settings),
-      monitorChecks(settings),
-      dataChecks(context, version.verdict === 'pass' ? borg : undefined, settings, user.name),
-      BORG_REPO && DB_SERVICE
-        ? readJournal(journalPath(statePath(shell.env, BORG_REPO, DB_SERVICE))).then(runChecks)
-        : [],
-      lockCheck(shell),
-      MEDIA_DIR && MEDIA_OWNER ? placingCheck(shell, { MEDIA_DIR, MEDIA_OWNER }, user) : [],
-      crontabCheck(shell),
-    ])
-  ).flat()
-  const kept = BORG_REPO ? keepsakes(BORG_REPO, envFile.path) : []
-  if (context.flags.has('json')) context.printJson({ checks: lines, keepElsewhere: kept })
+  const kept = settings.BORG_REPO ? keepsakes(settings.BORG_REPO, envFile.path) : []
+  const asked = await ask(context, settings, problems)
+  const columns = log.resultColumns
+  if (!flags.has('json') && context.interactive)
+    log.info('Nothing is changed. Where a line does not pass, → says what to type.')
+  const lines = await tellEach(asked, context, (line) => print(formatLine(line, columns)))
+  if (flags.has('json')) context.printJson({ checks: lines, keepElsewhere: kept })
   else {
-    context.print(lines.map(createFormatter(lines)).join('\n'))
-    if (kept.length > 0) context.print(`\n${describeKeepsakes(kept)}`)
+    if (kept.length > 0) print(`\n${wrap(describeKeepsakes(kept), columns)}`)
+    print(`\n${wrap(summaryOf(lines), columns)}`)
   }
   if (problems.length > 0 || envFile.problems.length > 0) return EXIT.usage
   return lines.some(({ verdict }) => verdict === 'fail') ? EXIT.failed : EXIT.done
 }
 
-/** The lines in columns, each fix below its line. */
-function createFormatter(lines: readonly CheckLine[]): (line: CheckLine) => string {
-  const width = Math.max(...lines.map(({ name }) => name.length))
-  return ({ name, verdict, detail, fix }) =>
-    `${verdict}  ${name.padEnd(width)}  ${detail.replaceAll('\n', ' ')}${fix ? `\n${' '.repeat(width + 8)}→ ${fix}` : ''}`
+/** What depends on a setting that is wrong is not asked: the line on the settings says what to fix first. */
+async function ask(
+  context: Context,
+  settings: Partial<Settings<CheckedSetting>>,
+  problems: readonly string[],
+): Promise<Asked[]> {
+  const { envFile, shell } = context
+  const { BORG_REPO, DB_SERVICE, MEDIA_DIR, MEDIA_OWNER } = settings
+  const user = currentUser()
+  const borg = openBorg(context, BORG_REPO ?? '')
+  const version = await borgCheck(borg)
+  const here = [
+    nodeCheck(process.versions.node),
+    await codeCacheCheck(join(tmpdir(), `tsx-${process.geteuid?.()}`), process.geteuid?.()),
+    version,
+    envFileCheck(envFile),
+    settingsCheck(problems),
+    misspelledCheck(envFile),
+    secretsCheck(settings),
+    monitorChecks(settings),
+  ].flat()
+  return [
+    ['this machine', Promise.resolve(here)],
+    ...dataChecks(context, version.verdict === 'pass' ? borg : undefined, settings, user.name),
+    ...(BORG_REPO && DB_SERVICE
+      ? [
+          [
+            'the journal',
+            readJournal(journalPath(statePath(shell.env, BORG_REPO, DB_SERVICE))).then(runChecks),
+          ] as const,
+        ]
+      : []),
+    ['the lock', lockCheck(shell)],
+    ...(MEDIA_DIR && MEDIA_OWNER ? [['sudo', placingCheck(shell, { MEDIA_DIR, MEDIA_OWNER }, user)] as const] : []),
+    ['the crontab', crontabCheck(shell)],
+  ]
+}
+
+/**
+ * Tells each line as soon as it is known, and at a terminal what is waited for.
+ * @returns all of them, in the order in which they were asked
+ */
+async function tellEach(
+  asked: readonly Asked[],
+  { log, flags }: Context,
+  tell: (line: CheckLine) => void,
+): Promise<CheckLine[]> {
+  const startedMs = Date.now()
+  const open = new Set(asked)
+  const showOpen = (): void => {
+    const names = [...new Set([...open].map(([what]) => what))]
+    if (names.length > 0) log.status(`Waiting ${duration(Date.now() - startedMs)} for ${names.join(', ')} …`)
+  }
+  const timer = setInterval(showOpen, SHOW_EVERY_MS)
+  try {
+    const all = asked.map(async (one) => {
+      const lines = [await one[1]].flat()
+      open.delete(one)
+      if (!flags.has('json')) for (const line of lines) tell(line)
+      showOpen()
+      return lines
+    })
+    return (await Promise.all(all)).flat()
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+const SHOW_EVERY_MS = 1000
+
+/** What remains on the screen. */
+function summaryOf(lines: readonly CheckLine[]): string {
+  const named = (verdict: CheckLine['verdict']): string[] =>
+    lines.filter((line) => line.verdict === verdict).map(({ name }) => name)
+  const [failed, warned] = [named('fail'), named('warn')]
+  if (failed.length + warned.length === 0) return `All ${lines.length} pass.`
+  return [
+    failed.length > 0 ? `FAILED: ${failed.join(', ')}.` : 'Nothing failed.',
+    ...(warned.length > 0 ? [`Warnings: ${warned.join(', ')}.`] : []),
+    'What to type stands behind the arrow of each.',
+  ].join(' ')
 }
 
 /** @param version as Node says it, e.g. `20.20.2` */

@@ -28,8 +28,7 @@ export function keepsakes(repository: string, envFile: string): Keepsake[] {
 /** For the end of a page. */
 export function describeKeepsakes(all: readonly Keepsake[]): string {
   return [
-    'Keep elsewhere, on paper or in a password manager, not on this machine. With these alone the archives bring',
-    'a lost server back (docs/new-server.md); without key AND passphrase no archive can ever be read again:',
+    'Keep elsewhere, on paper or in a password manager, not on this machine. With these alone the archives bring a lost server back (docs/new-server.md); without key AND passphrase no archive can ever be read again:',
     ...all.map(({ what, command }) => `  ${what}\n    ${command}`),
   ].join('\n')
 }

@@ -2,7 +2,7 @@
 
 import type { DumpMode } from '../cli/settings.ts'
 import { readState } from '../cli/state.ts'
-import { age, bytes, firstOf, isoLocal, localTimestamp, plural } from '../core/format.ts'
+import { age, bytes, firstOf, isoLocal, type Listing, localTimestamp, moment, plural, zoneOf } from '../core/format.ts'
 import {
   aBoolean,
   aCount,
@@ -20,7 +20,7 @@ import {
 import { shortSha } from '../core/sha.ts'
 import { lines, quote } from '../core/shell.ts'
 import type { Borg } from './borg.ts'
-import { ITEM_END, itemsArgs, listArgs } from './commands.ts'
+import { ITEM_END, itemsArgs, listArgs, listEveryArgs } from './commands.ts'
 import { type Archive, type Item, parseItem, parseList } from './output.ts'
 
 /** What an archive's comment says about it, as JSON. Archives of the bash scripts have none, older ones the first three. */
@@ -140,20 +140,54 @@ export async function listArchives(borg: Borg, prefix: string): Promise<ArchiveL
   return sortArchives(parseList((await borg.call(listArgs(prefix))).stdout).reverse(), prefix)
 }
 
-/** Nights and restore points, newest first, with what this machine knows of their damage, and of their dumps' sizes. */
+/**
+ * Pure: the archives of a prefix that somebody gave another name, by the name that they were made under. Another name keeps an
+ * archive from being pruned.
+ */
+export function keptArchives(archives: readonly Archive[], prefix: string): Archive[] {
+  return archives.flatMap((archive) => {
+    const { madeAs = archive.name } = archive
+    if (madeAs === archive.name) return []
+    const { nights, restorePoints } = sortArchives([{ ...archive, name: madeAs }], prefix)
+    const [found] = [...nights, ...restorePoints]
+    return found ? [{ ...found, name: archive.name, kept: true }] : []
+  })
+}
+
+/**
+ * Nights, restore points and what was renamed to be kept, newest first, with what this machine knows of their damage, and of
+ * their dumps' sizes.
+ */
 export async function listAll(borg: Borg, prefix: string, statePath?: string): Promise<Archive[]> {
-  const [{ nights, restorePoints }, { damaged = {}, dumps = {} }] = await Promise.all([
-    listArchives(borg, prefix),
+  const [{ stdout }, { damaged = {}, dumps = {} }] = await Promise.all([
+    borg.call(listEveryArgs()),
     statePath === undefined ? { damaged: {}, dumps: {} } : readState(statePath),
   ])
-  return [...nights, ...restorePoints]
-    .map((archive) => ({ ...archive, damaged: damaged[archive.name] ?? [], dumpBytes: dumps[archive.name] }))
+  const every = parseList(stdout)
+  const { nights, restorePoints } = sortArchives(every, prefix)
+  const own = [...nights, ...restorePoints]
+  const names = new Set(own.map(({ name }) => name))
+  const kept = keptArchives(every, prefix).filter(({ name }) => !names.has(name))
+  return [...own, ...kept]
+    .map((archive) => ({
+      ...archive,
+      damaged: damaged[archive.name] ?? [],
+      dumpBytes: dumps[archive.name] ?? dumps[archive.madeAs ?? ''],
+    }))
     .sort((a, b) => b.start.getTime() - a.start.getTime())
 }
 
 /** What a restore point was taken before, in words: `before release 0123abcd`. */
 export function describeLabel(label: string): string {
-  return /^[0-9a-f]{8,40}$/.test(label) ? `before release ${shortSha(label)}` : `before ${label}`
+  return `before ${isRelease(label) ? 'release ' : ''}${brief(label)}`
+}
+
+function brief(label: string): string {
+  return isRelease(label) ? shortSha(label) : label
+}
+
+function isRelease(label: string): boolean {
+  return /^[0-9a-f]{8,40}$/.test(label)
 }
 
 // A night every day, and two hours for one that took long.
@@ -172,9 +206,9 @@ export function isFuture({ start }: Pick<Archive, 'start'>, nowMs = Date.now()):
   return start.getTime() > nowMs + CLOCK_TOLERANCE_MS
 }
 
-/** The newest that is not dated in the future. @param archives newest first */
+/** The newest that is not dated in the future, nor was renamed. @param archives newest first */
 export function newestOf(archives: readonly Archive[]): Archive | undefined {
-  return archives.find((archive) => !isFuture(archive))
+  return archives.find((archive) => !archive.kept && !isFuture(archive))
 }
 
 /** What is wrong with archives that are dated in the future, and how they stop being in the way. */
@@ -186,32 +220,36 @@ export function explainFuture(archives: readonly Archive[], envFile: string): { 
   }
 }
 
-/** A row for the eye: name, age, what is in it, release, and what is known to be wrong. */
-export function describe(archive: Archive): string[] {
-  const { sha } = parseComment(archive.comment)
-  return [
-    archive.name,
-    age(archive.start),
-    contentsOf(archive),
-    [
-      sha ? `release ${shortSha(sha)}` : 'release unknown',
-      ...(archive.label === undefined ? [] : [describeLabel(archive.label)]),
-    ].join(', '),
-    flawsOf(archive).join('; '),
-  ]
-}
-
-/** Sizes tell the night of the damage: `database 1.46 MB, 62 photos 1.30 MB`. */
-function contentsOf({ comment, dumpBytes }: Archive): string {
-  const { mediaFiles, mediaBytes, noMedia } = parseComment(comment)
-  return [
-    ...(dumpBytes === undefined ? [] : [`database ${bytes(dumpBytes)}`]),
-    ...(noMedia
-      ? ['no photos']
-      : mediaFiles === undefined
-        ? []
-        : [`${plural(mediaFiles, 'photo')} ${bytes(mediaBytes ?? 0)}`]),
-  ].join(', ')
+/**
+ * Archives for the eye; below each what is known to be wrong with it. Sizes tell the night of the damage.
+ * @param by what each is called: its time, where it is picked by its number, or its name, which can be typed
+ */
+export function archiveListing(archives: readonly Archive[], by: 'time' | 'name'): Listing {
+  const zone = zoneOf(archives[0]?.start ?? new Date())
+  const rows = archives.map((archive) => {
+    const { sha, mediaFiles, mediaBytes, noMedia } = parseComment(archive.comment)
+    const kind = [
+      ...(archive.label === undefined || (by === 'name' && !archive.kept) ? [] : [`before ${brief(archive.label)}`]),
+      ...(archive.kept ? [by === 'time' ? `kept as ${archive.name}` : 'kept'] : []),
+    ]
+    return [
+      by === 'time' ? moment(archive.start) : archive.name,
+      age(archive.start).replace(/ ago$/, ''),
+      archive.dumpBytes === undefined ? '' : bytes(archive.dumpBytes),
+      noMedia
+        ? 'none'
+        : mediaFiles === undefined
+          ? ''
+          : `${mediaFiles.toLocaleString('en')}, ${bytes(mediaBytes ?? 0)}`,
+      sha ? shortSha(sha) : 'unknown',
+      kind.join(', '),
+    ]
+  })
+  return {
+    head: [by === 'time' ? 'archive' : `archive (times are ${zone})`, 'age', 'database', 'photos', 'release', ''],
+    rows,
+    notes: archives.map((archive) => flawsOf(archive).join('; ')),
+  }
 }
 
 /** What is known to be wrong with an archive, a phrase each, for whoever is about to choose it. */
@@ -233,6 +271,7 @@ export function archiveJson(archive: Archive) {
     start: isoLocal(archive.start),
     ageSeconds: Math.round((Date.now() - archive.start.getTime()) / 1000),
     restorePoint: archive.label ?? null,
+    kept: archive.kept ?? false,
     dumpBytes: archive.dumpBytes ?? null,
     sha: sha ?? null,
     dumpMode: dumpMode ?? null,

@@ -111,6 +111,11 @@ export function listArgs(prefix: string): string[] {
   return ['list', ...COMMON, '--json', '--format', '{comment}', '--glob-archives', `${prefix}-*`]
 }
 
+/** All archives of the repository with their comments, and the commands that made them, oldest first. */
+export function listEveryArgs(): string[] {
+  return ['list', ...COMMON, '--json', '--format', '{comment}{command_line}']
+}
+
 /** Deletes archives, and says how much that took. @param names at least one */
 export function deleteArgs([first = '', ...others]: readonly string[]): string[] {
   return ['delete', ...COMMON, '--stats', `::${first}`, ...others]

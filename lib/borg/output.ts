@@ -27,6 +27,10 @@ export interface Archive {
   /** When it was begun. Borg prints local time without a zone. */
   start: Date
   comment: string
+  /** The name that it was made under, where the command was asked for. */
+  madeAs?: string
+  /** Somebody gave it another name, so that it is kept. */
+  kept?: true
   /** Of a restore point: what it was taken before. */
   label?: string
   /** Files of it that `borg check` found damaged, as it has their paths. */
@@ -58,7 +62,11 @@ export interface Item {
   isBroken?: true
 }
 
-const LIST = record({ archives: listOf(record({ name: aText, start: aTime, comment: optional(aText) })) })
+const LIST = record({
+  archives: listOf(
+    record({ name: aText, start: aTime, comment: optional(aText), command_line: atBest(listOf(aText)) }),
+  ),
+})
 
 /**
  * What `borg list --json` prints, oldest first.
@@ -66,7 +74,10 @@ const LIST = record({ archives: listOf(record({ name: aText, start: aTime, comme
  */
 export function parseList(stdout: string): Archive[] {
   const { archives } = readJson(stdout, LIST, 'Borg (borg list --json)', 'Is it Borg that runs? Look: borg --version')
-  return archives.map(({ name, start, comment = '' }) => ({ name, start, comment }))
+  return archives.map(({ name, start, comment = '', command_line: command = [] }) => {
+    const madeAs = command.flatMap((word) => /^[^\s{]*::(\S+)$/.exec(word)?.[1] ?? []).at(-1)
+    return { name, start, comment, ...(madeAs === undefined ? {} : { madeAs }) }
+  })
 }
 
 const CREATED = record({

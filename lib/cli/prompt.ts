@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline'
 import { isatty } from 'node:tty'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
-import { table } from '../core/format.ts'
+import { type Listing, listing } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 
 /** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
@@ -18,10 +18,11 @@ export interface Ask {
    */
   insist(prompt: string, word: string): Promise<void>
   /**
-   * One of a numbered list, whose rows have cells, by number; no number is proposed, and --yes takes none. A wrong answer is asked for again. Its
-   * index is returned.
+   * One of a list by its number; no number is proposed, and --yes takes none. A wrong answer is asked for again. Its index is
+   * returned.
+   * @param prompt its last line is asked again
    */
-  pick(prompt: string, choices: readonly (readonly string[])[]): Promise<number>
+  pick(prompt: string, choices: Listing): Promise<number>
 }
 
 /** @param yes whether --yes was given */
@@ -39,7 +40,7 @@ export function createAsk(yes: boolean, interactive: boolean, signal: AbortSigna
   const insist: Ask['insist'] = async (prompt, word) => {
     const answer = await ask(`${prompt}\nType ${word} to go on: `)
     if (answer === word) return
-    if (answer !== '' && (await ask(`That is not ${word}. Once more, type ${word} to go on: `)) === word) return
+    if (answer !== '' && (await ask(`That is not ${word}.\nOnce more, type ${word} to go on: `)) === word) return
     throw new Failure(`The answer was not ${word}.`)
   }
   return {
@@ -48,12 +49,12 @@ export function createAsk(yes: boolean, interactive: boolean, signal: AbortSigna
     },
     insist,
     pick: async (prompt, choices) => {
-      const rows = choices.map(([first, ...more], i) => [`${String(i + 1).padStart(4)}  ${first}`, ...more])
-      const question = `${prompt} (1-${choices.length}): `
-      let answer = await ask(`${table(rows, [], log.columns)}\n${question}`)
+      const count = choices.rows.length
+      const question = `${prompt.split('\n').at(-1)} (1-${count}): `
+      let answer = await ask(`${listing(choices, log.columns, true)}\n${prompt} (1-${count}): `)
       for (;;) {
         const number = /^\d+$/.test(answer) ? Number(answer) : 0
-        if (number >= 1 && number <= choices.length) return number - 1
+        if (number >= 1 && number <= count) return number - 1
         answer = await ask(`${answer || 'Nothing'} is no number of the list. ${question}`)
       }
     },

@@ -291,8 +291,10 @@ export function borgEnv(environment: Env, file: EnvFile): Env {
   return {
     BORG_RELOCATED_REPO_ACCESS_IS_OK: 'no',
     BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: 'no',
-    // A dead connection ends the run within five minutes.
-    BORG_RSH: ['ssh', ...UNATTENDED_SSH, 'ServerAliveInterval=30', 'ServerAliveCountMax=10'].join(' -o '),
+    // A host that drops what it is sent is given up after a quarter of a minute, a dead connection within five minutes.
+    BORG_RSH: ['ssh', ...UNATTENDED_SSH, 'ConnectTimeout=15', 'ServerAliveInterval=30', 'ServerAliveCountMax=10'].join(
+      ' -o ',
+    ),
     ...Object.fromEntries(
       Object.entries({ ...file.values, ...withoutEmpty(environment) }).filter(([key]) => key.startsWith('BORG_')),
     ),

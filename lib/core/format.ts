@@ -63,8 +63,14 @@ export function moment(date: Date, now = new Date()): string {
   const part = (options: Intl.DateTimeFormatOptions): string => new Intl.DateTimeFormat('en-GB', options).format(date)
   const day = part({ weekday: 'short' })
   const year = date.getFullYear() === now.getFullYear() ? '' : ` ${date.getFullYear()}`
-  const zone = /\S+$/.exec(part({ hour: '2-digit', timeZoneName: 'short' }))?.[0] ?? ''
-  return `${day} ${date.getDate()} ${part({ month: 'short' })}${year} ${localTimestamp(date).slice(11, 16)} ${zone}`
+  return `${day} ${date.getDate()} ${part({ month: 'short' })}${year} ${localTimestamp(date).slice(11, 16)} ${zoneOf(date)}`
+}
+
+/** The zone of local time then: `UTC`, `CEST`. */
+export function zoneOf(date: Date): string {
+  if (!isTime(date)) return ''
+  const text = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', timeZoneName: 'short' }).format(date)
+  return /\S+$/.exec(text)?.[0] ?? ''
 }
 
 /** How long ago, exact enough to know what was done in it: `16 h 53 min ago`, `12 days ago`. */
@@ -96,7 +102,8 @@ export function localTimestamp(date: Date): string {
 
 /**
  * Rows as aligned columns, two spaces apart; a column is right-aligned when `right` lists its index. What is in a cell
- * makes no line of its own. Where the columns don't fit the terminal, each row takes lines of its own.
+ * makes no line of its own. Where the columns don't fit the terminal, the last one goes on below itself; if there is no
+ * room for that either, each row takes lines of its own.
  * @param columns of the terminal
  */
 export function table(
@@ -104,20 +111,61 @@ export function table(
   right: readonly number[] = [],
   columns = Number.POSITIVE_INFINITY,
 ): string {
+  return layOut(cells, right, columns).rows.join('\n')
+}
+
+/** A table with a head, and notes below its rows. */
+export interface Listing {
+  head: readonly string[]
+  rows: readonly (readonly string[])[]
+  /** Below the row of the same index; an empty one is left out. */
+  notes?: readonly string[]
+}
+
+/**
+ * Where its columns don't fit the terminal, each cell is told with its head instead.
+ * @param numbered whether each row has its number, from 1
+ */
+export function listing({ head, rows, notes = [] }: Listing, columns?: number, numbered = false): string {
+  const mark = (row: readonly string[], number: number | undefined): string[] => {
+    const [first = '', ...more] = row
+    return numbered ? [`${String(number ?? '').padStart(4)}  ${first}`, ...more] : [first, ...more]
+  }
+  const cells = rows.map((row, i) => mark(row, i + 1))
+  const wide = layOut([mark(head, undefined), ...cells], [], columns)
+  const named = (row: readonly string[]): string[] =>
+    row.map((cell, i) => (i === 0 || cell === '' || row.length < 3 ? cell : `${head[i] ?? ''} ${cell}`.trimStart()))
+  const texts = wide.isStacked ? layOut(cells.map(named), [], columns).rows : wide.rows.slice(1)
+  const indent = ' '.repeat(numbered ? 6 : 4)
+  const below = (note: string | undefined): string[] => (note ? [wrap(`${indent}! ${printable(note)}`, columns)] : [])
+  return [
+    ...(wide.isStacked ? [] : wide.rows.slice(0, 1)),
+    ...texts.flatMap((text, i) => [text, ...below(notes[i])]),
+  ].join('\n')
+}
+
+/** The text of each row. */
+function layOut(
+  cells: readonly (readonly string[])[],
+  right: readonly number[],
+  columns = Number.POSITIVE_INFINITY,
+): { rows: string[]; isStacked: boolean } {
   const rows = cells.map((row) => row.map(printable))
   const widths: number[] = []
   for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)
   const width = widths.reduce((sum, cell) => sum + cell + 2, -2)
-  if (width > columns) return rows.map((row) => stacked(row, columns)).join('\n')
-  return rows
-    .map((row) =>
-      row
-        .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+  const before = width - (widths.at(-1) ?? 0)
+  const isStacked = width > columns && columns - before < LEAST_COLUMN
+  const text = (row: readonly string[]): string => {
+    if (isStacked) return stacked(row, columns)
+    const line = row.map((cell, i) => (right.includes(i) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)))
+    return wrapLine(line.join('  ').trimEnd(), columns, before).join('\n')
+  }
+  return { rows: rows.map(text), isStacked }
 }
+
+/** A column in which whole words still stand beside one another. */
+const LEAST_COLUMN = 24
 
 /** A row's first cell, and below it the others, as many on a line as fit. */
 function stacked([first = '', ...others]: readonly string[], columns: number): string {
@@ -128,25 +176,69 @@ function stacked([first = '', ...others]: readonly string[], columns: number): s
     if (lines.length > 1 && longer.length <= columns) lines[lines.length - 1] = longer
     else lines.push(`    ${cell}`)
   }
-  return lines.flatMap((line) => wrapped(line, columns)).join('\n')
+  return wrap(lines.join('\n'), columns)
 }
 
-/** One line as lines that fit, broken between words; the further ones are indented as the first is, and a little more. */
-function wrapped(line: string, columns = Number.POSITIVE_INFINITY): string[] {
+/**
+ * Lines that fit a terminal, broken between words, but not within a command or between a number and its unit: what is
+ * pasted must stay one line. The further ones are indented as the first is, and a little more.
+ * @param hanging how far instead
+ */
+export function wrap(text: string, columns: number | undefined, hanging?: number): string {
+  if (columns === undefined || columns < LEAST_COLUMNS) return text
+  return text
+    .split('\n')
+    .flatMap((line) => wrapLine(line, columns, hanging))
+    .join('\n')
+}
+
+/** In a narrower terminal nothing is gained. */
+const LEAST_COLUMNS = 40
+
+function wrapLine(line: string, columns: number, hanging?: number): string[] {
   if (line.length <= columns) return [line]
-  const indent = `${/^ */.exec(line)?.[0] ?? ''}  `
+  const indent = hanging === undefined ? `${/^ */.exec(line)?.[0] ?? ''}  ` : ' '.repeat(hanging)
   const lines: string[] = []
-  let rest = line
+  let rest = line.replace(TOGETHER, (part) => part.replaceAll(' ', GLUE))
   while (rest.length > columns) {
     const space = rest.lastIndexOf(' ', columns)
-    // A word that is longer than a line stays whole: it may be a command.
-    const at = rest.slice(0, space).trim() === '' ? rest.indexOf(' ', columns) : space
-    if (at < 0) break
+    // What is longer than a line stays whole.
+    const at = rest.slice(0, space + 1).trim() === '' ? rest.indexOf(' ', indent.length + 1) : space
+    if (at < 0 || rest.slice(at).trim() === '') break
     lines.push(rest.slice(0, at).trimEnd())
     rest = indent + rest.slice(at + 1).trimStart()
   }
-  return [...lines, rest]
+  return [...lines, rest].map((part) => part.replaceAll(GLUE, ' '))
 }
+
+/** Stands for a space at which no line is broken. */
+const GLUE = '\u0000'
+
+/** Where a command begins, by its first word, up to the end of its sentence; a number with its unit. */
+const TOGETHER = new RegExp(
+  [
+    String.raw`(?<=(?:^ *|[:?→] |\(|\b[Tt]ype ))(?:\(set -a;|(?:~?/[\w./-]*/)?(?:${[
+      ...['sudo', 'dokku', 'backup', 'restore', 'deploy', 'rollback', 'verify', 'borg', 'git', 'ssh(?:-\\w+)?', 'scp'],
+      ...[
+        '\\\\c',
+        'echo',
+        'printf',
+        'grep',
+        'ls',
+        'rm',
+        'cp',
+        'install',
+        'chmod',
+        'chown',
+        'setfacl',
+        'crontab',
+        'export',
+      ],
+    ].join('|')}) ).*?(?=$|(?<=\S)[.,;] (?=[A-Z]|and |or |then)| \((?!set ))`,
+    String.raw`\d (?:B|[kMGT]B|ms|s|min|h \d+ min|h|%|[A-Z][a-z]{2} (?:\d{4} )?\d\d:\d\d [A-Z]+|[A-Z]{3,4}|days?|hours?|minutes?)(?!\w)`,
+  ].join('|'),
+  'g',
+)
 
 /** C0, DEL, C1, line and paragraph separators, and what turns the direction of writing: each can hide or forge a line. */
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g

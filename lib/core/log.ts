@@ -1,11 +1,11 @@
 // The one place through which text leaves the program: the log, results, and commands to GitHub's runner.
 import { randomUUID } from 'node:crypto'
-import { isoLocal, printableJson, printableLines } from './format.ts'
+import { isoLocal, printableJson, printableLines, wrap } from './format.ts'
 import { createRedaction, type Redaction } from './redaction.ts'
 import { chalk } from './zx.ts'
 
 /**
- * The one logger. It writes to stderr: stdout is for results. At a terminal lines are short and coloured and `status`
+ * The one logger. It writes to stderr: stdout is for results. At a terminal lines fit it and are coloured, and `status`
  * keeps one live line; in a log each line starts with an ISO time with zone, and `status` is silent.
  *
  * Whatever it writes is without secrets and without control characters, and further lines of a message are indented: a
@@ -38,6 +38,8 @@ export interface Log extends Redaction {
   readonly isTerminal: boolean
   /** How wide the terminal is; undefined where there is none, or it does not say. */
   readonly columns: number | undefined
+  /** The same of the terminal that results go to. */
+  readonly resultColumns: number | undefined
 }
 
 /** A longer line is cut when it is shown. */
@@ -45,6 +47,8 @@ const LONGEST_LINE = 4000
 
 interface Target {
   write(text: string): unknown
+  isTTY?: boolean
+  columns?: number
 }
 
 interface LogOptions {
@@ -80,7 +84,7 @@ export function createLog(
   const write = (message: string, paint: (text: string) => string): void => {
     settle()
     for (const line of indentFurther(clean(message).split('\n')))
-      stream.write(isTerminal ? `${paint(line)}\n` : `${isoLocal(new Date())} ${line}\n`)
+      stream.write(isTerminal ? `${paint(wrap(line, widthOf(stream)))}\n` : `${isoLocal(new Date())} ${line}\n`)
   }
 
   return {
@@ -101,7 +105,7 @@ export function createLog(
     },
     question: (text) => {
       settle()
-      unfinished.ask(clean(text))
+      unfinished.ask(wrap(clean(text), widthOf(stream)))
     },
     answered: unfinished.answered,
     print: (text) => put(clean(text, Number.POSITIVE_INFINITY)),
@@ -113,8 +117,14 @@ export function createLog(
     clean: (text) => clean(text),
     warnings,
     isTerminal,
-    columns: (isTerminal && stream.columns) || undefined,
+    columns: widthOf(stream),
+    resultColumns: widthOf(stdout),
   }
+}
+
+/** Undefined where it is no terminal, or one that was never told its size. */
+function widthOf({ isTTY, columns }: Target): number | undefined {
+  return (isTTY && columns) || undefined
 }
 
 /** One line that fits the terminal; one that was never told its size says 0. */

@@ -17,7 +17,7 @@ import type { ChosenArchive, Restore } from './restore.ts'
 export async function bringBack(restore: Restore): Promise<number> {
   const { context, settings } = restore
   if (context.interactive && !context.flags.has('yes')) context.log.info(beforehand(restore))
-  const archive = await choose(restore)
+  const archive = await choose(restore, hintsFor(restore))
   const contents: Contents = restore.media !== null ? await readContents(restore, archive.name) : {}
   const media = contents.media && (await planMedia(restore, archive, contents.media))
   const agreeAndPlace = async (completed: ChosenArchive): Promise<void> => {
@@ -40,13 +40,17 @@ export async function bringBack(restore: Restore): Promise<number> {
 }
 
 /** What somebody must know who types this for the first time. */
-function beforehand({ context, settings, database, media }: Restore): string {
+function beforehand({ settings }: Restore): string {
+  return `Nothing changes before you type ${settings.DOKKU_APP}. Ctrl-C at any time. Now it is ${moment(new Date())}.`
+}
+
+/** Who comes to the question which archive may want something else. */
+function hintsFor({ database, media }: Restore): string[] {
   return [
-    `Nothing changes before you type ${settings.DOKKU_APP}. Stop with Ctrl-C at any time. Now it is ${moment(new Date())}.`,
     ...(database && media ? ['Only photos are missing? restore --media-only'] : []),
     ...(database ? ['Only some rows are gone? restore --rows TABLE'] : []),
-    ...(context.argument === undefined ? ['Take an archive of before the damage: the newest need not be one.'] : []),
-  ].join('\n')
+    'Take an archive of before the damage: the newest need not be one.',
+  ]
 }
 
 /** What is known of the media before anything is asked. */

@@ -1,6 +1,6 @@
 // Which archive is restored, and what it holds.
 
-import { describe, eachItem, flawsOf, isDump, listAll, newestOf, storedPath } from '../borg/archives.ts'
+import { archiveListing, eachItem, flawsOf, isDump, listAll, newestOf, storedPath } from '../borg/archives.ts'
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
@@ -17,14 +17,20 @@ export interface Contents {
   media?: MediaPlan
 }
 
+/** What stands above the question which archive; the last word is the question's. */
+type Hints = readonly string[]
+
 /**
  * The archive that was named, by whatever Borg knows by that name, a date, the beginning of a name, or `latest`; else, at a
  * terminal, the one that is picked; else, for a test with --yes or for a preview, the newest.
  * @throws Failure when there is none, or more than one
  */
-export async function choose({ context, borg, settings, statePath }: Reading): Promise<ChosenArchive> {
+export async function choose(
+  { context, borg, settings, statePath }: Reading,
+  hints: Hints = [],
+): Promise<ChosenArchive> {
   const archives = (): Promise<Archive[]> => listAll(borg, settings.ARCHIVE_PREFIX, statePath)
-  if (context.argument === undefined) return pick(context, await archives())
+  if (context.argument === undefined) return pick(context, await archives(), hints)
   // As Borg writes it, too: REPOSITORY::ARCHIVE.
   const word = context.argument.replace(/^.*::/, '')
   const start = startOf(word)
@@ -106,7 +112,11 @@ function timeOf(name: string): string | undefined {
 
 const MAKE_ONE = 'Make the first one: backup'
 
-async function pick({ flags, values, interactive, ask }: Context, archives: readonly Archive[]): Promise<Archive> {
+async function pick(
+  { flags, values, interactive, ask }: Context,
+  archives: readonly Archive[],
+  hints: Hints,
+): Promise<Archive> {
   const latest = newestOf(archives) ?? archives[0]
   if (!latest) throw new Failure('There is no archive yet.', MAKE_ONE)
   if (flags.has('dry-run') || flags.has('yes') || values.kit !== undefined) return latest
@@ -117,10 +127,9 @@ async function pick({ flags, values, interactive, ask }: Context, archives: read
       EXIT.usage,
     )
   const proposed = newestOf(archives.filter((archive) => flawsOf(archive).length === 0)) ?? latest
-  const choice = await ask.pick(
-    proposed === latest ? 'Which archive?' : `Which archive? ${proposed.name} is the newest that is whole.`,
-    archives.map(describe),
-  )
+  const whole = `The newest that is whole is number ${archives.indexOf(proposed) + 1}.`
+  const prompt = [...hints, ...(proposed === archives[0] ? [] : [whole]), 'Which archive?'].join('\n')
+  const choice = await ask.pick(prompt, archiveListing(archives, 'time'))
   return archives[choice] ?? latest
 }
 

@@ -1,9 +1,9 @@
 // What only looks at the archives: another run may be at work meanwhile.
-import { archiveJson, describe, listAll } from '../borg/archives.ts'
+import { archiveJson, archiveListing, listAll } from '../borg/archives.ts'
 import { Unavailable } from '../borg/errors.ts'
 import { lockHolder } from '../cli/lock.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { table } from '../core/format.ts'
+import { listing } from '../core/format.ts'
 import type { Restore } from './restore.ts'
 
 /** Another run of ours keeps the repository from being read: that is said at once, and no lock is offered to be broken. */
@@ -24,7 +24,7 @@ export async function lookBeside(restore: Restore, run: (restore: Restore) => Pr
 export async function list({ context, settings, borg, statePath }: Restore): Promise<number> {
   const archives = await listAll(borg, settings.ARCHIVE_PREFIX, statePath)
   if (context.flags.has('json')) context.printJson(archives.map(archiveJson))
-  else if (archives.length > 0) context.print(table(archives.map(describe), [], context.log.columns))
+  else if (archives.length > 0) context.print(listing(archiveListing(archives, 'name'), context.log.resultColumns))
   else context.log.info('There is no archive yet. Make the first one: backup')
   return EXIT.done
 }

@@ -194,10 +194,10 @@ async function chooseKept({ context, dokku }: Restore, production: Service): Pro
       `Name one: ${kept.map(({ name }) => name).join(', ')}`,
       EXIT.usage,
     )
-  const picked = await ask.pick(
-    'Which one becomes production again?',
-    kept.map(({ name, bytes: size }) => [name, `production until ${keptUntil(name)}`, bytes(size)]),
-  )
+  const picked = await ask.pick('Which one becomes production again?', {
+    head: ['database', 'was production until', 'size'],
+    rows: kept.map(({ name, bytes: size }) => [name, keptUntil(name), bytes(size)]),
+  })
   const choice = kept[picked]
   if (!choice) throw new Failure('Nothing was picked.')
   return choice

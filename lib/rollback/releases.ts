@@ -1,13 +1,14 @@
 // The releases that one can go back to: the list, and the choice from it.
 
 import { Failure } from '../core/failure.ts'
-import { age, isoLocal, plural, printable, table } from '../core/format.ts'
+import { age, isoLocal, type Listing, listing, moment, oneLine, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { type Checkout, commitsBetween, describeCommit, hasCommit } from '../git/checkout.ts'
 import { changedPackages } from '../git/packages.ts'
 import { type Entry, wentLive } from '../server/ledger.ts'
 import { migrationsAcross } from './migrations.ts'
+import { SIGHTS } from './sights.ts'
 import { resolveTarget, type Situation } from './situation.ts'
 
 /** A commit that ran, or could have, and that one can go back to. */
@@ -113,22 +114,24 @@ function migrationsText({ current, migrations, packages }: Release): string {
   return packages === 0 ? own : `${own}, ${plural(packages, 'PACKAGE', 'PACKAGES')}`
 }
 
-function releaseRows(releases: readonly Release[]): string[][] {
-  return releases.map((release) => [
-    release.current ? '*' : ' ',
-    shortSha(release.sha),
-    release.at ? age(release.at) : 'unknown',
-    printable(release.author),
-    release.verified === undefined ? 'not checked' : release.verified ? 'verified' : 'NOT verified',
-    migrationsText(release),
-    printable(release.subject),
-  ])
+function listingOf(releases: readonly Release[]): Listing {
+  return {
+    head: ['release', 'went live', 'site', 'on the way', 'author', 'subject'],
+    rows: releases.map((release) => [
+      shortSha(release.sha),
+      release.at ? age(release.at) : 'unknown',
+      release.verified === undefined ? 'not checked' : release.verified ? 'verified' : 'NOT verified',
+      migrationsText(release),
+      printable(release.author),
+      printable(release.subject),
+    ]),
+  }
 }
 
 /** What runs and what ran before it, for the operator. */
 export async function showReleases(deployment: Deployment, situation: Situation): Promise<string> {
   const { source, releases } = await listReleases(deployment, situation)
-  return [source, table(releaseRows(releases), [], deployment.context.log.columns)].join('\n')
+  return `${source}\n${listing(listingOf(releases), deployment.context.log.resultColumns)}`
 }
 
 /** The same for machines; null is what is not known. */
@@ -145,16 +148,24 @@ export async function releasesJson(deployment: Deployment, situation: Situation)
   }
 }
 
+/** What somebody must know who types `rollback` alone: another way back may be the better one. */
+function beforehand(columns: number | undefined): string {
+  return [
+    `Nothing is pushed before you type yes. Ctrl-C at any time. Now it is ${moment(new Date())}.`,
+    listing({ head: ['what you see', 'type'], rows: SIGHTS }, columns),
+  ].join('\n')
+}
+
 /** The release that the operator picks from the list. */
 export async function pickRelease(deployment: Deployment, situation: Situation): Promise<string> {
   const { log, ask } = deployment.context
+  log.info(beforehand(log.columns && log.columns - 2))
   const { source, releases } = await listReleases(deployment, situation)
-  const [now = [], ...others] = releaseRows(releases)
-  if (others.length === 0) throw new Failure('No release is known but the one that runs.', 'Name a commit: --to SHA')
-  log.info(`${source}\n      ${now.slice(1).join('  ')}`)
-  const index = await ask.pick(
-    'Back to which release?',
-    others.map((row) => row.slice(1)),
-  )
+  const [now, ...others] = releases
+  if (!now || others.length === 0)
+    throw new Failure('No release is known but the one that runs.', 'Name a commit: --to SHA')
+  const runs = `${shortSha(now.sha)} runs now: ${oneLine(now.subject)} (${oneLine(now.author)}).`
+  log.info(`${runs} To go back to one of these, type its number. ${source}`)
+  const index = await ask.pick('Back to which release?', listingOf(others))
   return resolveTarget(deployment, releases[index + 1]?.sha ?? '')
 }

@@ -2,16 +2,18 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   archiveJson,
-  describe,
+  archiveListing,
   describeLabel,
   isDump,
   isFuture,
   isLabel,
   isStale,
+  keptArchives,
   newestOf,
   parseComment,
   sortArchives,
 } from '../../lib/borg/archives.ts'
+import type { Archive } from '../../lib/borg/output.ts'
 
 const test = suite('archives')
 const HOUR_MS = 3_600_000
@@ -24,16 +26,48 @@ test('a night is missed when the newest archive is older than a day and two hour
   assert.equal([isStale(archive(25.9)), isStale(archive(26.1))], [false, true])
 })
 
-test('a row names the release with eight digits, says when it is unknown, and what the archive lacks', () => {
+function row(one: Archive, by: 'time' | 'name' = 'name'): [cells: readonly string[], note: string] {
+  const { rows, notes } = archiveListing([one], by)
+  return [rows[0] ?? [], notes?.[0] ?? '']
+}
+
+test('a row has the age, what is stored, the release with eight digits; below it stands what the archive lacks', () => {
   const sha = '0123456789abcdef0123456789abcdef01234567'
-  assert.equal(describe(archive(3, JSON.stringify({ sha }))).slice(3), ['release 01234567', ''])
-  assert.equal(describe(archive(3)).slice(3), ['release unknown', ''])
-  const comment = { unreadable: 7, unreadablePaths: ['a.jpg', 'b.jpg'], lacks: ['the media folder is empty'] }
+  const comment = JSON.stringify({ sha, mediaFiles: 62, mediaBytes: 1_260_000 })
+  const [cells] = row({ ...archive(3, comment), dumpBytes: 3_060_000 })
+  assert.equal(cells, ['a-2026-02-28T03:00:00', '3 hours', '3.06 MB', '62, 1.26 MB', '01234567', ''])
+  assert.equal(row(archive(3))[0].slice(2), ['', '', 'unknown', ''])
+  const lacking = { unreadable: 7, unreadablePaths: ['a.jpg', 'b.jpg'], lacks: ['the media folder is empty'] }
   assert.is(
-    describe(archive(3, JSON.stringify(comment))).at(-1),
+    row(archive(3, JSON.stringify(lacking)))[1],
     'INCOMPLETE: without 7 media files that could not be read: a.jpg, b.jpg and 5 more; the media folder is empty',
   )
-  assert.is(describe(archive(3))[1], '3 hours ago')
+})
+
+test('an archive that somebody renamed is found by the name that it was made under, and is never the newest', () => {
+  const renamed = (name: string, madeAs: string, comment = '') => ({ ...archive(3, comment), name, madeAs })
+  const point = JSON.stringify({ before: '0123abcd' })
+  const kept = keptArchives(
+    [
+      renamed('a-2026-02-28T03:00:00', 'a-2026-02-28T03:00:00'),
+      renamed('keep-this', 'a-2026-02-28T03:00:00'),
+      renamed('and-this', 'a-before-0123abcd-2026-02-28T03:00:00', point),
+      renamed('not-ours', 'b-2026-02-28T03:00:00'),
+      renamed('by-hand', 'a-something'),
+      archive(3),
+    ],
+    'a',
+  )
+  assert.equal(
+    kept.map(({ name, label, kept: isKept }) => [name, label, isKept]),
+    [
+      ['keep-this', undefined, true],
+      ['and-this', '0123abcd', true],
+    ],
+  )
+  const [night, restorePoint] = kept.map((one) => row(one, 'time')[0].at(-1))
+  assert.equal([night, restorePoint], ['kept as keep-this', 'before 0123abcd, kept as and-this'])
+  assert.is(newestOf([...kept, archive(9)])?.name, 'a-2026-02-28T03:00:00')
 })
 
 test('an archive of the bash scripts, without a comment, has null for what it does not tell', () => {
@@ -100,7 +134,7 @@ test('a restore point is named in words by what it was taken before', () => {
   assert.is(describeLabel('0123abcd'), 'before release 0123abcd')
   assert.is(describeLabel('the-import'), 'before the-import')
   const comment = JSON.stringify({ sha: 'f'.repeat(40), before: '0123abcd' })
-  assert.is(describe({ ...archive(3, comment), label: '0123abcd' })[3], 'release ffffffff, before release 0123abcd')
+  assert.equal(row({ ...archive(3, comment), label: '0123abcd' }, 'time')[0].slice(4), ['ffffffff', 'before 0123abcd'])
 })
 
 for (const comment of ['', 'by hand', 'null', '3'])

@@ -12,6 +12,7 @@ import {
   plural,
   printable,
   table,
+  wrap,
 } from '../../lib/core/format.ts'
 
 const test = suite('format')
@@ -78,6 +79,46 @@ test('columns are aligned', () =>
     ),
     'a     1\nbcd  20',
   ))
+
+test('where all but the last column fit, that one goes on below itself', () =>
+  assert.is(
+    table(
+      [
+        ['0123abcd', 'one word after the other, so that it is too long'],
+        ['4567abcd', 'short'],
+      ],
+      [],
+      40,
+    ),
+    '0123abcd  one word after the other, so\n          that it is too long\n4567abcd  short',
+  ))
+
+for (const [what, text, lines] of [
+  ['what fits', 'a short line', ['a short line']],
+  [
+    'words, the further lines a little further in',
+    '  the words of this line do not fit into forty columns',
+    ['  the words of this line do not fit into', '    forty columns'],
+  ],
+  [
+    'a time with its zone, and a size with its unit',
+    'Now it is, to the minute, Thu 26 Nov 03:00 UTC, and it has 819.98 kB',
+    ['Now it is, to the minute, Thu', '  26 Nov 03:00 UTC, and it has 819.98 kB'],
+  ],
+  [
+    'a command, which is pasted whole',
+    'To bring back what was lost, type: restore --rows libraries_library. Nothing else.',
+    ['To bring back what was lost, type:', '  restore --rows libraries_library.', '  Nothing else.'],
+  ],
+  [
+    'a command that is longer than a line',
+    'Look: sudo dokku postgres:connect book-corners-db-of-another-app',
+    ['Look:', '  sudo dokku postgres:connect book-corners-db-of-another-app'],
+  ],
+  ['a word without end', `see ${'x'.repeat(50)}`, ['see', `  ${'x'.repeat(50)}`]],
+] as const)
+  test(`a line that is too long is broken between words: ${what}`, () =>
+    assert.equal(wrap(text, 40).split('\n'), lines))
 
 test('what a program said last, on one line, without the marks that Dokku puts before an error', () => {
   assert.is(lastLines('one\ntwo\n !     three\nfour\n\n'), 'two · three · four')

@@ -1,10 +1,10 @@
 // Fuzz cases of answers: what Borg, Dokku, PostgreSQL, git and files of ours say, in another shape than expected.
-import { archiveJson, describe, listAll, parseComment } from '../../lib/borg/archives.ts'
+import { archiveJson, archiveListing, listAll, parseComment } from '../../lib/borg/archives.ts'
 import { createBorg } from '../../lib/borg/borg.ts'
 import { sortWarnings } from '../../lib/borg/errors.ts'
 import { parseCreated, parseItem, parseMessages } from '../../lib/borg/output.ts'
 import { HeldLock, parseHolder } from '../../lib/cli/lock.ts'
-import { age, bytes, isoLocal, oneLine, printable, table } from '../../lib/core/format.ts'
+import { age, bytes, isoLocal, listing, oneLine, printable } from '../../lib/core/format.ts'
 import type { Output, Shell } from '../../lib/core/shell.ts'
 import { judgeAppJson } from '../../lib/deploy/preflight.ts'
 import { parseBackupReport } from '../../lib/deploy/status.ts'
@@ -63,12 +63,15 @@ export function borgList(random: Random): Case {
       judged(async (log) => {
         const borg = createBorg(shellSaying({ stdout: said }), {}, '/repo', '/env')
         const archives = await listAll(borg, 'book-corners')
-        const rows = table(archives.map(describe))
-        log.print(rows)
+        const { rows, notes = [], head } = archiveListing(archives, 'name')
+        const text = listing({ rows, notes, head })
+        log.print(text)
         log.printJson(archives.map(archiveJson))
         log.info(printable(parseComment(comment).lacks?.join() ?? ''))
         if (archives.some(({ start }) => Number.isNaN(start.getTime()))) return 'an archive has no time'
-        return rows.split('\n').length > Math.max(archives.length, 1) ? 'a cell makes a line of its own' : undefined
+        return text.split('\n').length > 1 + archives.length + notes.filter(Boolean).length
+          ? 'a cell makes a line of its own'
+          : undefined
       }, secret),
   }
 }
