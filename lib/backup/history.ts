@@ -7,7 +7,7 @@ import { isRemote } from '../borg/rights.ts'
 import { type JournalEntry, readJournal } from '../cli/journal.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { age, bytes, duration, isoLocal, localTimestamp, plural, printable, table } from '../core/format.ts'
+import { age, bytes, day, duration, isoLocal, moment, plural, printable, table, zoneOf } from '../core/format.ts'
 import { type Backup, prepareBackup } from './backup.ts'
 import { type CheckLine, pass, warn } from './check-line.ts'
 
@@ -47,7 +47,7 @@ export async function showHistory(context: Context): Promise<number> {
       limits: limits.map(({ fullAt, ...limit }) => ({ ...limit, fullAt: fullAt ? isoLocal(fullAt) : null })),
     })
   else if (runs.length === 0) context.print('No run has been noted on this machine yet. The next one is.')
-  else context.print([runTable(runs), '', ...summaryOf(entries, trend, limits)].join('\n'))
+  else context.print([runTable(runs, context.log.resultColumns), '', ...summaryOf(entries, trend, limits)].join('\n'))
   return EXIT.done
 }
 
@@ -73,14 +73,14 @@ function graph(count: number | undefined, most: number): string {
 }
 
 /** The runs, oldest first: the newest stands next to what is said below. */
-export function runTable(runs: readonly JournalEntry[]): string {
+export function runTable(runs: readonly JournalEntry[], columns?: number): string {
   const most = (of: (entry: JournalEntry) => number | undefined): number =>
     Math.max(0, ...runs.map((run) => of(run) ?? 0))
   const [largest, mostNew] = [most((run) => run.originalBytes), most((run) => run.newBytes)]
   const sized = (count: number | undefined): string => (count === undefined ? '' : bytes(count))
-  const zone = isoLocal(new Date()).slice(-6)
+  const zone = zoneOf(new Date())
   const rows = runs.map((run) => [
-    localTimestamp(new Date(run.time)).slice(0, 16).replace('T', ' '),
+    moment(new Date(run.time)).replace(/ \S+$/, ''),
     run.kind,
     run.outcome === 'done' ? 'done' : run.outcome.toUpperCase(),
     graph(run.originalBytes, largest),
@@ -90,7 +90,7 @@ export function runTable(runs: readonly JournalEntry[]): string {
     duration(run.seconds * 1000),
     notesOn(run),
   ])
-  return table([[`time (${zone})`, 'run', 'ended', 'size', '', 'new', '', 'took', ''], ...rows], [4, 6, 7])
+  return table([[`time (${zone})`, 'run', 'ended', 'size', '', 'new', '', 'took', ''], ...rows], [4, 6, 7], columns)
 }
 
 function notesOn({ tries = 1, checked, warnings, reason }: JournalEntry): string {
@@ -167,7 +167,7 @@ async function askQuota(borg: Backup['borg']): Promise<number> {
 
 function summaryOf(entries: readonly JournalEntry[], trend: Trend | undefined, limits: readonly Limit[]): string[] {
   const last = (what: string, entry: JournalEntry | undefined): string =>
-    `Last ${what}: ${entry ? `${isoLocal(new Date(entry.time))} (${age(new Date(entry.time))})` : 'none is noted'}`
+    `Last ${what}: ${entry ? `${moment(new Date(entry.time))} (${age(new Date(entry.time))})` : 'none is noted'}`
   const grows = (count: number): string => `${count > 0 ? '+' : ''}${bytes(count)}`
   return [
     ...(trend
@@ -179,7 +179,7 @@ function summaryOf(entries: readonly JournalEntry[], trend: Trend | undefined, l
     ...limits.map(
       ({ what, freeBytes, fullAt }) =>
         `${what === 'quota' ? 'Quota' : 'Disk'} of the repository: ${bytes(freeBytes)} are free` +
-        (fullAt ? `; full on ${isoLocal(fullAt).slice(0, 10)} at this pace` : ''),
+        (fullAt ? `; full on ${day(fullAt)} at this pace` : ''),
     ),
     last('good drill', lastOf(entries, isGoodDrill)),
     last(
@@ -214,7 +214,7 @@ export function runChecks(entries: readonly JournalEntry[]): CheckLine[] {
 
 function describeRun({ time, outcome, archive, newBytes, seconds, reason }: JournalEntry): string {
   return [
-    `${isoLocal(new Date(time))} (${age(new Date(time))}): ${outcome}`,
+    `${moment(new Date(time))} (${age(new Date(time))}): ${outcome}`,
     ...(archive === undefined ? [] : [archive]),
     ...(newBytes === undefined ? [] : [`${bytes(newBytes)} new data`]),
     `took ${duration(seconds * 1000)}`,

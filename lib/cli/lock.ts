@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { makeFolder } from '../core/folder.ts'
-import { age, isoLocal } from '../core/format.ts'
+import { age, isoLocal, moment } from '../core/format.ts'
 import { aCount, matching, record, tryJson } from '../core/outside.ts'
 import { quote, type Shell } from '../core/shell.ts'
 import type { Settings } from './settings.ts'
@@ -32,7 +32,7 @@ export class HeldLock extends Failure {
   constructor(readonly holder: Holder | undefined) {
     super(
       holder
-        ? `Another run holds the lock: ${holder.script} of ${holder.user}, process ${holder.pid}, since ${holder.since} (${age(new Date(holder.since))}).`
+        ? `Another run holds the lock: ${holder.script} of ${holder.user}, process ${holder.pid}, since ${moment(new Date(holder.since))} (${age(new Date(holder.since))}).`
         : 'Another run holds the lock and does not say who it is.',
       holder ? `Wait for it, or look: ps -fp ${holder.pid}` : 'Look: pgrep -af "backup.ts|restore.ts"',
       EXIT.locked,

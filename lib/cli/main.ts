@@ -32,6 +32,8 @@ export interface Context extends Arguments {
   /** Writes a result to stdout as one line of JSON. */
   printJson(value: unknown): void
   ask: Ask
+  /** How long the run has worked, without the time in which its questions waited for an answer. */
+  workedMs(): number
   /** What is so if the run ends here; `main` prints it after a failure. */
   closing: Closing
 }
@@ -126,6 +128,7 @@ async function run(command: Command, script: Script, { log, signal, closing, tol
   log.addSecrets(secretValues(environment, envFile))
   const env = childEnv(environment, homeFolder())
   const interactive = Boolean(process.stdin.isTTY && process.stderr.isTTY)
+  const ask = createAsk(args.flags.has('yes'), interactive, signal, log)
   return script({
     ...args,
     log,
@@ -141,7 +144,9 @@ async function run(command: Command, script: Script, { log, signal, closing, tol
       told.json = true
       log.printJson(value)
     },
-    ask: createAsk(args.flags.has('yes'), interactive, signal, log),
+    ask,
+    // Of this process.
+    workedMs: () => performance.now() - ask.waitedMs,
     closing,
   })
 }

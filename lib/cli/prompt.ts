@@ -23,11 +23,14 @@ export interface Ask {
    * @param prompt its last line is asked again
    */
   pick(prompt: string, choices: Listing): Promise<number>
+  /** How long they have waited for answers so far. */
+  readonly waitedMs: number
 }
 
 /** @param yes whether --yes was given */
 export function createAsk(yes: boolean, interactive: boolean, signal: AbortSignal, log: Log): Ask {
-  const ask = (prompt: string): Promise<string> => {
+  let waitedMs = 0
+  const ask = async (prompt: string): Promise<string> => {
     signal.throwIfAborted()
     if (!interactive)
       throw new Failure(
@@ -35,7 +38,12 @@ export function createAsk(yes: boolean, interactive: boolean, signal: AbortSigna
         'Add --yes to agree beforehand.',
         EXIT.usage,
       )
-    return askLine(prompt, signal, log)
+    const askedMs = performance.now()
+    try {
+      return await askLine(prompt, signal, log)
+    } finally {
+      waitedMs += performance.now() - askedMs
+    }
   }
   const insist: Ask['insist'] = async (prompt, word) => {
     const answer = await ask(`${prompt}\nType ${word} to go on: `)
@@ -48,6 +56,9 @@ export function createAsk(yes: boolean, interactive: boolean, signal: AbortSigna
       if (!yes) await insist(prompt, word)
     },
     insist,
+    get waitedMs() {
+      return waitedMs
+    },
     pick: async (prompt, choices) => {
       const count = choices.rows.length
       const question = `${prompt.split('\n').at(-1)} (1-${count}): `

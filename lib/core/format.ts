@@ -59,11 +59,20 @@ export function firstOf(texts: readonly string[], most = 5): string {
 
 /** A time for people, with its zone, in local time: `Thu 26 Nov 03:00 UTC`; with the year unless it is this one. */
 export function moment(date: Date, now = new Date()): string {
-  if (!isTime(date)) return 'an unknown time'
+  return isTime(date) ? `${day(date, now)} ${localTimestamp(date).slice(11, 16)} ${zoneOf(date)}` : 'an unknown time'
+}
+
+/** A day for people: `Thu 26 Nov`; with the year unless it is this one. */
+export function day(date: Date, now = new Date()): string {
+  if (!isTime(date)) return 'an unknown day'
   const part = (options: Intl.DateTimeFormatOptions): string => new Intl.DateTimeFormat('en-GB', options).format(date)
-  const day = part({ weekday: 'short' })
   const year = date.getFullYear() === now.getFullYear() ? '' : ` ${date.getFullYear()}`
-  return `${day} ${date.getDate()} ${part({ month: 'short' })}${year} ${localTimestamp(date).slice(11, 16)} ${zoneOf(date)}`
+  return `${part({ weekday: 'short' })} ${date.getDate()} ${part({ month: 'short' })}${year}`
+}
+
+/** When something was, and how long ago that is: `Thu 26 Nov 03:00 UTC, 16 h 53 min ago`. */
+export function momentAgo(date: Date, now = new Date()): string {
+  return `${moment(date, now)}, ${agoInWords(date, now)}`
 }
 
 /** The zone of local time then: `UTC`, `CEST`. */
@@ -165,7 +174,7 @@ function layOut(
 }
 
 /** A column in which whole words still stand beside one another. */
-const LEAST_COLUMN = 24
+const LEAST_COLUMN = 20
 
 /** A row's first cell, and below it the others, as many on a line as fit. */
 function stacked([first = '', ...others]: readonly string[], columns: number): string {
@@ -218,7 +227,20 @@ const GLUE = '\u0000'
 const TOGETHER = new RegExp(
   [
     String.raw`(?<=(?:^ *|[:?→] |\(|\b[Tt]ype ))(?:\(set -a;|(?:~?/[\w./-]*/)?(?:${[
-      ...['sudo', 'dokku', 'backup', 'restore', 'deploy', 'rollback', 'verify', 'borg', 'git', 'ssh(?:-\\w+)?', 'scp'],
+      ...[
+        'sudo',
+        'dokku',
+        'backup',
+        'restore',
+        'deploy',
+        'rollback',
+        'verify',
+        'borg',
+        'psql',
+        'git',
+        'ssh(?:-\\w+)?',
+        'scp',
+      ],
       ...[
         '\\\\c',
         'echo',

@@ -1,7 +1,7 @@
 // What `deploy --status` tells.
 
 import { reason } from '../core/failure.ts'
-import { age, isoLocal, lastLines, plural, printable } from '../core/format.ts'
+import { age, lastLines, moment, plural, printable } from '../core/format.ts'
 import { aText, atBest, listOf, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'
@@ -151,7 +151,7 @@ function releaseRows(status: Status, now: Date): [string, string][] {
     [
       'since',
       since
-        ? `${isoLocal(new Date(since.at))} (${age(new Date(since.at), now)}), by ${printable(since.who)}`
+        ? `${moment(new Date(since.at), now)} (${age(new Date(since.at), now)}), by ${printable(since.who)}`
         : 'unknown: not in the ledger',
     ],
     [

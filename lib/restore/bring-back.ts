@@ -3,7 +3,7 @@
 import { flawsOf } from '../borg/archives.ts'
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { moment, plural } from '../core/format.ts'
+import { duration, moment, plural } from '../core/format.ts'
 import { type MediaPlan, wanted } from '../media/compare.ts'
 import { restoreMedia } from '../media/extract.ts'
 import { planPlacement } from '../media/place.ts'
@@ -33,9 +33,15 @@ export async function bringBack(restore: Restore): Promise<number> {
     await context.ask.confirm(question(restore, completed, media?.files ?? 0), settings.DOKKU_APP)
     await media?.place()
   }
+  if (!restore.database && media?.isNothing) {
+    context.print(`Nothing of ${archive.name} is missing in ${restore.settings.MEDIA_DIR}: nothing was changed.`)
+    media.requireAll()
+    return EXIT.done
+  }
   if (restore.database) await replaceDatabase(restore, archive, contents, agreeAndPlace)
   else await agreeAndPlace(await complete(restore, archive))
   media?.requireAll()
+  if (!restore.database) context.print(`Done in ${duration(context.workedMs())}. Look at the site now.`)
   return EXIT.done
 }
 
@@ -57,6 +63,8 @@ function hintsFor({ database, media }: Restore): string[] {
 interface PlannedMedia {
   /** How many come back. */
   files: number
+  /** Neither a file nor a folder does. */
+  isNothing: boolean
   /** Extracts them, and moves them to their places. */
   place(): Promise<void>
   /** @throws Failure that names what could not be restored */
@@ -77,6 +85,7 @@ async function planMedia(restore: Restore, archive: ChosenArchive, plan: MediaPl
   const notRestored = [...plan.refused]
   return {
     files: files.length,
+    isNothing: files.length + plan.folders.length === 0,
     place: async () => {
       context.closing.so('photos', SO.photosBegun)
       const { placed, failed } = await restoreMedia(restore, archive.name, plan, placement)

@@ -26,6 +26,8 @@ interface Look<Rows = RowCounts> {
 
 interface Side<Rows = RowCounts> extends Look<Rows> {
   database: Service
+  /** What it is called; else it is an archive. */
+  called?: string
 }
 
 /** @param settling before it the question may have another answer */
@@ -69,7 +71,7 @@ export async function compare(restore: Restore, now: Side<RowSurvey>, then: Side
   const { context, settings } = restore
   const keys = await byKey(restore, now, then)
   const tables = compareCounts(now.rows, then.rows).map((row) => ({ ...row, keys: keys(row.table) }))
-  context.log.info(describeTables(tables, context.log.columns && context.log.columns - INDENT))
+  context.log.info(describeTables(tables, then.called, context.log.columns && context.log.columns - INDENT))
   judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], context.log)
   return tables
     .filter(({ production, restored }) => typeof production === 'number' && production > 0 && restored === 0)
@@ -101,7 +103,7 @@ interface ComparedTable extends TableDifference {
 }
 
 /** Pure: the tables that differ, each with what comes back and what leaves; the others are counted. */
-export function describeTables(tables: readonly ComparedTable[], columns?: number): string {
+export function describeTables(tables: readonly ComparedTable[], called = 'archive', columns?: number): string {
   const differing = tables.filter((row) => {
     const { onlyProduction = 0, onlyRestored = 0 } = row.keys ?? {}
     return row.production !== row.restored || onlyProduction > 0 || onlyRestored > 0
@@ -114,7 +116,7 @@ export function describeTables(tables: readonly ComparedTable[], columns?: numbe
   const unsure = rows.some((row) => row.includes('?'))
     ? ["  ?  can't be told: no primary key, too many rows, or not readable."]
     : []
-  const head = ['table', 'production', 'archive', 'comes back', 'leaves']
+  const head = ['table', 'production', called, 'comes back', 'leaves']
   return [
     'Rows that come back, and rows that leave production:',
     table([head, ...rows], [1, 2, 3, 4], columns),

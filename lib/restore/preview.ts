@@ -3,7 +3,7 @@
 import { flawsOf, parseComment } from '../borg/archives.ts'
 import type { Item } from '../borg/output.ts'
 import { EXIT, reason } from '../core/failure.ts'
-import { bytes, isoLocal, printable, table } from '../core/format.ts'
+import { bytes, isoLocal, moment, momentAgo, printable, table, wrap } from '../core/format.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, type MediaPlan, totalBytes, wanted } from '../media/compare.ts'
 import { whySudo } from '../media/place.ts'
@@ -41,7 +41,7 @@ export async function preview(restore: Restore): Promise<number> {
     ...(media && { media }),
   }
   if (context.flags.has('json')) context.printJson(asJson(looked))
-  else context.print(asText(looked))
+  else context.print(wrap(asText(looked), context.log.resultColumns))
   return EXIT.done
 }
 
@@ -154,11 +154,11 @@ function asJson({ name, start, flaws, database, media }: Preview): unknown {
 function asText({ name, start, flaws, without, database, media }: Preview): string {
   const lines = [
     ...flaws.map((flaw) => `The archive is ${printable(flaw)}.`),
-    `Nothing is changed. A restore of ${name} (${isoLocal(start)}) now would`,
+    `Nothing is changed. A restore of ${name} (${momentAgo(start)}) now would`,
   ]
   if (database)
     lines.push(
-      `replace the database ${database.production.database} of ${database.production.name} by a dump of ${bytes(database.dump.sizeBytes)} of ${isoLocal(new Date(database.dump.mtimeMs))}`,
+      `replace the database ${database.production.database} of ${database.production.name} by a dump of ${bytes(database.dump.sizeBytes)}, begun ${moment(new Date(database.dump.mtimeMs))}`,
       room(database, ' for a copy of the database beside production'),
       ...(database.rows ? ['  production has now', ...describeRows(database.rows)] : ["  production can't be read"]),
       ...(database.advice ? [`  ${database.advice}`] : []),

@@ -2,7 +2,7 @@
 
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
-import { agoInWords, bytes, moment, plural } from '../core/format.ts'
+import { bytes, duration, momentAgo, plural, wrap } from '../core/format.ts'
 import { psqlLine } from '../dokku/by-hand.ts'
 import { neighbour, type Service } from '../dokku/dokku.ts'
 import { missingRights } from '../postgres/rights.ts'
@@ -53,7 +53,7 @@ export async function replaceDatabase(
     await Promise.all([dump.source.stop(), discardRestoring(restore, production)])
     throw error
   }
-  await finishSwap(restore, production, kept, `Restored the database ${production.database} of ${archive.name}.`)
+  await finishSwap(restore, production, kept, archive.name)
 }
 
 interface Beside {
@@ -141,11 +141,13 @@ export async function undo(restore: Restore): Promise<number> {
     return EXIT.done
   }
   await context.ask.confirm(
-    `This makes ${choice.name} the database of ${production.name}. The present one is kept: restore --undo`,
+    `This makes ${choice.name} the database of ${production.name}.
+Everything written since ${keptUntil(choice.name)} leaves production.
+It stays in the kept database, and the way back is: restore --undo`,
     settings.DOKKU_APP,
   )
   const before = await swapIn(restore, production, choice.name)
-  await finishSwap(restore, production, before, `${choice.name} is production again.`)
+  await finishSwap(restore, production, before, choice.name)
   return EXIT.done
 }
 
@@ -156,7 +158,7 @@ async function showKept(restore: Restore, production: Service, { name, bytes: si
   context.log.info(`${name} was production until ${keptUntil(name)} (${bytes(size)}). In it, beside production:`)
   try {
     const [now, then] = await Promise.all([lookAtProduction(restore, production), lookAt(restore, kept)])
-    await compare(restore, { database: production, ...now }, { database: kept, ...then })
+    await compare(restore, { database: production, ...now }, { database: kept, called: 'kept', ...then })
   } catch (error) {
     if (!(error instanceof Failure) || context.shell.signal.aborted) throw error
     context.log.warn(error.message)
@@ -168,7 +170,7 @@ function keptUntil(name: string): string {
   const [, date, hour, minute, second] = /(\d{4}-?\d\d-?\d\d)T(\d\d)(\d\d)(\d\d)$/.exec(name) ?? []
   if (!date) return 'an unknown time'
   const at = new Date(`${date.replace(/^(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3')}T${hour}:${minute}:${second}`)
-  return `${moment(at)}, ${agoInWords(at)}`
+  return momentAgo(at)
 }
 
 async function chooseKept({ context, dokku }: Restore, production: Service): Promise<KeptDatabase> {
@@ -203,10 +205,14 @@ async function chooseKept({ context, dokku }: Restore, production: Service): Pro
   return choice
 }
 
-/** What follows a swap. From there on an interruption no longer stops anything. */
-async function finishSwap(restore: Restore, production: Service, kept: string, done: string): Promise<void> {
+/**
+ * What follows a swap. From there on an interruption no longer stops anything.
+ * @param source what production's data now is from
+ */
+async function finishSwap(restore: Restore, production: Service, kept: string, source: string): Promise<void> {
   const { context, settings, dokku } = restore
-  context.print(`${done}
+  const print = (text: string): void => context.print(wrap(text, context.log.resultColumns))
+  print(`The database ${production.database} is that of ${source} now.
 The database before is kept as ${kept}. To go back to it: restore --undo`)
   // The app comes first.
   const app = awaitApp(restore)
@@ -224,8 +230,9 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
   } catch (error) {
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }
-  if (!(await app)) return context.print(`${settings.DOKKU_APP} is not deployed yet. Next, on the laptop: deploy`)
-  context.print(`Done. ${settings.DOKKU_APP} goes on with it. Look at the site now, then choose:
+  if (!(await app)) return print(`${settings.DOKKU_APP} is not deployed yet. Next, on the laptop: deploy`)
+  print(`Done in ${duration(context.workedMs())}. ${settings.DOKKU_APP} runs with the data of ${source}.`)
+  print(`Look at the site now, then choose:
   wrong data           restore --undo
   the app misbehaves   ${await restarting}
   all is well          keep it a few days, then drop what is kept:

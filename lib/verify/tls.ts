@@ -2,7 +2,7 @@
 import type { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { connect } from 'node:tls'
-import { oneLine, plural } from '../core/format.ts'
+import { day, oneLine, plural } from '../core/format.ts'
 import { getOnce, redirectTarget, trouble } from './request.ts'
 import { Blocked, type Check, type CheckOutcome, Unexpected } from './run-check.ts'
 
@@ -77,7 +77,7 @@ function dateOf(text: string): Date | undefined {
  */
 export function judgeCertificate({ certificate, refusal }: SeenCertificate, site: URL, now = new Date()): CheckOutcome {
   const end = certificate ? dateOf(certificate.validTo) : undefined
-  const date = end?.toISOString().slice(0, 10) ?? 'unknown'
+  const date = end ? day(end, now) : 'unknown'
   if (refusal === 'CERT_HAS_EXPIRED') throw new Unexpected(`the certificate expired on ${date}`, true)
   if (refusal === 'ERR_TLS_CERT_ALTNAME_INVALID')
     throw new Unexpected(

@@ -1,6 +1,6 @@
 // RUNBOOK.md: every command for an empty server, in order, with an archive's own values in it. Secrets are named by their file.
 
-import { isoLocal, printable } from '../../core/format.ts'
+import { moment, printable } from '../../core/format.ts'
 import { shortSha } from '../../core/sha.ts'
 import type { Kit } from './content.ts'
 import { hasPassphrase, unwritable } from './files.ts'
@@ -54,7 +54,7 @@ export function runbook(kit: Kit, folder: string): string {
   return [
     `# ${manifest.app} on an empty server`,
     [
-      `Out of ${archive.name}${archive.start ? ` of ${isoLocal(archive.start)}` : ''}`,
+      `Out of ${archive.name}${archive.start ? ` of ${moment(archive.start)}` : ''}`,
       manifest.sha ? `, release ${shortSha(manifest.sha)}` : '',
       `. The old server: ${[manifest.system, manifest.architecture].filter(Boolean).join(', ') || 'not in the archive'}`,
       manifest.dokkuVersion ? `, Dokku ${manifest.dokkuVersion}` : '',

@@ -2,7 +2,7 @@
 
 import { SO } from '../../cli/closing.ts'
 import { EXIT } from '../../core/failure.ts'
-import { isoLocal, plural } from '../../core/format.ts'
+import { duration, moment, plural } from '../../core/format.ts'
 import { quote } from '../../core/shell.ts'
 import { psqlLine } from '../../dokku/by-hand.ts'
 import type { Service } from '../../dokku/dokku.ts'
@@ -58,7 +58,7 @@ function total(rescue: Rescue): number {
 
 function describe(rescue: Rescue): string {
   const { name, start } = rescue.archive
-  return `Rows of ${name}${start ? ` (${isoLocal(start)})` : ''} that production lacks:\n${describeRescue(rescue)}`
+  return `Rows of ${name}${start ? ` (${moment(start)})` : ''} that production lacks:\n${describeRescue(rescue)}`
 }
 
 async function agreeAndInsert(
@@ -98,6 +98,7 @@ async function agreeAndInsert(
         ...(done.file === undefined
           ? []
           : [
+              `Done in ${duration(restore.context.workedMs())}. Look at the site now.`,
               `To take them out again: ${psqlLine(production)} < ${quote(done.file)}`,
               ...(settings.MEDIA_DIR === null
                 ? []
