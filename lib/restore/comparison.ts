@@ -71,7 +71,7 @@ export async function compare(restore: Restore, now: Side<RowSurvey>, then: Side
   const { context, settings } = restore
   const keys = await byKey(restore, now, then)
   const tables = compareCounts(now.rows, then.rows).map((row) => ({ ...row, keys: keys(row.table) }))
-  context.log.info(describeTables(tables, then.called, context.log.columns && context.log.columns - INDENT))
+  context.log.info(describeTables(tables, context.log.columns && context.log.columns - INDENT, then.called))
   judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], context.log)
   return tables
     .filter(({ production, restored }) => typeof production === 'number' && production > 0 && restored === 0)
@@ -103,7 +103,7 @@ interface ComparedTable extends TableDifference {
 }
 
 /** Pure: the tables that differ, each with what comes back and what leaves; the others are counted. */
-export function describeTables(tables: readonly ComparedTable[], called = 'archive', columns?: number): string {
+export function describeTables(tables: readonly ComparedTable[], columns?: number, called = 'archive'): string {
   const differing = tables.filter((row) => {
     const { onlyProduction = 0, onlyRestored = 0 } = row.keys ?? {}
     return row.production !== row.restored || onlyProduction > 0 || onlyRestored > 0

@@ -19,7 +19,7 @@ test('a run is a row, with bars of its size and its new data, and what was odd',
     run(0, { kind: 'drill', outcome: 'failed', reason: 'The dump does not import cleanly.' }),
   ])
   const [head = '', first = '', second = '', third = ''] = text.split('\n')
-  assert.match(head, /^time \([+-]\d\d:\d\d\) +run +ended +size +new +took$/)
+  assert.match(head, /^time \(\S+\) +run +ended +size +new +took$/)
   assert.match(first, /night +done +#### +400\.00 MB +######## +400\.00 MB +20 s$/)
   assert.match(second, /night +done +######## +800\.00 MB +# +1\.00 MB +20 s +3 tries, checked, 1 warning$/)
   assert.match(third, /drill +FAILED +20 s +The dump does not import cleanly\.$/)
@@ -67,7 +67,10 @@ test('--check tells of the last night and the last drill; who found the lock hel
       ['last drill', 'warn'],
     ],
   )
-  assert.match(lines[0]?.detail ?? '', /\(24 hours ago\): done, a-1, 5 B new data, took 20 s$/)
+  assert.match(
+    lines[0]?.detail ?? '',
+    /^\w{3} \d+ \w{3}[\d ]* \d\d:\d\d \S+ \(24 hours ago\): done, a-1, 5 B new data, took 20 s$/,
+  )
   assert.match(lines[1]?.detail ?? '', /: failed, took 20 s, It lacks a table\.$/)
   assert.match(lines[1]?.fix ?? '', /restore --drill/)
 })

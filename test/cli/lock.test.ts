@@ -67,7 +67,12 @@ test('the second is told who holds it since when; what is given back is free', a
   const error = await refusal()
   assert.instance(error, Failure)
   assert.is(error.exitCode, 75)
-  assert.match(error.message, new RegExp(`backup\\.ts of \\S+, process ${process.pid}, since \\d{4}-\\d\\d-\\d\\dT`))
+  assert.match(
+    error.message,
+    new RegExp(
+      `backup\\.ts of \\S+, process ${process.pid}, since \\w{3} \\d+ \\w{3} \\d\\d:\\d\\d \\S+ \\(just now\\)`,
+    ),
+  )
   assert.is(error.hint, `Wait for it, or look: ps -fp ${process.pid}`)
   await unlock()
   await (await lock())()
