@@ -286,24 +286,45 @@ export async function crontabCheck(shell: Shell): Promise<CheckLine> {
   const lines = stdout.split('\n').filter((line) => !/^\s*(#|$)/.test(line))
   const old = lines.find((line) => /\bbackup\.sh\b/.test(line))
   if (old) return fail(name, `it still runs the old script: ${withoutValues(old)}`, `Remove that line. ${add}`)
-  const line = lines.find((line) => /\/backup(\.ts)?(\s|$)/.test(line))
+  const ours = lines.filter((line) => PROGRAM.test(line))
+  const line = ours.find((line) => /\/backup(\.ts)?(\s|$)/.test(line))
   if (!line) return warn(name, 'no line of it runs the backup', add)
-  const [, log] = />>?\s*(\/[^\s;|&]+)/.exec(line) ?? []
-  if (log !== undefined && !(await canWrite(log)))
+  const broken = await Promise.all(ours.map(brokenLine))
+  return broken.find((problem) => problem !== undefined) ?? pass(name, ours.map(withoutValues).join('; '))
+}
+
+/** The backup, or the drill. */
+const PROGRAM = /(?:^|\s)(\S*\/(?:backup|restore)(?:\.ts)?)(?=\s|$)/
+
+/** What keeps a line of a crontab from running what it names; undefined when nothing does. */
+async function brokenLine(line: string): Promise<CheckLine | undefined> {
+  const name = 'crontab'
+  const [, program = ''] = PROGRAM.exec(line) ?? []
+  // Node is what runs a script.
+  const mode = program.endsWith('.ts') ? constants.R_OK : constants.X_OK
+  if (program.startsWith('/') && !(await may(program, mode)))
     return fail(
       name,
-      `${log} can't be written by this user, so cron starts nothing: ${withoutValues(line)}`,
-      `As root type: install -d ${quote(dirname(log))} && install -o ${process.geteuid?.()} -m 640 /dev/null ${quote(log)}`,
+      `${program} is not there, or this user can't run it: ${withoutValues(line)}`,
+      'On the laptop type: deploy --sync-only. Or correct the path: crontab -e',
     )
-  return pass(name, withoutValues(line))
+  const [, log] = />>?\s*(\/[^\s;|&]+)/.exec(line) ?? []
+  if (log === undefined || (await canWrite(log))) return undefined
+  return fail(
+    name,
+    `${log} can't be written by this user, so cron starts nothing: ${withoutValues(line)}`,
+    `As root type: install -d ${quote(dirname(log))} && install -o ${process.geteuid?.()} -m 640 /dev/null ${quote(log)}`,
+  )
+}
+
+function may(path: string, mode: number): Promise<boolean> {
+  return access(path, mode).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** Whether a shell could open it for its output. */
 async function canWrite(path: string): Promise<boolean> {
-  const may = (there: string): Promise<boolean> =>
-    access(there, constants.W_OK).then(
-      () => true,
-      () => false,
-    )
-  return (await may(path)) || (!existsSync(path) && (await may(dirname(path))))
+  return (await may(path, constants.W_OK)) || (!existsSync(path) && (await may(dirname(path), constants.W_OK)))
 }

@@ -2,7 +2,7 @@
 
 import { describeLabel, flawsOf, parseComment } from '../borg/archives.ts'
 import type { Settings } from '../cli/settings.ts'
-import { agoInWords, bytes, moment, plural, printable } from '../core/format.ts'
+import { agoInWords, bytes, moment, plural, printable, wrap } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { psqlLine, sqlLine } from '../dokku/by-hand.ts'
 import type { Service } from '../dokku/dokku.ts'
@@ -112,13 +112,9 @@ export function subscriptionAdvice(service: Service, subscriptions: readonly str
 }
 
 /** Owners and grants that production has and a restored database has not. */
-export function describeRights(service: Service, statements: readonly string[]): string {
-  return [
-    `A dump holds no owners and no grants: what is restored will belong to ${service.away?.user ?? 'postgres'}, and nobody else may use it. To give all of it again, after the restore:`,
-    `${psqlLine(service)} <<'END'`,
-    ...statements,
-    'END',
-  ].join('\n')
+export function describeRights(service: Service, statements: readonly string[], columns?: number): string {
+  const why = `A dump holds no owners and no grants: what is restored will belong to ${service.away?.user ?? 'postgres'}, and nobody else may use it. To give all of it again, after the restore:`
+  return [wrap(why, columns), `${psqlLine(service)} <<'END'`, ...statements, 'END'].join('\n')
 }
 
 /** What becomes of the photos of an archive where no folder takes them; nothing where one does. */

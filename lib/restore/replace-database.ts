@@ -104,7 +104,7 @@ async function importBeside(restore: Restore, production: Production, dump: Open
 async function tellRights({ context }: Restore, production: Service, rights: Promise<string[]>): Promise<void> {
   try {
     const statements = await rights
-    if (statements.length > 0) context.print(describeRights(production, statements))
+    if (statements.length > 0) context.print(describeRights(production, statements, context.log.resultColumns))
   } catch (error) {
     context.shell.signal.throwIfAborted()
     context.log.warn(`Which owners and grants production has could not be read: ${reason(error)}`)
@@ -226,7 +226,7 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
     ])
     all = others
     const advice = subscriptionAdvice(production, subscriptions)
-    if (advice) context.print(advice)
+    if (advice) print(advice)
   } catch (error) {
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }

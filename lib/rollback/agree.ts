@@ -2,6 +2,7 @@
 
 import { dirname } from 'node:path'
 import { reason } from '../core/failure.ts'
+import { wrap } from '../core/format.ts'
 import { quoteAll } from '../core/shell.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { describePackages, type Plan } from '../deploy/plan.ts'
@@ -25,7 +26,7 @@ export async function agree(
   const { context, checkout, settings } = deployment
   const { flags, print, log, ask } = context
   const isDryRun = flags.has('dry-run')
-  if (isDryRun) print(text)
+  if (isDryRun) print(wrap(text, log.resultColumns))
   else log.info(text)
   if (packages.length > 0) log.warn(`${describePackages(packages)}. Dokku does not undo them either.`)
   const crossing = await describeCrossing(deployment, commit.sha, running, async (crossed) => {

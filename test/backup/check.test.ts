@@ -1,6 +1,7 @@
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
@@ -64,24 +65,43 @@ for (const [what, line, verdict, text] of [
     assert.match(`${line.detail} ${line.fix ?? ''}`, text)
   })
 
-const BACKUP = '0 3 * * * /home/deploy/backup >> /dev/null 2>&1'
+const BIN = fileURLToPath(new URL('../../bin', import.meta.url))
+const BACKUP = `0 3 * * * ${BIN}/backup >> /dev/null 2>&1`
 for (const [what, crontab, verdict, text] of [
-  ['the backup', `echo '# m h'; echo '${BACKUP}'`, 'pass', /\/home\/deploy\/backup/],
+  ['the backup', `echo '# m h'; echo '${BACKUP}'`, 'pass', /\/bin\/backup/],
   ['the backup by its script', `echo '0 3 * * * node scripts/backup.ts'`, 'pass', /backup\.ts/],
   ['a line that is commented out', `echo '# ${BACKUP}'`, 'warn', /no line of it runs the backup/],
   ['something else alone', `echo '0 4 * * * /home/deploy/backups-report'`, 'warn', /crontab -e/],
   [
     'a log in a folder that is not there',
-    `echo '0 3 * * * /home/deploy/backup >>/nowhere/logs/backup.log 2>&1'`,
+    `echo '0 3 * * * ${BIN}/backup >>/nowhere/logs/backup.log 2>&1'`,
     'fail',
     /\/nowhere\/logs\/backup\.log can't be written.*install -d \/nowhere\/logs/,
+  ],
+  [
+    "a drill's log in a folder that is not there",
+    `echo '${BACKUP}'; echo '0 5 * * 0 ${BIN}/restore --drill >> /nowhere/logs/drill.log 2>&1'`,
+    'fail',
+    /\/nowhere\/logs\/drill\.log can't be written/,
+  ],
+  [
+    'a backup that is not there',
+    `echo '0 3 * * * /home/nobody/bakcups/backup >> /dev/null 2>&1'`,
+    'fail',
+    /bakcups\/backup is not there.*deploy --sync-only/,
+  ],
+  [
+    'the backup and the drill',
+    `echo '${BACKUP}'; echo '0 5 * * 0 ${BIN}/restore --drill'`,
+    'pass',
+    /backup .*; .*--drill/,
   ],
   ['the old script', `echo '0 3 * * * /home/deploy/backup.sh'`, 'fail', /old script.*Remove that line/],
   [
     'a passphrase',
-    `echo "0 3 * * * BORG_PASSPHRASE='two words'x A=b\\\\ c /home/deploy/backup"`,
+    `echo "0 3 * * * BORG_PASSPHRASE='two words'x A=b\\\\ c ${BIN}/backup"`,
     'pass',
-    /\* BORG_PASSPHRASE=\*\*\* A=\*\*\* \/home/,
+    /\* BORG_PASSPHRASE=\*\*\* A=\*\*\* \/.*\/bin\/backup/,
   ],
   ['nothing', 'echo "no crontab for deploy" >&2; exit 1', 'warn', /no line of it/],
   ['an error', 'echo "crontab: not allowed" >&2; exit 1', 'warn', /failed: crontab: not allowed/],

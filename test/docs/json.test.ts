@@ -1,5 +1,5 @@
 // The page of what --json prints: each example has the shape that the command really prints.
-import { mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
@@ -30,6 +30,10 @@ const COMMANDS: Record<string, () => Promise<Output>> = {
   'backup --dry-run': () => sandbox.script('backup.ts', ['--dry-run', '--json']),
   'backup --check': () => sandbox.script('backup.ts', ['--check', '--json']),
   'backup --history': () => sandbox.script('backup.ts', ['--history', '--json']),
+  'backup --env-dir': async () => {
+    await cp(sandbox.envFile, join(folder, 'one.env'))
+    return sandbox.script('backup.ts', ['--env-dir', folder, '--history', '--json'])
+  },
   'restore --list': () => sandbox.script('restore.ts', ['--list', '--json']),
   'restore --dry-run': () => sandbox.script('restore.ts', ['--dry-run', '--json']),
   'restore --drill': () => sandbox.script('restore.ts', ['--drill', '--json']),

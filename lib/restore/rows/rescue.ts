@@ -2,7 +2,7 @@
 
 import { SO } from '../../cli/closing.ts'
 import { EXIT } from '../../core/failure.ts'
-import { duration, moment, plural } from '../../core/format.ts'
+import { duration, moment, plural, wrap } from '../../core/format.ts'
 import { quote } from '../../core/shell.ts'
 import { psqlLine } from '../../dokku/by-hand.ts'
 import type { Service } from '../../dokku/dokku.ts'
@@ -44,11 +44,11 @@ export async function rescueRows(restore: Restore, wish: Wish): Promise<number> 
 
 /** What follows the import. */
 export async function rescueFrom(restore: Restore, comparison: Comparison, archive: ChosenArchive): Promise<number> {
-  const { flags, print, printJson } = restore.context
+  const { flags, print, printJson, log } = restore.context
   const { rescue, insertion } = await compareWith(restore, comparison, archive)
   if (!flags.has('dry-run')) return agreeAndInsert(restore, comparison.production, rescue, insertion)
   if (flags.has('json')) printJson(rescueJson(rescue))
-  else print(`Nothing is changed. ${describe(rescue)}`)
+  else print(wrap(`Nothing is changed. ${describe(rescue)}`, log.resultColumns))
   return EXIT.done
 }
 
@@ -89,22 +89,25 @@ async function agreeAndInsert(
   if (flags.has('json')) printJson(rescueJson(result, done))
   else
     print(
-      [
-        `Brought back from ${archive.name}:`,
-        ...done.inserted.map(
-          ({ number, inserted }) =>
-            `  ${plural(inserted, 'row')} of ${members.find((member) => member.number === number)?.name}`,
-        ),
-        ...(done.file === undefined
-          ? []
-          : [
-              `Done in ${duration(restore.context.workedMs())}. Look at the site now.`,
-              `To take them out again: ${psqlLine(production)} < ${quote(done.file)}`,
-              ...(settings.MEDIA_DIR === null
-                ? []
-                : [`The photos of those rows: restore --media-only ${archive.name}`]),
-            ]),
-      ].join('\n'),
+      wrap(
+        [
+          `Brought back from ${archive.name}:`,
+          ...done.inserted.map(
+            ({ number, inserted }) =>
+              `  ${plural(inserted, 'row')} of ${members.find((member) => member.number === number)?.name}`,
+          ),
+          ...(done.file === undefined
+            ? []
+            : [
+                `Done in ${duration(restore.context.workedMs())}. Look at the site now.`,
+                `To take them out again: ${psqlLine(production)} < ${quote(done.file)}`,
+                ...(settings.MEDIA_DIR === null
+                  ? []
+                  : [`The photos of those rows: restore --media-only ${archive.name}`]),
+              ]),
+        ].join('\n'),
+        log.resultColumns,
+      ),
     )
   requireAll(result)
   return EXIT.done
