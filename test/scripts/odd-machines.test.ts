@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -94,6 +94,22 @@ test('a result that can not be written, since the disk is full, is a failure; a 
   assert.equal([full.exitCode, /The result could not be written: ENOSPC/.test(full.stderr)], [1, true], full.stderr)
   for (const closed of ['>&-', '2>&-', '<&- >&- 2>&-'])
     assert.is((await inShell(`exec "$@" ${closed}`, 'backup.ts', ['--help'])).exitCode, 0, closed)
+})
+
+test('a Borg that has stored the archive and tells no figures: the night is good, with a warning', async () => {
+  const bin = join(sandbox.dir, 'odd-borg')
+  mkdirSync(bin)
+  const borg = execFileSync('sh', ['-c', 'command -v borg'], { encoding: 'utf8' }).trim()
+  const says = `case "$*" in *create*) ${borg} "$@" >/dev/null || exit; echo '{"archive": null}' ;; *) exec ${borg} "$@" ;; esac`
+  writeFileSync(join(bin, 'borg'), `#!/bin/sh\n${says}\n`, { mode: 0o755 })
+  const before = await sandbox.archives()
+  const { exitCode, stdout, stderr } = await sandbox.script('backup.ts', [], { env: { PATH: `${bin}:/usr/bin:/bin` } })
+  assert.is(exitCode, 0, stderr)
+  assert.is((await sandbox.archives()).length, before.length + 1)
+  assert.match(
+    stdout,
+    /WARNING: The archive book-corners-\S+ is stored, but how large it is is not known: Borg \(borg create/,
+  )
 })
 
 /** Mounts a disk without room on a folder; false where none can be mounted. */
