@@ -288,23 +288,31 @@ export function archiveJson(archive: Archive) {
 /**
  * Goes through an archive's items as Borg lists them; memory does not grow with their number.
  * @param paths only these, as arguments of Borg; without any of them all
+ * @param onItem where it is not ready yet, Borg is started and waits for it
  */
 export async function eachItem(
   borg: Borg,
   archive: string,
   paths: readonly string[],
-  onItem: (item: Item) => void,
+  onItem: TakeItem | Promise<TakeItem>,
 ): Promise<void> {
   const listing = borg.stream(itemsArgs(archive, paths), { env: { TZ: 'UTC' } })
   listing.stdin.end()
   try {
-    for await (const item of lines(listing, ITEM_END)) onItem(parseItem(item))
+    const items = lines(listing, ITEM_END)
+    // Node throws away the output of a program that has ended when nobody reads it.
+    const first = items.next()
+    first.catch(() => {})
+    const take = await onItem
+    for (let item = await first; !item.done; item = await items.next()) take(parseItem(item.value))
   } catch (error) {
     await listing.stop()
     throw error
   }
   await listing.result()
 }
+
+type TakeItem = (item: Item) => void
 
 /** A path as an archive has it: without the leading `/`. */
 export function storedPath(path: string): string {

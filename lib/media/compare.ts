@@ -58,32 +58,24 @@ export function isSame(file: MediaFile, disk: FileInfo): boolean {
 }
 
 /**
- * Compares an archive's items with the disk. Feed it every item, then ask for the plan. Of many files that are the same it
- * keeps few: what it holds is the disk's list, and the items that are not as the disk has them.
+ * Lists the disk, and compares an archive's items with it. Feed it every item, then ask for the plan. Of many files that are the
+ * same it keeps few: what it holds is the disk's list, and the items that are not as the disk has them.
  */
-export function createMediaComparison(mediaDir: string, overwrite = false) {
+export async function createMediaComparison(mediaDir: string, overwrite = false) {
+  // First, although Borg could list meanwhile: what it lists before would all have to be kept.
+  const disk = await list(mediaDir)
   const prefix = `${storedPath(mediaDir)}/`
   const same = createSample()
-  let others: MediaFile[] = []
+  const others: MediaFile[] = []
   const damaged: string[] = []
   // Those that nothing lies in so far.
   const folders = new Set<string>()
-  let disk: Listing | undefined
-  // Looked at while Borg lists.
-  const scan = list(mediaDir).then((listing) => {
-    disk = listing
-    const early = others
-    others = []
-    early.forEach(sift)
-    return listing
-  })
-  scan.catch(() => {})
 
   const sift = (file: MediaFile): void => {
-    const found = disk?.entries.get(file.path)
-    disk?.entries.mark(file.path, file.type)
+    const found = disk.entries.get(file.path)
+    disk.entries.mark(file.path, file.type)
     if (found && file.type === '-' && isUnchanged(file, found)) same.add(file)
-    else others.push(disk ? ownText(file) : file)
+    else others.push(ownText(file))
   }
   const add = (item: Item): void => {
     if (!item.path.startsWith(prefix)) return
@@ -96,14 +88,13 @@ export function createMediaComparison(mediaDir: string, overwrite = false) {
     const target = item.type === 'h' && item.target.startsWith(prefix) ? item.target.slice(prefix.length) : item.target
     sift({ ...item, path, target })
   }
-  const plan = async (): Promise<MediaPlan> => {
-    const listing = await scan
-    const archived = archivedTypes(others, listing)
-    const obstacle = createObstacles(archived, listing)
-    const sorted = sort(others, same, { disk: listing, archived, obstacle })
+  const plan = (): MediaPlan => {
+    const archived = archivedTypes(others, disk)
+    const obstacle = createObstacles(archived, disk)
+    const sorted = sort(others, same, { disk, archived, obstacle })
     const lost = [...folders].filter(
       (path) =>
-        !listing.entries.has(path) &&
+        !disk.entries.has(path) &&
         !path.includes('?') &&
         !path.split('/').includes('..') &&
         obstacle(path) === undefined,

@@ -183,14 +183,18 @@ async function extractAll(extraction: Extraction, files: readonly MediaFile[]): 
 
 const MOST_UNREADABLE = 100
 
+/** More take so long that a progress is worth what it costs Borg. */
+const FEW_FILES = 1000
+const FEW_BYTES = 100e6
+
 async function extract(extraction: Extraction, files: readonly MediaFile[]): Promise<void> {
   if (files.length === 0) return
   const { log, mediaDir, staging } = extraction
   const prefix = storedPath(mediaDir)
-  const call = (selection: Selection): Promise<void> =>
-    callBorg(extraction, selection, ({ current = 0, total = 0 }) =>
-      log.status(`Extracting ${bar(current, total)}  ${bytes(current)} of ${bytes(total)}`),
-    )
+  const isLong = files.length > FEW_FILES || totalBytes(files) > FEW_BYTES
+  const onProgress = ({ current = 0, total = 0 }: Message): void =>
+    log.status(`Extracting ${bar(current, total)}  ${bytes(current)} of ${bytes(total)}`)
+  const call = (selection: Selection): Promise<void> => callBorg(extraction, selection, isLong ? onProgress : undefined)
 
   const lines = files.filter(fitsALine)
   if (lines.length > 0) {
@@ -228,13 +232,14 @@ function fitsALine({ path }: MediaFile): boolean {
 async function callBorg(
   { borg, log, archive, mediaDir, staging }: Extraction,
   selection: Selection,
-  onProgress: (message: Message) => void,
+  onProgress: ((message: Message) => void) | undefined,
 ): Promise<void> {
-  const child = borg.stream(extractArgs(archive, storedPath(mediaDir).split('/').length, selection), {
+  const options = { strip: storedPath(mediaDir).split('/').length, progress: onProgress !== undefined }
+  const child = borg.stream(extractArgs(archive, selection, options), {
     cwd: staging.files,
     // After our death it would go on writing where the next run works.
     guarded: true,
-    onProgress,
+    ...(onProgress && { onProgress }),
   })
   child.stdin.end()
   child.stdout.resume()

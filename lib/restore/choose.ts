@@ -155,16 +155,17 @@ export async function readContents(restore: Restore, archive: string): Promise<C
   const { context, settings, borg, database, media } = restore
   if (media !== null) await requireMediaDir(media, settings.MEDIA_OWNER)
   const mediaPath = storedPath(settings.MEDIA_DIR ?? '')
-  const comparison = media === null ? undefined : createMediaComparison(media, context.flags.has('overwrite'))
+  const comparing =
+    media === null ? Promise.resolve(undefined) : createMediaComparison(media, context.flags.has('overwrite'))
   const dumps: Item[] = []
   let mediaItems = 0
   const paths = media === null ? ['sh:**/db.dump'] : database ? [] : [mediaPath]
-  const listing = eachItem(borg, archive, paths, (item) => {
+  const taking = comparing.then((comparison) => (item: Item): void => {
     if (isDump(item, mediaPath)) dumps.push(item)
     else if (item.path === mediaPath || item.path.startsWith(`${mediaPath}/`)) mediaItems++
     comparison?.add(item)
   })
-  await orUnknown(restore, archive, listing)
+  await orUnknown(restore, archive, eachItem(borg, archive, paths, taking))
   const [dump] = dumps.sort((a, b) => a.path.length - b.path.length)
   if (database && !dump)
     throw new Failure(
@@ -176,7 +177,7 @@ export async function readContents(restore: Restore, archive: string): Promise<C
       `The archive ${archive} holds nothing of ${media}.`,
       'Restore the rest: restore --db-only. If the folder was moved, set MEDIA_DIR as it was.',
     )
-  const plan = await comparison?.plan()
+  const plan = (await comparing)?.plan()
   if (plan && plan.unlisted.length > 0)
     context.log.warn(
       `${plural(plan.unlisted.length, 'folder')} in ${media} can't be looked into:\n${lines(plan.unlisted)}`,

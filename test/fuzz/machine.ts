@@ -64,9 +64,9 @@ export function disk(random: Random): Case {
             if (process.getuid?.() === 0) process.seteuid?.(NOBODY)
             const size = await measureMedia(root)
             log.info(printable([...size.unreadable, ...size.leadingOut.map(({ path }) => path)].join()))
-            const comparison = createMediaComparison(root)
+            const comparison = await createMediaComparison(root)
             for (const item of archived) comparison.add({ ...item, path: `${root.slice(1)}/${item.path}` })
-            const plan = await comparison.plan()
+            const plan = comparison.plan()
             log.info(printable([...plan.refused, ...plan.unlisted, ...plan.onDisk.first].join()))
             if (size.files !== files) return `${size.files} files are counted, not ${files}`
             if (size.unreadable.length !== closed.length) return `not the unreadable: ${size.unreadable.join()}`

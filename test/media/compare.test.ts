@@ -17,7 +17,7 @@ function item(path: string, more: Partial<Item> = {}): Item {
 
 /** What is planned for items of an archive, by the paths. */
 async function plan(...items: Item[]): Promise<MediaPlan> {
-  const comparison = createMediaComparison(media)
+  const comparison = await createMediaComparison(media)
   for (const one of items) comparison.add(one)
   return comparison.plan()
 }

@@ -63,7 +63,7 @@ export async function startMediaArchive(): Promise<MediaArchive> {
     return stdout
   }
   const plan = async (archive: string): Promise<MediaPlan> => {
-    const comparison = createMediaComparison(media, true)
+    const comparison = await createMediaComparison(media, true)
     await eachItem(borg, archive, [], comparison.add)
     return comparison.plan()
   }
