@@ -1,7 +1,7 @@
 // The command line: what a script accepts, and what was typed.
 import { parseArgs } from 'node:util'
 import { EXIT, Failure } from '../core/failure.ts'
-import { nearest } from '../core/format.ts'
+import { nearest, oneLine } from '../core/format.ts'
 
 /** What a script accepts, beside --help, --version and --env-file. */
 export interface Command {
@@ -29,6 +29,7 @@ export interface Arguments {
 }
 
 const COMMON = ['help', 'version']
+const LONGEST_GROUP = 100
 
 /**
  * Reads a command line.
@@ -37,6 +38,12 @@ const COMMON = ['help', 'version']
 export function parse(command: Command, argv: readonly string[]): Arguments {
   const switches = [...COMMON, ...command.switches]
   const options = ['env-file', ...(command.options ?? [])]
+  const refuse = (message: string): never => {
+    throw new Failure(message, `See: ${command.name} --help`, EXIT.usage)
+  }
+  // As a group of flags of one letter: Node can't take a hundred thousand of them apart (20.20).
+  const many = argv.find((word) => /^-[^-]/.test(word) && word.length > LONGEST_GROUP)
+  if (many !== undefined) refuse(`Unknown flags ${oneLine(many, LONGEST_GROUP)}.`)
   const { tokens } = parseArgs({
     args: [...argv],
     strict: false,
@@ -49,9 +56,6 @@ export function parse(command: Command, argv: readonly string[]): Arguments {
   const flags = new Set<string>()
   const values: Record<string, string> = {}
   const words: string[] = []
-  const refuse = (message: string): never => {
-    throw new Failure(message, `See: ${command.name} --help`, EXIT.usage)
-  }
   for (const token of tokens) {
     if (token.kind === 'positional') words.push(token.value)
     if (token.kind !== 'option') continue

@@ -29,6 +29,10 @@ test('flags, values and the argument, in any order', () => {
   assert.is(argument, 'archive-1')
 })
 
+test('a group of a hundred thousand flags of one letter is refused as any unknown flag', () => {
+  assert.throws(() => parse(command, [`-${'a'.repeat(130_000)}`]), /^Unknown flags -a{98}…\.$/)
+})
+
 test('-h is --help', () => {
   for (const word of ['-h', '--help']) assert.equal([...parse(command, [word]).flags], ['help'])
 })

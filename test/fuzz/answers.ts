@@ -54,7 +54,10 @@ export function borgList(random: Random): Case {
   const comment = JSON.stringify(random.chance(0.5) ? otherShape(random, COMMENT) : COMMENT)
   const archives = [
     { name: NIGHT, start: '2026-02-28T03:00:00.000000', comment },
-    { name: hostileName(random), start: '2026-02-27T03:00:00' },
+    {
+      name: random.pick([`book-corners-2026-02-27T03:00:00`, hostileName(random)]),
+      start: '2026-02-27T03:00:00',
+    },
   ]
   const said = oddAnswer(random, { archives }, secret)
   return {

@@ -170,14 +170,14 @@ function changedAt(random: Random, value: unknown, [key, ...path]: readonly stri
 /** What somebody says who should have said this as JSON. */
 export function oddAnswer(random: Random, value: unknown, secret?: Secret): string {
   const json = JSON.stringify(random.chance(0.75) ? otherShape(random, value) : value)
-  const kind = random.below(14)
+  const kind = random.below(20)
   if (kind === 0) return json.slice(0, random.below(json.length + 1))
   if (kind === 1) return `${json}\n${hostileName(random)}`
   if (kind === 2) return hostileText(random, secret)
   // About where a text for one line is cut.
   const beforeCut = 'x'.repeat(95 + random.below(25))
-  if (kind < 7 && secret) return `${beforeCut}${written(random, secret)}${json}`
-  if (kind === 7 && secret) return `${beforeCut} ${address(random, secret)}${json}`
+  if (kind < 8 && secret) return `${beforeCut}${written(random, secret)}${json}`
+  if (kind === 8 && secret) return `${beforeCut} ${address(random, secret)}${json}`
   if (kind === 3) return '['.repeat(20_000) + ']'.repeat(20_000)
   if (kind === 4) return ''
   return json

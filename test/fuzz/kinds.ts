@@ -19,7 +19,7 @@ const FAST: Shares = [
   [texts.commandLine, 3],
   [texts.settings, 5],
   [texts.envFile, 12],
-  [answers.borgList, 5],
+  [answers.borgList, 7],
   [answers.borgCreated, 4],
   [answers.borgMessages, 6],
   [answers.borgItem, 3],
