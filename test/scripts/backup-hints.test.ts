@@ -79,7 +79,7 @@ test('what borg check finds damaged stays with the archive, also when a repair h
   )
   const isTold = async (): Promise<void> => {
     const list = await sandbox.script('restore.ts', ['--list'])
-    assert.match(list.stdout, new RegExp(`^${archive} .*DAMAGED, borg check lacks parts of: ${path}`, 'm'))
+    assert.match(list.stdout, new RegExp(`^${archive} .*\\n +! DAMAGED, borg check lacks parts of: ${path}`, 'm'))
   }
   await isTold()
   const repaired = await sandbox.borg(['check', '--repair'], { env: { BORG_CHECK_I_KNOW_WHAT_I_AM_DOING: 'YES' } })

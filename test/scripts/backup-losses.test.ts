@@ -96,7 +96,7 @@ test('a disk that is not mounted, tables without their rows, half of a dump: red
   const list = await sandbox.script('restore.ts', ['--list'])
   for (const says of [EMPTY, TABLES, DUMP]) {
     for (const text of [lacks, line('as before'), line('newest archive'), preview.stdout]) assert.match(text, says)
-    assert.match(list.stdout, new RegExp(`^book-corners-\\S+ .*INCOMPLETE: .*${says.source}`))
+    assert.match(list.stdout, new RegExp(`^book-corners-\\S+ .*\\n +! INCOMPLETE: .*${says.source}`, 'm'))
   }
   assert.match(line('as before'), /^fail .*\n.*backup --accept/)
   assert.match(line('newest archive'), /^warn /)
@@ -241,7 +241,7 @@ test('an archive dated in the future is never the newest: a failure of --check, 
   assert.match(stdout, new RegExp(`pruned 0.*WARNING: Dated in the future.*${name}.*borg rename`))
   const [newest = ''] = (await sandbox.archives()).filter((other) => other !== name).slice(-1)
   const list = await sandbox.script('restore.ts', ['--list'])
-  assert.match(list.stdout, new RegExp(`^${name} .*DATED IN THE FUTURE`, 'm'))
+  assert.match(list.stdout, new RegExp(`^${name} .*\\n +! DATED IN THE FUTURE`, 'm'))
   const latest = await sandbox.script('restore.ts', ['latest', '--media-only', '--dry-run'])
   assert.match(latest.stdout, new RegExp(`A restore of ${newest} `))
   const line = await check()

@@ -40,12 +40,16 @@ test.after(async () => {
   await Promise.all([sandbox.stop(), server.stop()])
 })
 
+interface Machine {
+  env: Record<string, string>
+  cwd?: string
+}
+
 /** The lines on the screen: of a live line the last state alone. */
 async function screen(
   command: string,
   columns: number,
-  env: Record<string, string>,
-  cwd = '/',
+  { env, cwd = '/' }: Machine,
   answers: string[] = [],
 ): Promise<string[]> {
   const { output } = await runAtTerminal(`stty cols ${columns} rows 40; ${join(BIN, command)}`, {
@@ -68,7 +72,7 @@ function atServer(): Record<string, string> {
 
 for (const columns of WIDTHS)
   test(`restore, ${columns} columns: the archives with what tells them apart, and what else one may want`, async () => {
-    const lines = await screen('restore', columns, atServer(), '/', ['2\r'])
+    const lines = await screen('restore', columns, { env: atServer() }, ['2\r'])
     const text = lines.join('\n')
     assert.match(
       text,
@@ -88,12 +92,8 @@ for (const columns of WIDTHS)
 
 for (const columns of WIDTHS)
   test(`rollback, ${columns} columns: what one sees, what is typed then, and the releases`, async () => {
-    const lines = await screen(
-      'rollback',
-      columns,
-      { ...server.env, PATH: `${server.env.PATH}:${dirname(process.execPath)}` },
-      server.app,
-    )
+    const env = { ...server.env, PATH: `${server.env.PATH}:${dirname(process.execPath)}` }
+    const lines = await screen('rollback', columns, { env, cwd: server.app })
     const text = lines.join('\n')
     assert.match(text, /^Nothing is pushed before you type yes\. Ctrl-C at any time\./)
     assert.match(text, /The site is wrong since the last deploy\s+rollback --revert --now\n/)
@@ -105,7 +105,7 @@ for (const columns of WIDTHS)
 
 for (const columns of WIDTHS)
   test(`backup --check, ${columns} columns: each line with its fix below it, and what failed last`, async () => {
-    const text = (await screen('backup --check', columns, atServer())).join('\n')
+    const text = (await screen('backup --check', columns, { env: atServer() })).join('\n')
     assert.match(text, /^Nothing is changed\. Where a line does not pass, → says what\s+to type\.\n/)
     assert.match(text, columns === 100 ? /^pass {2}settings {11}complete$/m : /^pass {2}settings\n {6}complete$/m)
     assert.match(text, /^ +→ Set HEALTHCHECK_URL/m)

@@ -74,8 +74,8 @@ test('the first night says once where the photos are; each says that it holds th
   const { stdout } = await sandbox.borg(['list', '--short', `::${await newest()}`])
   assert.equal(stdout.trim().split('\n').sort(), ['db.dump', 'dokku', 'dokku/config.json', 'dokku/manifest.json'])
   const list = await sandbox.script('restore.ts', ['--list'])
-  assert.match(list.stdout, new RegExp(`^${await newest()} .* no photos `, 'm'))
-  assert.match(list.stdout, new RegExp(`^${old} .* 30 photos 600\\.00 kB`, 'm'))
+  assert.match(list.stdout, new RegExp(`^${await newest()} .* none +\\S+$`, 'm'))
+  assert.match(list.stdout, new RegExp(`^${old} .* 30, 600\\.00 kB `, 'm'))
 })
 
 test('the drill proves the dump, and says that it compared no media', async () => {

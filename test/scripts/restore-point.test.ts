@@ -72,9 +72,9 @@ test('it is an archive like a night, tells no monitor, prunes restore points alo
 
   const list = await sandbox.script('restore.ts', ['--list'])
   const lines = list.stdout.trim().split('\n')
-  assert.match(lines[0] ?? '', new RegExp(`^${archive} .*release 01234567, before release 0123abcd`))
-  assert.match(lines[1] ?? '', new RegExp(`^${night} .*release 01234567\\s*$`))
-  assert.match(lines[2] ?? '', /before third/)
+  assert.match(lines[1] ?? '', new RegExp(`^${archive} .* 01234567$`))
+  assert.match(lines[2] ?? '', new RegExp(`^${night} .* 01234567$`))
+  assert.match(lines[3] ?? '', /before-third/)
   const json = JSON.parse((await sandbox.script('restore.ts', ['--list', '--json'])).stdout)
   assert.equal(
     json.map(({ restorePoint }: { restorePoint: string | null }) => restorePoint),

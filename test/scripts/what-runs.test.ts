@@ -87,7 +87,7 @@ for (const [fails, outcome, says] of [
 test('what such a deploy left on the deploy branch is not live: the containers say so, in the list and to a rollback', async () => {
   const [branch, runs] = [server.deployed() ?? '', server.running() ?? '']
   const list = await run('rollback.ts', ['--list'])
-  assert.match(list.stdout, new RegExp(`^\\* +${short(runs)} .*runs now`, 'm'))
+  assert.match(list.stdout, new RegExp(`^${short(runs)} .*runs now`, 'm'))
   const back = await run('rollback.ts', ['--to', short(branch), '--yes'])
   at.ends(back, 1)
   assert.match(back.stderr, `but the server runs ${short(runs)}`)
