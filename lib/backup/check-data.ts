@@ -17,11 +17,11 @@ import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { readState, statePath } from '../cli/state.ts'
 import { Failure } from '../core/failure.ts'
-import { age, bytes, firstOf, plural } from '../core/format.ts'
+import { age, bytes, firstOf, oneLine, plural } from '../core/format.ts'
 import { quote } from '../core/shell.ts'
 import { createDokku, type Dokku, type Service } from '../dokku/dokku.ts'
 import { type MediaSize, measureMedia, requireMediaDir } from '../media/folder.ts'
-import { databaseBytes } from '../postgres/sql.ts'
+import { ANSWER_MS, databaseBytes, sql } from '../postgres/sql.ts'
 import { surveyTables } from '../postgres/tables.ts'
 import { readWrites, writtenBetween } from '../postgres/writes.ts'
 import { collectAppConfig } from './app-config.ts'
@@ -47,7 +47,7 @@ interface Finding<T> {
 export function dataChecks(
   context: Context,
   borg: Borg | undefined,
-  settings: Partial<Settings<(typeof BACKUP_SETTINGS)[number]>>,
+  settings: Partial<Settings<(typeof BACKUP_SETTINGS)[number] | 'VERIFY_SQL'>>,
   user: string,
 ): Asked[] {
   const { BORG_REPO, ARCHIVE_PREFIX, PRUNE = true, DOKKU_COMMAND, DOKKU_APP, DB_SERVICE, MEDIA_DIR } = settings
@@ -74,6 +74,7 @@ export function dataChecks(
       askService(dokku, DOKKU_APP, service).then((answer) => sourceCheck('service', answer)),
       KEEP_APP_CONFIG ? appCheck({ context, dokku, settings: sources }) : [],
       leftoverChecks(dokku, service),
+      questionCheck(dokku, service, settings.VERIFY_SQL),
     ])
     return lines.flat()
   }
@@ -107,6 +108,25 @@ export function dataChecks(
 
 function lineOf({ line }: Finding<unknown>): CheckLine[] {
   return line ? [line] : []
+}
+
+/** What a restore and a drill ask both databases: an answer that production does not give tells nothing of an archive. */
+async function questionCheck(dokku: Dokku, service: Service, question: string | undefined): Promise<CheckLine[]> {
+  const name = 'VERIFY_SQL'
+  if (question === undefined) return []
+  try {
+    const answer = await sql(dokku, service, `${question.replace(/;\s*$/, '')}\n;`, { timeoutMs: ANSWER_MS })
+    return [pass(name, `production answers ${oneLine(answer, 60) || 'nothing'}`)]
+  } catch (error) {
+    const { message } = onlyFailure(error)
+    return [
+      warn(
+        name,
+        `production can't answer it: ${message}`,
+        'Set it to a question whose answer you know: docs/settings.md',
+      ),
+    ]
+  }
 }
 
 /** Whether the archive will hold what an empty server needs. */

@@ -24,13 +24,13 @@ import { type Asked, attempt, type CheckLine, fail, formatLine, pass, warn } fro
 import { runChecks } from './history.ts'
 import { describeKeepsakes, keepsakes } from './keep-elsewhere.ts'
 
-type CheckedSetting = (typeof BACKUP_SETTINGS)[number] | 'MEDIA_OWNER' | 'DRILL_HEALTHCHECK_URL'
+type CheckedSetting = (typeof BACKUP_SETTINGS)[number] | 'MEDIA_OWNER' | 'VERIFY_SQL' | 'DRILL_HEALTHCHECK_URL'
 
 /** Every check, printed as a line each. Exit status 2 when the settings are wrong, 1 when another check failed. */
 export async function checkEverything(context: Context): Promise<number> {
   const { environment, envFile, flags, print, log } = context
   const { settings, problems } = checkSettings(
-    [...BACKUP_SETTINGS, 'MEDIA_OWNER', 'DRILL_HEALTHCHECK_URL'],
+    [...BACKUP_SETTINGS, 'MEDIA_OWNER', 'VERIFY_SQL', 'DRILL_HEALTHCHECK_URL'],
     environment,
     {
       ...envFile,

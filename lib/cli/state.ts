@@ -42,6 +42,8 @@ interface State {
   damaged?: Record<string, string[]>
   /** What the counters of the database said when a restore point was taken, by its name. */
   writes?: Record<string, WriteCounts>
+  /** The archive that the last drill imported, and the rows of its tables, by `schema.table`. */
+  drilled?: { archive: string; rows: Record<string, number> }
   /** A restore began to make the test service and has not removed it yet: whatever is under its name is ours. */
   testService?: boolean
 }
@@ -67,6 +69,7 @@ const STATE = record({
   dumps: atBest(mapOf(aCount)),
   damaged: atBest(mapOf(listOf(aText))),
   writes: atBest(mapOf(aWriteCounts)),
+  drilled: atBest(record({ archive: aText, rows: mapOf(aCount) })),
   testService: atBest(aBoolean),
 })
 

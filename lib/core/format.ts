@@ -129,19 +129,21 @@ export interface Listing {
   rows: readonly (readonly string[])[]
   /** Below the row of the same index; an empty one is left out. */
   notes?: readonly string[]
+  /** The indexes of the columns that are right-aligned. */
+  right?: readonly number[]
 }
 
 /**
  * Where its columns don't fit the terminal, each cell is told with its head instead.
  * @param numbered whether each row has its number, from 1
  */
-export function listing({ head, rows, notes = [] }: Listing, columns?: number, numbered = false): string {
+export function listing({ head, rows, notes = [], right = [] }: Listing, columns?: number, numbered = false): string {
   const mark = (row: readonly string[], number: number | undefined): string[] => {
     const [first = '', ...more] = row
     return numbered ? [`${String(number ?? '').padStart(4)}  ${first}`, ...more] : [first, ...more]
   }
   const cells = rows.map((row, i) => mark(row, i + 1))
-  const wide = layOut([mark(head, undefined), ...cells], [], columns)
+  const wide = layOut([mark(head, undefined), ...cells], right, columns)
   const named = (row: readonly string[]): string[] =>
     row.map((cell, i) => (i === 0 || cell === '' || row.length < 3 ? cell : `${head[i] ?? ''} ${cell}`.trimStart()))
   const texts = wide.isStacked ? layOut(cells.map(named), [], columns).rows : wide.rows.slice(1)

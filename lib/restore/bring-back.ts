@@ -34,7 +34,15 @@ export async function bringBack(restore: Restore): Promise<number> {
     await media?.place()
   }
   if (!restore.database && media?.isNothing) {
-    context.print(`Nothing of ${archive.name} is missing in ${restore.settings.MEDIA_DIR}: nothing was changed.`)
+    const { different, overwrite } = contents.media ?? {}
+    context.print(
+      [
+        `Nothing of ${archive.name} is missing in ${settings.MEDIA_DIR}: nothing was changed.`,
+        ...(different?.length && !overwrite
+          ? [`To bring back the ${plural(different.length, 'file')} that differ, too: restore --media-only --overwrite`]
+          : []),
+      ].join('\n'),
+    )
     media.requireAll()
     return EXIT.done
   }

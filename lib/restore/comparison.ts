@@ -1,7 +1,7 @@
 // Production and the restored database side by side: what comes back, and what leaves production.
 
 import { Failure, reason } from '../core/failure.ts'
-import { table } from '../core/format.ts'
+import { listing } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { comparable, compareKeys, type KeyDifference, readKeys } from '../postgres/keys.ts'
@@ -119,7 +119,7 @@ export function describeTables(tables: readonly ComparedTable[], columns?: numbe
   const head = ['table', 'production', called, 'comes back', 'leaves']
   return [
     'Rows that come back, and rows that leave production:',
-    table([head, ...rows], [1, 2, 3, 4], columns),
+    listing({ head, rows, right: [1, 2, 3, 4] }, columns),
     ...rest,
     ...unsure,
     ...describeUnread(new Map(tables.map((row) => [row.table, row.production]))),

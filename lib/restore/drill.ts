@@ -6,10 +6,11 @@ import type { Archive } from '../borg/output.ts'
 import { createTries } from '../borg/tries.ts'
 import { journaled, journalPath } from '../cli/journal.ts'
 import { createMonitor, watched } from '../cli/monitor.ts'
-import { readState } from '../cli/state.ts'
+import { readState, remember } from '../cli/state.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { age, duration, firstOf, plural } from '../core/format.ts'
 import { compareSample } from '../media/sample.ts'
+import type { RowCounts } from '../postgres/sql.ts'
 import { readContents } from './choose.ts'
 import { discardTest } from './leftovers.ts'
 import { inTestService } from './prove.ts'
@@ -69,7 +70,7 @@ async function proveNewest(restore: Restore): Promise<Drilled> {
       mediaFiles: contents.media && (same?.count ?? 0) + missing.length + different.length,
       damagedMedia: contents.media?.damaged ?? [],
       dumpBytes: dump.sizeBytes,
-      tables: [...rows].flatMap(([table, count]) => (count > 0 ? [table] : [])),
+      rows,
       emptied,
     })
     const mediaCompared = await compareSample(borg, archive.name, mediaDir, same?.sample ?? [])
@@ -98,8 +99,8 @@ interface Found {
   /** With zeros in place of what was lost. */
   damagedMedia: readonly string[]
   dumpBytes: number
-  /** Those with rows. */
-  tables: string[]
+  /** Of its tables. */
+  rows: RowCounts
   /** Those without rows that have some in production. */
   emptied: readonly string[]
 }
@@ -113,7 +114,7 @@ async function requireWhole(
   restore: Restore,
   archives: readonly Archive[],
   archive: Archive,
-  { mediaFiles, damagedMedia, dumpBytes, tables, emptied }: Found,
+  { mediaFiles, damagedMedia, dumpBytes, rows, emptied }: Found,
 ): Promise<void> {
   const { unreadable = 0, unreadablePaths = [], lacks = [], dumpMode } = parseComment(archive.comment)
   const known = await knownArchives(restore, archives)
@@ -122,7 +123,7 @@ async function requireWhole(
       mediaFiles,
       mediaBytes: undefined,
       folders: undefined,
-      tables: { filled: tables, unread: [] },
+      tables: { filled: [...rows].flatMap(([table, count]) => (count > 0 ? [table] : [])), unread: [] },
       dump: dumpMode && { mode: dumpMode, bytes: dumpBytes },
     },
     known,
@@ -130,17 +131,40 @@ async function requireWhole(
   // Where no archive tells of its tables, as those of the bash scripts, production is all there is.
   if (emptied.length > 0 && known.every((other) => other.tables === undefined))
     losses.push(`these tables are empty, but not in production: ${emptied.join(', ')}`)
+  const { damaged = {}, drilled } = await readState(restore.statePath)
   const lacking = lackingWith(
     losses.length > 0 ? losses : lacks,
     mediaFiles === undefined ? unreadableFacts([]) : { unreadable, unreadablePaths },
     lastAcceptance(archives),
   )
-  const { damaged = {} } = await readState(restore.statePath)
   const broken = [...new Set([...(damaged[archive.name] ?? []), ...damagedMedia])]
   if (broken.length > 0) lacking.push(`borg check found it damaged: ${firstOf(broken)}`)
-  if (lacking.length > 0)
+  const fewer = drilled ? shrunken(rows, drilled.archive, drilled.rows) : []
+  // It is told once: from now on this is what there was.
+  const counted = { archive: archive.name, rows: Object.fromEntries(rows) }
+  await remember(restore.statePath, { drilled: counted }, restore.context.log)
+  if (lacking.length + fewer.length > 0)
     throw new Failure(
-      `${archive.name} imports cleanly, but something is lacking in it: ${lacking.join('; ')}`,
-      'What it lacks is in older ones: restore --list. If that is right: backup --accept',
+      `${archive.name} imports cleanly, but something is lacking in it: ${[...lacking, ...fewer].join('; ')}`,
+      `What it lacks is in older ones: restore --list. If that is right: ${lacking.length > 0 ? 'backup --accept' : 'restore --drill'}`,
     )
+}
+
+/** Of a smaller table half is lost in a day's work. */
+const LEAST_ROWS = 100
+
+/** The app deletes them at will: they expire. */
+const EXPIRING = /(^|\.)django_session$/
+
+/**
+ * Pure: the tables that lost more than half of their rows since a drill, a phrase each; those without any rows are told already.
+ * The size of the dump does not tell of a small table beside large ones.
+ * @param before what that drill counted in the archive `then`
+ */
+export function shrunken(rows: RowCounts, then: string, before: Readonly<Record<string, number>>): string[] {
+  return Object.entries(before).flatMap(([table, had]) => {
+    const has = rows.get(table) ?? 0
+    if (had < LEAST_ROWS || has === 0 || has >= had / 2 || EXPIRING.test(table)) return []
+    return [`${table} has ${plural(has, 'row')}, ${then} has ${had.toLocaleString('en')}`]
+  })
 }

@@ -34,7 +34,7 @@ const AT_QUESTIONS: [where: string, args: string[], answers: string[], status: n
   ['before the database: Ctrl-C', ['latest', '--db-only'], [CTRL_C], 130, `${UNTOUCHED} ${BESIDE_REMOVED}`],
   ['before the database: Enter', ['latest', '--db-only'], ['\r'], 1, `${UNTOUCHED} ${BESIDE_REMOVED}`],
   ['before the database: twice wrong', ['latest', '--db-only'], ['y\r', 'yes\r'], 1, `${UNTOUCHED} ${BESIDE_REMOVED}`],
-  ['before the photos: Ctrl-C', ['latest', '--media-only'], [CTRL_C], 130, UNTOUCHED],
+  ['before the photos: Ctrl-C', ['latest', '--media-only', '--overwrite'], [CTRL_C], 130, UNTOUCHED],
 ]
 for (const [where, args, answers, status, says] of AT_QUESTIONS)
   test(`at the question ${where}`, async () => {
