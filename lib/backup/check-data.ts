@@ -54,7 +54,10 @@ export function dataChecks(
   const { KEEP_APP_CONFIG } = settings
   const dokku = DOKKU_COMMAND && createDokku(context, DOKKU_COMMAND, settings.DATABASE_URL)
   const stored = borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<ArchiveList>()
-  const database = dokku && DB_SERVICE ? findService(dokku, DB_SERVICE) : nothing<Service>()
+  const database =
+    dokku && DB_SERVICE
+      ? findService(dokku, DB_SERVICE, settings.DATABASE_URL ? 'database' : 'Dokku')
+      : nothing<Service>()
   const media = MEDIA_DIR === undefined ? nothing<MediaSize | null>() : findMedia(MEDIA_DIR, user)
   const statePathOf = ({ name }: Service): string => statePath(context.shell.env, BORG_REPO ?? '', name)
   const inRepository = `the repository ${BORG_REPO}`
@@ -173,13 +176,14 @@ function findArchives(borg: Borg, prefix: string): Promise<Finding<ArchiveList>>
   })
 }
 
-function findService(dokku: Dokku, name: string): Promise<Finding<Service>> {
-  return find('Dokku', async () => {
+/** @param line what it is called */
+function findService(dokku: Dokku, name: string, line: string): Promise<Finding<Service>> {
+  return find(line, async () => {
     const service = await dokku.service(name)
     // Dokku knows a service that is stopped, too: only its database can tell.
     const size = await databaseBytes(dokku, service)
     const holds = `${service.away ? '' : 'may be called; '}${name} holds the database ${service.database}, ${bytes(size)}`
-    return [service, pass(service.away ? 'database' : 'Dokku', holds)]
+    return [service, pass(line, holds)]
   })
 }
 

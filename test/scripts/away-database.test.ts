@@ -227,6 +227,8 @@ test('a night that is not let in stores nothing, and the monitor hears why', asy
   assert.match(stderr, new RegExp(`${managed.host} refuses the user app: `))
   assert.not.match(stderr, /not-the-password/)
   assert.match(monitor.pings.at(-1)?.path ?? '', /\/fail$/)
+  const check = await script('backup.ts', ['--check'], { env: { DATABASE_URL: wrong } })
+  assert.match(check.stdout, new RegExp(`^fail +database +${managed.host} refuses the user app: `, 'm'))
   assert.equal(await sandbox.archives(), before)
 })
 
