@@ -9,6 +9,7 @@ import { bringBack } from '../lib/restore/bring-back.ts'
 import { drill } from '../lib/restore/drill.ts'
 import { writeKit } from '../lib/restore/kit/kit.ts'
 import { list, lookBeside } from '../lib/restore/look.ts'
+import { beforehand } from '../lib/restore/messages.ts'
 import { preview } from '../lib/restore/preview.ts'
 import { proveOnly } from '../lib/restore/prove.ts'
 import { undo } from '../lib/restore/replace-database.ts'
@@ -104,7 +105,10 @@ await main(COMMAND, async (context) => {
   if (kit !== undefined) return writeKit(context, kit)
   const [flag, mode] = modeOf(context)
   const restore = prepareRestore(context)
-  if (mode.asks && !context.flags.has('dry-run')) requireAgreement(context, flag)
+  if (mode.asks && !context.flags.has('dry-run')) {
+    requireAgreement(context, flag)
+    if (!context.flags.has('yes')) context.log.info(beforehand(restore))
+  }
   if (mode.looks) return lookBeside(restore, mode.run)
   context.closing.so('production', SO.untouched)
   const unlock = await takeLock(context.shell, 'restore.ts', restore.settings)

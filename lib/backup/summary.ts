@@ -1,7 +1,7 @@
 // What a night says at its end: one line for people and for the monitor, one object for machines.
 
 import type { Context } from '../cli/main.ts'
-import { bytes, duration, isoLocal, printable } from '../core/format.ts'
+import { bytes, duration, isoLocal, printable, wrap } from '../core/format.ts'
 import type { JudgedArchive, Pruned } from './steps.ts'
 
 export interface BackupSummary {
@@ -22,7 +22,7 @@ export function report({ flags, log, print, printJson }: Context, summary: Backu
   // A warning may hold the name of a file, and that a newline.
   const line = printable(summaryLine(summary, log.warnings))
   if (flags.has('json')) printJson(summaryJson(summary, log.warnings))
-  else print(log.isTerminal ? line : `${isoLocal(new Date())} ${line}`)
+  else print(log.isTerminal ? wrap(line, log.resultColumns) : `${isoLocal(new Date())} ${line}`)
   return line
 }
 

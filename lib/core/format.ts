@@ -259,7 +259,8 @@ const TOGETHER = new RegExp(
         'export',
       ],
     ].join('|')}) ).*?(?=$|(?<=\S)[.,;] (?=[A-Z]|and |or |then)| \((?!set ))`,
-    String.raw`\d (?:B|[kMGT]B|ms|s|min|h \d+ min|h|%|[A-Z][a-z]{2} (?:\d{4} )?\d\d:\d\d [A-Z]+|[A-Z]{3,4}|days?|hours?|minutes?)(?!\w)`,
+    String.raw`\b[A-Z][a-z]{2} \d+ [A-Z][a-z]{2} (?:\d{4} )?\d\d:\d\d [A-Z]\w*`,
+    String.raw`\d (?:B|[kMGT]B|ms|s|min|h \d+ min|h|%|[A-Z]{3,4}|days?|hours?|minutes?)(?!\w)`,
   ].join('|'),
   'g',
 )

@@ -3,7 +3,7 @@
 import { flawsOf } from '../borg/archives.ts'
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { duration, moment, plural } from '../core/format.ts'
+import { duration, plural } from '../core/format.ts'
 import { type MediaPlan, wanted } from '../media/compare.ts'
 import { restoreMedia } from '../media/extract.ts'
 import { planPlacement } from '../media/place.ts'
@@ -16,7 +16,6 @@ import type { ChosenArchive, Restore } from './restore.ts'
 /** The restore itself: database, media, or both; the operator agrees before anything changes. */
 export async function bringBack(restore: Restore): Promise<number> {
   const { context, settings } = restore
-  if (context.interactive && !context.flags.has('yes')) context.log.info(beforehand(restore))
   const archive = await choose(restore, hintsFor(restore))
   const contents: Contents = restore.media !== null ? await readContents(restore, archive.name) : {}
   const media = contents.media && (await planMedia(restore, archive, contents.media))
@@ -51,11 +50,6 @@ export async function bringBack(restore: Restore): Promise<number> {
   media?.requireAll()
   if (!restore.database) context.print(`Done in ${duration(context.workedMs())}. Look at the site now.`)
   return EXIT.done
-}
-
-/** What somebody must know who types this for the first time. */
-function beforehand({ settings }: Restore): string {
-  return `Nothing changes before you type ${settings.DOKKU_APP}. Ctrl-C at any time. Now it is ${moment(new Date())}.`
 }
 
 /** Who comes to the question which archive may want something else. */

@@ -130,6 +130,11 @@ export function withoutPhotos(
   return [`Without photos (MEDIA_DIR=none): ${held}. They stay in it.`]
 }
 
+/** What somebody must know who types this for the first time. */
+export function beforehand({ settings }: Restore): string {
+  return `Nothing changes before you type ${settings.DOKKU_APP}. Ctrl-C at any time. Now it is ${moment(new Date())}.`
+}
+
 /** What the operator agrees to. */
 export function question({ settings, database, media }: Restore, archive: ChosenArchive, files: number): string {
   const { name, start, comment = '', damaged = [] } = archive

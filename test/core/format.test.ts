@@ -103,7 +103,7 @@ for (const [what, text, lines] of [
   [
     'a time with its zone, and a size with its unit',
     'Now it is, to the minute, Thu 26 Nov 03:00 UTC, and it has 819.98 kB',
-    ['Now it is, to the minute, Thu', '  26 Nov 03:00 UTC, and it has 819.98 kB'],
+    ['Now it is, to the minute,', '  Thu 26 Nov 03:00 UTC, and it has', '  819.98 kB'],
   ],
   [
     'a command, which is pasted whole',

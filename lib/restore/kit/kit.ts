@@ -7,7 +7,7 @@ import { openBorg } from '../../borg/borg.ts'
 import type { Context } from '../../cli/main.ts'
 import { readSettings } from '../../cli/settings.ts'
 import { EXIT, Failure, reason } from '../../core/failure.ts'
-import { bytes, plural, printable } from '../../core/format.ts'
+import { bytes, plural, printable, wrap } from '../../core/format.ts'
 import { quote } from '../../core/shell.ts'
 import { MANIFEST_NAME } from '../../dokku/manifest.ts'
 import { choose, complete } from '../choose.ts'
@@ -33,7 +33,7 @@ export async function writeKit(context: Context, named: string): Promise<number>
   await writeFolder(folder, files)
   const missing = missingOf(kit)
   if (flags.has('json')) context.printJson(asJson(kit, folder, [...files.keys()], missing))
-  else context.print(asText(kit, folder, missing))
+  else context.print(wrap(asText(kit, folder, missing), log.resultColumns))
   return EXIT.done
 }
 

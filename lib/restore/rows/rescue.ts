@@ -48,7 +48,7 @@ export async function rescueFrom(restore: Restore, comparison: Comparison, archi
   const { rescue, insertion } = await compareWith(restore, comparison, archive)
   if (!flags.has('dry-run')) return agreeAndInsert(restore, comparison.production, rescue, insertion)
   if (flags.has('json')) printJson(rescueJson(rescue))
-  else print(wrap(`Nothing is changed. ${describe(rescue)}`, log.resultColumns))
+  else print(wrap(`Nothing is changed. ${describe(rescue, log.resultColumns)}`, log.resultColumns))
   return EXIT.done
 }
 
@@ -56,9 +56,12 @@ function total(rescue: Rescue): number {
   return rescue.members.reduce((sum, member) => sum + comingBack(rescue, member), 0)
 }
 
-function describe(rescue: Rescue): string {
+/** What the log puts before a further line. */
+const INDENT = 2
+
+function describe(rescue: Rescue, columns: number | undefined): string {
   const { name, start } = rescue.archive
-  return `Rows of ${name}${start ? ` (${moment(start)})` : ''} that production lacks:\n${describeRescue(rescue)}`
+  return `Rows of ${name}${start ? ` (${moment(start)})` : ''} that production lacks:\n${describeRescue(rescue, columns)}`
 }
 
 async function agreeAndInsert(
@@ -69,7 +72,7 @@ async function agreeAndInsert(
 ): Promise<number> {
   const { context, settings } = restore
   const { flags, log, print, printJson, ask } = context
-  log.info(describe(rescue))
+  log.info(describe(rescue, log.columns && log.columns - INDENT))
   if (total(rescue) === 0) {
     if (flags.has('json')) printJson(rescueJson(rescue, { inserted: [], file: undefined }))
     else print('Nothing comes back.')

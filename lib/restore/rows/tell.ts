@@ -1,7 +1,7 @@
 // What a rescue of rows says: the preview, what stopped it, and what was done; as text, and as JSON.
 
 import { Failure } from '../../core/failure.ts'
-import { isoLocal, oneLine, plural, printable, table } from '../../core/format.ts'
+import { isoLocal, listing, oneLine, plural, printable } from '../../core/format.ts'
 import { quotedName } from '../../postgres/catalog.ts'
 import { identifier, literal } from '../../postgres/sql.ts'
 import type { ChosenArchive } from '../restore.ts'
@@ -45,7 +45,8 @@ function keysText(keys: readonly string[][], count: number): string {
 }
 
 /** What would come back, what stays away and why, and what else to know. */
-export function describeRescue(rescue: Rescue): string {
+/** @param columns of the terminal */
+export function describeRescue(rescue: Rescue, columns?: number): string {
   const { members, found, differing, away } = rescue
   const number = (count: number | undefined): string => (count ? count.toLocaleString('en') : '')
   const rows = members.map((member) => {
@@ -62,7 +63,10 @@ export function describeRescue(rescue: Rescue): string {
     ]
   })
   return [
-    table([['  table', 'lost', 'taken along', 'stay away', 'come back', 'differ'], ...rows], [1, 2, 3, 4, 5]),
+    listing(
+      { head: ['  table', 'lost', 'taken along', 'stay away', 'come back', 'differ'], rows, right: [1, 2, 3, 4, 5] },
+      columns,
+    ),
     ...notes(rescue).map((note) => `  ${printable(note)}`),
   ].join('\n')
 }
