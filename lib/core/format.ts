@@ -316,9 +316,11 @@ export function lastLines(text: string, lines = 3): string {
  * @param part the part of the word that may be wrong
  */
 export function nearest(word: string, candidates: readonly string[], most = 1, part = 1 / 2): string[] {
+  const farthest = (candidate: string): number => Math.max(1, Math.min(word.length, candidate.length) * part)
   return candidates
+    .filter((candidate) => Math.abs(word.length - candidate.length) <= farthest(candidate))
     .map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(1, Math.min(word.length, candidate.length) * part))
+    .filter(({ candidate, distance }) => distance <= farthest(candidate))
     .sort((a, b) => a.distance - b.distance)
     .slice(0, most)
     .map(({ candidate }) => candidate)

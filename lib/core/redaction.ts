@@ -34,11 +34,8 @@ export function canBeRedacted(secret: string): boolean {
 /** How other programs write a secret in what they say. */
 function writtenForms(secret: string): string[] {
   const inJson = (text: string): string => JSON.stringify(text).slice(1, -1)
-  return [
+  const forms = [
     secret,
-    inJson(secret),
-    // JSON that is told as a text of other JSON.
-    inJson(inJson(secret)),
     // By way of bytes: half a character, which an address can't hold, becomes the sign for one that is missing.
     encodeURIComponent(Buffer.from(secret).toString()),
     new URLSearchParams({ '': secret }).toString().slice(1),
@@ -49,6 +46,8 @@ function writtenForms(secret: string): string[] {
     printableLines(secret),
     oneLine(secret, secret.length),
   ]
+  // Each as JSON, and as JSON that is told as a text of other JSON.
+  return forms.flatMap((form) => [form, inJson(form), inJson(inJson(form))])
 }
 
 function redactWhole(text: string, form: string): string {
@@ -57,6 +56,8 @@ function redactWhole(text: string, form: string): string {
 
 /** Less of a secret tells nobody anything. */
 const LEAST_TOLD = 4
+/** At the end of a line, where a word may stand that a secret begins with. */
+const LEAST_AT_END = 8
 
 /** Takes the beginning of a secret out, where the text that held it was cut. */
 function redactCut(text: string, form: string): string {
@@ -65,11 +66,16 @@ function redactCut(text: string, form: string): string {
   let done = 0
   for (let at = text.indexOf(beginning); at >= 0; at = text.indexOf(beginning, at + 1)) {
     const length = sameLength(text, at, form)
-    if (text[at + length] !== CUT) continue
+    if (!isCut(text[at + length], length)) continue
     clean += text.slice(done, at) + MASK
     done = at + length
   }
   return clean + text.slice(done)
+}
+
+/** Whether this follows where a text was cut: by us, or, after much of a secret, at the end of a line. */
+function isCut(next: string | undefined, length: number): boolean {
+  return next === CUT || (length >= LEAST_AT_END && (next === undefined || next === '\n'))
 }
 
 /** How much of a form stands there. */

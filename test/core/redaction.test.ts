@@ -38,6 +38,7 @@ test('a secret is known however another program writes it', () => {
     new URLSearchParams({ secret }).toString(),
     inspect("it's \\#1\n2"),
     `'${secret.replaceAll("'", "'\\''")}'`,
+    JSON.stringify({ command: `borg '${secret.replaceAll("'", "'\\''")}'` }),
   ]
   for (const text of forms) {
     const shown = redact(`said: ${text}`, secret, "it's \\#1\n2")
@@ -62,6 +63,7 @@ test('nothing is left of a secret, or of a password, of which a text was cut', (
     for (const text of [`said ${secret} ${'x'.repeat(50)}`, `said ${JSON.stringify(secret)} ${'x'.repeat(50)}`])
       assert.not.match(redact(oneLine(text, most), secret), /corr/)
   assert.is(redact('said corre, and correct', secret), 'said corre, and correct')
+  assert.is(redact('said correct horse\nand correct', secret), 'said ***\nand correct')
   assert.is(redact('postgres://app:hunter2…'), 'postgres://app:***')
   assert.is(redact('at http://host:80…, http://host/a:b…'), 'at http://host:80…, http://host/a:b…')
 })

@@ -7,23 +7,26 @@ export interface Secret {
   halves: readonly [string, string]
 }
 
-export function secretOf(random: Random): Secret {
+/** @param between its halves; without it one odd sign */
+export function secretOf(random: Random, between?: string): Secret {
   const half = (): string =>
     Array.from({ length: 10 }, () => random.pick([...'ABCDEFGHJKLMNPQRSTUVWXYZ23456789'])).join('')
   const halves = [half(), half()] as const
-  return { text: halves.join(random.pick(['-', '"', "'", '\\', '  ', '\t', '\t', '%', 'ü', '{'])), halves }
+  return { text: halves.join(between ?? random.pick(['-', '"', "'", '\\', '  ', '\t', '\t', '%', 'ü', '{'])), halves }
 }
 
-/** How other programs write a secret. */
+/** How other programs write a text. */
+export const FORMS: readonly ((text: string) => string)[] = [
+  String,
+  JSON.stringify,
+  (text) => JSON.stringify(JSON.stringify(text)),
+  encodeURIComponent,
+  (text) => new URLSearchParams({ key: text }).toString(),
+  (text) => `'${text.replaceAll("'", "'\\''")}'`,
+]
+
 function written(random: Random, { text }: Secret): string {
-  return random.pick([
-    text,
-    text,
-    JSON.stringify(text),
-    encodeURIComponent(text),
-    new URLSearchParams({ key: text }).toString(),
-    `'${text.replaceAll("'", "'\\''")}'`,
-  ])
+  return random.pick([String, ...FORMS])(text)
 }
 
 /** An address whose password is half of the secret. */

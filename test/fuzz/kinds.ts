@@ -14,6 +14,7 @@ type Shares = readonly (readonly [Kind, number])[]
 
 const FAST: Shares = [
   [texts.shownText, 7],
+  [texts.shownSecret, 6],
   [texts.shownJson, 3],
   [texts.toldFailure, 4],
   [texts.commandLine, 3],

@@ -7,10 +7,10 @@ import { type Command, parse } from '../../lib/cli/arguments.ts'
 import { readEnvFile } from '../../lib/cli/env-file.ts'
 import { checkSettings, SETTINGS, type SettingName } from '../../lib/cli/settings.ts'
 import { Failure } from '../../lib/core/failure.ts'
-import { oneLine } from '../../lib/core/format.ts'
+import { oneLine, printableLines } from '../../lib/core/format.ts'
 import type { Log } from '../../lib/core/log.ts'
 import { inFolder } from './folder.ts'
-import { hostileName, hostileText, secretOf } from './hostile.ts'
+import { FORMS, hostileName, hostileText, secretOf } from './hostile.ts'
 import { type Case, hear, judged, ODD_NAME, whyNotShown } from './judge.ts'
 import { inTurn, type Random } from './random.ts'
 
@@ -21,6 +21,37 @@ export function shownText(random: Random, turn: number): Case {
   const text = hostileText(random, secret).replaceAll('\n', door === 'question' ? ' ' : '\n')
   return {
     input: `log.${door}(${JSON.stringify(oneLine(text, 300))})`,
+    run: () =>
+      judged((log) => {
+        log[door](text)
+        return undefined
+      }, secret),
+  }
+}
+
+/** A secret that is written otherwise in each of these, or of which a part is left. */
+const ODD_SIGNS = '"\'\\\t  %ü'
+
+/** Secrets in all the ways in which they come, one after the other. */
+export function shownSecret(random: Random, turn: number): Case {
+  const secret = secretOf(random, ODD_SIGNS)
+  const [half] = secret.halves
+  const cut = (text: string, most: number): string => oneLine(`${text} ${'x'.repeat(99)}`, most + random.below(5))
+  const text = inTurn(
+    [
+      ...FORMS.map((form) => form(secret.text)),
+      oneLine(secret.text),
+      printableLines(secret.text),
+      cut(secret.text, half.length + 1),
+      cut(JSON.stringify(secret.text), half.length + 2),
+      `postgres://app:${half}@db/books`,
+      cut(`postgres://app:${half}and more@db/books`, 'postgres://app:'.length + half.length + 1),
+    ],
+    turn,
+  )
+  const door = random.pick(['info', 'warn', 'error', 'raw', 'print', 'command', 'printJson'] as const)
+  return {
+    input: `log.${door}(${JSON.stringify(text)})`,
     run: () =>
       judged((log) => {
         log[door](text)
