@@ -1,8 +1,8 @@
 // Borg with its repository and passphrase: runs it, streams through it, and judges how it ended.
 
 import { resolve } from 'node:path'
+import { borgEnv } from '../cli/child-env.ts'
 import type { Context } from '../cli/main.ts'
-import { borgEnv } from '../cli/settings.ts'
 import { Failure } from '../core/failure.ts'
 import { type Child, type Env, type Output, quote, type Shell, type StartOptions } from '../core/shell.ts'
 import { versionArgs } from './commands.ts'

@@ -9,10 +9,11 @@ import { createLog, type Log } from '../core/log.ts'
 import { createShell, type Env, quote, type Shell } from '../core/shell.ts'
 import { VERSION } from '../core/version.ts'
 import { type Arguments, type Command, parse } from './arguments.ts'
+import { childEnv } from './child-env.ts'
 import { type Closing, createClosing } from './closing.ts'
 import { DEFAULT_ENV_FILE, type EnvFile, readEnvFile } from './env-file.ts'
 import { type Ask, createAsk } from './prompt.ts'
-import { childEnv, secretValues } from './settings.ts'
+import { secretValues } from './settings.ts'
 import { homeFolder } from './user.ts'
 
 /** Everything a script works with. */

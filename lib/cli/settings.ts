@@ -2,9 +2,23 @@
 import { type DatabaseUrl, nameOf, parseDatabaseUrl, passwordsIn } from '../core/database-url.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
-import { isHost } from '../core/host.ts'
 import type { Env } from '../core/shell.ts'
 import type { EnvFile } from './env-file.ts'
+import {
+  hostName,
+  interval,
+  matching,
+  mediaFolder,
+  name,
+  oneOf,
+  scriptsFolder,
+  siteAddress,
+  text,
+  token,
+  webAddress,
+  wholeNumber,
+  yesOrNo,
+} from './setting-values.ts'
 
 /** `dedup`: uncompressed through `postgres:enter`; `export`: compressed, `postgres:export`. */
 export type DumpMode = 'dedup' | 'export'
@@ -18,101 +32,6 @@ interface Setting<T> {
   example?: string
   /** @throws Error with the rest of a sentence that begins with the key */
   parse(text: string): T
-}
-
-function text(text: string): string {
-  return text
-}
-
-function matching(pattern: RegExp, wanted: string) {
-  return (text: string): string => {
-    if (!pattern.test(text)) throw new Error(`must be ${wanted}`)
-    return text
-  }
-}
-
-function wholeNumber(least: number) {
-  return (text: string): number => {
-    if (!/^\d{1,9}$/.test(text) || Number(text) < least) throw new Error(`must be a whole number, ${least} or more`)
-    return Number(text)
-  }
-}
-
-const HOURS = { H: 1, d: 24, w: 24 * 7, m: 24 * 31, y: 24 * 365 }
-
-/** `2d`, `36H`: an interval as `borg prune --keep-within` takes it, in hours. A month is 31 days there, a year 365. */
-function interval(text: string): number {
-  const [, count, unit] = /^([1-9]\d{0,4})([Hdwmy])$/.exec(text) ?? []
-  if (count === undefined) throw new Error('must be a number and one of H, d, w, m, y, e.g. 2d')
-  return Number(count) * HOURS[unit as keyof typeof HOURS]
-}
-
-function webAddress(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (!url || !/^https?:$/.test(url.protocol))
-    throw new Error('must be an address that starts with https:// or http://')
-  // What fetches it refuses it, and says it whole.
-  if (url.username || url.password) throw new Error('must not hold a user or password')
-  return text.replace(/(?<!\/)\/+$/, '')
-}
-
-/**
- * The site's address as `https://host`, without a path.
- * @throws Error with the rest of a sentence that begins with where the address was given
- */
-export function siteAddress(text: string): string {
-  const url = new URL(webAddress(text))
-  if (url.pathname !== '/' || url.search || url.hash)
-    throw new Error("must be the site's address alone, without a path")
-  return url.origin
-}
-
-/** A token goes into an HTTP header. What a copy from a web page or a mail adds to it can't be seen. */
-function token(text: string): string {
-  const value = text.trim()
-  const [odd] = /[^\u0021-\u007e]/u.exec(value) ?? []
-  if (odd === undefined) return value
-  const code = odd.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')
-  throw new Error(
-    `must be the token alone: it holds ${/\s/.test(odd) ? 'a blank or a line break' : 'a character'} (U+${code})`,
-  )
-}
-
-function hostName(text: string): string {
-  if (!isHost(text)) throw new Error('must be a host name, or HOST:PORT')
-  return text
-}
-
-function oneOf<T extends string>(...values: T[]) {
-  return (text: string): T => {
-    if (!values.includes(text as T)) throw new Error(`must be ${values.join(' or ')}`)
-    return text as T
-  }
-}
-
-function yesOrNo(text: string): boolean {
-  return oneOf('yes', 'no')(text) === 'yes'
-}
-
-const name = matching(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'a name of letters, digits, dot, - and _')
-
-function absolutePath(text: string): string {
-  if (!text.startsWith('/') || text.length < 2) throw new Error('must be an absolute path')
-  if (text.split('/').some((part) => part === '..' || part === '.')) throw new Error('must be a path without . and ..')
-  return text.replace(/\/+/g, '/').replace(/\/$/, '')
-}
-
-/** @returns null for an app without uploads */
-function mediaFolder(text: string): string | null {
-  if (text === 'none') return null
-  if (!text.startsWith('/')) throw new Error('must be an absolute path, or none')
-  return absolutePath(text)
-}
-
-/** Node takes the path of what it is to load for an address. */
-function scriptsFolder(text: string): string {
-  if (/[#?%]/.test(text)) throw new Error('must be a path without #, ? and %')
-  return absolutePath(text)
 }
 
 /** Every setting there is, in the order of .env.backup.example. */
@@ -176,17 +95,6 @@ type Value<K extends SettingName> =
   | ((typeof SETTINGS)[K] extends { default: string } | { required: true } ? never : undefined)
 /** The settings a script asked for, by their own names, parsed. */
 export type Settings<K extends SettingName> = { [P in K]: Value<P> }
-
-/** Secrets, and Borg's own settings: only the program that needs them gets them. */
-const PRIVATE = /^(BORG_|CLOUDFLARE_)|HEALTHCHECK_URL$|^DATABASE_URL$/
-/** Git sets these for a hook or an alias. With them it works on the caller's repository, whichever folder it is run in. */
-const CALLERS_REPOSITORY = /^GIT_(DIR|WORK_TREE|COMMON_DIR|INDEX_FILE|OBJECT_DIRECTORY|NAMESPACE|PREFIX)$/
-
-/** Where PostgreSQL's programs of this machine would go without being told. */
-const CALLERS_DATABASE = /^PG[A-Z]+$/
-
-/** Dokku takes it for what it is asked, whatever its arguments are; sudo need not drop it. */
-const CALLERS_COMMAND = 'SSH_ORIGINAL_COMMAND'
 
 const KEPT = ['KEEP_HOURLY', 'KEEP_DAILY', 'KEEP_WEEKLY', 'KEEP_MONTHLY', 'KEEP_YEARLY'] as const
 
@@ -265,63 +173,6 @@ export function checkSettings<K extends SettingName>(
     problems.push(`${counted.slice(0, -1).join(', ')} and ${counted.at(-1)} are all 0: every archive would be pruned.`)
   return { settings: settings as Settings<K>, problems }
 }
-
-/**
- * Options of every ssh that a script starts, ours and Borg's. Nothing asks. The host key must be known already, and the
- * server adds none. It gets no agent, no display and no port; what the user's configuration may add for work by hand (a
- * terminal, a command) would break what is said over the connection.
- */
-export const UNATTENDED_SSH: readonly string[] = [
-  'BatchMode=yes',
-  'StrictHostKeyChecking=yes',
-  'UpdateHostKeys=no',
-  'ForwardAgent=no',
-  'ForwardX11=no',
-  'ClearAllForwardings=yes',
-  'PermitLocalCommand=no',
-  'RemoteCommand=none',
-  'RequestTTY=no',
-]
-
-/**
- * Borg's environment: every BORG_ variable of the environment and of the env file. Borg's questions are answered "no"
- * where these do not answer them, so that nothing hangs. Its exit statuses are the classic ones: 1 warning, 2 error.
- */
-export function borgEnv(environment: Env, file: EnvFile): Env {
-  return {
-    BORG_RELOCATED_REPO_ACCESS_IS_OK: 'no',
-    BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: 'no',
-    // A host that drops what it is sent is given up after a quarter of a minute, a dead connection within five minutes.
-    BORG_RSH: ['ssh', ...UNATTENDED_SSH, 'ConnectTimeout=15', 'ServerAliveInterval=30', 'ServerAliveCountMax=10'].join(
-      ' -o ',
-    ),
-    ...Object.fromEntries(
-      Object.entries({ ...file.values, ...withoutEmpty(environment) }).filter(([key]) => key.startsWith('BORG_')),
-    ),
-    BORG_EXIT_CODES: 'legacy',
-  }
-}
-
-function withoutEmpty(environment: Env): Env {
-  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
-}
-
-/**
- * The environment of every program that is started: ours without Borg's variables, tokens, the monitors' addresses, a git
- * hook's variables, PostgreSQL's, and what ssh was asked. Cron gives little: the usual folders are added to PATH, and HOME is set, because Borg and ssh look there.
- */
-export function childEnv(environment: Env, home: string): Env {
-  const kept = Object.fromEntries(
-    Object.entries(environment).filter(
-      ([key]) =>
-        !PRIVATE.test(key) && !CALLERS_REPOSITORY.test(key) && !CALLERS_DATABASE.test(key) && key !== CALLERS_COMMAND,
-    ),
-  )
-  const path = new Set([...(environment.PATH ?? '').split(':').filter(Boolean), ...STANDARD_PATH])
-  return { ...kept, HOME: environment.HOME || home, PATH: [...path].join(':') }
-}
-
-const STANDARD_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
 /** The settings that were made, and are neither secret nor Borg's, as they were written. */
 export function plainSettings(environment: Env, file: EnvFile): Record<string, string> {

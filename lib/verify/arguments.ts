@@ -1,5 +1,5 @@
 // What the flags of `verify` may hold.
-import { siteAddress } from '../cli/settings.ts'
+import { siteAddress } from '../cli/setting-values.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { oneLine } from '../core/format.ts'
 

@@ -1,22 +1,10 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { parse } from 'dotenv'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { RETENTION_SETTINGS } from '../../lib/borg/retention.ts'
 import { bashisms, type EnvFile } from '../../lib/cli/env-file.ts'
-import {
-  borgEnv,
-  checkSettings,
-  childEnv,
-  readSettings,
-  SETTINGS,
-  type SettingName,
-  secretValues,
-  UNATTENDED_SSH,
-} from '../../lib/cli/settings.ts'
+import { checkSettings, readSettings, SETTINGS, type SettingName, secretValues } from '../../lib/cli/settings.ts'
 import { Failure } from '../../lib/core/failure.ts'
 
 const test = suite('settings')
@@ -169,22 +157,6 @@ test('one of the two Cloudflare settings alone is an error', () => {
   )
 })
 
-test("a child gets neither Borg's variables nor tokens nor ping addresses, but a PATH and a HOME", () => {
-  const env = childEnv(
-    {
-      BORG_PASSPHRASE: 'p',
-      CLOUDFLARE_API_TOKEN: 't',
-      DRILL_HEALTHCHECK_URL: 'u',
-      SSH_ORIGINAL_COMMAND: 'sh',
-      LANG: 'C',
-    },
-    '/home/deploy',
-  )
-  assert.equal(Object.keys(env).sort(), ['HOME', 'LANG', 'PATH'])
-  assert.is(env.HOME, '/home/deploy')
-  assert.match(env.PATH ?? '', /\/usr\/bin/)
-})
-
 test('DATABASE_URL stands in place of DB_SERVICE, gives it its name, and is a secret', () => {
   const DATABASE_URL = 'postgres://app:p%40ssw0rd@db.example.com:5433/books'
   const names = ['DB_SERVICE', 'DATABASE_URL'] as const
@@ -200,17 +172,6 @@ test('DATABASE_URL stands in place of DB_SERVICE, gives it its name, and is a se
     [...new Set(secretValues({}, file({ DATABASE_URL })))].sort(),
     [DATABASE_URL, 'p%40ssw0rd', 'p@ssw0rd'].sort(),
   )
-  const env = childEnv(
-    { DATABASE_URL, PGHOST: 'elsewhere', PGOPTIONS: '-c x', PGP: 'kept? no', LANG: 'C' },
-    '/home/deploy',
-  )
-  assert.equal(Object.keys(env).sort(), ['HOME', 'LANG', 'PATH'])
-})
-
-test("Borg's questions are answered no, unless the environment says otherwise", () => {
-  assert.is(borgEnv({}, file()).BORG_RELOCATED_REPO_ACCESS_IS_OK, 'no')
-  assert.is(borgEnv({ BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' }, file()).BORG_RELOCATED_REPO_ACCESS_IS_OK, 'yes')
-  assert.is(borgEnv({ BORG_PASSPHRASE: '' }, file({ BORG_PASSPHRASE: 'p' })).BORG_PASSPHRASE, 'p')
 })
 
 test('.env.backup.example shows every setting with its default, and is read alike by bash', () => {
@@ -240,41 +201,6 @@ test('what no log may show: passphrases, the token, and the addresses of the mon
     'p',
     't',
   ])
-})
-
-test("whatever the user's configuration says, ssh forwards nothing, adds no host key, runs no other command and asks nothing", () => {
-  const folder = mkdtempSync(join(tmpdir(), 'bc-ssh-'))
-  const config = join(folder, 'config')
-  const hostile = [
-    'ForwardAgent yes',
-    'ForwardX11 yes',
-    'UpdateHostKeys yes',
-    'StrictHostKeyChecking no',
-    'RemoteCommand id',
-  ]
-  const forwards = [
-    'LocalForward 1 localhost:1',
-    'RemoteForward 2 localhost:2',
-    'PermitLocalCommand yes',
-    'RequestTTY force',
-  ]
-  writeFileSync(config, ['Host *', ...hostile, ...forwards, ''].join('\n'))
-  const ours = UNATTENDED_SSH.flatMap((option) => ['-o', option])
-  const borgs = (borgEnv({}, file()).BORG_RSH ?? '').split(' ').slice(1)
-  const wanted = [
-    'forwardagent no',
-    'forwardx11 no',
-    'updatehostkeys false',
-    'stricthostkeychecking true',
-    'batchmode yes',
-  ]
-  for (const options of [ours, borgs]) {
-    const said = execFileSync('ssh', ['-F', config, ...options, '-G', 'host'], { encoding: 'utf8' })
-    for (const line of [...wanted, 'permitlocalcommand no', 'clearallforwardings yes', 'requesttty false'])
-      assert.match(said, new RegExp(`^${line}$`, 'm'))
-    assert.not.match(said, /^(localforward|remoteforward|remotecommand (?!none)) /m)
-  }
-  rmSync(folder, { recursive: true })
 })
 
 test.run()

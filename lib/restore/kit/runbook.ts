@@ -3,8 +3,11 @@
 import { moment, printable } from '../../core/format.ts'
 import { shortSha } from '../../core/sha.ts'
 import type { Kit } from './content.ts'
+import { dataSteps } from './data-steps.ts'
 import { hasPassphrase, unwritable } from './files.ts'
-import { dataSteps, finalSteps, KIT_THERE, type Step, serverSteps } from './steps.ts'
+import { openingSteps } from './opening-steps.ts'
+import { serverSteps } from './server-steps.ts'
+import { KIT_THERE, type Step } from './step.ts'
 
 /** What a new server needs and the archive does not hold, each with where it is asked for. */
 export function missingOf(kit: Kit): string[] {
@@ -49,7 +52,7 @@ function within(folder: string, path: string): boolean {
 /** @param folder of the kit, on this machine */
 export function runbook(kit: Kit, folder: string): string {
   const { archive, manifest, flaws } = kit
-  const steps = [...serverSteps(kit, folder), ...dataSteps(kit), ...finalSteps(kit)]
+  const steps = [...serverSteps(kit, folder), ...dataSteps(kit), ...openingSteps(kit)]
   const missing = missingOf(kit)
   return [
     `# ${manifest.app} on an empty server`,
