@@ -166,7 +166,7 @@ export function extractFileArgs(archive: string, path: string): string[] {
 /** What of an archive is extracted: the paths, or what the patterns in a file let through. */
 export type Selection = { patternsFrom: string } | { paths: readonly string[] }
 
-export interface ExtractOptions {
+interface ExtractOptions {
   /** So many of the first folders of each path are left out. */
   strip: number
   /** Tells the bytes so far. For that Borg reads the archive's whole list once more (1.2.4). */
