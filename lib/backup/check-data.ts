@@ -16,6 +16,7 @@ import { askRights, type Rights } from '../borg/rights.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { readState, statePath } from '../cli/state.ts'
+import type { DatabaseUrl } from '../core/database-url.ts'
 import { Failure } from '../core/failure.ts'
 import { age, bytes, firstOf, oneLine, plural } from '../core/format.ts'
 import { quote } from '../core/shell.ts'
@@ -51,13 +52,9 @@ export function dataChecks(
   user: string,
 ): Asked[] {
   const { BORG_REPO, ARCHIVE_PREFIX, PRUNE = true, DOKKU_COMMAND, DOKKU_APP, DB_SERVICE, MEDIA_DIR } = settings
-  const { KEEP_APP_CONFIG } = settings
   const dokku = DOKKU_COMMAND && createDokku(context, DOKKU_COMMAND, settings.DATABASE_URL)
   const stored = borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<ArchiveList>()
-  const database =
-    dokku && DB_SERVICE
-      ? findService(dokku, DB_SERVICE, settings.DATABASE_URL ? 'database' : 'Dokku')
-      : nothing<Service>()
+  const database = dokku && DB_SERVICE ? findService(dokku, DB_SERVICE, settings.DATABASE_URL) : nothing<Service>()
   const media = MEDIA_DIR === undefined ? nothing<MediaSize | null>() : findMedia(MEDIA_DIR, user)
   const statePathOf = ({ name }: Service): string => statePath(context.shell.env, BORG_REPO ?? '', name)
   const inRepository = `the repository ${BORG_REPO}`
@@ -75,7 +72,7 @@ export function dataChecks(
     const lines = await Promise.all([
       service.away ? awayChecks(dokku, service) : [],
       askService(dokku, DOKKU_APP, service).then((answer) => sourceCheck('service', answer)),
-      KEEP_APP_CONFIG ? appCheck({ context, dokku, settings: sources }) : [],
+      settings.KEEP_APP_CONFIG ? appCheck({ context, dokku, settings: sources }) : [],
       leftoverChecks(dokku, service),
       questionCheck(dokku, service, settings.VERIFY_SQL),
     ])
@@ -176,8 +173,9 @@ function findArchives(borg: Borg, prefix: string): Promise<Finding<ArchiveList>>
   })
 }
 
-/** @param line what it is called */
-function findService(dokku: Dokku, name: string, line: string): Promise<Finding<Service>> {
+/** @param url of a database away from Dokku */
+function findService(dokku: Dokku, name: string, url: DatabaseUrl | undefined): Promise<Finding<Service>> {
+  const line = url ? 'database' : 'Dokku'
   return find(line, async () => {
     const service = await dokku.service(name)
     // Dokku knows a service that is stopped, too: only its database can tell.
@@ -254,8 +252,9 @@ async function pointCheck(
   return [pass('restore point', `${newest.name}, ${age(newest.start)}${since ?? ''}`)]
 }
 
-function sourceCheck(name: string, { known, doubt, fix }: SourceAnswer): CheckLine {
-  if (doubt !== undefined) return fail(name, doubt, fix)
+/** Another database is surely wrong; a folder that is not mounted may be right. */
+function sourceCheck(name: 'service' | 'mount', { known, doubt, fix }: SourceAnswer): CheckLine {
+  if (doubt !== undefined) return (name === 'service' ? fail : warn)(name, doubt, fix)
   return known === undefined
     ? warn(name, 'Dokku does not say whether this is what the app uses', fix)
     : pass(name, known)
