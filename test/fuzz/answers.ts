@@ -20,13 +20,16 @@ import { hostileName, hostileText, longText, oddAnswer, otherShape, secretOf } f
 import { type Case, judged, ODD_NAME } from './judge.ts'
 import { inTurn, type Random } from './random.ts'
 
-/** Programs that all say the same. */
+/** Programs that all say the same; a psql says the mark before it, behind which an answer begins. */
 function shellSaying(output: Partial<Output>): Shell {
   const whole: Output = { exitCode: 0, signal: null, stdout: '', stderr: '', ...output }
   return {
     env: {},
     signal: new AbortController().signal,
-    run: async () => whole,
+    run: async (_, { input = '' } = {}) => {
+      const mark = /^\\echo (\S+)$/m.exec(input)?.[1]
+      return mark === undefined ? whole : { ...whole, stdout: `${mark}\n${whole.stdout}` }
+    },
     start: () => {
       throw new Error('Nothing is started here.')
     },
