@@ -4,6 +4,7 @@ import type { Command } from '../lib/cli/arguments.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { readSettings } from '../lib/cli/settings.ts'
 import { EXIT } from '../lib/core/failure.ts'
+import { wrap } from '../lib/core/format.ts'
 import { shortSha } from '../lib/core/sha.ts'
 import { lines } from '../lib/core/shell.ts'
 import { CLOUDFLARE_SETTINGS } from '../lib/deploy/cloudflare.ts'
@@ -15,7 +16,7 @@ import { overrule } from '../lib/deploy/objection.ts'
 import { describePlan, type Plan } from '../lib/deploy/plan.ts'
 import { preflight } from '../lib/deploy/preflight.ts'
 import { describeRestorePoint, withRestorePoint } from '../lib/deploy/restore-point.ts'
-import { describeStatus, readStatus, statusJson } from '../lib/deploy/status.ts'
+import { describeStatus, readStatus, STATUS_INDENT, statusJson } from '../lib/deploy/status.ts'
 import { explainDokku } from '../lib/dokku/errors.ts'
 import { resolveCommit } from '../lib/git/checkout.ts'
 import { withRemote } from '../lib/server/ssh.ts'
@@ -96,7 +97,7 @@ function deploy(context: Context): Promise<number> {
     const { plan, objection } = await preflight(deployment, sha)
     const text = [describePlan(deployment, plan), ...describeRestorePoint(deployment, plan)].join('\n')
     if (context.flags.has('dry-run')) {
-      context.print(`${text}\nNothing was changed.`)
+      context.print(wrap(`${text}\nNothing was changed.`, context.log.resultColumns))
       if (objection)
         context.log.warn(`${objection.why} Without a terminal it is not deployed, and at one only when it is typed.`)
       return EXIT.done
@@ -130,7 +131,7 @@ function status(context: Context): Promise<number> {
   return withRemote(context, ['DOKKU_APP', 'OPS_DIR'], async (remote, { DOKKU_APP, OPS_DIR }) => {
     const found = await readStatus(remote, DOKKU_APP, OPS_DIR)
     if (context.flags.has('json')) context.printJson(statusJson(found))
-    else context.print(describeStatus(found))
+    else context.print(wrap(describeStatus(found), context.log.resultColumns, STATUS_INDENT))
     return EXIT.done
   })
 }

@@ -6,7 +6,7 @@ import type { Archive } from '../borg/output.ts'
 import { prunable, retentionOf } from '../borg/retention.ts'
 import type { Context } from '../cli/main.ts'
 import { EXIT } from '../core/failure.ts'
-import { bytes, plural, printable } from '../core/format.ts'
+import { bytes, plural, printable, wrap } from '../core/format.ts'
 import { databaseBytes } from '../postgres/sql.ts'
 import { type Backup, prepareBackup } from './backup.ts'
 import { preflight, whyNotPruned } from './steps.ts'
@@ -45,18 +45,22 @@ export async function preview(context: Context): Promise<number> {
     })
   else
     context.print(
-      [
-        'Nothing is changed. A run now would',
-        `  store    ${next.name} in ${borg.repository}`,
-        `           database ${service.database} of ${service.name}, ${bytes(onDisk)} on disk`,
-        media
-          ? `           media ${settings.MEDIA_DIR}, ${plural(media.files, 'file')}, ${bytes(media.bytes)}`
-          : '           no media (MEDIA_DIR=none)',
-        ...(media?.unreadable ?? []).map((path) => `           which can't be read: ${printable(path)}`),
-        ...lacks.map((lack) => `  lacking  ${printable(lack)}`),
-        ...doubts.map((doubt) => `  warning  ${printable(doubt)}`),
-        `  prune    ${prune.length === 0 ? `nothing of ${plural(archives.length, 'archive')}${why ? ` ${why}` : ''}` : prune.join('\n           ')}`,
-      ].join('\n'),
+      wrap(
+        [
+          'Nothing is changed. A run now would',
+          `  store    ${next.name} in ${borg.repository}`,
+          `           database ${service.database} of ${service.name}, ${bytes(onDisk)} on disk`,
+          media
+            ? `           media ${settings.MEDIA_DIR}, ${plural(media.files, 'file')}, ${bytes(media.bytes)}`
+            : '           no media (MEDIA_DIR=none)',
+          ...(media?.unreadable ?? []).map((path) => `           which can't be read: ${printable(path)}`),
+          ...lacks.map((lack) => `  lacking  ${printable(lack)}`),
+          ...doubts.map((doubt) => `  warning  ${printable(doubt)}`),
+          `  prune    ${prune.length === 0 ? `nothing of ${plural(archives.length, 'archive')}${why ? ` ${why}` : ''}` : prune.join('\n           ')}`,
+        ].join('\n'),
+        context.log.resultColumns,
+        11,
+      ),
     )
   return EXIT.done
 }

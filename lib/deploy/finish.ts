@@ -2,7 +2,7 @@
 
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { duration, plural } from '../core/format.ts'
+import { duration, plural, wrap } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { type RunningRelease, runningRelease } from '../server/app.ts'
 import type { Remote } from '../server/ssh.ts'
@@ -56,7 +56,7 @@ export async function finish(deployment: Deployment, plan: Plan, live: Live): Pr
     throw new Failure(`${live.trouble.message}\n${failed ? `${looked}; but ${failed}` : looked}`, live.trouble.hint)
   }
   if (failed) throw new Failure(`${what}, but ${failed}${plan.restorePoint ? ` Before it: ${done[0]}` : ''}`)
-  context.print(summary(context, what, { done }))
+  context.print(wrap(summary(context, what, { done }), context.log.resultColumns))
   return EXIT.done
 }
 

@@ -190,6 +190,9 @@ export function statusJson(status: Status): unknown {
   }
 }
 
+/** Where the second column begins. */
+export const STATUS_INDENT = 15
+
 export function describeStatus(status: Status, now = new Date()): string {
   const { app, certificateDays, deploys, newestBackup, opsRelease } = status
   const rows: [string, string][] = [
@@ -207,7 +210,7 @@ export function describeStatus(status: Status, now = new Date()): string {
   ]
   return [
     app,
-    ...rows.map(([name, value]) => `  ${name.padEnd(12)} ${value}`),
+    ...rows.map(([name, value]) => `  ${name.padEnd(STATUS_INDENT - 3)} ${value}`),
     ...(deploys.length > 0 ? ['last deploys'] : []),
     ...deploys
       .slice(-SHOWN)

@@ -2,7 +2,7 @@
 
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
-import { duration, lastLines, plural } from '../core/format.ts'
+import { duration, lastLines, plural, wrap } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { createSteps, summary, verifyStep } from '../deploy/finish.ts'
@@ -169,6 +169,7 @@ export async function leaveToCi(deployment: Deployment, plan: Plan): Promise<num
     return `${describeRevision(state)} runs until then: ${await verifyStep(deployment, state.revision)}`
   })
   const took = duration(performance.now() - startedMs)
-  context.print(summary(context, `${shortSha(sha)} is on origin/${branch}: CI tests and deploys it (${took})`, steps))
+  const what = `${shortSha(sha)} is on origin/${branch}: CI tests and deploys it (${took})`
+  context.print(wrap(summary(context, what, steps), context.log.resultColumns))
   return EXIT.done
 }
