@@ -161,7 +161,7 @@ const EXPIRING = /(^|\.)django_session$/
  * The size of the dump does not tell of a small table beside large ones.
  * @param before what that drill counted in the archive `then`
  */
-export function shrunken(rows: RowCounts, then: string, before: Readonly<Record<string, number>>): string[] {
+function shrunken(rows: RowCounts, then: string, before: Readonly<Record<string, number>>): string[] {
   return Object.entries(before).flatMap(([table, had]) => {
     const has = rows.get(table) ?? 0
     if (had < LEAST_ROWS || has === 0 || has >= had / 2 || EXPIRING.test(table)) return []
