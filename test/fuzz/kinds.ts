@@ -27,7 +27,7 @@ const FAST: Shares = [
   [answers.dokkuReport, 5],
   [answers.dokkuError, 4],
   [answers.psqlRows, 6],
-  [answers.editedFile, 9],
+  [answers.editedFile, 12],
   [answers.holder, 3],
   [answers.certificate, 4],
   [answers.gitLog, 3],
