@@ -45,7 +45,7 @@ export function shownSecret(random: Random, turn: number): Case {
       cut(secret.text, half.length + 1),
       cut(JSON.stringify(secret.text), half.length + 2),
       `postgres://app:${half}@db/books`,
-      cut(`postgres://app:${half}and more@db/books`, 'postgres://app:'.length + half.length + 1),
+      cut(`postgres://app:${half}-and-more@db/books`, 'postgres://app:'.length + half.length + 1),
     ],
     turn,
   )
