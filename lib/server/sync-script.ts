@@ -26,8 +26,9 @@ function launcher(opsDir: string, name: string): string {
     '  loader=$release/node_modules/tsx/dist/loader.mjs',
     '  export TSX_DISABLE_CACHE=1 TSX_TSCONFIG_PATH="$release/tsconfig.json"',
     '}',
-    // `--`: Node 20 would take an --env-file for its own, wherever it stands.
-    `exec "$release/.node" --import "$loader" -- "$release/scripts/${name}.ts" "$@"`,
+    // Of 200,000 photos Node would take 25 MB more for objects that it is about to forget. `--`: Node 20 would take an
+    // --env-file for its own, wherever it stands.
+    `exec "$release/.node" --max-semi-space-size=4 --import "$loader" -- "$release/scripts/${name}.ts" "$@"`,
   ].join('\n')
 }
 

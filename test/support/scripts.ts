@@ -14,8 +14,9 @@ const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
  * scripts. Else tsx runs it, as it does for cron and operators.
  */
 export function scriptCommand(name: string): [file: string, ...args: string[]] {
-  // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
-  if (!isTestRun()) return [process.execPath, '--import', SCRIPTS_LOADER, '--', join(PROJECT, 'scripts', name)]
+  // As the launchers do. `--`: Node 20 takes an --env-file anywhere on its command line for its own.
+  const asLaunched = [process.execPath, '--max-semi-space-size=4', '--import', SCRIPTS_LOADER, '--'] as const
+  if (!isTestRun()) return [...asLaunched, join(PROJECT, 'scripts', name)]
   const folder = madeOnce('scripts', compile)
   return [process.execPath, '--enable-source-maps', '--', join(folder, 'scripts', compiled(name))]
 }
