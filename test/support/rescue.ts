@@ -83,7 +83,7 @@ async function rescue(
   } finally {
     // As the next import would find it.
     await sandbox.sql(
-      `\\c ${production.database}_restoring\nSET default_transaction_read_only = off;\nDROP SCHEMA IF EXISTS "book-corners-ops" CASCADE;`,
+      `\\c ${production.database}_restoring\nSET default_transaction_read_only = off; SET statement_timeout = 0;\nDROP SCHEMA IF EXISTS "book-corners-ops" CASCADE;`,
     )
   }
 }
@@ -102,6 +102,7 @@ function restoreIn(
     ...shells,
     ...{ log, environment, flags: given, values: {}, argument: undefined, interactive: false },
     closing: createClosing(),
+    workedMs: () => 0,
     envFile: { path: '', values: {}, problems: [] },
     print: log.print,
     printJson: log.printJson,

@@ -229,7 +229,7 @@ function reportLeaning(
   return `SELECT json_build_object('leaning', ${member.number}, 'on', ${literal(reference.to)}, 'rows', count(*),
   'missing', count(DISTINCT (${values.join(', ')})),
   'first', (SELECT json_agg(one) FROM (SELECT ${texts} AS one FROM ${rows} GROUP BY ${values.join(', ')} ORDER BY ${values.join(', ')} LIMIT ${MOST_NAMED}) l),
-  'keys', (SELECT json_agg(one) FROM (SELECT ${keyAsTexts(member, 'b')} AS one FROM ${rows} LIMIT ${MOST_NAMED}) l)) FROM ${rows} HAVING count(*) > 0;`
+  'keys', (SELECT json_agg(one) FROM (SELECT ${keyAsTexts(member, 'b')} AS one FROM ${rows} ORDER BY ${member.key.map((name) => `b.${identifier(name)}`)} LIMIT ${MOST_NAMED}) l)) FROM ${rows} HAVING count(*) > 0;`
 }
 
 /**
