@@ -1,12 +1,14 @@
 // What every step of a backup works with: its settings, Borg, and Dokku.
 
 import { type Borg, openBorg } from '../borg/borg.ts'
+import { NoRepository } from '../borg/errors.ts'
 import { RETENTION_SETTINGS } from '../borg/retention.ts'
 import { createTries, TRIES_SETTINGS, type Tries } from '../borg/tries.ts'
 import { journalPath } from '../cli/journal.ts'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
+import { Failure } from '../core/failure.ts'
 import { createDokku, type Dokku, type Service } from '../dokku/dokku.ts'
 
 /** The settings that `backup.ts` uses. */
@@ -51,6 +53,20 @@ export interface Production {
   sha: string | undefined
 }
 
+/** Only a backup may be there before its repository: to whoever wants to restore, an empty new one is no help. */
+export function openRepository(context: Context, repository: string): Borg {
+  const borg = openBorg(context, repository)
+  return {
+    ...borg,
+    call: (...args) =>
+      borg.call(...args).catch((error: unknown) => {
+        if (!(error instanceof NoRepository)) throw error
+        const init = 'Only on the first day, when there never was one: backup --init'
+        throw new Failure(error.message, `${error.hint} ${init}`)
+      }),
+  }
+}
+
 /** @throws Failure (exit status 2) with everything that is wrong with the settings */
 export function prepareBackup(context: Context): Backup {
   const { environment, envFile, shell } = context
@@ -59,7 +75,7 @@ export function prepareBackup(context: Context): Backup {
   return {
     context,
     settings,
-    borg: openBorg(context, settings.BORG_REPO),
+    borg: openRepository(context, settings.BORG_REPO),
     dokku: createDokku(context, settings.DOKKU_COMMAND, settings.DATABASE_URL),
     tries: createTries(settings, context.log, shell.signal),
     statePath: state,

@@ -4,7 +4,7 @@ import { constants, existsSync } from 'node:fs'
 import { access, lstat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { type Borg, openBorg } from '../borg/borg.ts'
+import type { Borg } from '../borg/borg.ts'
 import type { EnvFile } from '../cli/env-file.ts'
 import { journalPath, readJournal } from '../cli/journal.ts'
 import { lockFolder, SHARED_FOLDER } from '../cli/lock.ts'
@@ -18,7 +18,7 @@ import { duration, nearest, wrap } from '../core/format.ts'
 import { canBeRedacted } from '../core/redaction.ts'
 import { quote, type Shell } from '../core/shell.ts'
 import { allowPlacing, type PlaceSettings, tryPlacing, whySudo } from '../media/place.ts'
-import { BACKUP_SETTINGS } from './backup.ts'
+import { BACKUP_SETTINGS, openRepository } from './backup.ts'
 import { dataChecks } from './check-data.ts'
 import { type Asked, attempt, type CheckLine, fail, formatLine, pass, warn } from './check-line.ts'
 import { runChecks } from './history.ts'
@@ -61,7 +61,7 @@ async function ask(
   const { envFile, shell } = context
   const { BORG_REPO, DB_SERVICE, MEDIA_DIR, MEDIA_OWNER } = settings
   const user = currentUser()
-  const borg = openBorg(context, BORG_REPO ?? '')
+  const borg = openRepository(context, BORG_REPO ?? '')
   const version = await borgCheck(borg)
   const here = [
     nodeCheck(process.versions.node),

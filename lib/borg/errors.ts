@@ -7,6 +7,9 @@ import type { Message } from './output.ts'
 /** The repository can't be used for now: it can't be reached, or another run has locked it. It may go by itself. */
 export class Unavailable extends Failure {}
 
+/** There is no repository where BORG_REPO says: a typo, most often. */
+export class NoRepository extends Failure {}
+
 /**
  * Whether Borg's exit 1 really is a warning. A pattern that Borg refuses ends with 1 as well, after a traceback. A path
  * that an extract does not find is only a warning to Borg (1.2.4): who needs the file must look whether it is there.
@@ -47,6 +50,8 @@ interface Cause {
   next: (borg: (command: string) => string, found: Found) => string
   /** Whether it may go by itself. */
   passes?: (id: string, found: Found) => boolean
+  /** Nothing is where the repository should be. */
+  isMissing?: true
 }
 
 /** What there is to explain. */
@@ -129,7 +134,8 @@ const CAUSES: Cause[] = [
     when: (id, text) =>
       isOneOf('InvalidRepository', 'ParentPathDoesNotExist')(id) || (id === 'DoesNotExist' && /repository/i.test(text)),
     says: () => 'The Borg repository does not exist.',
-    next: () => 'Check BORG_REPO for a typo. Only on the first day, when there never was one: backup --init',
+    next: () => 'Check BORG_REPO for a typo.',
+    isMissing: true,
   },
   {
     when: isOneOf('PathNotAllowed'),
@@ -245,7 +251,7 @@ export function explain(output: Output, messages: readonly Message[], repository
     const cause = CAUSES.find(({ when }) => when(id, found.text))
     const [line = ''] = found.text.split('\n')
     if (cause) {
-      const Kind = cause.passes?.(id, found) ? Unavailable : Failure
+      const Kind = cause.isMissing ? NoRepository : cause.passes?.(id, found) ? Unavailable : Failure
       return new Kind(`${cause.says(line, found)} (${repository})`, cause.next(borg, found))
     }
   }

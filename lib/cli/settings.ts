@@ -109,14 +109,17 @@ export function readSettings<K extends SettingName>(names: readonly K[], environ
   if (problems.length > 0)
     throw new Failure(
       `The configuration has ${plural(problems.length, 'problem')}:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
-      fixHint(file),
+      fixHint(names, file),
       EXIT.usage,
     )
   return settings
 }
 
-function fixHint({ path, exists, denied }: EnvFile): string {
+/** What only an engineer's machine is asked for is no setting of the server's env file. */
+function fixHint(names: readonly SettingName[], { path, exists, denied }: EnvFile): string {
   if (denied) return `${path} can't be read by this user: run this as its owner.`
+  if (!exists && names.includes('DOKKU_HOST'))
+    return 'Set it in the environment, such as: export DOKKU_HOST=HOST (in ~/.bashrc, to keep it). Or in a file that OPS_ENV_FILE names.'
   return exists
     ? `Fix them in ${path}.`
     : `No env file was read: set it in the environment, or copy .env.backup.example to ${path}, mode 600.`

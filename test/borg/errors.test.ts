@@ -34,8 +34,8 @@ SSH_ORIGINAL_COMMAND: None
 `
 
 const CAUSES: [msgid: string, message: string, says: RegExp, next: RegExp][] = [
-  ['Repository.DoesNotExist', 'Repository /r does not exist.', /does not exist/, /backup --init/],
-  ['DoesNotExist', 'Repository /r does not exist.', /repository does not exist/i, /backup --init/],
+  ['Repository.DoesNotExist', 'Repository /r does not exist.', /does not exist/, /^Check BORG_REPO for a typo\.$/],
+  ['DoesNotExist', 'Repository /r does not exist.', /repository does not exist/i, /^Check BORG_REPO for a typo\.$/],
   ['Archive.DoesNotExist', 'Archive x does not exist', /Archive x/, /restore --list/],
   ['PassphraseWrong', 'passphrase supplied in … is incorrect.', /passphrase .* wrong/, /BORG_PASSPHRASE/],
   ['ConnectionClosedWithHint', 'Connection closed by remote host.', /can't be reached/, /borg info/],

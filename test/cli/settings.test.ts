@@ -203,4 +203,19 @@ test('what no log may show: passphrases, the token, and the addresses of the mon
   ])
 })
 
+test('without an env file the hint is for the machine at hand: an engineer has no env file of the server', () => {
+  const none = { ...file(), exists: false, path: '/home/deploy/.env.backup' }
+  const hintFor = (name: 'DOKKU_HOST' | 'BORG_REPO'): string => {
+    try {
+      readSettings([name], {}, none)
+    } catch (error) {
+      return (error as Failure).hint
+    }
+    return ''
+  }
+  assert.match(hintFor('DOKKU_HOST'), /export DOKKU_HOST=HOST/)
+  assert.not.match(hintFor('DOKKU_HOST'), /\/home\/deploy/)
+  assert.match(hintFor('BORG_REPO'), /copy \.env\.backup\.example to \/home\/deploy\/\.env\.backup/)
+})
+
 test.run()
