@@ -258,13 +258,14 @@ export function editedFile(random: Random, turn: number): Case {
         ),
     ],
     ['app.json', app, (text) => judgeAppJson(text, hostileText(random)).problems],
+    ['app.json', { healthchecks: app.healthchecks }, (text) => judgeAppJson(text).problems],
     ['Pipfile.lock', pipfile, (text) => [...parsePackages('Pipfile.lock', text)].flat().map((part) => part.trim())],
     ['requirements.txt', '', () => [...parsePackages('requirements.txt', hostileText(random))]],
     ['pyproject.toml', '', () => [...parsePackages('pyproject.toml', hostileText(random))]],
     ['backup --check --json', report, (text) => parseBackupReport({ stdout: text, stderr: hostileText(random) })],
   ]
   const [name, right, read] = inTurn(readers, turn)
-  const text = oddAnswer(random, right)
+  const text = random.chance(0.5) ? JSON.stringify(otherShape(random, right)) : oddAnswer(random, right)
   return {
     input: `${name}: ${oneLine(text, 300)}`,
     run: () =>

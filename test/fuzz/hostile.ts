@@ -68,7 +68,7 @@ const PIECES = [
 ]
 /** What a pattern is slow on most often, when it repeats: a word, addresses, blanks, what messages begin with. */
 const SLOW_PIECES = ['a', 'a b', 'a://b:', ' ', '\n', '\t', ' a', 'App ', '<', 'Remote: ']
-const SIGNS = [
+export const SIGNS = [
   '\u001b[2J',
   '\u001b]0;x\u0007',
   '\r',
@@ -161,7 +161,7 @@ function pathsIn(value: unknown): string[][] {
 }
 
 function changedAt(random: Random, value: unknown, [key, ...path]: readonly string[]): unknown {
-  if (key === undefined) return random.pick([...OTHERS, hostileName(random)])
+  if (key === undefined) return random.chance(0.3) ? null : random.pick([...OTHERS, hostileName(random)])
   const isLeftOut = path.length === 0 && random.chance(0.2)
   const changed = Object.entries(value as object).flatMap(([name, part]) => {
     if (name !== key) return [[name, part]]

@@ -10,7 +10,7 @@ import { Failure } from '../../lib/core/failure.ts'
 import { oneLine, printableLines } from '../../lib/core/format.ts'
 import type { Log } from '../../lib/core/log.ts'
 import { inFolder } from './folder.ts'
-import { FORMS, hostileName, hostileText, secretOf } from './hostile.ts'
+import { FORMS, hostileName, hostileText, SIGNS, secretOf } from './hostile.ts'
 import { type Case, hear, judged, ODD_NAME, whyNotShown } from './judge.ts'
 import { inTurn, type Random } from './random.ts'
 
@@ -18,7 +18,7 @@ import { inTurn, type Random } from './random.ts'
 export function shownText(random: Random, turn: number): Case {
   const secret = secretOf(random)
   const door = inTurn(['info', 'warn', 'error', 'raw', 'print', 'question', 'command'] as const, turn)
-  const text = hostileText(random, secret).replaceAll('\n', door === 'question' ? ' ' : '\n')
+  const text = (inTurn(SIGNS, turn) + hostileText(random, secret)).replaceAll('\n', door === 'question' ? ' ' : '\n')
   return {
     input: `log.${door}(${JSON.stringify(oneLine(text, 300))})`,
     run: () =>
