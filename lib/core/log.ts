@@ -83,8 +83,9 @@ export function createLog(
   }
   const write = (message: string, paint: (text: string) => string): void => {
     settle()
+    const time = isoLocal(new Date())
     for (const line of indentFurther(clean(message).split('\n')))
-      stream.write(isTerminal ? `${paint(wrap(line, widthOf(stream)))}\n` : `${isoLocal(new Date())} ${line}\n`)
+      stream.write(isTerminal ? `${paint(wrap(line, widthOf(stream)))}\n` : `${time} ${line}\n`)
   }
 
   return {
