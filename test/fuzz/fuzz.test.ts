@@ -21,7 +21,7 @@ test('a case is made of the seed and its number alone', () => {
 
 for (const [what, body, why] of [
   ['a bug', () => JSON.parse('{'), /^a bug: SyntaxError/],
-  ['a wait for the processor', () => burn(1200), /^computed for \d+ ms/],
+  ['a wait for the processor', () => burn(1800), /^computed for \d+ ms/],
   ['something that is wrong with the result', () => 'a size is no number', /^a size is no number$/],
 ] as const)
   test(`${what} makes a case bad, and says why`, async () => assert.match((await judged(body)) ?? '', why))
