@@ -103,7 +103,7 @@ test('a long ledger is listed in full, up to twenty releases', async () => {
   at.ends(output, 0)
   const [, , now = '', newest = '', ...more] = output.stdout.trim().split('\n')
   assert.match(now, /runs now/)
-  assert.match(newest, /verified +no migration +unknown +Try 23$/)
+  assert.match(newest, /verified +no migration +Engineer +Try 23$/)
   assert.is(more.length, 18)
 })
 
