@@ -344,7 +344,7 @@ test('triggers fire, sequences are not behind, deferred constraints hold', async
      CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO journal (what) VALUES (TG_TABLE_NAME || NEW.id); RETURN NULL; END';
      CREATE TRIGGER note AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION note();`,
     `BEGIN; SET CONSTRAINTS ALL DEFERRED; TRUNCATE a, b RESTART IDENTITY; ALTER SEQUENCE numbers RESTART; COMMIT;
-     ALTER DATABASE :DBNAME SET default_transaction_read_only = on; ALTER DATABASE :DBNAME SET statement_timeout = '1ms';`,
+     ALTER DATABASE :DBNAME SET default_transaction_read_only = on; ALTER DATABASE :DBNAME SET statement_timeout = '10ms';`,
   )
   const { exitCode, stderr } = await rescue('a')
   assert.is(exitCode, 0, stderr)
