@@ -101,9 +101,7 @@ export function createLog(
       pause.begin()
       for (const part of clean(line).split('\n')) stream.write(`  ${part}\n`)
     },
-    status: (message) => {
-      if (isTerminal) unfinished.replace(chalk.dim(liveLine(clean(message), stream.columns)))
-    },
+    status: (message) => isTerminal && unfinished.replace(chalk.dim(liveLine(clean(message), stream.columns))),
     question: (text) => {
       settle()
       unfinished.ask(wrap(clean(text), widthOf(stream)))

@@ -264,7 +264,10 @@ test('a second run exits 75 at once and says who holds the lock since when', asy
   await first.ended
   await breakDump()
   assert.is(exitCode, 75)
-  assert.match(stderr, new RegExp(`backup\\.ts of \\S+, process ${first.child.pid}, since \\d{4}-`))
+  assert.match(
+    stderr,
+    new RegExp(`backup\\.ts of \\S+, process ${first.child.pid}, since \\w{3} \\d+ \\w{3} \\d\\d:\\d\\d`),
+  )
   assert.equal(paths(), ['/start', '/fail'], 'only the first run tells the monitor')
 })
 

@@ -168,7 +168,7 @@ test('a deploy that was interrupted and that Dokku finished: the way back, and t
   await until(() => server.deployed() === sha)
   await server.reset()
   const list = await rollback('--list')
-  assert.match(list.stdout, new RegExp(`^\\* +${sha.slice(0, 8)} .*runs now`, 'm'))
+  assert.match(list.stdout, new RegExp(`^${sha.slice(0, 8)} .*runs now`, 'm'))
 
   const back = await rollback('--to', bad)
   at.ends(back, 0)
@@ -276,7 +276,7 @@ test('a deploy that was cut off after the switch: what runs is asked, not what t
   for (const name of ['GIT_REV', 'running']) await writeFile(join(server.dir, 'apps/book-corners', name), `${cut}\n`)
   const list = await rollback('--list')
   at.ends(list, 0)
-  assert.match(list.stdout, new RegExp(`^\\* +${cut.slice(0, 8)} .*runs now`, 'm'))
+  assert.match(list.stdout, new RegExp(`^${cut.slice(0, 8)} .*runs now`, 'm'))
   assert.match(list.stdout, new RegExp(`^ +${bad.slice(0, 8)} .*1 MIGRATION`, 'm'))
   const before = await rollback('--to', bad)
   at.ends(before, 1)
@@ -299,7 +299,7 @@ test('a container that was restarted after a failed deploy is not taken for what
   await appendFile(join(server.opsDir, 'deploys.jsonl'), `${JSON.stringify(entry)}\n`)
   const output = await rollback('--list')
   at.ends(output, 0)
-  assert.match(output.stdout, new RegExp(`^\\* +${bad.slice(0, 8)} .*runs now`, 'm'))
+  assert.match(output.stdout, new RegExp(`^${bad.slice(0, 8)} .*runs now`, 'm'))
 })
 
 test('without access as the deploy user every way back is open; --revert says that it takes the newest commit alone', async () => {
