@@ -53,6 +53,8 @@ test('every section with commands is typed here', () => {
   const all = [
     'The archives',
     'The database',
+    // In test/scripts/away-database.test.ts.
+    'A database away from Dokku',
     'Only some rows',
     'The photos',
     'A backup',

@@ -87,7 +87,7 @@ test('without a ledger the list is from the history of the deploy branch, and sa
   await rename(`${file}.away`, file)
   at.ends(output, 0)
   assert.match(output.stdout, /Without a ledger of deploys on the server: from git's history of master/)
-  assert.match(output.stdout, /^[0-9a-f]{8} .*Style the map\n[0-9a-f]{8} .*Add a city/m)
+  assert.match(output.stdout, /^[0-9a-f]{8} +committed \S+.*Style the map\n[0-9a-f]{8} +committed \S+.*Add a city/m)
 })
 
 test('a long ledger is listed in full, up to twenty releases', async () => {
