@@ -2,7 +2,7 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import { Failure, reason } from './failure.ts'
-import { duration } from './format.ts'
+import { CUT, duration } from './format.ts'
 import { startPatience } from './patience.ts'
 import { $ as zx } from './zx.ts'
 
@@ -65,8 +65,10 @@ const LONGEST_MS = 24 * 3_600_000
 const GRACE_MS = 10_000
 /** How long the pipes of a program that has ended may stay open. */
 const PIPE_GRACE_MS = 2000
-/** The last characters of a stderr are kept. */
+/** The last lines of a stderr are kept, in characters. */
 const KEPT_STDERR = 64 * 1024
+/** Of a longer line the beginning is kept. */
+const KEPT_LINE = KEPT_STDERR / 2
 
 // A program takes the end of its input for the end of the data: if this process were killed with SIGKILL, Borg would
 // commit a dump that is cut short. So the guard, a small shell, holds a copy of the program's stdin open: while the guard
@@ -176,17 +178,32 @@ function start({ env, signal }: Base, [file = '', ...args]: readonly string[], o
 
 /** Resolves when a child has ended and its output is closed, or when it could not be started. */
 function endOf(child: ChildProcessWithoutNullStreams, file: string): Promise<Output> {
-  let stderr = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr = (stderr + text).slice(-KEPT_STDERR)
-  })
+  const stderr = keepEnd(child.stderr)
   return new Promise((resolve) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       const missing = error.code === 'ENOENT'
       resolve({ exitCode: missing ? 127 : 126, signal: null, stdout: '', stderr: `${file}: ${error.message}` })
     })
-    child.once('close', (exitCode, signal) => resolve({ exitCode, signal, stdout: '', stderr }))
+    child.once('close', (exitCode, signal) => resolve({ exitCode, signal, stdout: '', stderr: stderr() }))
   })
+}
+
+/**
+ * Keeps the last lines of what a program says. They are whole, or cut at their end: the redaction knows a secret that has lost
+ * its end, and not one that has lost its beginning.
+ */
+function keepEnd(stream: Readable): () => string {
+  let whole = ''
+  let rest = ''
+  stream.setEncoding('utf8').on('data', (text: string) => {
+    const ended = (rest + text)
+      .split('\n')
+      .map((line) => (line.length > KEPT_LINE ? line.slice(0, KEPT_LINE) + CUT : line))
+    rest = ended.pop() ?? ''
+    for (const line of ended) whole += `${line}\n`
+    if (whole.length > KEPT_STDERR) whole = whole.slice(whole.indexOf('\n', whole.length - KEPT_STDERR - 1) + 1)
+  })
+  return () => whole + rest
 }
 
 async function stopChild(

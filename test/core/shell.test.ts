@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
+import { createRedaction } from '../../lib/core/redaction.ts'
 import { type Child, createShell, lines } from '../../lib/core/shell.ts'
 import { LOADER } from '../support/loader.ts'
 import { processesThatStay, processesWith } from '../support/processes.ts'
@@ -40,6 +41,33 @@ test('stdout and stderr are apart, and the exit status is the program’s', asyn
   assert.equal([output.exitCode, output.stdout, output.stderr], [3, 'out\n', 'err\n'])
   assert.is((await shell.run(['no-such-program'])).exitCode, 127)
   assert.is((await shell.start(['no-such-program']).ended).exitCode, 127)
+})
+
+test('of a long stderr the end is kept, and no secret that was cut is shown', async () => {
+  const secret = 'correct-horse-battery-staple'
+  const { redact, addSecrets } = createRedaction()
+  addSecrets([secret])
+  const kept = async (text: string): Promise<string> => {
+    const child = shell.start(['sh', '-c', 'cat >&2'])
+    child.stdin.end(text)
+    return redact((await child.ended).stderr)
+  }
+  // However it is cut, at its beginning or at its end, in one long line or between others.
+  for (const before of [0, 2 ** 15 - 14, 2 ** 15, 100_000])
+    for (const after of [0, 2 ** 15, 2 ** 16 - 14, 2 ** 16])
+      for (const [begin, end] of [
+        ['', ''],
+        ['first\n', '\nlast\n'],
+      ] as const) {
+        const stderr = await kept(`${begin}${'x'.repeat(before)}${secret}${'y'.repeat(after)}${end}`)
+        assert.not.match(stderr, /correct|staple/, `${before}, ${after}`)
+        assert.ok(stderr.length <= 2 ** 16 + 2 ** 15 + 1, `${stderr.length} characters`)
+        if (end) assert.match(stderr, /\nlast\n$/)
+      }
+  const numbers = (first: number): string => Array.from({ length: 20_000 - first }, (_, i) => `${first + i}\n`).join('')
+  const end = await kept(numbers(0))
+  assert.is(end, numbers(Number(end.split('\n', 1))))
+  assert.ok(end.length > 2 ** 16 - 10)
 })
 
 test('a program that could not be started at all says why', async () => {
