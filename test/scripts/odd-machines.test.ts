@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { withFullDisk } from '../support/full-disk.ts'
 import { asUser, DEPLOY, hasOtherUsers } from '../support/other-users.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 import { scriptCommand } from '../support/scripts.ts'
@@ -112,17 +113,6 @@ test('a Borg that has stored the archive and tells no figures: the night is good
   )
 })
 
-/** Mounts a disk without room on a folder; false where none can be mounted. */
-function fillDisk(folder: string): boolean {
-  mkdirSync(folder, { recursive: true })
-  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=755', 'tmpfs', folder]).status !== 0) {
-    console.log('Skipped: a full disk, because none can be mounted here.')
-    return false
-  }
-  spawnSync('sh', ['-c', `cat /dev/zero >'${folder}/filler'`])
-  return true
-}
-
 for (const [what, variable, status] of [
   ['the notes and the lock', 'XDG_STATE_HOME', 0],
   ["Borg's cache", 'XDG_CACHE_HOME', 1],
@@ -130,29 +120,24 @@ for (const [what, variable, status] of [
 ] as const)
   test(`a full disk under ${what} is named, or does no harm`, async () => {
     const folder = join(sandbox.dir, variable)
-    if (!fillDisk(folder)) return
-    try {
+    await withFullDisk(folder, async () => {
       const { exitCode, stdout, stderr } = await inShell('exec "$@"', 'backup.ts', [], { [variable]: folder })
       assert.is(exitCode, status, stderr)
       assert.not.match(stderr, /A bug in/)
       if (variable !== 'TMPDIR') assert.match(stdout + stderr, /No space left on device|ENOSPC/)
-    } finally {
-      execFileSync('umount', [folder])
-    }
+    })
   })
 
 test('a full disk under the photos: what could not come back is named, and the next restore brings it', async () => {
-  if (!fillDisk(sandbox.mediaDir)) return
   const restore = () => inShell('exec "$@"', 'restore.ts', ['latest', '--media-only', '--yes'])
-  try {
+  const isDone = await withFullDisk(sandbox.mediaDir, async () => {
     const { exitCode, stderr } = await restore()
     assert.is(exitCode, 1, stderr)
     assert.not.match(stderr, /A bug in/)
     assert.match(stderr, /space|room|free/)
     assert.equal(readdirSync(sandbox.mediaDir), ['filler'])
-  } finally {
-    execFileSync('umount', [sandbox.mediaDir])
-  }
+  })
+  if (!isDone) return
   rmSync(join(sandbox.mediaDir, 'photos/1.jpg'))
   assert.match((await restore()).stdout, /Restored 1 media file /)
 })

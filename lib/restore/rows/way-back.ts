@@ -1,8 +1,9 @@
 // The file that takes rows out again which were brought back: their keys, and the statement.
 
-import { type FileHandle, open, rm } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { stateFolder } from '../../cli/state.ts'
+import { Failure, reason } from '../../core/failure.ts'
 import { makeFolder } from '../../core/folder.ts'
 import { localTimestamp } from '../../core/format.ts'
 import { type Env, quote } from '../../core/shell.ts'
@@ -44,39 +45,55 @@ export async function openWayBack(env: Env, about: About): Promise<WayBackFile> 
   await makeFolder(dirname(path))
   const file = await open(path, 'wx', 0o600)
   const members: Member[] = []
-  await file.appendFile(head(about, path))
+  const remove = async (): Promise<void> => {
+    await file.close().catch(() => {})
+    await rm(path, { force: true })
+  }
+  // A file that is open is not named by Node's error.
+  const named = (done: Promise<void>): Promise<void> =>
+    done.catch((error: unknown) => {
+      const where = quote(dirname(path))
+      throw new Failure(
+        `${path}, the file that could take the rows out again, could not be written: ${reason(error)}`,
+        `Look there, then type the command again: df -h ${where}; df -i ${where}`,
+      )
+    })
+  const write: Write = (text) => named(file.appendFile(text))
+  await write(head(about, path)).catch(async (error: unknown) => {
+    await remove()
+    throw error
+  })
   return {
     path,
     addKeys: async (member, lines) => {
       members.push(member)
       const key = member.key.map((name, i) => `${identifier(name)} AS k${i + 1}`)
-      await file.appendFile(
+      await write(
         `CREATE TEMP TABLE keys_${member.number} ON COMMIT DROP AS SELECT ${key.join(', ')} FROM ${quotedName(member.now)} WITH NO DATA;\nCOPY keys_${member.number} FROM STDIN;\n`,
       )
-      await append(file, lines)
-      await file.appendFile('\\.\n')
+      await append(write, lines)
+      await write('\\.\n')
     },
     finish: async () => {
-      await file.appendFile(tail(members))
-      await file.sync()
+      await write(tail(members))
+      await named(file.sync())
       await file.close()
     },
-    remove: async () => {
-      await file.close().catch(() => {})
-      await rm(path, { force: true })
-    },
+    remove,
   }
 }
 
-async function append(file: FileHandle, lines: AsyncIterable<string>): Promise<void> {
+type Write = (text: string) => Promise<void>
+
+async function append(write: Write, lines: AsyncIterable<string>): Promise<void> {
   let piece = ''
   for await (const line of lines) {
     piece += `${line}\n`
     if (piece.length < PIECE) continue
-    await file.appendFile(piece)
+    await write(piece)
     piece = ''
   }
-  await file.appendFile(piece)
+  await write(piece)
 }
 
 function head({ archive, production, transaction }: About, path: string): string {
