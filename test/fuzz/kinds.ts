@@ -16,6 +16,7 @@ const FAST: Shares = [
   [texts.shownText, 7],
   [texts.shownSecret, 6],
   [texts.shownJson, 3],
+  [texts.shownTable, 3],
   [texts.toldFailure, 4],
   [texts.commandLine, 3],
   [texts.settings, 5],

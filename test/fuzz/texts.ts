@@ -1,13 +1,13 @@
 // Fuzz cases of text: what is shown, command lines, settings and env files.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, truncateSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, parse } from '../../lib/cli/arguments.ts'
 import { readEnvFile } from '../../lib/cli/env-file.ts'
 import { checkSettings, SETTINGS, type SettingName } from '../../lib/cli/settings.ts'
 import { Failure } from '../../lib/core/failure.ts'
-import { oneLine, printableLines } from '../../lib/core/format.ts'
+import { listing, oneLine, printableLines, table } from '../../lib/core/format.ts'
 import type { Log } from '../../lib/core/log.ts'
 import { inFolder } from './folder.ts'
 import { FORMS, hostileName, hostileText, SIGNS, secretOf } from './hostile.ts'
@@ -77,6 +77,25 @@ export function shownJson(random: Random): Case {
       if (JSON.stringify(printed.list) !== JSON.stringify(value.list)) return 'the JSON is not what was to be printed'
       return why ?? whyNotShown(heard.text(), secret)
     },
+  }
+}
+
+/** What others wrote stands in the cells of a table, and in the notes below its rows. */
+export function shownTable(random: Random): Case {
+  const cells = (): string[] => Array.from({ length: 3 }, () => hostileName(random))
+  const rows = [cells(), ...random.list(3, cells)]
+  const notes = rows.map(() => `x${hostileName(random)}`)
+  return {
+    input: oneLine(JSON.stringify({ rows, notes }), 300),
+    run: () =>
+      judged((log) => {
+        const texts = [table(rows), listing({ head: ['a', 'b', 'c'], rows, notes })]
+        for (const text of texts) log.print(text)
+        const [bare, noted] = texts.map((text) => text.split('\n').length)
+        return bare === rows.length && noted === 1 + 2 * rows.length
+          ? undefined
+          : `what stands in ${rows.length} rows makes ${bare} lines, and ${noted} with a head and notes`
+      }),
   }
 }
 
@@ -166,7 +185,8 @@ const ODD_LINES = [
   'KEY=a\u00a0b',
 ]
 const FLAWS = ['lines', 'long', 'ends', 'mark', 'bytes', 'NUL', 'pipe', 'many', 'size', 'mode'] as const
-const HUGE_BYTES = 100_000_000
+/** Far more than an env file may have, and quick to write. */
+const HUGE_BYTES = 10_000_000
 
 /** A file that is read without a problem is read as bash reads it. One flaw at a time: another would hide it. */
 export function envFile(random: Random, turn: number): Case {
@@ -181,6 +201,8 @@ export function envFile(random: Random, turn: number): Case {
     long: () => [...goodLines, `OTHER=a${random.pick([' ', '\t']).repeat(60_000)}b`],
     NUL: () => [...goodLines, `OTHER=a${random.pick(['\0', '\0b'])}`],
     many: () => Array.from({ length: 2000 }, line).map((text) => text.slice(0, 20)),
+    // All that is wrong with it is its size.
+    size: () => [...goodLines, `# ${'x'.repeat(HUGE_BYTES)}`],
   }
   const text = `${flaw === 'mark' ? '\ufeff' : ''}${(lines[flaw as keyof typeof lines] ?? (() => goodLines))().join('\n')}\n`
   const bytes = Buffer.from(
@@ -188,7 +210,7 @@ export function envFile(random: Random, turn: number): Case {
     flaw === 'bytes' ? 'latin1' : 'utf8',
   )
   return {
-    input: `${flaw}: ${oneLine(JSON.stringify(bytes.toString('latin1')), 300)}`,
+    input: `${flaw}: ${oneLine(JSON.stringify(bytes.toString('latin1', 0, 1000)), 300)}`,
     run: () =>
       judged((log) =>
         inFolder(async (folder) => {
@@ -208,7 +230,6 @@ async function readAsBash(
 ): Promise<string | undefined> {
   if (flaw === 'pipe') execFileSync('mkfifo', ['-m', '600', path])
   else await writeFile(path, bytes, { mode: flaw === 'mode' ? 0o664 : 0o600 })
-  if (flaw === 'size') truncateSync(path, HUGE_BYTES)
   const { values, problems } = await readEnvFile(path, true)
   log.error(problems.join('\n'))
   if (problems.length > 30) return `${problems.length} problems are told`
