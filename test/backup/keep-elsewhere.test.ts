@@ -35,7 +35,7 @@ test('of a repository that is far away the way in is named: a new machine has a 
 
 test('--check ends with it, also for a program', async () => {
   const { stdout } = await sandbox.script('backup.ts', ['--check'])
-  assert.match(stdout, /\n\nKeep elsewhere, .*\n[\s\S]*borg key export --paper\)\n[\s\S]*ls -d \S+\n$/)
+  assert.match(stdout, /\n\nKeep elsewhere, .*\n[\s\S]*borg key export --paper\)\n[\s\S]*ls -d \S+\n\n.*failed.*\n$/)
   const { stdout: json } = await sandbox.script('backup.ts', ['--check', '--json'])
   assert.is(JSON.parse(json).keepElsewhere.length, 4)
 })
