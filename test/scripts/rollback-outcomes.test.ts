@@ -277,7 +277,7 @@ test('a deploy that was cut off after the switch: what runs is asked, not what t
   const list = await rollback('--list')
   at.ends(list, 0)
   assert.match(list.stdout, new RegExp(`^${cut.slice(0, 8)} .*runs now`, 'm'))
-  assert.match(list.stdout, new RegExp(`^ +${bad.slice(0, 8)} .*1 MIGRATION`, 'm'))
+  assert.match(list.stdout, new RegExp(`^${bad.slice(0, 8)} .*1 MIGRATION`, 'm'))
   const before = await rollback('--to', bad)
   at.ends(before, 1)
   assert.match(before.stderr, `${bad.slice(0, 8)} is on the deploy branch there already`)
