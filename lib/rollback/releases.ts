@@ -17,7 +17,7 @@ interface Release {
   /** When it went live; the commit's own date where the ledger does not say. */
   at: Date | undefined
   /** The ledger says when. */
-  isRecorded: boolean
+  recorded: boolean
   author: string
   subject: string
   /** It passed the site's checks when it went live; undefined when they were not made, or nobody knows. */
@@ -99,7 +99,7 @@ async function describe(checkout: Checkout, { sha, entry }: PastRelease, running
   return {
     sha,
     at: entry ? new Date(entry.at) : commit?.at,
-    isRecorded: entry !== undefined,
+    recorded: entry !== undefined,
     author: commit?.author ?? 'unknown',
     subject: commit?.subject ?? (entry?.subject || '(not in this checkout)'),
     verified: entry?.verified ?? undefined,
@@ -122,7 +122,7 @@ function listingOf(releases: readonly Release[]): Listing {
     head: ['release', 'went live', 'site', 'on the way', 'author', 'subject'],
     rows: releases.map((release) => [
       shortSha(release.sha),
-      release.at ? `${release.isRecorded ? '' : 'committed '}${age(release.at)}` : 'unknown',
+      release.at ? `${release.recorded ? '' : 'committed '}${age(release.at)}` : 'unknown',
       release.verified === undefined ? 'not checked' : release.verified ? 'verified' : 'NOT verified',
       migrationsText(release),
       printable(release.author),
