@@ -1,5 +1,6 @@
 // `backup --accept`: somebody says that what is there now is right, although the archives held more.
 
+import { describeSound } from '../borg/losses.ts'
 import type { Backup } from './backup.ts'
 import { lackingNow, type Tonight } from './tonight.ts'
 
@@ -11,9 +12,9 @@ import { lackingNow, type Tonight } from './tonight.ts'
 export async function agree({ context, settings }: Backup, tonight: Tonight): Promise<boolean> {
   const lacks = lackingNow(tonight)
   if (lacks.length === 0) {
-    const [newest] = tonight.compared
+    const { compared, media } = tonight
     context.print(
-      `There is nothing to accept: ${newest ? 'all that the archives hold is there' : 'there is no archive yet'}.`,
+      `There is nothing to accept: ${compared.length > 0 ? describeSound({ mediaFiles: media?.files }, compared) : 'there is no archive yet'}.`,
     )
     return false
   }

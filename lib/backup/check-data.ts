@@ -6,11 +6,12 @@ import {
   holesOf,
   isFuture,
   isStale,
+  lastAcceptance,
   listArchives,
   newestOf,
 } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
-import { knownArchives, lastAcceptance } from '../borg/losses.ts'
+import { describeSound, knownArchives } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
 import { askRights, type Rights } from '../borg/rights.ts'
 import type { Context } from '../cli/main.ts'
@@ -289,13 +290,12 @@ async function compare(
       fail(
         name,
         `lacking: ${lacks.join('; ')}`,
-        'Bring it back: restore. Or, if what is there is right: backup --accept',
+        'Is its disk mounted? Then type what stands behind it (for rows alone: docs/on-call.md). If what is there is right: backup --accept',
       ),
     ]
   if (tables instanceof Failure)
     return [warn(name, `which tables have rows is not known: ${tables.message}`, tables.hint)]
-  const what = media ? '' : ' of the database'
-  return [pass(name, `nothing is lacking${what} that ${plural(compared.length, 'archive')} held`)]
+  return [pass(name, describeSound({ mediaFiles: media?.files }, compared))]
 }
 
 const RIGHTS: Record<Exclude<Rights, 'append'>, string> = {

@@ -210,6 +210,7 @@ export function requireComplete({ name, lacks }: JudgedArchive): void {
     `The archive ${name} is stored, but something is lacking, and nothing is pruned: ${lacks.join('; ')}`,
     [
       'See what is wrong: backup --check',
+      'Is a disk not mounted? Mount it. Else what stands behind each of it brings it back.',
       'If what is there now is right, say so, or each night ends like this: backup --accept',
     ].join('\n'),
   )

@@ -1,12 +1,19 @@
 // What there is to store now, and what it lacks of what the archives hold.
 
-import { type Acceptance, explainFuture, isFuture, listArchives, newestOf, parseComment } from '../borg/archives.ts'
+import {
+  type Acceptance,
+  explainFuture,
+  isFuture,
+  lastAcceptance,
+  listArchives,
+  newestOf,
+  parseComment,
+} from '../borg/archives.ts'
 import {
   findLosses,
   type KnownArchive,
   knownArchives,
   lackingWith,
-  lastAcceptance,
   type Present,
   unreadableFacts,
 } from '../borg/losses.ts'

@@ -105,6 +105,15 @@ export function unreadableHole(count: number, paths: readonly string[]): string 
   return `without ${plural(count, 'media file')} that could not be read${paths.length > 0 ? `: ${paths.join(', ')}${more > 0 ? ` and ${more} more` : ''}` : ''}`
 }
 
+/** The last time that somebody accepted what there was. One of a clock that was wrong, in the future, does not count. */
+export function lastAcceptance(archives: readonly Archive[]): Acceptance | undefined {
+  return archives
+    .flatMap(({ comment }) => parseComment(comment).accepted ?? [])
+    .filter(({ at }) => Date.parse(at) <= Date.now())
+    .sort((a, b) => Date.parse(a.at) - Date.parse(b.at))
+    .at(-1)
+}
+
 /** The name of a night that begins now, or of a restore point with this label. */
 export function archiveName(prefix: string, begun: Date, label?: string): string {
   return [prefix, ...(label === undefined ? [] : ['before', label]), localTimestamp(begun)].join('-')
@@ -167,11 +176,13 @@ export async function listAll(borg: Borg, prefix: string, statePath?: string): P
   const { nights, restorePoints } = sortArchives(every, prefix)
   const own = [...nights, ...restorePoints]
   const names = new Set(own.map(({ name }) => name))
+  const acceptedMs = Date.parse(lastAcceptance(nights)?.at ?? '1970-01-01')
   const kept = keptArchives(every, prefix).filter(({ name }) => !names.has(name))
   return [...own, ...kept]
     .map((archive) => ({
       ...archive,
       damaged: damaged[archive.name] ?? [],
+      acceptedSince: archive.start.getTime() < acceptedMs,
       dumpBytes: dumps[archive.name] ?? dumps[archive.madeAs ?? ''],
     }))
     .sort((a, b) => b.start.getTime() - a.start.getTime())
@@ -253,13 +264,13 @@ export function archiveListing(archives: readonly Archive[], by: 'time' | 'name'
 }
 
 /** What is known to be wrong with an archive, a phrase each, for whoever is about to choose it. */
-export function flawsOf(archive: Pick<Archive, 'start' | 'comment' | 'damaged'>): string[] {
+export function flawsOf(archive: Pick<Archive, 'start' | 'comment' | 'damaged' | 'acceptedSince'>): string[] {
   const holes = holesOf(archive)
-  const { damaged = [] } = archive
+  const { damaged = [], acceptedSince = false } = archive
   return [
     ...(isFuture(archive) ? ['DATED IN THE FUTURE, by a clock that was wrong'] : []),
     ...(damaged.length > 0 ? [`DAMAGED, borg check lacks parts of: ${firstOf(damaged)}`] : []),
-    ...(holes.length > 0 ? [`INCOMPLETE: ${holes.join('; ')}`] : []),
+    ...(holes.length > 0 ? [`INCOMPLETE${acceptedSince ? ', accepted since' : ''}: ${holes.join('; ')}`] : []),
   ]
 }
 

@@ -11,6 +11,7 @@ import {
   eachItem,
   isDump,
   isFuture,
+  lastAcceptance,
   MOST_PATHS,
   parseComment,
   storedPath,
@@ -33,15 +34,6 @@ export interface Present {
 export interface KnownArchive extends Partial<ArchiveComment> {
   name: string
   dumpBytes?: number
-}
-
-/** The last time that somebody accepted what there was. One of a clock that was wrong, in the future, does not count. */
-export function lastAcceptance(archives: readonly Archive[]): Acceptance | undefined {
-  return archives
-    .flatMap(({ comment }) => parseComment(comment).accepted ?? [])
-    .filter(({ at }) => Date.parse(at) <= Date.now())
-    .sort((a, b) => Date.parse(a.at) - Date.parse(b.at))
-    .at(-1)
 }
 
 /**
@@ -127,12 +119,24 @@ export async function knownArchives(
 
 /** What is lacking, a phrase each. */
 export function findLosses(now: Present, archives: readonly KnownArchive[]): string[] {
+  const media = mediaLoss(now, archives)
   const losses = [
-    mediaLoss(now, archives) ?? folderLoss(now, archives),
+    ...(media === undefined ? folderLosses(now, archives) : [media]),
     dumpLoss(now, archives),
     ...tableLosses(now, archives),
   ]
   return losses.filter((loss) => loss !== undefined)
+}
+
+/** What a comparison that found no loss looked at, and what it can't see: less than half, and single rows. */
+export function describeSound({ mediaFiles }: Pick<Present, 'mediaFiles'>, archives: readonly KnownArchive[]): string {
+  const fullest = fullestOf(archives)
+  const fewer = mediaFiles === undefined || !fullest ? 0 : filesOf(fullest) - mediaFiles
+  return [
+    `nothing${mediaFiles === undefined ? ' of the database' : ''} is empty, gone or below half of what ${plural(archives.length, 'archive')} held`,
+    ...(fullest && fewer > 0 ? [`${plural(fewer, 'photo')} fewer than the fullest, ${fullest.name}`] : []),
+    'single rows are not compared',
+  ].join('; ')
 }
 
 /** What somebody has to look at, a phrase each: losses, and media files that can't be read beyond as many as were accepted. */
@@ -150,54 +154,128 @@ export function unreadableFacts(paths: readonly string[]): Pick<ArchiveComment, 
   return { unreadable: paths.length, unreadablePaths: paths.slice(0, MOST_PATHS).map((path) => oneLine(path, 200)) }
 }
 
+/** The archive that has the most of something; of several the newest, if they come newest first. */
+function mostOf(
+  archives: readonly KnownArchive[],
+  ...measures: ((archive: KnownArchive) => number)[]
+): KnownArchive | undefined {
+  const [first] = [...archives].sort(
+    (one, other) =>
+      measures.map((measure) => measure(other) - measure(one)).find((difference) => difference !== 0) ?? 0,
+  )
+  return first
+}
+
+function filesOf({ mediaFiles = 0 }: KnownArchive): number {
+  return mediaFiles
+}
+
+function bytesOf({ mediaBytes = 0 }: KnownArchive): number {
+  return mediaBytes
+}
+
+/** The archive with the most photos: what is missing comes back out of that one. */
+function fullestOf(archives: readonly KnownArchive[]): KnownArchive | undefined {
+  return mostOf(archives, filesOf, bytesOf)
+}
+
+/** What brings it back, as it is typed. */
+function typed(part: '--media-only' | '--db-only', { name }: KnownArchive): string {
+  return `(restore ${part} ${name})`
+}
+
+function isFar(now: number | undefined, then: number): boolean {
+  return now !== undefined && now < then / 2
+}
+
 function mediaLoss({ mediaFiles, mediaBytes }: Present, archives: readonly KnownArchive[]): string | undefined {
   if (mediaFiles === undefined) return
-  const isFar = (now: number | undefined, then = 0): boolean => now !== undefined && now < then / 2
-  const had = archives.find((archive) => isFar(mediaFiles, archive.mediaFiles) || isFar(mediaBytes, archive.mediaBytes))
+  const fullest = fullestOf(archives)
+  const largest = mostOf(archives, bytesOf, filesOf)
+  const had =
+    fullest && isFar(mediaFiles, filesOf(fullest))
+      ? fullest
+      : largest && isFar(mediaBytes, bytesOf(largest))
+        ? largest
+        : undefined
   if (!had) return
   const held = (files = 0, size = 0): string => `${plural(files, 'file')}, ${bytes(size)}`
   const what =
     mediaFiles === 0
       ? 'the media folder is empty'
       : `the media shrank to less than half (${held(mediaFiles, mediaBytes)})`
-  return `${what}, ${had.name} has ${held(had.mediaFiles, had.mediaBytes)}`
+  return `${what}, ${had.name} has ${held(had.mediaFiles, had.mediaBytes)} ${typed('--media-only', had)}`
+}
+
+/**
+ * The archives that hold what is lost, each with what is told of it: first the one that holds the most, then what it lacks.
+ * @param lostIn what of an archive is lost
+ * @param better of archives that hold as much
+ */
+function holders(
+  archives: readonly KnownArchive[],
+  lostIn: (archive: KnownArchive) => readonly string[],
+  better: (archive: KnownArchive) => number,
+): [KnownArchive, string[]][] {
+  const told = new Set<string>()
+  const untold = (archive: KnownArchive): string[] => lostIn(archive).filter((one) => !told.has(one))
+  const found: [KnownArchive, string[]][] = []
+  for (;;) {
+    const archive = mostOf(archives, (one) => untold(one).length, better)
+    const lost = archive ? untold(archive) : []
+    if (!archive || lost.length === 0) return found
+    found.push([archive, lost])
+    for (const one of lost) told.add(one)
+  }
 }
 
 /** A folder that was moved away, emptied or not mounted may hold less than half of all. */
-function folderLoss({ folders: now }: Present, archives: readonly KnownArchive[]): string | undefined {
-  if (!now) return
-  for (const { name, folders = [] } of archives) {
-    const lost = folders.filter((folder) => !now.has(folder))
-    if (lost.length > 0) return `of the media nothing is left in ${firstOf(lost)}, ${name} has files there`
-  }
+function folderLosses({ folders: now }: Present, archives: readonly KnownArchive[]): string[] {
+  if (!now) return []
+  const lostIn = ({ folders = [] }: KnownArchive): string[] => folders.filter((folder) => !now.has(folder))
+  return holders(archives, lostIn, filesOf).map(
+    ([had, lost]) =>
+      `of the media nothing is left in ${firstOf(lost)}, ${had.name} has files there ${typed('--media-only', had)}`,
+  )
+}
+
+/** A dump is a little smaller after a purge of sessions: then the newer one loses less of what was written since. */
+const NEARLY = 0.9
+
+/** 1 for an archive whose dump is about as large as any of its mode: sizes of other modes say nothing about it. */
+function isNearlyFull(archives: readonly KnownArchive[]): (archive: KnownArchive) => number {
+  return ({ dumpMode, dumpBytes = 0 }) =>
+    archives.every((other) => other.dumpMode !== dumpMode || dumpBytes >= NEARLY * (other.dumpBytes ?? 0)) ? 1 : 0
 }
 
 function dumpLoss({ dump }: Present, archives: readonly KnownArchive[]): string | undefined {
   if (!dump) return
-  // Sizes of dumps of different modes say nothing about each other.
-  const had = archives.find(({ dumpMode, dumpBytes = 0 }) => dumpMode === dump.mode && dump.bytes < dumpBytes / 2)
+  const alike = archives.filter(({ dumpMode }) => dumpMode === dump.mode)
+  if (!alike.some(({ dumpBytes = 0 }) => isFar(dump.bytes, dumpBytes))) return
+  const had = mostOf(alike, isNearlyFull(alike))
   return (
     had &&
-    `the dump shrank to less than half (${bytes(dump.bytes)}), that of ${had.name} has ${bytes(had.dumpBytes ?? 0)}`
+    `the dump shrank to less than half (${bytes(dump.bytes)}), that of ${had.name} has ${bytes(had.dumpBytes ?? 0)} ${typed('--db-only', had)}`
   )
 }
 
 function tableLosses({ tables: now }: Present, archives: readonly KnownArchive[]): string[] {
   if (!now) return []
   const there = new Set([...now.filled, ...now.unread])
-  const told = new Set<string>()
-  const losses = archives.flatMap(({ name, tables = [] }) => {
-    const lost = tables.filter((table) => !there.has(table) && !told.has(table))
-    for (const table of lost) told.add(table)
-    return lost.length === 0
-      ? []
-      : [
-          `${plural(lost.length, 'table')} of which ${name} has rows ${lost.length === 1 ? 'is' : 'are'} empty or gone: ${firstOf(lost)}`,
-        ]
-  })
-  // Of very many tables a comment names only some.
-  const had = archives.find(
-    ({ tables = [], tableCount = 0 }) => tableCount > tables.length && there.size < tableCount / 2,
+  const lostIn = ({ tables = [] }: KnownArchive): string[] => tables.filter((table) => !there.has(table))
+  const losses = holders(archives, lostIn, isNearlyFull(archives)).map(
+    ([had, lost]) =>
+      `${plural(lost.length, 'table')} of which ${had.name} has rows ${lost.length === 1 ? 'is' : 'are'} empty or gone: ${firstOf(lost)} ${typed('--db-only', had)}`,
   )
-  return had ? [...losses, `only ${there.size} tables have rows, in ${had.name} ${had.tableCount} have`] : losses
+  // Of very many tables a comment names only some.
+  const had = mostOf(
+    archives.filter(({ tables = [], tableCount = 0 }) => tableCount > tables.length),
+    ({ tableCount = 0 }) => tableCount,
+  )
+  return had && isFar(there.size, had.tableCount ?? 0)
+    ? [
+        ...losses,
+        `only ${there.size} tables have rows, in ${had.name} ${had.tableCount} have ${typed('--db-only', had)}`,
+      ]
+    : losses
 }

@@ -35,6 +35,8 @@ export interface Archive {
   label?: string
   /** Files of it that `borg check` found damaged, as it has their paths. */
   damaged?: readonly string[]
+  /** Somebody has said since that what there is, is right. */
+  acceptedSince?: boolean
   /** Of the dump, as this machine noted it. */
   dumpBytes?: number | undefined
 }

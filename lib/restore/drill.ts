@@ -1,7 +1,15 @@
 // The drill: an unattended proof that the newest archive restores, told to the monitor.
 
-import { explainFuture, isFuture, isStale, listArchives, newestOf, parseComment } from '../borg/archives.ts'
-import { findLosses, knownArchives, lackingWith, lastAcceptance, unreadableFacts } from '../borg/losses.ts'
+import {
+  explainFuture,
+  isFuture,
+  isStale,
+  lastAcceptance,
+  listArchives,
+  newestOf,
+  parseComment,
+} from '../borg/archives.ts'
+import { findLosses, knownArchives, lackingWith, unreadableFacts } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
 import { createTries } from '../borg/tries.ts'
 import { journaled, journalPath } from '../cli/journal.ts'

@@ -1,13 +1,8 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { lackingNow } from '../../lib/backup/tonight.ts'
-import {
-  archivesThatCount,
-  findLosses,
-  type KnownArchive,
-  lastAcceptance,
-  type Present,
-} from '../../lib/borg/losses.ts'
+import { lastAcceptance } from '../../lib/borg/archives.ts'
+import { archivesThatCount, describeSound, findLosses, type KnownArchive, type Present } from '../../lib/borg/losses.ts'
 
 const test = suite('losses')
 
@@ -36,37 +31,75 @@ for (const [what, now, archives, losses] of [
     'fewer files',
     NOW,
     [known('old', { mediaFiles: 21 })],
-    ['the media shrank to less than half (10 files, 1.00 kB), old has 21 files, 0 B'],
+    ['the media shrank to less than half (10 files, 1.00 kB), old has 21 files, 0 B (restore --media-only old)'],
   ],
   [
     'fewer bytes',
     NOW,
     [known('old', { mediaFiles: 10, mediaBytes: 2001 })],
-    ['the media shrank to less than half (10 files, 1.00 kB), old has 10 files, 2.00 kB'],
+    ['the media shrank to less than half (10 files, 1.00 kB), old has 10 files, 2.00 kB (restore --media-only old)'],
   ],
   [
     'an empty folder',
     { ...NOW, mediaFiles: 0, mediaBytes: 0 },
     [known('old', { mediaFiles: 1 })],
-    ['the media folder is empty, old has 1 file, 0 B'],
+    ['the media folder is empty, old has 1 file, 0 B (restore --media-only old)'],
   ],
   [
-    'the newest that has it is named',
+    'the archive with the most photos is named, not the newest that has more than there are',
     NOW,
     [known('last', { mediaFiles: 10 }), known('whole', { mediaFiles: 30 }), known('older', { mediaFiles: 40 })],
-    ['the media shrank to less than half (10 files, 1.00 kB), whole has 30 files, 0 B'],
+    ['the media shrank to less than half (10 files, 1.00 kB), older has 40 files, 0 B (restore --media-only older)'],
+  ],
+  [
+    'of archives with as many photos the newest is named',
+    NOW,
+    [known('less', { mediaFiles: 21 }), known('newer', { mediaFiles: 60 }), known('older', { mediaFiles: 60 })],
+    ['the media shrank to less than half (10 files, 1.00 kB), newer has 60 files, 0 B (restore --media-only newer)'],
+  ],
+  [
+    'where only bytes are lacking, the archive with the most bytes is named',
+    NOW,
+    [known('many', { mediaFiles: 19, mediaBytes: 2100 }), known('large', { mediaFiles: 12, mediaBytes: 9000 })],
+    [
+      'the media shrank to less than half (10 files, 1.00 kB), large has 12 files, 9.00 kB (restore --media-only large)',
+    ],
   ],
   [
     'a smaller dump',
     NOW,
     [known('old', { dumpBytes: 2001 })],
-    ['the dump shrank to less than half (1.00 kB), that of old has 2.00 kB'],
+    ['the dump shrank to less than half (1.00 kB), that of old has 2.00 kB (restore --db-only old)'],
+  ],
+  [
+    'the archive with the largest dump is named, or a newer one whose dump is nearly as large',
+    NOW,
+    [
+      known('half', { dumpBytes: 2500 }),
+      known('other', { dumpBytes: 90_000, dumpMode: 'export' }),
+      known('nearly', { dumpBytes: 5700 }),
+      known('most', { dumpBytes: 6000 }),
+    ],
+    ['the dump shrank to less than half (1.00 kB), that of nearly has 5.70 kB (restore --db-only nearly)'],
+  ],
+  [
+    'folders: first the archive that has most of them, and of those the one with the most photos',
+    NOW,
+    [
+      known('last', { mediaFiles: 9, folders: ['avatars', 'covers'] }),
+      known('whole', { mediaFiles: 15, folders: ['avatars', 'covers', 'photos'] }),
+      known('old', { mediaFiles: 8, folders: ['maps'] }),
+    ],
+    [
+      'of the media nothing is left in avatars, covers, whole has files there (restore --media-only whole)',
+      'of the media nothing is left in maps, old has files there (restore --media-only old)',
+    ],
   ],
   [
     'a folder that is empty or gone',
     NOW,
     [known('old', { mediaFiles: 10, folders: ['avatars', 'photos'] })],
-    ['of the media nothing is left in avatars, old has files there'],
+    ['of the media nothing is left in avatars, old has files there (restore --media-only old)'],
   ],
   [
     'folders that are not known',
@@ -80,7 +113,7 @@ for (const [what, now, archives, losses] of [
     'a table less',
     NOW,
     [known('old', { tables: ['public.a', 'public.c'] })],
-    ['1 table of which old has rows is empty or gone: public.c'],
+    ['1 table of which old has rows is empty or gone: public.c (restore --db-only old)'],
   ],
   [
     'a table that does not answer',
@@ -90,19 +123,32 @@ for (const [what, now, archives, losses] of [
   ],
   ['tables that are not known', { ...NOW, tables: undefined }, [known('old', { tables: ['public.c'] })], []],
   [
-    'tables of several archives, each once',
+    'tables: first the archive that has most of them, then what it lacks, each once',
     NOW,
-    [known('last', { tables: ['public.c'] }), known('old', { tables: ['public.c', 'public.d', 'public.e'] })],
     [
-      '1 table of which last has rows is empty or gone: public.c',
-      '2 tables of which old has rows are empty or gone: public.d, public.e',
+      known('last', { tables: ['public.c', 'public.f'] }),
+      known('old', { tables: ['public.c', 'public.d', 'public.e'] }),
     ],
+    [
+      '3 tables of which old has rows are empty or gone: public.c, public.d, public.e (restore --db-only old)',
+      '1 table of which last has rows is empty or gone: public.f (restore --db-only last)',
+    ],
+  ],
+  [
+    'a table: not the archive that had lost most of its rows already',
+    { ...NOW, dump: { mode: 'dedup', bytes: 5000 } },
+    [
+      known('last', { tables: ['public.c'], dumpBytes: 5500 }),
+      known('whole', { tables: ['public.c'], dumpBytes: 9500 }),
+      known('older', { tables: ['public.c'], dumpBytes: 9600 }),
+    ],
+    ['1 table of which whole has rows is empty or gone: public.c (restore --db-only whole)'],
   ],
   [
     'tables beyond those that a comment names',
     NOW,
     [known('old', { tables: ['public.a'], tableCount: 900 })],
-    ['only 2 tables have rows, in old 900 have'],
+    ['only 2 tables have rows, in old 900 have (restore --db-only old)'],
   ],
 ] as [string, Present, KnownArchive[], string[]][])
   test(what, () => assert.equal(findLosses(now, archives), losses))
@@ -140,6 +186,19 @@ test('only archives since the last acceptance count, whichever archive knows of 
     archivesThatCount(wrong, {}).map(({ name }) => name),
     ['last', 'before'],
   )
+})
+
+test('that nothing is lacking says what was compared, and how many photos fewer there are than in the fullest archive', () => {
+  const archives = [known('last', { mediaFiles: 19 }), known('whole', { mediaFiles: 21 })]
+  assert.is(
+    describeSound(NOW, archives),
+    'nothing is empty, gone or below half of what 2 archives held; 11 photos fewer than the fullest, whole; single rows are not compared',
+  )
+  assert.is(
+    describeSound({ mediaFiles: undefined }, archives.slice(1)),
+    'nothing of the database is empty, gone or below half of what 1 archive held; single rows are not compared',
+  )
+  assert.not.match(describeSound({ mediaFiles: 30 }, archives), /fewer/)
 })
 
 test('media files that cannot be read are lacking beyond as many as were accepted, also those that only Borg could not read', () => {

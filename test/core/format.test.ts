@@ -111,6 +111,15 @@ for (const [what, text, lines] of [
     ['To bring back what was lost, type:', '  restore --rows libraries_library.', '  Nothing else.'],
   ],
   [
+    'a command in brackets, up to the closing one',
+    'A has 60 files (restore --media-only A); the dump shrank, B has more (~/restore --db-only B); and so on',
+    [
+      'A has 60 files (restore --media-only A);',
+      '  the dump shrank, B has more',
+      '  (~/restore --db-only B); and so on',
+    ],
+  ],
+  [
     'a command that is longer than a line',
     'Look: sudo dokku postgres:connect book-corners-db-of-another-app',
     ['Look:', '  sudo dokku postgres:connect book-corners-db-of-another-app'],
