@@ -1,10 +1,10 @@
 // The lines of `backup --check` about what restores have left on the server, and what room it takes.
 
 import { bytes, plural } from '../core/format.ts'
-import { sqlLine } from '../dokku/by-hand.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
+import { findRestoring } from '../postgres/scratch.ts'
 import { databaseBytes } from '../postgres/sql.ts'
-import { listKept } from '../postgres/swap.ts'
+import { dropLine, listKept, restoringOf } from '../postgres/swap.ts'
 import { attempt, type CheckLine, pass, warn } from './check-line.ts'
 
 /** More of them than that take room that nobody looks after. */
@@ -13,6 +13,7 @@ const MANY = 2
 export async function leftoverChecks(dokku: Dokku, production: Service): Promise<CheckLine[]> {
   const lines = await Promise.all([
     keptCheck(dokku, production),
+    restoringCheck(dokku, production),
     production.away ? [] : testServiceCheck(dokku, `${production.name}-test`),
   ])
   return lines.flat()
@@ -26,14 +27,24 @@ function keptCheck(dokku: Dokku, production: Service): Promise<CheckLine> {
     const total = kept.reduce((sum, { bytes: size }) => sum + size, 0)
     const each = kept.map(({ name: database, bytes: size }) => `${database} ${bytes(size)}`).join(', ')
     const detail = `${plural(kept.length, 'database')} of before a restore, ${bytes(total)}: ${each}`
-    return kept.length < MANY
-      ? pass(name, detail)
-      : warn(
-          name,
-          detail,
-          `What is in one: restore --undo --dry-run. To drop one: ${sqlLine(production, `DROP DATABASE "${kept.at(-1)?.name}";`)}`,
-        )
+    const drop = ['When all is well, drop it:', ...kept.map((database) => dropLine(production, database))]
+    const fix = `What is in it: restore --undo --dry-run. ${drop.join(kept.length > 1 ? '\n' : ' ')}`
+    return kept.length < MANY ? { ...pass(name, detail), fix } : warn(name, detail, fix)
   })
+}
+
+async function restoringCheck(dokku: Dokku, production: Service): Promise<CheckLine[]> {
+  const name = 'unfinished'
+  const line = await attempt(name, async () => {
+    const found = await findRestoring(dokku, production)
+    if (!found) return
+    return warn(
+      name,
+      `${restoringOf(production).database} is there, ${bytes(found.bytes)}: of a restore at work, or of one that was killed`,
+      'If none is at work: the next restore clears it',
+    )
+  })
+  return line ? [line] : []
 }
 
 async function testServiceCheck(dokku: Dokku, service: string): Promise<CheckLine[]> {

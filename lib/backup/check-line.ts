@@ -8,7 +8,7 @@ export interface CheckLine {
   name: string
   verdict: 'pass' | 'warn' | 'fail'
   detail: string
-  /** What to do about it, when it did not pass. */
+  /** What to type: because it did not pass, or when what it says is over. */
   fix?: string
   /** With --json: the names of the nights and restore points that are there, newest first. A way back asks for the one that it names. */
   archives?: string[]
@@ -30,7 +30,10 @@ export function fail(name: string, detail: string, fix: string): CheckLine {
 }
 
 /** A Failure is the line's verdict. */
-export async function attempt(name: string, check: () => Promise<CheckLine>): Promise<CheckLine> {
+export async function attempt<T extends CheckLine | undefined>(
+  name: string,
+  check: () => Promise<T>,
+): Promise<CheckLine | T> {
   try {
     return await check()
   } catch (error) {
@@ -49,7 +52,9 @@ export function formatLine({ name, verdict, detail, fix }: CheckLine, columns?: 
     ...(isNarrow
       ? [first, wrap(`${' '.repeat(indent)}${text}`, columns, indent)]
       : [wrap(`${first}  ${text}`, columns, indent)]),
-    ...(fix ? [wrap(`${' '.repeat(indent)}→ ${fix}`, columns, indent + 2)] : []),
+    ...(fix
+      ? [wrap(`${' '.repeat(indent)}→ ${fix.replaceAll('\n', `\n${' '.repeat(indent + 2)}`)}`, columns, indent + 2)]
+      : []),
   ].join('\n')
 }
 

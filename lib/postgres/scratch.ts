@@ -3,7 +3,18 @@
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import { aBoolean, aNumber, aText, type Found, listOf, oneOf, optional, orNull, record } from '../core/outside.ts'
+import {
+  aBoolean,
+  aCount,
+  aNumber,
+  aText,
+  type Found,
+  listOf,
+  oneOf,
+  optional,
+  orNull,
+  record,
+} from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import { createDatabaseLine, sqlLine } from '../dokku/by-hand.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
@@ -28,12 +39,33 @@ export async function clearRestoring(dokku: Dokku, production: Service, log: Log
   const [left] = await rows(dokku, server, clearSql(database, server.database), LEFT)
   for (const session of left?.sessions ?? [])
     log.info(`Ended the ${session.split(' ').at(-1)} that an earlier run was at`)
-  if (left?.database === 'other')
-    throw new Failure(
-      `On the server of ${production.name} there is a database ${database}, and these scripts have not made it.`,
-      `Give it another name: ${sqlLine(production, `ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(`${database}_by_hand`)};`)}`,
-    )
+  if (left?.database === 'other') throw notOurs(production)
   if (left?.database === 'removed') log.info(`Removed the database ${database} that an earlier run left`)
+}
+
+function notOurs(production: Service): Failure {
+  const { database } = restoringOf(production)
+  return new Failure(
+    `On the server of ${production.name} there is a database ${database}, and these scripts have not made it.`,
+    `Give it another name: ${sqlLine(production, `ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(`${database}_by_hand`)};`)}`,
+  )
+}
+
+/**
+ * The database beside production, if there is one: of a restore that is at work, or of one that was killed.
+ * @throws Failure when it is somebody else's
+ */
+export async function findRestoring(dokku: Dokku, production: Service): Promise<{ bytes: number } | undefined> {
+  const [found] = await rows(
+    dokku,
+    serverOf(production),
+    `SELECT json_build_object('bytes', pg_database_size(oid),
+       'ours', coalesce(shobj_description(oid, 'pg_database') = ${literal(DISPOSABLE)}, false))
+     FROM pg_database WHERE datname = ${literal(restoringOf(production).database)};`,
+    record({ bytes: aCount, ours: aBoolean }),
+  )
+  if (found && !found.ours) throw notOurs(production)
+  return found
 }
 
 /** What was there. */

@@ -4,7 +4,8 @@ import { Failure, reason } from '../core/failure.ts'
 import { localTimestamp } from '../core/format.ts'
 import { aCount, aText, listOf, orNull, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
-import { sqlLine } from '../dokku/by-hand.ts'
+import { quoteAll } from '../core/shell.ts'
+import { psqlLine, sqlLine } from '../dokku/by-hand.ts'
 import { type Dokku, neighbour, type Service } from '../dokku/dokku.ts'
 import { commentBefore, DISPOSABLE, KEPT, keptComment } from './marks.ts'
 import { MAY_END } from './rights.ts'
@@ -54,6 +55,26 @@ export async function listKept(dokku: Dokku, service: Service): Promise<KeptData
     record({ name: aText, bytes: aCount, slots: listOf(aText), subscriptions: listOf(aText) }),
   )
   return all.sort((a, b) => (a.name < b.name ? 1 : -1))
+}
+
+/** What a person types to drop one, with what hangs on it: one line. */
+export function dropLine(service: Service, { name, slots, subscriptions }: KeptDatabase): string {
+  const drop = `DROP DATABASE ${identifier(name)};`
+  if (slots.length === 0 && subscriptions.length === 0) return sqlLine(service, drop)
+  const script = [
+    `\\c ${identifier(name)}`,
+    // The publisher's slot is the new database's to use.
+    ...subscriptions
+      .map(identifier)
+      .map(
+        (it) =>
+          `ALTER SUBSCRIPTION ${it} DISABLE; ALTER SUBSCRIPTION ${it} SET (slot_name = NONE); DROP SUBSCRIPTION ${it};`,
+      ),
+    ...slots.map((slot) => `SELECT pg_drop_replication_slot(${literal(slot)});`),
+    '\\c postgres',
+    drop,
+  ]
+  return `printf '%s\\n' ${quoteAll(script)} | ${psqlLine(service)}`
 }
 
 /** The subscriptions of production's database: where it is a restored one, none of them is at work. */

@@ -7,8 +7,8 @@ import { shortSha } from '../core/sha.ts'
 import { psqlLine, sqlLine } from '../dokku/by-hand.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
-import { identifier, literal } from '../postgres/sql.ts'
-import type { KeptDatabase } from '../postgres/swap.ts'
+import { identifier } from '../postgres/sql.ts'
+import { dropLine, type KeptDatabase } from '../postgres/swap.ts'
 import { isDeployed } from './app.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
@@ -79,29 +79,9 @@ export function describeKept(service: Service, kept: readonly KeptDatabase[]): s
         ...(slots.length > 0 ? [`keeps WAL for the replication slot ${slots.join(', ')}`] : []),
         ...(subscriptions.length > 0 ? [`has the subscription ${subscriptions.join(', ')}`] : []),
       ]
-      return `  ${[name, bytes(size), ...hangs].join(', ')}. To drop it:\n${dropCommand(service, database)}`
+      return `  ${[name, bytes(size), ...hangs].join(', ')}. To drop it:\n    ${dropLine(service, database)}`
     })
     .join('\n')
-}
-
-function dropCommand(service: Service, { name, slots, subscriptions }: KeptDatabase): string {
-  const drop = `DROP DATABASE ${identifier(name)};`
-  if (slots.length === 0 && subscriptions.length === 0) return `    ${sqlLine(service, drop)}`
-  return [
-    `${psqlLine(service)} <<'END'`,
-    `\\c ${identifier(name)}`,
-    // The publisher's slot is the new database's to use.
-    ...subscriptions
-      .map(identifier)
-      .map(
-        (it) =>
-          `ALTER SUBSCRIPTION ${it} DISABLE; ALTER SUBSCRIPTION ${it} SET (slot_name = NONE); DROP SUBSCRIPTION ${it};`,
-      ),
-    ...slots.map((slot) => `SELECT pg_drop_replication_slot(${literal(slot)});`),
-    '\\c postgres',
-    drop,
-    'END',
-  ].join('\n')
 }
 
 /** A subscription comes out of a dump switched off, and the one of the database before still is at work. */

@@ -145,12 +145,14 @@ test('a replication slot and a subscription of the kept database are named, with
   assert.match(stdout, /to_search/)
   // Every command that drops a kept database, as it is shown.
   const kept = (await databases(sandbox)).filter((name) => name !== sandbox.database)
-  const typed = [...stdout.matchAll(/<<'END'\n([\s\S]*?)\nEND\n|echo '(DROP .*)' \|/g)]
-    .map(([, script, line]) => script ?? line ?? '')
-    .filter((script) => script.includes('DROP DATABASE'))
+  const typed = [...stdout.matchAll(/^ +((?:echo|printf) .*DROP DATABASE.*) \| sudo dokku postgres:connect \S+$/gm)]
   assert.is(typed.length, kept.length, stdout)
-  for (const script of typed) {
-    const dropped = await sandbox.dokku(['postgres:connect', sandbox.service], `${script}\n`)
+  // The check says the same when the closing lines are gone.
+  const check = await sandbox.script('backup.ts', ['--check'])
+  for (const [line] of typed) assert.ok(check.stdout.includes(line.trim()), check.stdout)
+  for (const [, says = ''] of typed) {
+    const script = await sandbox.launch('sh', ['-c', says]).ended
+    const dropped = await sandbox.dokku(['postgres:connect', sandbox.service], script.stdout)
     assert.is(dropped.exitCode, 0, dropped.stderr)
   }
   assert.equal(await databases(sandbox), [sandbox.database])

@@ -50,7 +50,7 @@ test('rows and tables are as in the archive, a newer table that references an ol
 })
 
 test('--undo swaps the kept database back, and is itself undone', async () => {
-  await sandbox.script('restore.ts', RESTORE)
+  const restored = await sandbox.script('restore.ts', RESTORE)
   const dry = await sandbox.script('restore.ts', ['--undo', '--dry-run'])
   assert.is(dry.exitCode, 0, dry.stderr)
   assert.match(dry.stderr, /book_corners_db_before_\S+ was production until \w{3} \d+ \w{3} .*\d\d:\d\d [A-Z]/)
@@ -60,6 +60,9 @@ test('--undo swaps the kept database back, and is itself undone', async () => {
     check.stdout,
     /pass {2}kept databases +1 database of before a restore, [\d.]+ MB: book_corners_db_before_/,
   )
+  const [dropIt = 'none'] = /echo 'DROP DATABASE .*/.exec(restored.stdout) ?? []
+  assert.ok(check.stdout.includes(`When all is well, drop it: ${dropIt}`), 'the closing lines are gone by then')
+  assert.not.match(check.stdout, /unfinished/)
   assert.is(await counts(sandbox), OLD)
   // Straight away, perhaps in the same second: its name must not be in the way.
   const back = await sandbox.script('restore.ts', ['--undo', '--yes'])

@@ -137,6 +137,11 @@ test('an import that goes on in the container after a SIGKILL is ended by the ne
   await sleep(1000)
   assert.is(await sandbox.sql(`SELECT count(*) FROM pg_stat_activity WHERE ${inIndex};`), '1')
   await sandbox.sql('ALTER ROLE postgres RESET test.seconds;')
+  const check = await sandbox.script('backup.ts', ['--check'])
+  assert.match(
+    check.stdout,
+    /^warn +unfinished +book_corners_db_restoring is there.*\n +→ .*the next restore clears it$/m,
+  )
   const next = await sandbox.script('restore.ts', [name, ...AGREED])
   await sandbox.borg(['delete', `::${name}`])
   assert.is(next.exitCode, 0, next.stderr)
