@@ -144,7 +144,7 @@ async function night(backup: Backup, tonight: Tonight, note: Note, accepts = fal
     checked,
     tries: tries.count,
     sha: tonight.sha,
-    tookMs: performance.now() - tonight.beganMs,
+    tookMs: performance.now() - tonight.beganMs - context.ask.waitedMs,
   })
   requireComplete(archive)
   return summary

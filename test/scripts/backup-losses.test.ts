@@ -1,4 +1,5 @@
 // A source that is gone, empty or the wrong one stays red until somebody says that it is right.
+import { execFileSync } from 'node:child_process'
 import { mkdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -129,8 +130,21 @@ test('--accept says what it accepts, asks, and from then on the nights are compa
   assert.equal(await sandbox.archives(), before)
 
   monitor.pings.length = 0
-  const agreed = await answer('accept')
+  const beganMs = performance.now()
+  const agreed = await atTerminal('backup.ts', ['--accept'], {
+    env,
+    prompt: /ype accept to go on: /,
+    answer: () => {
+      execFileSync('sleep', ['6'])
+      return 'accept\r'
+    },
+  })
   assert.is(agreed.status, 0, agreed.output)
+  const workedMs = performance.now() - beganMs - 6000
+  const [, took = ''] = /took\s+(\d+ m?s)/.exec(agreed.output) ?? []
+  const tookMs = Number.parseInt(took, 10) * (took.endsWith(' ms') ? 1 : 1000)
+  // Rounded to a second.
+  assert.ok(tookMs <= workedMs + 500, `took ${took}, without the question ${workedMs} ms`)
   assert.equal(
     monitor.pings.map(({ path }) => path.replace('/check-uuid', '')),
     ['/start', ''],
