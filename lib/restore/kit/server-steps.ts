@@ -31,7 +31,7 @@ export function serverSteps(kit: Kit, folder: string): Step[] {
     mountStep(kit),
     {
       title: 'These scripts',
-      text: 'The commands of the laptop are those of docs/setup.md: shell functions that find your checkout of the scripts.',
+      text: 'The laptop needs a checkout of these scripts, with its `bin` folder on the PATH: docs/setup.md, “The laptop”.',
       blocks: [
         { where: LAPTOP, commands: [asked('DOKKU_HOST', 'the new server'), 'export DOKKU_HOST', 'deploy --sync-only'] },
       ],
@@ -143,8 +143,17 @@ function keyStep({ repository }: Kit): Step {
   if (!ssh)
     return {
       title: 'The way to the repository',
-      text: `The repository is a folder: ${repository}. The user deploy must be able to write to it.`,
-      blocks: [{ where: DEPLOY, commands: borgList }],
+      text: `The repository is a folder, and the new server needs it at the same place: \`${repository}\`. If it was on the old server's disk, bring a copy first: from the machine that has one, \`scp -rp ${quote(repository)} "root@$DOKKU_HOST:${repository}"\`. The user deploy must be able to write to it.`,
+      blocks: [
+        {
+          where: ROOT,
+          commands: [
+            `ls ${quote(`${repository}/config`)}    # not there: bring the folder first`,
+            `chown -R deploy: ${quote(repository)}`,
+          ],
+        },
+        { where: DEPLOY, commands: borgList },
+      ],
     }
   return {
     title: 'The way to the repository',

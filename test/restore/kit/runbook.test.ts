@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Kit } from '../../../lib/restore/kit/content.ts'
@@ -68,6 +69,38 @@ test('its commands can be read by a shell, with the values of the archive in the
     'the app staging, which was linked to the same database: no archive of this app holds it',
     "the setting VERIFY_SQL: its value is in manifest.json, and can't stand in an env file",
   ])
+})
+
+test('it ends with a night and a drill that are typed, but with a database away from Dokku a drill is not possible as it is', () => {
+  const commands = (kit: Kit): string => shellBlocks(runbook(kit, '/kit')).join('\n')
+  const own = commands(KIT)
+  assert.match(own, /\| crontab -\n.*--check\n\/home\/deploy\/backup\n\/home\/deploy\/restore --drill\n/)
+  const { service, ...manifest } = KIT.manifest
+  const away = { ...KIT, manifest: { ...manifest, database: 'db.example.com:5432' } }
+  assert.not.match(commands(away), /--drill/)
+  assert.match(runbook(away, '/kit'), /A drill .* docs\/growing\.md/)
+})
+
+test('a repository that is a folder has to be on the new server before Borg is asked', () => {
+  const page = runbook({ ...KIT, repository: '/mnt/a disk/repo' }, '/kit')
+  assert.match(
+    page,
+    /from the machine that has one, `scp -rp '\/mnt\/a disk\/repo' "root@\$DOKKU_HOST:\/mnt\/a disk\/repo"`/,
+  )
+  assert.match(
+    page,
+    /as root:\*\*\n```sh\nls '\/mnt\/a disk\/repo\/config' .*\nchown -R deploy: '\/mnt\/a disk\/repo'\n```/,
+  )
+  assert.ok(page.indexOf('chown -R deploy:') < page.indexOf('borg list'))
+  assert.not.match(runbook(KIT, '/kit'), /chown/)
+})
+
+test('what the laptop needs is what the page of the setup has: the PATH line', () => {
+  assert.match(runbook(KIT, '/kit'), /its `bin` folder on the PATH: docs\/setup\.md, “The laptop”/)
+  assert.match(
+    readFileSync(new URL('../../../docs/setup.md', import.meta.url), 'utf8'),
+    /^## The laptop$[\s\S]*?^PATH=\$PATH:\S+\/bin$/m,
+  )
 })
 
 test('of an archive that holds none of it, each step asks for what it needs', () => {
