@@ -55,7 +55,10 @@ test('the preview and --check say that there is no media, and that photos are go
   const check = await sandbox.script('backup.ts', ['--check'])
   assert.match(check.stdout, /^pass +media +MEDIA_DIR=none: the archives hold the database alone, no photos$/m)
   assert.match(check.stdout, /^pass +mount +\S+\/media: in no archive \(MEDIA_DIR=none\)$/m)
-  assert.match(check.stdout, /^pass +as before +nothing of the database is empty, gone or below half of what 1 archive held; /m)
+  assert.match(
+    check.stdout,
+    /^pass +as before +nothing of the database is empty, gone or below half of what 1 archive held; /m,
+  )
   assert.not.match(check.stdout, /placing media/)
 })
 
