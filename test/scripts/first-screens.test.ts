@@ -13,7 +13,7 @@ import { runAtTerminal } from '../support/terminal.ts'
 const BIN = fileURLToPath(new URL('../../bin', import.meta.url))
 const WIDTHS = [100, 60]
 /** What is pasted is no line of a table: it stays whole. */
-const COMMAND = /^ *(→ )?(git|sudo|echo|install|ls|\(set -a;) /
+const COMMAND = /^ *(→ )?(git|sudo|echo|install|ls|\(set -a;|\((~\/)?restore --\S+) /
 const CTRL_C = '\u0003'
 const test = suite('first screens')
 let sandbox: Sandbox
