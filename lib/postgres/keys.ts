@@ -1,21 +1,37 @@
-// Which rows of two databases are each other's, by primary key: what a swap brings back, and what it takes away.
+// Which rows of two databases are each other's, by primary key: what a swap brings back, what it takes away, what it changes.
 
-import { aText, listOf, record, tryJson } from '../core/outside.ts'
+import { aBoolean, aText, listOf, record, tryJson } from '../core/outside.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
-import { attempt, LASTING_TABLES, literal, type RowCounts, type RowSurvey } from './sql.ts'
+import { attempt, identifier, LASTING_TABLES, literal, type RowCounts, type RowSurvey } from './sql.ts'
 
-/** More keys than these of one table, or of all tables, are not compared: a question must not take minutes, nor memory that grows with the data. */
-const MOST_OF_TABLE = 50_000
-const MOST_OF_ALL = 100_000
-const PATIENCE = "SET statement_timeout = '20s'; SET lock_timeout = '2s';"
+/** More rows than these of one table, or of all tables, are not compared: a question must not take minutes, nor memory that grows with the data. */
+export const MOST_OF_TABLE = 50_000
+export const MOST_OF_ALL = 100_000
+/** A text of a value must be the same on both sides, whatever each database is set to. */
+const SESSION = `SET statement_timeout = '20s'; SET lock_timeout = '2s'; SET search_path = pg_catalog; SET jit = off;
+SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET bytea_output = 'hex'; SET extra_float_digits = 3; SET lc_monetary = 'C';`
 const ALL_MS = 60_000
 
-const TABLE = record({ table: aText, keys: listOf(aText) })
+const LAYOUT = record({
+  /** `schema.table`. */
+  table: aText,
+  quoted: aText,
+  columns: listOf(record({ name: aText, notNull: aBoolean })),
+  /** The columns of the primary key, in its order. */
+  key: listOf(aText),
+})
+/** What rows are compared by. */
+type Layout = ReturnType<typeof LAYOUT>
 
-/** Hashes of the primary keys of a table's rows, by `schema.table`. Tables without a key, and those that are too large, are not there. */
-type TableKeys = ReadonlyMap<string, ReadonlySet<string>>
+const TABLE = record({ table: aText, keys: listOf(aText), rows: listOf(aText) })
 
-/** Pure: the tables whose keys are compared, the smallest first. */
+/**
+ * Of a table's rows the hashes of their primary keys, each with a hash of the whole row; undefined where the rows could not be
+ * read in time. By `schema.table`.
+ */
+type TableRows = ReadonlyMap<string, ReadonlyMap<string, string | undefined>>
+
+/** Pure: the tables whose rows are compared, the smallest first. */
 export function comparable(production: RowSurvey, restored: RowCounts): string[] {
   const sizes = [...production].flatMap(([table, count]): [string, number][] => {
     const other = restored.get(table)
@@ -31,37 +47,95 @@ export function comparable(production: RowSurvey, restored: RowCounts): string[]
     })
 }
 
-/** What can't be read in time is left out. @throws Failure when the database can't be reached */
-export async function readKeys(dokku: Dokku, database: Service, tables: readonly string[]): Promise<TableKeys> {
-  if (tables.length === 0) return new Map()
-  const { lines } = await attempt(dokku, database, keysSql(tables), { timeoutMs: ALL_MS })
-  const found = lines.flatMap((line) => tryJson(line, TABLE) ?? [])
-  return new Map(found.map(({ table, keys }) => [table, new Set(keys)]))
+/** What the tables that have a primary key are made of. @throws Failure when the database can't be reached */
+export async function readLayouts(dokku: Dokku, database: Service, tables: readonly string[]): Promise<Layout[]> {
+  if (tables.length === 0) return []
+  const { lines } = await attempt(dokku, database, `${SESSION}\n${layoutSql(tables)}`, { timeoutMs: ALL_MS })
+  const layouts = lines.flatMap((line) => tryJson(line, LAYOUT) ?? [])
+  return tables.flatMap((table) => layouts.find((layout) => layout.table === table) ?? [])
 }
 
-// One query writes the next: psql's \gexec runs each row of a result as a statement.
-function keysSql(tables: readonly string[]): string {
-  return `${PATIENCE}
-SELECT format('SELECT json_build_object(''table'', %L, ''keys'', coalesce(json_agg(hashtextextended(ROW(%s)::text, 0)::text), ''[]''::json)) FROM %I.%I',
-  schemaname || '.' || tablename, string_agg(quote_ident(attname), ', ' ORDER BY attnum), schemaname, tablename)
+function layoutSql(tables: readonly string[]): string {
+  return `SELECT json_build_object('table', schemaname || '.' || tablename, 'quoted', format('%I.%I', schemaname, tablename),
+  'columns', (SELECT json_agg(json_build_object('name', attname, 'notNull', attnotnull)) FROM pg_attribute
+    WHERE attrelid = indrelid AND attnum > 0 AND NOT attisdropped),
+  'key', (SELECT json_agg(attname ORDER BY place) FROM unnest(indkey::int2[]) WITH ORDINALITY number (attnum, place)
+    JOIN pg_attribute USING (attnum) WHERE attrelid = indrelid AND place <= indnkeyatts))
 FROM pg_tables JOIN pg_index ON indrelid = format('%I.%I', schemaname, tablename)::regclass AND indisprimary
-  JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
-WHERE ${LASTING_TABLES} AND schemaname || '.' || tablename IN (${tables.map(literal).join(', ')})
-GROUP BY schemaname, tablename
-\\gexec`
+WHERE ${LASTING_TABLES} AND schemaname || '.' || tablename IN (${tables.map(literal).join(', ')});`
 }
 
-/** Rows that only one of two databases has; undefined where it can't be told. */
-export interface KeyDifference {
+/** Pure: the tables that have the same primary key on both sides, with the columns that both have. */
+export function commonLayouts(production: readonly Layout[], restored: readonly Layout[]): Layout[] {
+  return production.flatMap((ours) => {
+    const theirs = restored.find(({ table }) => table === ours.table)
+    if (!theirs || ours.key.join('\0') !== theirs.key.join('\0')) return []
+    const columns = ours.columns.flatMap(({ name, notNull }) => {
+      const other = theirs.columns.find((column) => column.name === name)
+      return other ? [{ name, notNull: notNull && other.notNull }] : []
+    })
+    return [{ ...ours, columns }]
+  })
+}
+
+/** What can't be read in time is left out. @throws Failure when the database can't be reached */
+export async function readRows(dokku: Dokku, database: Service, layouts: readonly Layout[]): Promise<TableRows> {
+  if (layouts.length === 0) return new Map()
+  const script = [SESSION, ...layouts.map(rowsSql)].join('\n')
+  const { lines } = await attempt(dokku, database, script, { timeoutMs: ALL_MS })
+  const found = lines.flatMap((line) => tryJson(line, TABLE) ?? [])
+  return new Map(found.map(({ table, keys, rows }) => [table, new Map(keys.map((key, i) => [key, rows[i]]))]))
+}
+
+/** Where whole rows take too long, or one of them is damaged, the keys alone may still be read. */
+function rowsSql({ table, quoted, columns, key }: Layout): string {
+  const keyHash = `hashtextextended(ROW(${key.map((name) => `r.${identifier(name)}`).join(', ')})::text, 0)`
+  const select = (rows: string): string =>
+    `SELECT json_build_object('table', ${literal(table)}, 'keys', coalesce(json_agg(k::text), '[]'), 'rows', ${rows})`
+  return `${select("coalesce(json_agg(h::text), '[]')")} FROM (SELECT ${keyHash} k, ${rowHash(columns)} h FROM ${quoted} r) both_hashes;
+\\if :ERROR
+${select("'[]'::json")} FROM (SELECT ${keyHash} k FROM ${quoted} r) key_hashes;
+\\endif`
+}
+
+/** A function of PostgreSQL takes at most 100 arguments. */
+const MOST_ARGUMENTS = 90
+
+/**
+ * A hash of what a row `r` holds, the same on both sides: of the values as text, and of which of them are NULL. Not of the row
+ * as text, whose quoting takes twice the time (PostgreSQL 15); and a hash of the values themselves differs for enums.
+ */
+export function rowHash(columns: readonly { name: string; notNull: boolean }[]): string {
+  const values = columns
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap(({ name, notNull }) => [`r.${identifier(name)}`, ...(notNull ? [] : [`r.${identifier(name)} IS NULL`])])
+  let texts = values
+  do
+    texts = Array.from(
+      { length: Math.ceil(texts.length / MOST_ARGUMENTS) },
+      (_, i) => `concat_ws('|', ${texts.slice(i * MOST_ARGUMENTS, (i + 1) * MOST_ARGUMENTS).join(', ')})`,
+    )
+  while (texts.length > 1)
+  return `hashtextextended(${texts[0]}, 0)`
+}
+
+/** How the rows of two databases differ. */
+export interface RowDifference {
   onlyProduction: number
   onlyRestored: number
+  /** Rows of the same key whose contents differ; undefined where only keys could be read. */
+  changed: number | undefined
 }
 
-/** Pure. */
-export function compareKeys(production: TableKeys, restored: TableKeys, table: string): KeyDifference | undefined {
+/** Pure. @returns undefined where it can't be told */
+export function compareRows(production: TableRows, restored: TableRows, table: string): RowDifference | undefined {
   const [now, then] = [production.get(table), restored.get(table)]
   if (!now || !then) return undefined
-  const lacking = (from: ReadonlySet<string>, others: ReadonlySet<string>): number =>
-    [...from].filter((key) => !others.has(key)).length
-  return { onlyProduction: lacking(now, then), onlyRestored: lacking(then, now) }
+  const common = [...now].filter(([key]) => then.has(key))
+  const areRead = common.every(([key, row]) => row !== undefined && then.get(key) !== undefined)
+  return {
+    onlyProduction: now.size - common.length,
+    onlyRestored: then.size - common.length,
+    changed: areRead ? common.filter(([key, row]) => row !== then.get(key)).length : undefined,
+  }
 }

@@ -1,10 +1,19 @@
-// Production and the restored database side by side: what comes back, and what leaves production.
+// Production and the restored database side by side: what comes back, what leaves production, and what changes.
 
 import { Failure, reason } from '../core/failure.ts'
-import { listing } from '../core/format.ts'
+import { firstOf, listing, plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
-import { comparable, compareKeys, type KeyDifference, readKeys } from '../postgres/keys.ts'
+import {
+  commonLayouts,
+  comparable,
+  compareRows,
+  MOST_OF_ALL,
+  MOST_OF_TABLE,
+  type RowDifference,
+  readLayouts,
+  readRows,
+} from '../postgres/keys.ts'
 import {
   ANSWER_MS,
   compareCounts,
@@ -83,14 +92,19 @@ async function byKey(
   { context, dokku }: Restore,
   now: Side<RowSurvey>,
   then: Side,
-): Promise<(table: string) => KeyDifference | undefined> {
+): Promise<(table: string) => RowDifference | undefined> {
   const tables = comparable(now.rows, then.rows)
   try {
-    const [ours, theirs] = await Promise.all([now, then].map(({ database }) => readKeys(dokku, database, tables)))
-    return (table) => ours && theirs && compareKeys(ours, theirs, table)
+    const both = [now.database, then.database] as const
+    const [production = [], restored = []] = await Promise.all(both.map((it) => readLayouts(dokku, it, tables)))
+    const layouts = commonLayouts(production, restored)
+    const [ours, theirs] = await Promise.all(both.map((it) => readRows(dokku, it, layouts)))
+    return (table) => ours && theirs && compareRows(ours, theirs, table)
   } catch (error) {
     if (!(error instanceof Failure) || context.shell.signal.aborted) throw error
-    context.log.warn(`Only the numbers of rows are compared, not which rows they are: ${reason(error)}`)
+    context.log.warn(
+      `Only the numbers of rows are compared, not which rows they are, nor whether they were changed: ${reason(error)}`,
+    )
     return () => undefined
   }
 }
@@ -99,31 +113,52 @@ async function byKey(
 const INDENT = 2
 
 interface ComparedTable extends TableDifference {
-  keys: KeyDifference | undefined
+  keys: RowDifference | undefined
 }
 
-/** Pure: the tables that differ, each with what comes back and what leaves; the others are counted. */
+/** Pure: the tables that differ, each with what comes back, what leaves and what changes; the others are counted. */
 export function describeTables(tables: readonly ComparedTable[], columns?: number, called = 'archive'): string {
-  const differing = tables.filter((row) => {
-    const { onlyProduction = 0, onlyRestored = 0 } = row.keys ?? {}
-    return row.production !== row.restored || onlyProduction > 0 || onlyRestored > 0
-  })
-  const alike = tables.length - differing.length
-  const rest =
-    alike === 0 ? [] : [`  ${alike === 1 ? '1 table has' : `${alike} tables have`} the same rows, or as many.`]
-  if (differing.length === 0) return ['No table has other rows than production.', ...rest].join('\n')
+  const differing = tables.filter(isOther)
+  const alike = tables.filter((row) => !isOther(row))
+  const unknown = alike.filter(({ production, keys }) => production !== 0 && keys?.changed === undefined)
+  const rest = [
+    ...(alike.length > unknown.length ? [`  ${have(alike.length - unknown.length)} the same rows.`] : []),
+    ...(unknown.length > 0
+      ? [
+          `  ${have(unknown.length)} as many rows; changed ones are not counted (${WHY}): ${firstOf(unknown.map(({ table }) => shortName(table)))}`,
+        ]
+      : []),
+  ]
+  if (differing.length === 0)
+    return [
+      unknown.length > 0
+        ? 'No table is known to have other rows than production.'
+        : 'No table has other rows than production.',
+      ...rest,
+    ].join('\n')
   const rows = differing.map((row) => [shortName(row.table), shown(row.production), shown(row.restored), ...moves(row)])
-  const unsure = rows.some((row) => row.includes('?'))
-    ? ["  ?  can't be told: no primary key, too many rows, or not readable."]
-    : []
-  const head = ['table', 'production', called, 'comes back', 'leaves']
   return [
-    'Rows that come back, and rows that leave production:',
-    listing({ head, rows, right: [1, 2, 3, 4] }, columns),
+    'Rows that come back, rows that leave production, and rows that become as they were:',
+    listing(
+      { head: ['table', 'production', called, 'comes back', 'leaves', 'changed'], rows, right: [1, 2, 3, 4, 5] },
+      columns,
+    ),
     ...rest,
-    ...unsure,
+    ...(rows.some((row) => row.includes('?')) ? [`  ?  not counted: ${WHY}`] : []),
     ...describeUnread(new Map(tables.map((row) => [row.table, row.production]))),
   ].join('\n')
+}
+
+/** Why rows are counted only. */
+const WHY = `no primary key, over ${shown(MOST_OF_TABLE)} rows, over ${shown(MOST_OF_ALL)} in all, or not readable in time`
+
+function isOther({ production, restored, keys }: ComparedTable): boolean {
+  const { onlyProduction = 0, onlyRestored = 0, changed = 0 } = keys ?? {}
+  return production !== restored || onlyProduction + onlyRestored + changed > 0
+}
+
+function have(tables: number): string {
+  return `${plural(tables, 'table')} ${tables === 1 ? 'has' : 'have'}`
 }
 
 function shown(count: number | string | undefined): string {
@@ -131,13 +166,18 @@ function shown(count: number | string | undefined): string {
   return count === undefined ? 'no table' : count.toLocaleString('en')
 }
 
-function moves({ production, restored, keys }: ComparedTable): [comesBack: string, leaves: string] {
-  if (typeof production === 'string') return ['?', '?']
-  if (production === undefined) return [shown(restored), '0']
-  if (restored === undefined) return ['0', shown(production)]
-  if (keys) return [shown(keys.onlyRestored), shown(keys.onlyProduction)]
-  if (production === 0 || restored === 0) return [shown(restored), shown(production)]
-  return ['?', '?']
+function moves({ production, restored, keys }: ComparedTable): [comesBack: string, leaves: string, changed: string] {
+  if (typeof production === 'string') return ['?', '?', '?']
+  if (production === undefined) return [shown(restored), '0', '0']
+  if (restored === undefined) return ['0', shown(production), '0']
+  if (keys)
+    return [
+      shown(keys.onlyRestored),
+      shown(keys.onlyProduction),
+      keys.changed === undefined ? '?' : shown(keys.changed),
+    ]
+  if (production === 0 || restored === 0) return [shown(restored), shown(production), '0']
+  return ['?', '?', '?']
 }
 
 function shortName(table: string): string {

@@ -3,6 +3,7 @@
 
 import { aCount, aText, listOf, record } from '../../core/outside.ts'
 import { type Column, ownRows } from '../../postgres/catalog.ts'
+import { rowHash } from '../../postgres/keys.ts'
 import { sendRows } from '../../postgres/session.ts'
 import { identifier, literal } from '../../postgres/sql.ts'
 import type { Family, LeftOut, Link, Member, Reach } from './family.ts'
@@ -11,8 +12,6 @@ import type { Family, LeftOut, Link, Member, Reach } from './family.ts'
 const OURS = identifier('book-corners-ops')
 /** A role of PostgreSQL's own (10 and later) with next to no rights. */
 const WEAK_ROLE = 'pg_stat_scan_tables'
-/** A function of PostgreSQL takes at most 100 arguments. */
-const MOST_ARGUMENTS = 90
 /** So many keys of a table are shown at most; all of them are in the file of the way back. */
 export const MOST_KEYS = 1000
 
@@ -100,24 +99,9 @@ export function sendKeys(transfers: readonly KeyTransfer[], restoring: string): 
   ].join('\n')
 }
 
-/**
- * A hash of what a row holds, the same on both sides: of the values as text, and of which of them are NULL. Not of the row
- * as text, whose quoting takes twice the time (PostgreSQL 15); and a hash of the values themselves differs for enums.
- */
+/** Of the columns that come back. */
 function hashOf({ now, travelling }: Member): string {
-  const columns = now.columns.filter(({ name }) => travelling.includes(name))
-  const values = columns.flatMap(({ name, notNull }) => [
-    `r.${identifier(name)}`,
-    ...(notNull ? [] : [`r.${identifier(name)} IS NULL`]),
-  ])
-  let texts = values
-  do
-    texts = Array.from(
-      { length: Math.ceil(texts.length / MOST_ARGUMENTS) },
-      (_, i) => `concat_ws('|', ${texts.slice(i * MOST_ARGUMENTS, (i + 1) * MOST_ARGUMENTS).join(', ')})`,
-    )
-  while (texts.length > 1)
-  return `hashtextextended(${texts[0]}, 0)`
+  return rowHash(now.columns.filter(({ name }) => travelling.includes(name)))
 }
 
 /** What was found of a member. */
