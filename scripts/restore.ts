@@ -4,7 +4,9 @@ import type { Command } from '../lib/cli/arguments.ts'
 import { SO } from '../lib/cli/closing.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
+import { nobodyToAsk } from '../lib/cli/prompt.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
+import { quoteAll } from '../lib/core/shell.ts'
 import { bringBack } from '../lib/restore/bring-back.ts'
 import { drill } from '../lib/restore/drill.ts'
 import { writeKit } from '../lib/restore/kit/kit.ts'
@@ -106,7 +108,7 @@ await main(COMMAND, async (context) => {
   const [flag, mode] = modeOf(context)
   const restore = prepareRestore(context)
   if (mode.asks && !context.flags.has('dry-run')) {
-    requireAgreement(context, flag)
+    requireAgreement(context, flag, process.argv.slice(2))
     if (!context.flags.has('yes')) context.log.info(beforehand(restore))
   }
   if (mode.looks) return lookBeside(restore, mode.run)
@@ -120,17 +122,20 @@ await main(COMMAND, async (context) => {
 })
 
 /** Somebody must be there to agree, or have agreed to one archive: the newest may be the one after the damage. */
-function requireAgreement({ flags, argument, interactive }: Context, flag: string): void {
+function requireAgreement(context: Context, flag: string, typed: readonly string[]): void {
+  const { flags, argument, interactive } = context
+  const withArchive = (word: string): string =>
+    quoteAll(['restore', ...(argument === undefined && flag !== 'undo' ? [word] : []), ...typed])
   if (!flags.has('yes') && !interactive)
-    throw new Failure(
-      'A restore asks before it changes anything, and there is no terminal to ask at.',
-      `Over SSH ask for one: ssh -t. For a script: restore ${flag ? `--${flag} ` : ''}ARCHIVE --yes`,
-      EXIT.usage,
+    throw nobodyToAsk(
+      context,
+      'A restore asks before it changes anything',
+      `Over SSH ask for one: ssh -t. For a script: ${withArchive('ARCHIVE')} --yes`,
     )
   if (flags.has('yes') && argument === undefined && flag !== 'undo')
     throw new Failure(
       '--yes does not choose an archive: the newest may be the one after the damage.',
-      'Name it, or type the word: restore latest --yes. To see them: restore --list',
+      `Name it, or type the word: ${withArchive('latest')}\nTo see them: restore --list`,
       EXIT.usage,
     )
 }

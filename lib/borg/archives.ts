@@ -2,7 +2,7 @@
 
 import type { DumpMode } from '../cli/settings.ts'
 import { readState } from '../cli/state.ts'
-import { age, bytes, firstOf, isoLocal, type Listing, localTimestamp, moment, plural, zoneOf } from '../core/format.ts'
+import { age, bytes, firstOf, isoLocal, type Listing, localTimestamp, moments, plural, zoneOf } from '../core/format.ts'
 import {
   aBoolean,
   aCount,
@@ -237,14 +237,15 @@ export function explainFuture(archives: readonly Archive[], envFile: string): { 
  */
 export function archiveListing(archives: readonly Archive[], by: 'time' | 'name'): Listing {
   const zone = zoneOf(archives[0]?.start ?? new Date())
-  const rows = archives.map((archive) => {
+  const times = by === 'time' ? moments(archives.map(({ start }) => start)) : []
+  const rows = archives.map((archive, i) => {
     const { sha, mediaFiles, mediaBytes, noMedia } = parseComment(archive.comment)
     const kind = [
       ...(archive.label === undefined || (by === 'name' && !archive.kept) ? [] : [`before ${brief(archive.label)}`]),
       ...(archive.kept ? [by === 'time' ? `kept as ${archive.name}` : 'kept'] : []),
     ]
     return [
-      by === 'time' ? moment(archive.start) : archive.name,
+      times[i] ?? archive.name,
       age(archive.start).replace(/ ago$/, ''),
       archive.dumpBytes === undefined ? '' : bytes(archive.dumpBytes),
       noMedia

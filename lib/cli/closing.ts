@@ -7,6 +7,8 @@ type Part = (typeof PARTS)[number]
 export interface Closing {
   /** From now on this is so of that part, whichever way the run ends; an empty text: nothing is to be told of it. */
   so(part: Part, sentence: string): void
+  /** Whether anything is told of that part. */
+  tells(part: Part): boolean
   /** All that is so, on one line. */
   text(): string
 }
@@ -17,6 +19,7 @@ export function createClosing(): Closing {
     so: (part, sentence) => {
       known[part] = sentence
     },
+    tells: (part) => Boolean(known[part]),
     text: () => PARTS.flatMap((part) => known[part] || []).join(' ') || 'Nothing was changed.',
   }
 }

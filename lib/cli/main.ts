@@ -6,18 +6,18 @@ import { dirname } from 'node:path'
 import { isatty } from 'node:tty'
 import { EXIT, Failure, Interrupted, reason } from '../core/failure.ts'
 import { createLog, type Log } from '../core/log.ts'
-import { createShell, type Env, quote, type Shell } from '../core/shell.ts'
+import { createShell, type Env, quote, quoteAll, type Shell } from '../core/shell.ts'
 import { VERSION } from '../core/version.ts'
 import { type Arguments, type Command, parse } from './arguments.ts'
 import { childEnv } from './child-env.ts'
 import { type Closing, createClosing } from './closing.ts'
 import { DEFAULT_ENV_FILE, type EnvFile, readEnvFile } from './env-file.ts'
-import { type Ask, createAsk } from './prompt.ts'
+import { type Ask, createAsk, type Terminal } from './prompt.ts'
 import { secretValues } from './settings.ts'
 import { homeFolder } from './user.ts'
 
 /** Everything a script works with. */
-export interface Context extends Arguments {
+export interface Context extends Arguments, Terminal {
   log: Log
   shell: Shell
   /** Runs what must be done even after an interruption: cleaning up. */
@@ -26,8 +26,6 @@ export interface Context extends Arguments {
   envFile: EnvFile
   /** The command that runs this script, without arguments: for another run of it. */
   self: readonly string[]
-  /** Both ends are a terminal: questions can be asked. */
-  interactive: boolean
   /** Writes a result to stdout. */
   print(text: string): void
   /** Writes a result to stdout as one line of JSON. */
@@ -128,8 +126,8 @@ async function run(command: Command, script: Script, { log, signal, closing, tol
   const envFile = await readEnvFile(named || DEFAULT_ENV_FILE, Boolean(named))
   log.addSecrets(secretValues(environment, envFile))
   const env = childEnv(environment, homeFolder())
-  const interactive = Boolean(process.stdin.isTTY && process.stderr.isTTY)
-  const ask = createAsk(args.flags.has('yes'), interactive, signal, log)
+  const terminal = terminalOf([command.name, ...process.argv.slice(2)])
+  const ask = createAsk(args.flags.has('yes'), terminal, signal, log)
   return script({
     ...args,
     log,
@@ -139,7 +137,7 @@ async function run(command: Command, script: Script, { log, signal, closing, tol
     envFile,
     // `--`: Node 20 takes an --env-file anywhere on its command line for its own.
     self: [process.execPath, ...process.execArgv.filter((arg) => arg !== '--'), '--', process.argv[1] ?? ''],
-    interactive,
+    ...terminal,
     print: log.print,
     printJson: (value) => {
       told.json = true
@@ -150,6 +148,11 @@ async function run(command: Command, script: Script, { log, signal, closing, tol
     workedMs: () => performance.now() - ask.waitedMs,
     closing,
   })
+}
+
+function terminalOf(typed: readonly string[]): Terminal {
+  const interactive = Boolean(process.stdin.isTTY && process.stderr.isTTY)
+  return { interactive, ...(process.stdin.isTTY && !interactive && { redirected: quoteAll(typed) }) }
 }
 
 /** What stands for a result that there is not. */

@@ -4,6 +4,7 @@ import { isatty } from 'node:tty'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
 import { type Listing, listing } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
+import { quote } from '../core/shell.ts'
 
 /** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
 export interface Ask {
@@ -27,17 +28,34 @@ export interface Ask {
   readonly waitedMs: number
 }
 
+/** Whether somebody can be asked. */
+export interface Terminal {
+  /** Both ends are a terminal: questions can be asked. */
+  interactive: boolean
+  /** What was typed, where somebody is there but would not see a question in time: `… 2>&1 | tee FILE`. */
+  redirected?: string | undefined
+}
+
+/**
+ * Why nobody can be asked.
+ * @param what needs an answer
+ * @param hint what to do where there is no terminal at all
+ */
+export function nobodyToAsk({ redirected }: Terminal, what: string, hint: string): Failure {
+  if (redirected === undefined) return new Failure(`${what}, and there is no terminal to ask at.`, hint, EXIT.usage)
+  return new Failure(
+    `${what}, and the output is redirected: the question would not be seen.`,
+    `To keep a log, too: script -c ${quote(redirected)} FILE`,
+    EXIT.usage,
+  )
+}
+
 /** @param yes whether --yes was given */
-export function createAsk(yes: boolean, interactive: boolean, signal: AbortSignal, log: Log): Ask {
+export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal, log: Log): Ask {
   let waitedMs = 0
   const ask = async (prompt: string): Promise<string> => {
     signal.throwIfAborted()
-    if (!interactive)
-      throw new Failure(
-        'This needs an answer, and there is no terminal to ask at.',
-        'Add --yes to agree beforehand.',
-        EXIT.usage,
-      )
+    if (!terminal.interactive) throw nobodyToAsk(terminal, 'This needs an answer', 'Add --yes to agree beforehand.')
     const askedMs = performance.now()
     try {
       return await askLine(prompt, signal, log)

@@ -59,7 +59,22 @@ export function firstOf(texts: readonly string[], most = 5): string {
 
 /** A time for people, with its zone, in local time: `Thu 26 Nov 03:00 UTC`; with the year unless it is this one. */
 export function moment(date: Date, now = new Date()): string {
-  return isTime(date) ? `${day(date, now)} ${localTimestamp(date).slice(11, 16)} ${zoneOf(date)}` : 'an unknown time'
+  return momentTo('03:00'.length, date, now)
+}
+
+/** The same of several that stand in one list: to the second where two would look alike. */
+export function moments(dates: readonly Date[], now = new Date()): string[] {
+  const seen = new Map<string, number>()
+  for (const text of dates.map((date) => moment(date, now))) seen.set(text, (seen.get(text) ?? 0) + 1)
+  return dates.map((date) => {
+    const text = moment(date, now)
+    return seen.get(text) === 1 ? text : momentTo('03:00:00'.length, date, now)
+  })
+}
+
+function momentTo(length: number, date: Date, now: Date): string {
+  if (!isTime(date)) return 'an unknown time'
+  return `${day(date, now)} ${localTimestamp(date).slice(11, 11 + length)} ${zoneOf(date)}`
 }
 
 /** A day for people: `Thu 26 Nov`; with the year unless it is this one. */

@@ -172,7 +172,8 @@ function createPause(stream: Target, actions: boolean): { begin(): void; end(): 
 function typeable(text: string, folder: string | undefined): string {
   if (folder === undefined) return text
   return text
-    .replace(/(?<![\w~/.-])(backup|restore)(?= --[a-z]| latest\b| ARCHIVE\b)/g, `${folder}/$1`)
+    .replace(/(?<![\w~/.-])(backup|restore)(?= --[a-z]| latest\b| ARCHIVE\b| \S*\d\S* --[a-z])/g, `${folder}/$1`)
+    .replace(/(?<=script -c '?)(backup|restore)\b/g, `${folder}/$1`)
     .replace(/(?<=: )(backup|restore)(?=$|[.;,])/gm, `${folder}/$1`)
 }
 

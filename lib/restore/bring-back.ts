@@ -8,7 +8,7 @@ import { type MediaPlan, wanted } from '../media/compare.ts'
 import { restoreMedia } from '../media/extract.ts'
 import { planPlacement } from '../media/place.ts'
 import { requireMediaSpace, stagingOf } from '../media/staging.ts'
-import { type Contents, choose, complete, readContents } from './choose.ts'
+import { BEFORE_THE_DAMAGE, type Contents, choose, complete, readContents } from './choose.ts'
 import { describeMedia, lines, question, withoutPhotos } from './messages.ts'
 import { replaceDatabase } from './replace-database.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
@@ -57,7 +57,7 @@ function hintsFor({ database, media }: Restore): string[] {
   return [
     ...(database && media ? ['Only photos are missing? restore --media-only'] : []),
     ...(database ? ['Only some rows are gone? restore --rows TABLE'] : []),
-    'Take an archive of before the damage: the newest need not be one.',
+    BEFORE_THE_DAMAGE,
   ]
 }
 

@@ -3,6 +3,7 @@
 import { archiveListing, eachItem, flawsOf, isDump, listAll, newestOf, storedPath } from '../borg/archives.ts'
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
+import { nobodyToAsk } from '../cli/prompt.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { localTimestamp, nearest, plural } from '../core/format.ts'
 import { createMediaComparison, type MediaPlan } from '../media/compare.ts'
@@ -19,6 +20,8 @@ export interface Contents {
 
 /** What stands above the question which archive; the last word is the question's. */
 type Hints = readonly string[]
+
+export const BEFORE_THE_DAMAGE = 'Take an archive of before the damage: the newest need not be one.'
 
 /**
  * The archive that was named, by whatever Borg knows by that name, a date, the beginning of a name, or `latest`; else, at a
@@ -113,18 +116,18 @@ function timeOf(name: string): string | undefined {
 const MAKE_ONE = 'Make the first one: backup'
 
 async function pick(
-  { flags, values, interactive, ask }: Context,
+  { flags, values, ask, ...terminal }: Context,
   archives: readonly Archive[],
   hints: Hints,
 ): Promise<Archive> {
   const latest = newestOf(archives) ?? archives[0]
   if (!latest) throw new Failure('There is no archive yet.', MAKE_ONE)
   if (flags.has('dry-run') || flags.has('yes') || values.kit !== undefined) return latest
-  if (!interactive)
-    throw new Failure(
-      'No archive was named, and there is no terminal to ask at.',
+  if (!terminal.interactive)
+    throw nobodyToAsk(
+      terminal,
+      'No archive was named',
       'Over SSH ask for one: ssh -t. Or name the archive; latest is the newest.',
-      EXIT.usage,
     )
   const proposed = newestOf(archives.filter((archive) => flawsOf(archive).length === 0)) ?? latest
   const whole = `The newest that is whole is number ${archives.indexOf(proposed) + 1}.`

@@ -15,8 +15,9 @@ export async function discardTest({ context }: Restore, test: TestService): Prom
     context.closing.so('beside', SO.testRemoved(test.name))
 }
 
-/** Removes the database beside production, the same way, and ends what is at work in it. */
+/** Removes the database beside production, if it was begun, the same way, and ends what is at work in it. */
 export async function discardRestoring({ dokku, context }: Restore, production: Service): Promise<void> {
+  if (!context.closing.tells('beside')) return
   const { database } = restoringOf(production)
   const remove = (): Promise<void> => clearRestoring(dokku.lasting, production, { ...context.log, info: () => {} })
   if (await orLater(context.log, `The database ${database}`, remove))

@@ -41,7 +41,9 @@ export function describeMedia(plan: MediaPlan): string[] {
     part(
       'different',
       plan.different,
-      plan.overwrite ? ', the present ones are put aside' : ', kept as they are (without --overwrite)',
+      plan.overwrite
+        ? ' in the archive; the present ones are put aside'
+        : ' in the archive; those on the disk are kept as they are (without --overwrite)',
     ),
     `  ${'same'.padEnd(13)} ${plural(plan.same.count, 'file')}`,
     `  ${'only on disk'.padEnd(13)} ${plural(plan.onDisk.count, 'file')}, ${bytes(plan.onDisk.bytes)}, kept${first(plan.onDisk.first, plan.onDisk.count)}`,

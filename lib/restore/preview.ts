@@ -173,6 +173,14 @@ function asText({ name, start, flaws, without, database, media }: Preview): stri
         : `  ${'rights'.padEnd(13)} all there`,
     )
   lines.push(...without)
+  if (database)
+    lines.push(
+      'Which rows come back, leave and change is known after an import. To see it, and change nothing:',
+      '  of every table, with Ctrl-C at the question',
+      `    restore --db-only ${name}`,
+      '  of one table, what is gone',
+      `    restore --rows TABLE --dry-run ${name}`,
+    )
   return lines.join('\n')
 }
 

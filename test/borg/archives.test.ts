@@ -44,6 +44,15 @@ test('a row has the age, what is stored, the release with eight digits; below it
   )
 })
 
+test('two archives of one minute are told apart by their seconds, and only they', () => {
+  const at = (time: string) => ({ ...archive(0), start: new Date(`${new Date().getFullYear()}-01-05T${time}`) })
+  const { rows } = archiveListing([at('04:07:50'), at('04:07:08'), at('03:00:01')], 'time')
+  assert.equal(
+    rows.map(([first = '']) => /\d\d:[\d:]+/.exec(first)?.[0]),
+    ['04:07:50', '04:07:08', '03:00'],
+  )
+})
+
 test('an archive that somebody renamed is found by the name that it was made under, and is never the newest', () => {
   const renamed = (name: string, madeAs: string, comment = '') => ({ ...archive(3, comment), name, madeAs })
   const point = JSON.stringify({ before: '0123abcd' })

@@ -37,7 +37,7 @@ async function command(body: string): Promise<string> {
     file,
     `import { main } from ${JSON.stringify(main)}
 import { rmSync, writeFileSync } from 'node:fs'
-await main({ name: 'asks', help: '', switches: [] }, async ({ ask, log, print, shell }) => {
+await main({ name: 'asks', help: '', switches: [], argument: 'WORD' }, async ({ ask, log, print, shell }) => {
   ${body}
   return 0
 })
@@ -193,13 +193,25 @@ for (const [where, body] of [
       assert.is(existsSync(made), false)
     })
 
+test('where the output of a terminal is redirected, that is said, with the way to keep a log', async () => {
+  const words = await command("await ask.confirm('Sure?', 'replace')")
+  const { output } = await runAtTerminal(`${words} 'of the day' 2>&1 | cat`, {
+    env: ENV,
+    prompt: PROMPT,
+    answer: () => undefined,
+  })
+  assert.match(output, /the output is redirected: the question would not be seen\.\r?\n/)
+  assert.ok(output.includes(`script -c 'asks '\\''of the day'\\''' FILE`), output)
+  assert.not.match(output, /no terminal/)
+})
+
 test('--yes answers beforehand, also without a terminal', async () => {
-  const ask = createAsk(true, false, new AbortController().signal, QUIET)
+  const ask = createAsk(true, { interactive: false }, new AbortController().signal, QUIET)
   await ask.confirm('Sure?', 'replace')
 })
 
 test('without a terminal and without --yes nothing is asked: exit status 2', async () => {
-  const ask = createAsk(false, false, new AbortController().signal, QUIET)
+  const ask = createAsk(false, { interactive: false }, new AbortController().signal, QUIET)
   const error = await ask.confirm('Sure?', 'replace').catch((reason: unknown) => reason)
   assert.is((error as Failure).exitCode, 2)
   assert.match((error as Failure).hint, /--yes/)

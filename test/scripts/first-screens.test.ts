@@ -85,8 +85,12 @@ for (const columns of WIDTHS)
     assert.match(text, /photos are missing\? restore --media-only\n.*rows are gone\? restore --rows TABLE\n/)
     assert.match(text, /The newest that is whole is number 2\.\nWhich archive\? \(1-3\): /)
     if (columns === 100) assert.match(text, /^ {6}archive +age +database +photos +release$/m)
-    if (columns === 100) assert.match(text, /^ {2}table +production +archive +comes back +leaves$/m)
-    else assert.match(text, /^ {2}libraries_library\n {6}production 120 {2}archive 300 {2}comes back 180 {2}leaves 0$/m)
+    if (columns === 100) assert.match(text, /^ {2}table +production +archive +comes back +leaves +changed$/m)
+    else
+      assert.match(
+        text,
+        /^ {2}libraries_library\n {6}production 120 {2}archive 300 {2}comes back 180 {2}leaves 0\n {6}changed 0$/m,
+      )
     assert.match(text, /Everything written to it since \w{3} \d+ \w{3} \d\d:\d\d UTC/)
   })
 

@@ -37,9 +37,9 @@ test('rows and tables are as in the archive, a newer table that references an ol
   assert.is(await sandbox.sql("SELECT count(*) FROM pg_tables WHERE tablename = 'newer';"), '0')
   assert.is(await sandbox.sql('SHOW work_mem;'), '7MB', 'the settings of the database came along')
   assert.is(await sandbox.sql('SHOW search_path;'), '"$user", public')
-  assert.match(stderr, /table +production +archive +comes back +leaves\n/)
-  assert.match(stderr, /\blibraries_library +122 +300 +180 +2\n/)
-  assert.match(stderr, /\bnewer +120 +no table +0 +120\n/)
+  assert.match(stderr, /table +production +archive +comes back +leaves +changed\n/)
+  assert.match(stderr, /\blibraries_library +122 +300 +180 +2 +0\n/)
+  assert.match(stderr, /\bnewer +120 +no table +0 +120 +0\n/)
   assert.match(stderr, /production: 122\n.*restored: +300/)
   const kept = (await databases(sandbox)).find((name) => name.startsWith('book_corners_db_before_'))
   assert.ok(kept)
@@ -49,12 +49,27 @@ test('rows and tables are as in the archive, a newer table that references an ol
   assert.match(stdout, /sudo dokku ps:restart book-corners$/m)
 })
 
+test('rows that were only changed are counted before anybody agrees, and the preview says how to see it', async () => {
+  await sandbox.script('restore.ts', RESTORE)
+  await sandbox.sql("UPDATE libraries_library SET name = 'x';")
+  const dry = await sandbox.script('restore.ts', ['--dry-run', '--db-only', archive])
+  assert.is(dry.exitCode, 0, dry.stderr)
+  assert.match(
+    dry.stdout,
+    new RegExp(`\\n +restore --db-only ${archive}\\n.*\\n +restore --rows TABLE --dry-run ${archive}\\n$`),
+  )
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE)
+  assert.is(exitCode, 0, stderr)
+  assert.match(stderr, /\blibraries_library +300 +300 +0 +0 +300\n/)
+  assert.not.match(stderr, /No table/)
+})
+
 test('--undo swaps the kept database back, and is itself undone', async () => {
   const restored = await sandbox.script('restore.ts', RESTORE)
   const dry = await sandbox.script('restore.ts', ['--undo', '--dry-run'])
   assert.is(dry.exitCode, 0, dry.stderr)
   assert.match(dry.stderr, /book_corners_db_before_\S+ was production until \w{3} \d+ \w{3} .*\d\d:\d\d [A-Z]/)
-  assert.match(dry.stderr, /\blibraries_library +300 +120 +0 +180\n/)
+  assert.match(dry.stderr, /\blibraries_library +300 +120 +0 +180 +0\n/)
   const check = await sandbox.script('backup.ts', ['--check'])
   assert.match(
     check.stdout,
@@ -91,11 +106,20 @@ test('without a terminal and without --yes nothing begins', async () => {
     assert.is(exitCode, 2)
     assert.match(stderr, /--yes/)
   }
+  for (const [args, says] of [
+    [['--rows', 'libraries_library'], 'restore ARCHIVE --rows libraries_library --yes'],
+    [[archive, '--rows', 'a', '--where', 'id = 1'], `restore ${archive} --rows a --where 'id = 1' --yes`],
+    [['--media-only'], 'restore ARCHIVE --media-only --yes'],
+    [['--undo'], 'restore --undo --yes'],
+  ] as const) {
+    const { stderr } = await sandbox.script('restore.ts', [...args])
+    assert.ok(stderr.includes(`no terminal to ask at`) && stderr.includes(`For a script: ${says}\n`), stderr)
+  }
   assert.is((await sandbox.script('restore.ts', ['--test'])).exitCode, 2)
   for (const args of [['--yes'], ['--db-only', '--yes'], ['--media-only', '--yes']]) {
     const { exitCode, stderr } = await sandbox.script('restore.ts', args)
     assert.is(exitCode, 2)
-    assert.match(stderr, /--yes does not choose an archive[\s\S]*restore latest --yes/)
+    assert.match(stderr, /--yes does not choose an archive[\s\S]*restore latest (--db-only |--media-only )?--yes\n/)
   }
   assert.is(await counts(sandbox), DAMAGED)
 })

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert'
 import { activity, backUpAndDamage, counts, DAMAGED, databases, held, OLD, reset } from '../support/damage.ts'
 import type { Running } from '../support/launch.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
-import { atTerminal } from '../support/terminal.ts'
+import { atTerminal, lastLine } from '../support/terminal.ts'
 
 const test = suite('restore --rows')
 let sandbox: Sandbox
@@ -84,7 +84,17 @@ test('what makes no sense is refused before anything begins', async () => {
   const unknown = await sandbox.script('restore.ts', [archive, '--rows', 'librarys_library', '--yes'])
   assert.is(unknown.exitCode, 1)
   assert.match(unknown.stderr, /no table librarys_library[\s\S]*Did you mean libraries_library/)
-  assert.not.match(unknown.stderr, /Importing/)
+  assert.not.match(unknown.stderr, /Importing|was removed/)
+  assert.is(lastLine(unknown.stderr), 'Production was not touched.')
+})
+
+test('at a terminal an archive is picked, with what to think of', async () => {
+  const { output } = await atTerminal('restore.ts', ['--rows', TABLES], {
+    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    prompt: /\(1-\d+\): /,
+    answer: () => '\u0003',
+  })
+  assert.match(output, /Take an archive of before the damage.*\r?\nWhich archive\?/)
 })
 
 test('at a terminal the name of the app is typed', async () => {

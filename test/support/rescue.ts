@@ -106,7 +106,7 @@ function restoreIn(
     envFile: { path: '', values: {}, problems: [] },
     print: log.print,
     printJson: log.printJson,
-    ask: createAsk(given.has('yes'), false, signal, log),
+    ask: createAsk(given.has('yes'), { interactive: false }, signal, log),
   } as unknown as Restore['context']
   return {
     context,

@@ -8,7 +8,7 @@ import { psqlLine } from '../../dokku/by-hand.ts'
 import type { Service } from '../../dokku/dokku.ts'
 import { createRestoring, neededBytes, requireRoom } from '../../postgres/scratch.ts'
 import { importDump } from '../archived-dump.ts'
-import { choose } from '../choose.ts'
+import { BEFORE_THE_DAMAGE, choose } from '../choose.ts'
 import { discardRestoring } from '../leftovers.ts'
 import { begin } from '../prove.ts'
 import type { ChosenArchive, Restore } from '../restore.ts'
@@ -21,7 +21,7 @@ import type { Wish } from './wanted.ts'
 /** Imports the archive beside production, compares, shows, asks, and inserts. The database beside production is removed in any case. */
 export async function rescueRows(restore: Restore, wish: Wish): Promise<number> {
   const { context, dokku } = restore
-  const archive = await choose(restore)
+  const archive = await choose(restore, [BEFORE_THE_DAMAGE])
   const { production, dump } = await begin({ ...restore, media: null }, archive, {})
   try {
     const comparison = await prepareComparison(restore, production, wish)
