@@ -13,7 +13,7 @@ import { runAtTerminal } from '../support/terminal.ts'
 const BIN = fileURLToPath(new URL('../../bin', import.meta.url))
 const WIDTHS = [100, 60]
 /** What is pasted is no line of a table: it stays whole. */
-const COMMAND = /^ *(→ )?(git|sudo|echo|install|ls|\(set -a;|\((~\/)?restore --\S+) /
+const COMMAND = /^ *(→ )?(git|sudo|restore|echo|install|ls|\(set -a;|\((~\/)?restore --\S+) /
 const CTRL_C = '\u0003'
 const test = suite('first screens')
 let sandbox: Sandbox
@@ -79,7 +79,7 @@ for (const columns of WIDTHS)
       /^Nothing changes before you type book-corners\. Ctrl-C at any\s+time\. Now it is \w{3} \d+ \w{3}/,
     )
     assert.match(text, /Now it is \w{3} \d+ \w{3} \d\d:\d\d UTC\.$/m)
-    assert.match(text, /^ {3}1 {2}\w{3} \d+ \w{3} \d\d:\d\d UTC/m)
+    assert.match(text, /^ {3}1 {2}\w{3} \d+ \w{3} \d\d:\d\d(:\d\d)? UTC/m)
     assert.match(text, /kept as\s+before-the-big-import/)
     assert.match(text, /! INCOMPLETE: .*\n {8}\S/)
     assert.match(text, /photos are missing\? restore --media-only\n.*rows are gone\? restore --rows TABLE\n/)
@@ -92,6 +92,13 @@ for (const columns of WIDTHS)
         /^ {2}libraries_library\n {6}production 120 {2}archive 300 {2}comes back 180 {2}leaves 0\n {6}changed 0$/m,
       )
     assert.match(text, /Everything written to it since \w{3} \d+ \w{3} \d\d:\d\d UTC/)
+  })
+
+for (const columns of WIDTHS)
+  test(`restore --dry-run, ${columns} columns: how to see which rows change is a command, whole`, async () => {
+    const lines = await screen('restore --dry-run latest --db-only', columns, { env: atServer() })
+    const [, name] = /A restore of\s+(\S+)/.exec(lines.join('\n')) ?? []
+    assert.match(lines.slice(-5).join('\n'), `    restore --rows TABLE --dry-run ${name}`)
   })
 
 for (const columns of WIDTHS)
