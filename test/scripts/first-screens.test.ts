@@ -9,6 +9,7 @@ import { withReleases } from '../support/releases.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 import { type Server, startServer } from '../support/server.ts'
 import { runAtTerminal } from '../support/terminal.ts'
+import { until } from '../support/until.ts'
 
 const BIN = fileURLToPath(new URL('../../bin', import.meta.url))
 const WIDTHS = [100, 60]
@@ -23,7 +24,14 @@ test.before(async () => {
   ;[sandbox, server] = await Promise.all([startSandbox(), startServer()])
   await seed(sandbox, { libraries: 300, photos: 10 })
   await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
-  const night = async () => (await sandbox.script('backup.ts', ['--json'])).stdout
+  let last = 0
+  // A second backup of the same second would have the name of the first.
+  const night = async () => {
+    await until(() => Math.floor(Date.now() / 1000) > last)
+    const { stdout } = await sandbox.script('backup.ts', ['--json'])
+    last = Math.floor(Date.now() / 1000)
+    return stdout
+  }
   const { archive } = JSON.parse(await night())
   await night()
   await damage(sandbox)
