@@ -243,8 +243,8 @@ const GLUE = '\u0000'
 /** Where a command begins, by its first word, up to the end of its sentence; a number with its unit. */
 const TOGETHER = new RegExp(
   [
-    String.raw`(?<=\()(?:~?/(?:[\w./-]*/)?)?(?:backup|restore) --[^()]*(?=\))`,
-    String.raw`(?<=(?:^ *|[:?→] |\(|\b[Tt]ype ))(?:\(set -a;|(?:~?/(?:[\w./-]*/)?)?(?:${[
+    String.raw`(?<=\()(?:~?\/(?:[\w./-]*\/)?)?(?:backup|restore) --[^()]*(?=\))`,
+    String.raw`(?<=(?:^ *|[:?→] |\(|\b[Tt]ype ))(?:\(set -a;|(?:~?\/(?:[\w./-]*\/)?)?(?:${[
       ...[
         'sudo',
         'dokku',
