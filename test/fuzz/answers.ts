@@ -54,7 +54,10 @@ const COMMENT = {
 
 export function borgList(random: Random): Case {
   const secret = secretOf(random)
-  const comment = JSON.stringify(random.chance(0.5) ? otherShape(random, COMMENT) : COMMENT)
+  // One of the two: most other answers have no comment that is read.
+  const isCommentOdd = random.chance(0.5)
+  const changes = Array.from({ length: isCommentOdd ? 3 : 0 })
+  const comment = JSON.stringify(changes.reduce((about) => otherShape(random, about), COMMENT))
   const archives = [
     { name: NIGHT, start: '2026-02-28T03:00:00.000000', comment },
     {
@@ -62,7 +65,7 @@ export function borgList(random: Random): Case {
       start: '2026-02-27T03:00:00',
     },
   ]
-  const said = oddAnswer(random, { archives }, secret)
+  const said = isCommentOdd ? JSON.stringify({ archives }) : oddAnswer(random, { archives }, secret)
   return {
     input: `borg list --json: ${oneLine(said, 300)}`,
     run: () =>
@@ -72,14 +75,21 @@ export function borgList(random: Random): Case {
         const { rows, notes = [], head } = archiveListing(archives, 'name')
         const text = listing({ rows, notes, head })
         log.print(text)
-        log.printJson(archives.map(archiveJson))
+        const values = archives.map(archiveJson)
+        log.printJson(values)
         log.info(printable(parseComment(comment).lacks?.join() ?? ''))
+        if (values.some(({ mediaFiles, mediaBytes }) => ![mediaFiles, mediaBytes].every(isCountOrNull)))
+          return 'a count in the JSON is none'
         if (archives.some(({ start }) => Number.isNaN(start.getTime()))) return 'an archive has no time'
         return text.split('\n').length > 1 + archives.length + notes.filter(Boolean).length
           ? 'a cell makes a line of its own'
           : undefined
       }, secret),
   }
+}
+
+function isCountOrNull(value: unknown): boolean {
+  return value === null || (Number.isSafeInteger(value) && Number(value) >= 0)
 }
 
 export function borgCreated(random: Random): Case {
@@ -240,6 +250,7 @@ export function editedFile(random: Random, turn: number): Case {
     outcome: 'deployed',
     seconds: 5,
     verified: true,
+    restorePoint: NIGHT,
   }
   const app = {
     scripts: { dokku: { predeploy: 'python manage.py migrate' } },
@@ -254,7 +265,7 @@ export function editedFile(random: Random, turn: number): Case {
       (text) =>
         parseLedger(text).map(
           (one) =>
-            `${one.who.slice(0, 9)} ${age(new Date(one.at))} ${one.subject.trim()} ${one.seconds.toFixed()} ${one.from?.slice(0, 8)}`,
+            `${[one.who, one.kind, one.to, one.subject, one.outcome].map((part) => part.trim()).join()} ${age(new Date(one.at))} ${one.seconds.toFixed()} ${one.from?.slice(0, 8)} ${one.restorePoint?.trim()}`,
         ),
     ],
     ['app.json', app, (text) => judgeAppJson(text, hostileText(random)).problems],

@@ -63,6 +63,8 @@ export function whyNotShown(text: string, secret?: Secret): string | undefined {
   if (sign !== undefined) return `shows the control character U+${sign.charCodeAt(0).toString(16).padStart(4, '0')}`
   const [unquoted] = COMMAND_UNQUOTED.exec(text) ?? []
   if (unquoted !== undefined) return `shows a command with a path that is not quoted: ${unquoted}`
+  const [bug] = /Cannot read propert(y|ies)|is not a function|is not iterable/.exec(text) ?? []
+  if (bug !== undefined) return `shows a bug as if somebody else had said it: ${bug}`
   const shown = secret?.halves.find((half) => text.includes(half))
   return shown === undefined ? undefined : `shows ${shown} of the secret ${JSON.stringify(secret?.text)}`
 }

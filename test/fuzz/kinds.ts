@@ -32,7 +32,7 @@ const FAST: Shares = [
   [answers.holder, 3],
   [answers.certificate, 4],
   [answers.gitLog, 3],
-  [network.cloudflare, 4],
+  [network.cloudflare, 7],
   [network.monitor, 2],
   [network.site, 3],
   [machine.disk, 5],

@@ -7,7 +7,7 @@ import { oneLine } from '../../lib/core/format.ts'
 import { purgeCache } from '../../lib/deploy/cloudflare.ts'
 import { verifySite } from '../../lib/verify/checks.ts'
 import { failureList, resultLine, resultsJson } from '../../lib/verify/report.ts'
-import { hostileName, hostileText, oddAnswer, secretOf } from './hostile.ts'
+import { hostileName, hostileText, oddAnswer, otherShape, secretOf } from './hostile.ts'
 import { type Case, judged } from './judge.ts'
 import type { Random } from './random.ts'
 
@@ -33,11 +33,12 @@ function answerOf(random: Random, right: unknown): Answer {
       ...(random.chance(0.2) ? { 'retry-after': random.pick(['0', '-1', 'x', '1e9', 'Mon, 99 Feb']) } : {}),
     },
     body: random.pick([
-      () => oddAnswer(random, right),
+      // Most often, for there is most that can be wrong with it.
+      ...Array.from({ length: 4 }, () => () => oddAnswer(random, right)),
       () => hostileText(random),
       () => `<html>${hostileText(random)}</html>`,
     ])(),
-    ending: random.pick(['well', 'well', 'well', 'well', 'cut', 'never']),
+    ending: random.pick([...Array.from({ length: 6 }, () => 'well' as const), 'cut', 'never']),
   }
 }
 
@@ -67,10 +68,9 @@ function inWords({ body, ...rest }: Answer): string {
 
 export function cloudflare(random: Random): Case {
   const secret = secretOf(random)
-  const answer = answerOf(random, {
-    success: false,
-    errors: [{ code: 6003, message: hostileText(random, secret), error_chain: [{ code: 1, message: 'x' }] }],
-  })
+  const error = { code: 6003, message: hostileText(random, secret), error_chain: [{ code: 1, message: 'x' }] }
+  const errors = [error, error, error].map((one) => otherShape(random, one))
+  const answer = answerOf(random, { success: false, errors })
   const token = secret.halves.join('')
   return {
     input: `Cloudflare: ${inWords(answer)}`,
