@@ -77,8 +77,9 @@ export function rehearse(insertion: Insertion): string {
   ].join('\n')
 }
 
-/** The beginning of the one that writes. Prints its number. */
-export const BEGIN = 'BEGIN READ WRITE;\nSELECT to_json(txid_current()::text);'
+/** The beginning of the one that writes. Prints its `Place`. */
+export const BEGIN = `BEGIN READ WRITE;
+SELECT json_build_object('transaction', txid_current(), 'database', oid::bigint) FROM pg_database WHERE datname = current_database();`
 
 /** What comes next in it. */
 export function prepare(insertion: Insertion): string {

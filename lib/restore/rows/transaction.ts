@@ -2,7 +2,6 @@
 
 import { SO } from '../../cli/closing.ts'
 import { Failure, reason } from '../../core/failure.ts'
-import { aText } from '../../core/outside.ts'
 import { retry } from '../../core/retry.ts'
 import type { Service } from '../../dokku/dokku.ts'
 import { INSERT_SESSION, openSession, Refused, type Session } from '../../postgres/session.ts'
@@ -22,7 +21,7 @@ import {
   rehearse,
   reportMissing,
 } from './insertion.ts'
-import { openWayBack, type WayBackFile } from './way-back.ts'
+import { aPlace, openWayBack, type WayBackFile } from './way-back.ts'
 
 /** What is found of rows that are fetched beside production's tables. */
 export interface Judged {
@@ -108,19 +107,20 @@ async function attempt(
   signal.addEventListener('abort', stop, { once: true })
   let file: WayBackFile | undefined
   try {
-    const [transaction = ''] = await session.values(BEGIN, aText)
+    const [place] = await session.values(BEGIN, aPlace)
+    if (!place) throw new Failure('PostgreSQL does not say in which transaction it is.')
     const judged = sorted(await session.values(prepare(insertion), aJudgement))
     requireSupport(judged)
     const counts = await session.values(insert(insertion), anInserted)
     const { away } = sorted(await session.values(reportMissing(insertion), aJudgement))
     if (counts.every(({ inserted }) => inserted === 0)) return { ...judged, away, inserted: counts, file: undefined }
-    file = await openWayBack(env, { archive, production, transaction })
+    file = await openWayBack(env, { archive, production, place, inserted: rowsOf(insertion, counts) })
     for (const member of insertion.members) await file.addKeys(member, session.lines(insertedKeys(member)))
     await file.finish()
     signal.throwIfAborted()
     signal.removeEventListener('abort', stop)
     context.closing.so('production', SO.rowsComing(file.path))
-    await commit(session, dokku.lasting, production, { transaction, path: file.path })
+    await commit(session, dokku.lasting, production, { transaction: place.transaction, path: file.path })
     context.closing.so('production', SO.rowsBack(file.path))
     return { ...judged, away, inserted: counts, file: file.path }
   } catch (error) {
@@ -134,6 +134,12 @@ async function attempt(
   }
 }
 
+function rowsOf({ members }: Insertion, counts: readonly Inserted[]): { name: string; rows: number }[] {
+  return members.flatMap(({ number, name }) =>
+    counts.filter((count) => count.number === number).map(({ inserted }) => ({ name, rows: inserted })),
+  )
+}
+
 /** Nobody says whether the rows are there. */
 class Unknown extends Failure {}
 
@@ -144,7 +150,7 @@ async function commit(
   session: Session,
   lasting: Restore['dokku'],
   production: Service,
-  { transaction, path }: { transaction: string; path: string },
+  { transaction, path }: { transaction: number; path: string },
 ): Promise<void> {
   try {
     await session.run('COMMIT;')

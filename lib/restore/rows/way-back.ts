@@ -1,26 +1,37 @@
 // The file that takes rows out again which were brought back: their keys, and the statement.
 
-import { open, rm } from 'node:fs/promises'
+import { open, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { stateFolder } from '../../cli/state.ts'
 import { Failure, reason } from '../../core/failure.ts'
 import { makeFolder } from '../../core/folder.ts'
-import { localTimestamp } from '../../core/format.ts'
+import { localTimestamp, momentAgo, plural, printable } from '../../core/format.ts'
+import { aCount, record } from '../../core/outside.ts'
 import { type Env, quote } from '../../core/shell.ts'
 import { psqlLine } from '../../dokku/by-hand.ts'
-import type { Service } from '../../dokku/dokku.ts'
+import type { Dokku, Service } from '../../dokku/dokku.ts'
 import { ownRows, quotedName } from '../../postgres/catalog.ts'
 import { FIXED_TEXT } from '../../postgres/session.ts'
-import { identifier } from '../../postgres/sql.ts'
+import { identifier, literal, rows, serverOf } from '../../postgres/sql.ts'
 import type { Member } from './family.ts'
-import { keyNames, sameKey } from './lost.ts'
+import { block, keyNames, sameKey } from './lost.ts'
+
+/** Where the rows were inserted. */
+export const aPlace = record({
+  /** The number of the transaction that inserted them. */
+  transaction: aCount,
+  /** The database's own number (OID): a swap gives its name to another one. */
+  database: aCount,
+})
+export type Place = ReturnType<typeof aPlace>
 
 /** What the file says of itself. */
 interface About {
   archive: string
   production: Service
-  /** The number of the transaction that inserted the rows. */
-  transaction: string
+  place: Place
+  /** How many rows of each table came back. */
+  inserted: readonly { name: string; rows: number }[]
 }
 
 export interface WayBackFile {
@@ -41,7 +52,7 @@ const PIECE = 64 * 1024
  */
 export async function openWayBack(env: Env, about: About): Promise<WayBackFile> {
   const stamp = localTimestamp(new Date()).replaceAll(':', '')
-  const path = join(stateFolder(env), `rows-brought-back-${stamp}-${about.transaction}.sql`)
+  const path = join(stateFolder(env), `rows-brought-back-${stamp}-${about.place.transaction}.sql`)
   await makeFolder(dirname(path))
   const file = await open(path, 'wx', 0o600)
   const members: Member[] = []
@@ -96,28 +107,200 @@ async function append(write: Write, lines: AsyncIterable<string>): Promise<void>
   await write(piece)
 }
 
-function head({ archive, production, transaction }: About, path: string): string {
-  return `-- Rows that restore --rows brought back from ${archive} into ${production.database} of ${production.name}, by their keys.
--- To take them out again, all of them or, if one of them is in use, none:
---   ${psqlLine(production)} < ${quote(path)}
+function head({ archive, production, place, inserted }: About, path: string): string {
+  return `${titleOf(production, printable(archive))}
+${inserted
+  .filter((one) => one.rows > 0)
+  .map((one) => `${ROWS}${plural(one.rows, 'row')} of ${printable(one.name)}\n`)
+  .join('')}-- To take them out again, all of them or, if a row that is not in this file references one of them, none:
+--   ${commandOf(production, path)}
 \\set ON_ERROR_STOP on
+\\set SHOW_CONTEXT never
 \\encoding UTF8
 ${FIXED_TEXT}
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 DO $$ BEGIN
-  IF txid_status(${transaction}) <> 'committed' THEN RAISE EXCEPTION 'These rows were never brought back: the restore was cut short.'; END IF;
+  IF (SELECT oid FROM pg_database WHERE datname = current_database()) <> ${place.database} THEN RAISE EXCEPTION 'These rows were brought back into another database, which is not production now. Nothing was taken out.'; END IF;
+  IF txid_status(${place.transaction}) <> 'committed' THEN RAISE EXCEPTION 'These rows were never brought back: the restore was cut short.'; END IF;
 END $$;
 `
+}
+
+function titleOf({ database, name }: Service, archive: string): string {
+  return `-- Rows that restore --rows brought back from ${archive} into ${database} of ${name}, by their keys:`
+}
+
+/** What a line of the head begins with that tells of a table's rows. */
+const ROWS = '--   * '
+
+function commandOf(production: Service, path: string): string {
+  return `${psqlLine(production)} < ${quote(path)}`
 }
 
 function tail(members: readonly Member[]): string {
   const deleted = members.map(
     (member) =>
-      `d${member.number} AS (DELETE FROM ${ownRows(member.now)} r USING keys_${member.number} k WHERE ${sameKey(member, 'k', 'r')} RETURNING ${keyNames(member, 'k')})`,
+      `d${member.number} AS (DELETE FROM ${ownRows(member.now)} r USING ${keysOf(member)} k WHERE ${sameKey(member, 'k', 'r')} RETURNING ${keyNames(member, 'k')})`,
   )
   const counts = members.map(
-    ({ number, name }) =>
-      `  SELECT '${name.replaceAll("'", "''")}' AS "table", count(*) AS "rows taken out" FROM d${number}`,
+    ({ number, name }) => `  SELECT ${literal(name)} AS "table", count(*) AS "rows taken out" FROM d${number}`,
   )
-  return `WITH ${deleted.join(',\n')}\n${counts.join('\n  UNION ALL\n')};\nCOMMIT;\n`
+  return `${members.map((member) => `ANALYZE ${keysOf(member)};\n`).join('')}${requireUnused(members)}
+WITH ${deleted.join(',\n')}\n${counts.join('\n  UNION ALL\n')};\nCOMMIT;\n`
+}
+
+function keysOf({ number }: Member): string {
+  return `pg_temp.keys_${number}`
+}
+
+/** Most keys of a table that are named. */
+const MOST_USERS = 10
+
+/** The table of a pg_class row and its schema, as a query reads its own rows. */
+function readable(table: string, schema: string): string {
+  return `format('%s%I.%I', CASE ${table}.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END, ${schema}.nspname, ${table}.relname)`
+}
+
+/**
+ * Raises an error when rows that are not in the file reference rows that are: a deletion would take them along, or change
+ * them, without a word. The foreign keys are those of the moment at which the file is run. From then on nobody can
+ * reference these rows: they are locked first, which also waits for whoever is about to.
+ */
+function requireUnused(members: readonly Member[]): string {
+  const known = members.map(
+    (member) =>
+      `(${member.number}, ${literal(quotedName(member.now))}::regclass, ${literal(sameKey(member, 'k', 't'))}, ${literal(sameKey(member, 'k', 'r'))})`,
+  )
+  const locked = members.map(
+    (member) =>
+      `  PERFORM 1 FROM ${ownRows(member.now)} r, ${keysOf(member)} k WHERE ${sameKey(member, 'k', 'r')} FOR UPDATE OF r;`,
+  )
+  return block(
+    "ops_one record; ops_rows bigint; ops_first text; ops_found text := '';",
+    `${locked.join('\n')}
+  FOR ops_one IN ${referencesTo(known)} LOOP
+    EXECUTE format('SELECT count(*), string_agg(key, '', '' ORDER BY place) FILTER (WHERE place <= ${MOST_USERS}) FROM (
+        SELECT left(regexp_replace(concat_ws('', '', %1$s), ''[[:cntrl:]]'', ''?'', ''g''), 80) AS key, row_number() OVER (ORDER BY %1$s) AS place
+        FROM %2$s r, %3$s t, pg_temp.keys_%4$s k WHERE %5$s AND %6$s AND %7$s) found',
+      ops_one.keys, ops_one.referencing, ops_one.referenced, ops_one.number, ops_one.pairs, ops_one.is_taken, ops_one.stays)
+      INTO ops_rows, ops_first;
+    IF ops_rows > 0 THEN
+      ops_found := ops_found || format(E'\\n  %s (%s): %s%s: %s of %s, by %s', ops_one.name, ops_one.called, ops_first,
+        CASE WHEN ops_rows > ${MOST_USERS} THEN ', …' ELSE '' END, ops_rows || CASE ops_rows WHEN 1 THEN ' row' ELSE ' rows' END,
+        ops_one.name, ops_one.conname);
+    END IF;
+  END LOOP;
+  IF ops_found <> '' THEN
+    RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+      MESSAGE = 'Nothing was taken out: rows that are not in this file reference rows that are:' || ops_found,
+      HINT = 'Delete those, or let them reference other rows; then type the command again.';
+  END IF;`,
+  )
+}
+
+/** The foreign keys that lead to tables of the file, with what a query on their rows is made of. */
+function referencesTo(known: readonly string[]): string {
+  const columns = (numbers: string, each: string): string =>
+    `(SELECT string_agg(${each}, ', ' ORDER BY place) FROM unnest(${numbers}) WITH ORDINALITY one (attnum, place)
+      JOIN pg_attribute a USING (attnum) WHERE a.attrelid = x.conrelid)`
+  // A table without a primary key shows what it references.
+  const shown = 'coalesce((i.indkey::int2[])[0:i.indnkeyatts - 1], x.conkey)'
+  return `WITH known (number, relation, as_referenced, as_own) AS (VALUES ${known.join(',\n    ')})
+    SELECT p.number, x.conname, fn.nspname || '.' || f.relname AS name, ${readable('f', 'fn')} AS referencing, ${readable('o', 'n')} AS referenced,
+      p.as_referenced AS is_taken, ${columns(shown, "format('r.%I', attname)")} AS keys, ${columns(shown, 'attname')} AS called,
+      coalesce('NOT EXISTS (SELECT FROM pg_temp.keys_' || c.number || ' k WHERE ' || c.as_own || ')', 'true') AS stays,
+      (SELECT string_agg(format('t.%I OPERATOR(%I.%s) r.%I', a.attname, s.nspname, oprname, b.attname), ' AND ')
+        FROM unnest(x.confkey, x.conkey, x.conpfeqop) pair (toward, own, operator)
+        JOIN pg_attribute a ON a.attrelid = x.confrelid AND a.attnum = toward JOIN pg_attribute b ON b.attrelid = x.conrelid AND b.attnum = own
+        JOIN pg_operator e ON e.oid = operator JOIN pg_namespace s ON s.oid = oprnamespace) AS pairs
+    FROM pg_constraint x JOIN known p ON p.relation = coalesce(pg_partition_root(x.confrelid), x.confrelid)
+    LEFT JOIN known c ON c.relation = coalesce(pg_partition_root(x.conrelid), x.conrelid)
+    JOIN pg_class f ON f.oid = x.conrelid JOIN pg_namespace fn ON fn.oid = f.relnamespace
+    JOIN pg_class o ON o.oid = x.confrelid JOIN pg_namespace n ON n.oid = o.relnamespace
+    LEFT JOIN pg_index i ON i.indrelid = x.conrelid AND i.indisprimary
+    WHERE x.contype = 'f' AND x.conparentid = 0 ORDER BY name, x.conname`
+}
+
+/** A head is not longer, but for a database of very many tables. */
+const HEAD_BYTES = 32 * 1024
+const MOST_SHOWN = 5
+
+/** Of rows that were brought back into what is production now, newest first: when, from what, how many, and the command that takes them out. */
+export async function describeWayBacks(env: Env, dokku: Dokku, production: Service): Promise<string | undefined> {
+  const files = await findFiles(stateFolder(env), production)
+  if (files.length === 0) return undefined
+  // Of a file that was not finished the rows are not there. A transaction that is no more known of is an old one.
+  const there = await rows(
+    dokku,
+    serverOf(production),
+    `SELECT json_build_object('transaction', n, 'database', (SELECT oid::bigint FROM pg_database WHERE datname = ${literal(production.database)}))
+     FROM unnest(ARRAY[${files.map(({ place }) => place.transaction)}]::bigint[]) n
+     WHERE CASE WHEN n < txid_snapshot_xmax(txid_current_snapshot()) THEN coalesce(txid_status(n), 'committed') = 'committed' END;`,
+    aPlace,
+  )
+  const usable = files.filter(({ place }) =>
+    there.some(({ transaction, database }) => transaction === place.transaction && database === place.database),
+  )
+  if (usable.length === 0) return undefined
+  return [
+    ...usable
+      .slice(0, MOST_SHOWN)
+      .map(
+        ({ path, at, archive, inserted }) =>
+          `  ${momentAgo(at)}, from ${archive}: ${inserted.join(', ')}. To take them out again:\n    ${commandOf(production, path)}`,
+      ),
+    ...(usable.length > MOST_SHOWN
+      ? [`  and ${plural(usable.length - MOST_SHOWN, 'older one')} in ${stateFolder(env)}`]
+      : []),
+  ].join('\n')
+}
+
+interface Found {
+  path: string
+  at: Date
+  archive: string
+  /** A phrase for each table. */
+  inserted: string[]
+  place: Place
+}
+
+/** Newest first. What is no file of this production's is passed over. */
+async function findFiles(folder: string, production: Service): Promise<Found[]> {
+  const names = await readdir(folder).catch(() => [])
+  const found = await Promise.all(
+    names
+      .sort()
+      .reverse()
+      .map((name) => readHead(folder, name, production)),
+  )
+  return found.flatMap((one) => one ?? [])
+}
+
+async function readHead(folder: string, name: string, production: Service): Promise<Found | undefined> {
+  const [, day, hour, minute, second, transaction] =
+    /^rows-brought-back-(\d{4}-\d\d-\d\d)T(\d\d)(\d\d)(\d\d)-(\d+)\.sql$/.exec(name) ?? []
+  if (transaction === undefined) return undefined
+  const path = join(folder, name)
+  const text = await beginningOf(path).catch(() => '')
+  const [title = '', ...others] = text.split('\n')
+  const [before = '', after = ''] = titleOf(production, '\n').split('\n')
+  const [, database] = /current_database\(\)\) <> (\d+) THEN/.exec(text) ?? []
+  if (!title.startsWith(before) || !title.endsWith(after) || database === undefined) return undefined
+  return {
+    path,
+    at: new Date(`${day}T${hour}:${minute}:${second}`),
+    archive: printable(title.slice(before.length, -after.length)),
+    inserted: others.flatMap((line) => (line.startsWith(ROWS) ? [printable(line.slice(ROWS.length))] : [])),
+    place: { transaction: Number(transaction), database: Number(database) },
+  }
+}
+
+async function beginningOf(path: string): Promise<string> {
+  const file = await open(path)
+  try {
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(HEAD_BYTES) })
+    return buffer.toString('utf8', 0, bytesRead)
+  } finally {
+    await file.close()
+  }
 }

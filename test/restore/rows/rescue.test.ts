@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process'
 import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { accident } from '../../support/rescue.ts'
+import { type Accident, accident } from '../../support/rescue.ts'
 import { type Sandbox, startSandbox } from '../../support/sandbox.ts'
+import { until } from '../../support/until.ts'
 
 const test = suite('rows that were lost')
 let sandbox: Sandbox
@@ -485,6 +488,138 @@ test('the way back finds the same rows when the database has another DateStyle b
   const said = await sql(`SET datestyle = 'SQL, MDY';\n${script}`)
   assert.match(said, /public\.visit\|1/)
   assert.is(await sql("SELECT to_char(day, 'YYYY-MM-DD') FROM visit;"), '2026-03-04')
+})
+
+/** Runs a file of the way back in production. @returns what PostgreSQL refused; empty when the rows are out */
+async function refusalOf(sql: Accident['sql'], file: string): Promise<string> {
+  const script = await readFile(file, 'utf8')
+  return sql(script).then(
+    () => '',
+    (error: Error) => error.message,
+  )
+}
+
+test('the way back takes nothing out while a row of since references one of its rows by a foreign key of any kind', async () => {
+  const { sql, rescue } = await accident(
+    sandbox,
+    `${CORNERS} ALTER TABLE libraries_library ADD UNIQUE (id, slug);
+     CREATE TABLE libraries_reply (id int PRIMARY KEY, review_id int REFERENCES libraries_review ON DELETE CASCADE);
+     CREATE TABLE emptied (id int PRIMARY KEY, library_id int REFERENCES libraries_library ON DELETE SET NULL);
+     CREATE TABLE defaulted (id int PRIMARY KEY, library_id int DEFAULT 20 REFERENCES libraries_library ON DELETE SET DEFAULT);
+     CREATE TABLE restricted (id int PRIMARY KEY, library_id int REFERENCES libraries_library ON DELETE RESTRICT);
+     CREATE TABLE "No ""Action" ("the id" int PRIMARY KEY, "Library" int REFERENCES libraries_library DEFERRABLE INITIALLY DEFERRED);
+     CREATE TABLE by_slug (id int PRIMARY KEY, slug text REFERENCES libraries_library (slug) ON DELETE CASCADE);
+     CREATE TABLE by_both (a int, b text, slug text, library_id int, PRIMARY KEY (a, b),
+       FOREIGN KEY (slug, library_id) REFERENCES libraries_library (slug, id) ON DELETE CASCADE);
+     CREATE TABLE keyless (library_id int REFERENCES libraries_library ON DELETE CASCADE, body text);
+     CREATE TABLE parted (day date, library_id int REFERENCES libraries_library ON DELETE CASCADE, PRIMARY KEY (day, library_id)) PARTITION BY RANGE (day);
+     CREATE TABLE parted_2026 PARTITION OF parted FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+     INSERT INTO emptied VALUES (1, 20), (2, NULL);`,
+    'DELETE FROM libraries_library WHERE id <= 3;',
+  )
+  const before = await sql(COUNTS)
+  const { stdout } = await rescue('libraries_library', { flags: ['yes', 'json'] })
+  const { file } = JSON.parse(stdout)
+  // What did not exist when the file was written counts as well.
+  await sql('CREATE TABLE newer (id int PRIMARY KEY, library_id int REFERENCES libraries_library ON DELETE CASCADE);')
+  const review = (await sql('SELECT min(id) FROM libraries_review WHERE library_id = 2;')).trim()
+  const used: [insert: string, says: string, undo: string][] = [
+    [
+      'libraries_review (id, library_id) VALUES (901, 2)',
+      'public.libraries_review (id): 901: 1 row',
+      'libraries_review WHERE id = 901',
+    ],
+    [`libraries_reply VALUES (1, ${review})`, 'public.libraries_reply (id): 1: 1 row', 'libraries_reply'],
+    ['emptied VALUES (7, 2), (8, 3)', 'public.emptied (id): 7, 8: 2 rows', 'emptied WHERE id > 2'],
+    ['defaulted VALUES (7, 2)', 'public.defaulted (id): 7: 1 row', 'defaulted'],
+    ['restricted VALUES (7, 2)', 'public.restricted (id): 7: 1 row', 'restricted'],
+    [`"No ""Action" VALUES (7, 2)`, 'public.No "Action (the id): 7: 1 row', '"No ""Action"'],
+    ["by_slug VALUES (7, 'corner-2')", 'public.by_slug (id): 7: 1 row', 'by_slug'],
+    ["by_both VALUES (7, E'x\\n', 'corner-2', 2)", 'public.by_both (a, b): 7, x?: 1 row', 'by_both'],
+    [
+      "keyless SELECT 2, 'x' FROM generate_series(1, 12)",
+      'public.keyless (library_id): 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, …: 12 rows',
+      'keyless',
+    ],
+    ["parted VALUES ('2026-02-28', 2)", 'public.parted (day, library_id): 2026-02-28, 2: 1 row', 'parted'],
+    [
+      "libraries_library (id, slug, owner_id, near_id) VALUES (77, 'x', 1, 2)",
+      'public.libraries_library (id): 77: 1 row',
+      'libraries_library WHERE id = 77',
+    ],
+    ['newer VALUES (7, 2)', 'public.newer (id): 7: 1 row', 'newer'],
+  ]
+  const all = `${COUNTS} SELECT (SELECT count(*) FROM emptied WHERE library_id IS NOT NULL), (SELECT string_agg(library_id::text, ',') FROM defaulted);`
+  for (const [insert, says, undo] of used) {
+    await sql(`INSERT INTO ${insert};`)
+    const counted = await sql(all)
+    const refused = await refusalOf(sql, file)
+    assert.match(refused, 'Nothing was taken out: rows that are not in this file reference rows that are:')
+    assert.match(refused, says)
+    assert.is(await sql(all), counted, insert)
+    await sql(`DELETE FROM ${undo};`)
+  }
+  assert.is(await refusalOf(sql, file), '')
+  assert.is(await sql(COUNTS), before)
+})
+
+test('the way back of a partitioned table sees what references one of its partitions alone', async () => {
+  const { sql, rescue } = await accident(
+    sandbox,
+    `CREATE TABLE visit (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+     CREATE TABLE visit_2025 PARTITION OF visit FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+     CREATE TABLE note (id int PRIMARY KEY, visit_id int, day date, FOREIGN KEY (visit_id, day) REFERENCES visit ON DELETE CASCADE);
+     CREATE TABLE part_note (id int PRIMARY KEY, visit_id int, day date, FOREIGN KEY (visit_id, day) REFERENCES visit_2025 ON DELETE CASCADE);
+     INSERT INTO visit SELECT n, '2025-05-05' FROM generate_series(1, 5) n;
+     INSERT INTO note SELECT n, n, '2025-05-05' FROM generate_series(1, 3) n;`,
+    'DELETE FROM visit WHERE id <= 2;',
+  )
+  const { exitCode, stdout, stderr } = await rescue('visit', { flags: ['yes', 'json'] })
+  assert.is(exitCode, 0, stderr)
+  const { file } = JSON.parse(stdout)
+  for (const table of ['note', 'part_note']) {
+    await sql(`INSERT INTO ${table} VALUES (50, 1, '2025-05-05');`)
+    assert.match(await refusalOf(sql, file), new RegExp(`public\\.${table} \\(id\\): 50: 1 row of`))
+    await sql(`DELETE FROM ${table} WHERE id = 50;`)
+  }
+  assert.is(await refusalOf(sql, file), '')
+  assert.is(await sql('SELECT (SELECT count(*) FROM visit), (SELECT count(*) FROM note);'), '3|1')
+})
+
+test('the way back waits for a row that is just being inserted, and then takes nothing out', async () => {
+  const { sql, rescue, production } = await accident(sandbox, CORNERS, 'DELETE FROM libraries_library WHERE id <= 3;')
+  const { stdout } = await rescue('libraries_library', { flags: ['yes', 'json'] })
+  const { file } = JSON.parse(stdout)
+  const client = spawn(join(sandbox.dir, 'bin/dokku'), ['postgres:connect', sandbox.service])
+  client.stdin.write(
+    `\\c ${production.database}\nBEGIN;\nINSERT INTO libraries_review (id, library_id) VALUES (901, 2) RETURNING id;\n\\echo inserted\n`,
+  )
+  for await (const piece of client.stdout) if (String(piece).includes('inserted')) break
+  const refused = refusalOf(sql, file)
+  await until(
+    async () =>
+      (await sandbox.sql(
+        `SELECT count(*) FROM pg_stat_activity WHERE datname = '${production.database}' AND wait_event_type = 'Lock';`,
+      )) === '1',
+  )
+  client.stdin.end('COMMIT;\n')
+  assert.match(await refused, 'public.libraries_review (id): 901: 1 row')
+  assert.is(await sql('SELECT count(*) FROM libraries_review WHERE id = 901;'), '1')
+})
+
+test('the way back takes nothing out of a database that was swapped in since', async () => {
+  const { sql, rescue, production } = await accident(sandbox, CORNERS, 'DELETE FROM libraries_library WHERE id <= 3;')
+  const { stdout } = await rescue('libraries_library', { flags: ['yes', 'json'] })
+  const { database } = production
+  await sandbox.sql(
+    `ALTER DATABASE ${database} RENAME TO ${database}_kept; CREATE DATABASE ${database} TEMPLATE ${database}_restoring;`,
+  )
+  const before = await sql(COUNTS)
+  assert.match(
+    await refusalOf(sql, JSON.parse(stdout).file),
+    'another database, which is not production now. Nothing was',
+  )
+  assert.is(await sql(COUNTS), before)
 })
 
 test('rows that a trigger leaves out without a word are named at the end, exit 1', async () => {

@@ -17,7 +17,8 @@ test('on a full disk the file is named, and nothing is left of it', async () => 
       const about = {
         archive: 'book-corners-2026-02-28T03:00:00',
         production: { name: 'db', database: 'db' },
-        transaction: '7',
+        place: { transaction: 7, database: 1 },
+        inserted: [],
       }
       const error = await openWayBack({ XDG_STATE_HOME: folder }, about).catch((error: unknown) => error)
       assert.instance(error, Failure)
