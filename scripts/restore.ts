@@ -18,6 +18,7 @@ import { undo } from '../lib/restore/replace-database.ts'
 import { prepareRestore, type Restore } from '../lib/restore/restore.ts'
 import { rescueRows } from '../lib/restore/rows/rescue.ts'
 import { readWish } from '../lib/restore/rows/wanted.ts'
+import { describeWayBacks } from '../lib/restore/rows/way-back.ts'
 
 const COMMAND: Command = {
   name: 'restore',
@@ -94,7 +95,7 @@ interface Mode {
 /** By flag. */
 const MODES: Record<string, Mode> = {
   // Before --dry-run, which it takes.
-  undo: { run: undo, asks: true },
+  undo: { run: (restore) => undo(restore, describeWayBacks), asks: true },
   list: { run: list, looks: true },
   'dry-run': { run: preview, looks: true },
   test: { run: proveOnly },

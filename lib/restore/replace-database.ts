@@ -3,8 +3,9 @@
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes, duration, momentAgo, plural, wrap } from '../core/format.ts'
+import type { Env } from '../core/shell.ts'
 import { psqlLine } from '../dokku/by-hand.ts'
-import { neighbour, type Service } from '../dokku/dokku.ts'
+import { type Dokku, neighbour, type Service } from '../dokku/dokku.ts'
 import { missingRights } from '../postgres/rights.ts'
 import {
   adoptSettings,
@@ -129,12 +130,17 @@ async function swapIn(
   }
 }
 
+/** What else a restore brought back, and the commands that take it out again; undefined where there is nothing. */
+type DescribeOthers = (env: Env, dokku: Dokku, production: Service) => Promise<string | undefined>
+
 /** `restore --undo`: a database that an earlier swap kept becomes production again. */
-export async function undo(restore: Restore): Promise<number> {
+export async function undo(restore: Restore, describeOthers: DescribeOthers): Promise<number> {
   const { context, settings, dokku } = restore
   const production = await dokku.service(settings.DB_SERVICE)
   await clearRestoring(dokku, production, context.log)
-  const choice = await chooseKept(restore, production)
+  const others = await describeOthers(context.shell.env, dokku, production)
+  if (others) context.log.info(`What restore --rows brought back is taken out by files of its own:\n${others}`)
+  const choice = await chooseKept(restore, production, others)
   await showKept(restore, production, choice)
   if (context.flags.has('dry-run')) {
     context.print('Nothing was changed.')
@@ -173,13 +179,15 @@ function keptUntil(name: string): string {
   return momentAgo(at)
 }
 
-async function chooseKept({ context, dokku }: Restore, production: Service): Promise<KeptDatabase> {
+async function chooseKept({ context, dokku }: Restore, production: Service, others?: string): Promise<KeptDatabase> {
   const { argument, ask, flags } = context
   const kept = await listKept(dokku, production)
   if (kept.length === 0)
     throw new Failure(
       `No database of an earlier restore is kept in ${production.name}.`,
-      'Restore an archive instead: restore --list',
+      others
+        ? 'If it is about the rows that were brought back, type the command above.'
+        : 'Restore an archive instead: restore --list',
     )
   const named = kept.find(({ name }) => name === argument)
   if (named) return named

@@ -58,6 +58,12 @@ test('lost rows come back out of an archive, and nothing of today is lost; the w
   const [name = ''] = await wayBacks()
   assert.match(stdout, join(sandbox.home, STATE, name))
   assert.is((await stat(join(sandbox.home, STATE, name))).mode & 0o777, 0o600)
+  // Nothing is kept: an archive would lose what was written since.
+  const undo = await sandbox.script('restore.ts', ['--undo', '--yes'])
+  assert.is(undo.exitCode, 1)
+  assert.match(undo.stderr, new RegExp(`rows of .*To take them out again:\\n.*${name}`, 's'))
+  assert.match(undo.stderr, /No database of an earlier restore is kept[\s\S]*type the command above/)
+  assert.not.match(undo.stderr, /restore --list/)
   const back = await sandbox.dokku(
     ['postgres:connect', sandbox.service],
     await readFile(join(sandbox.home, STATE, name)),
