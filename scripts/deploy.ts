@@ -18,7 +18,7 @@ import { preflight } from '../lib/deploy/preflight.ts'
 import { describeRestorePoint, withRestorePoint } from '../lib/deploy/restore-point.ts'
 import { describeStatus, readStatus, STATUS_INDENT, statusJson } from '../lib/deploy/status.ts'
 import { explainDokku } from '../lib/dokku/errors.ts'
-import { resolveCommit } from '../lib/git/checkout.ts'
+import { type Checkout, openCheckout, resolveCommit } from '../lib/git/checkout.ts'
 import { withRemote } from '../lib/server/ssh.ts'
 import { explainSsh } from '../lib/server/ssh-errors.ts'
 
@@ -129,11 +129,22 @@ async function purgeOnly(context: Context): Promise<number> {
 
 function status(context: Context): Promise<number> {
   return withRemote(context, ['DOKKU_APP', 'OPS_DIR'], async (remote, { DOKKU_APP, OPS_DIR }) => {
-    const found = await readStatus(remote, DOKKU_APP, OPS_DIR)
+    const found = await readStatus(remote, DOKKU_APP, OPS_DIR, await checkoutHere(context))
     if (context.flags.has('json')) context.printJson(statusJson(found))
     else context.print(wrap(describeStatus(found), context.log.resultColumns, STATUS_INDENT))
     return EXIT.done
   })
+}
+
+/** The status is told without a checkout, too. */
+async function checkoutHere({ shell, values: { repo } }: Context): Promise<Checkout | undefined> {
+  try {
+    return await openCheckout(shell, repo ?? process.cwd())
+  } catch (error) {
+    shell.signal.throwIfAborted()
+    if (repo !== undefined) throw error
+    return undefined
+  }
 }
 
 async function gate({ environment, envFile, print }: Context): Promise<number> {

@@ -1,8 +1,10 @@
 // Puts a good release of the app back.
 
 import type { Command } from '../lib/cli/arguments.ts'
+import { SO } from '../lib/cli/closing.ts'
 import { type Context, main } from '../lib/cli/main.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
+import { wrap } from '../lib/core/format.ts'
 import { type Deployment, withDeployment } from '../lib/deploy/deployment.ts'
 import { finish } from '../lib/deploy/finish.ts'
 import { bringLive, goLive } from '../lib/deploy/go-live.ts'
@@ -10,7 +12,8 @@ import { describePlan, makePlan } from '../lib/deploy/plan.ts'
 import { requireHistory } from '../lib/deploy/preflight.ts'
 import { requireClean, requireIdentity } from '../lib/git/checkout.ts'
 import { agree, pushLine } from '../lib/rollback/agree.ts'
-import { bringToOrigin, leaveToCi, requireOrigin, warnOfOrigin } from '../lib/rollback/origin.ts'
+import { describeLeftover } from '../lib/rollback/leftover.ts'
+import { bringToOrigin, leaveToCi, requireOrigin } from '../lib/rollback/origin.ts'
 import { describeRebuild, planRebuild, rebuildApp } from '../lib/rollback/rebuild.ts'
 import { pickRelease, releasesJson, showReleases } from '../lib/rollback/releases.ts'
 import { describeRevert, makeRevert, requireSomethingToPush } from '../lib/rollback/revert.ts'
@@ -108,15 +111,25 @@ async function requireReady({ checkout }: Deployment): Promise<void> {
 }
 
 async function backTo(deployment: Deployment, situation: Situation, sha: string): Promise<number> {
-  const { checkout, remote, app } = deployment
+  const { checkout, remote, app, context } = deployment
   const { deployed } = situation
   requireNotLive(situation, sha)
   const plan = await makePlan(checkout, situation, sha)
   await warnOfCommit(deployment, sha)
-  await warnOfOrigin(deployment, sha)
-  const text = `${describePlan(deployment, plan)}\n${pushLine(deployment, remote.gitUrl(app), sha, deployed)}`
+  const leftover = await describeLeftover(deployment, situation, sha)
+  const text = [
+    describePlan(deployment, plan),
+    pushLine(deployment, remote.gitUrl(app), sha, deployed),
+    ...(leftover ? [`Afterwards ${leftover} So then, before anybody pushes: rollback --revert`] : []),
+  ].join('\n')
   if (!(await agree(deployment, situation, plan, text))) return EXIT.done
-  return finish(deployment, plan, await goLive(deployment, plan))
+  const live = await goLive(deployment, plan)
+  const next = leftover && SO.originKeeps(leftover)
+  // However the run ends from now on.
+  if (next) context.closing.so('origin', next)
+  const exitCode = await finish(deployment, plan, live)
+  if (next) context.print(wrap(next, context.log.resultColumns))
+  return exitCode
 }
 
 async function revert(deployment: Deployment): Promise<number> {

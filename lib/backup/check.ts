@@ -103,7 +103,9 @@ async function tellEach(
   const open = new Set(asked)
   const showOpen = (): void => {
     const names = [...new Set([...open].map(([what]) => what))]
-    if (names.length > 0) log.status(`Waiting ${duration(Date.now() - startedMs)} for ${names.join(', ')} …`)
+    const waitedMs = Date.now() - startedMs
+    const waited = waitedMs < 1000 ? '' : ` ${duration(waitedMs)}`
+    if (names.length > 0) log.status(`Waiting${waited} for ${names.join(', ')} …`)
   }
   const timer = setInterval(showOpen, SHOW_EVERY_MS)
   try {

@@ -5,6 +5,7 @@ import { age, lastLines, moment, plural, printable } from '../core/format.ts'
 import { aText, atBest, listOf, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'
+import { type Checkout, originAhead } from '../git/checkout.ts'
 import { findDisagreement, isMisnamed } from '../server/agreement.ts'
 import {
   deployBranch,
@@ -29,6 +30,8 @@ interface Status extends ServerState, Records {
   newestBackup: string
   /** The ops release there, or what is in its place. */
   opsRelease: string
+  /** So many commits has the deploy branch on origin on top of what runs; undefined where this machine can't tell. */
+  originAhead: number | undefined
 }
 
 /** `Mar  1 12:00:00 2026 GMT`, as openssl prints it. */
@@ -72,11 +75,20 @@ const REPORT = record({
 
 /**
  * Asks the server. What the app runs must be known; all else is told as far as it can be.
+ * @param checkout the app's, if there is one here: what origin has is not asked of the server
  * @throws SshFailure, Failure
  */
-export async function readStatus(remote: Remote, app: string, opsDir: string): Promise<Status> {
+export async function readStatus(
+  remote: Remote,
+  app: string,
+  opsDir: string,
+  checkout: Checkout | undefined,
+): Promise<Status> {
   const [dokku, ops] = await Promise.all([dokkuStatus(remote, app), opsStatus(remote, opsDir)])
-  return { app, ...dokku, ...ops }
+  const { revision, branchName } = dokku
+  const isKnown = checkout && revision && !isMisnamed(revision, ops.deploys)
+  const ahead = isKnown ? await originAhead(checkout, branchName, revision) : undefined
+  return { app, ...dokku, ...ops, originAhead: ahead }
 }
 
 async function dokkuStatus(remote: Remote, app: string) {
@@ -133,7 +145,7 @@ function cameBy({ deploys, revision }: Status): Entry | undefined {
 }
 
 function releaseRows(status: Status, now: Date): [string, string][] {
-  const { processes, running, locked, revision, branch, deploys } = status
+  const { processes, running, locked, revision, branch, deploys, originAhead: ahead } = status
   const since = cameBy(status)
   const runs = isMisnamed(revision, deploys)
     ? `another release than ${shortSha(revision ?? '')}, whose build failed, and whose name it was restarted under`
@@ -154,6 +166,11 @@ function releaseRows(status: Status, now: Date): [string, string][] {
         ? `${moment(new Date(since.at), now)} (${age(new Date(since.at), now)}), by ${printable(since.who)}`
         : 'unknown: not in the ledger',
     ],
+    ...(ahead === undefined
+      ? []
+      : ([
+          ['origin', `${ahead === 0 ? 'at' : `${plural(ahead, 'commit')} ahead of`} what runs, as last fetched`],
+        ] satisfies [string, string][])),
     [
       'processes',
       `${processes}${running ? '' : ' (NOT every process runs; to build and start them again: rollback --rebuild)'}`,
@@ -183,6 +200,7 @@ export function statusJson(status: Status): unknown {
     head: head ?? null,
     configured: configured ?? null,
     disagreement: disagreement ?? null,
+    originAhead: status.originAhead ?? null,
     certificateDays: certificateDays ?? null,
     newestBackup: status.newestBackup,
     opsRelease: status.opsRelease,

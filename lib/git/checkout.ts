@@ -108,6 +108,21 @@ export async function isAncestor(checkout: Checkout, ancestor: string, sha: stri
   return (await checkout.git(['merge-base', '--is-ancestor', ancestor, sha])).exitCode === 0
 }
 
+/** The deploy branch as this checkout has last fetched or pushed it. */
+export function trackedRef(branch: string): string {
+  return `refs/remotes/origin/${branch}`
+}
+
+/**
+ * How many commits the branch on origin, as last fetched, has on top of `sha`; a merge counts as one.
+ * @returns undefined where that can't be told, or `sha` is not on it
+ */
+export async function originAhead(checkout: Checkout, branch: string, sha: string): Promise<number | undefined> {
+  const tracked = trackedRef(branch)
+  if (!(await isAncestor(checkout, sha, tracked))) return undefined
+  return Number(await checkout.ask(['rev-list', '--count', '--first-parent', tracked, `^${sha}`, '--']))
+}
+
 /** A file of a commit, or undefined when it has none of that name. */
 export async function fileOf(checkout: Checkout, sha: string, path: string): Promise<string | undefined> {
   const output = await checkout.git(['show', `${sha}:${path}`])

@@ -2,7 +2,7 @@
 
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
-import { duration, lastLines, plural, wrap } from '../core/format.ts'
+import { duration, lastLines, wrap } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { createSteps, summary, verifyStep } from '../deploy/finish.ts'
@@ -10,7 +10,7 @@ import { classifyPush, collectLines } from '../deploy/outcome.ts'
 import type { Plan } from '../deploy/plan.ts'
 import { pushArgs } from '../deploy/push.ts'
 import { record } from '../deploy/record.ts'
-import { type Checkout, commitsBetween, hasCommit, hookNotice, openCheckout, resolveCommit } from '../git/checkout.ts'
+import { type Checkout, hookNotice, openCheckout, resolveCommit, trackedRef } from '../git/checkout.ts'
 import { describeRevision, describeState, serverState } from '../server/app.ts'
 
 /** A revert as it goes to origin. */
@@ -18,10 +18,6 @@ interface Push {
   sha: string
   /** What origin must still have. */
   head: string
-}
-
-function trackedRef(branch: string): string {
-  return `refs/remotes/origin/${branch}`
 }
 
 /** @throws Failure (exit status 2) when the checkout has no remote of that name */
@@ -32,17 +28,6 @@ export async function requireOrigin(checkout: Checkout): Promise<void> {
       'Name the repository that CI deploys from: git remote add origin URL',
       EXIT.usage,
     )
-}
-
-/** Warns that origin brings back what is rolled back, unless it is reverted there. */
-export async function warnOfOrigin({ checkout, branch, context }: Deployment, sha: string): Promise<void> {
-  const tracked = trackedRef(branch)
-  const newer = (await hasCommit(checkout, tracked)) ? await commitsBetween(checkout, sha, tracked) : undefined
-  if (newer?.length === 0) return
-  const holds = newer ? `still holds ${plural(newer.length, 'newer commit')}` : 'may hold newer commits'
-  context.log.warn(
-    `origin/${branch} ${holds}: the next CI deploy brings ${newer?.length === 1 ? 'it' : 'them'} back. To prevent that: rollback --revert`,
-  )
 }
 
 /**

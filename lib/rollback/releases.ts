@@ -4,10 +4,11 @@ import { Failure } from '../core/failure.ts'
 import { age, isoLocal, type Listing, listing, moment, oneLine, plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
-import { type Checkout, commitsBetween, describeCommit, hasCommit } from '../git/checkout.ts'
+import { type Checkout, commitsBetween, describeCommit, hasCommit, trackedRef } from '../git/checkout.ts'
 import { changedPackages } from '../git/packages.ts'
 import { type Entry, wentLive } from '../server/ledger.ts'
 import { migrationsAcross } from './migrations.ts'
+import { revertedSince } from './reverts.ts'
 import { SIGHTS } from './sights.ts'
 import { resolveTarget, type Situation } from './situation.ts'
 
@@ -22,6 +23,8 @@ interface Release {
   subject: string
   /** It passed the site's checks when it went live; undefined when they were not made, or nobody knows. */
   verified: boolean | undefined
+  /** When a commit that it holds was reverted, of which what runs is free; undefined when none was. */
+  revertedAt: Date | undefined
   /** The way there crosses so many migrations; undefined when it can't be told. */
   migrations: number | undefined
   /** So many Python packages change on it, which may have migrations of their own. */
@@ -86,7 +89,7 @@ async function listReleases({ checkout, branch }: Deployment, { entries, running
 
 /** The commits before `running`, newest first; where this checkout does not have it, those of origin's deploy branch. */
 async function deployHistory(checkout: Checkout, running: string, branch: string): Promise<PastRelease[]> {
-  for (const tip of [running, `refs/remotes/origin/${branch}`])
+  for (const tip of [running, trackedRef(branch)])
     if (await hasCommit(checkout, tip))
       return (await commitsBetween(checkout, undefined, tip, MOST))
         .map(({ sha }) => ({ sha }))
@@ -103,6 +106,8 @@ async function describe(checkout: Checkout, { sha, entry }: PastRelease, running
     author: commit?.author ?? 'unknown',
     subject: commit?.subject ?? (entry?.subject || '(not in this checkout)'),
     verified: entry?.verified ?? undefined,
+    revertedAt:
+      commit && (await hasCommit(checkout, running)) ? await revertedSince(checkout, sha, running) : undefined,
     migrations: sha === running ? 0 : (await migrationsAcross(checkout, sha, running))?.length,
     packages:
       commit && (await hasCommit(checkout, running)) ? (await changedPackages(checkout, sha, running)).length : 0,
@@ -117,13 +122,18 @@ function migrationsText({ current, migrations, packages }: Release): string {
   return packages === 0 ? own : `${own}, ${plural(packages, 'PACKAGE', 'PACKAGES')}`
 }
 
+function siteText({ verified, revertedAt }: Release): string {
+  if (revertedAt) return `reverted ${age(revertedAt)}`
+  return verified === undefined ? 'not checked' : verified ? 'verified' : 'NOT verified'
+}
+
 function listingOf(releases: readonly Release[]): Listing {
   return {
     head: ['release', 'went live', 'site', 'on the way', 'author', 'subject'],
     rows: releases.map((release) => [
       shortSha(release.sha),
       release.at ? `${release.recorded ? '' : 'committed '}${age(release.at)}` : 'unknown',
-      release.verified === undefined ? 'not checked' : release.verified ? 'verified' : 'NOT verified',
+      siteText(release),
       migrationsText(release),
       printable(release.author),
       printable(release.subject),
@@ -142,10 +152,11 @@ export async function releasesJson(deployment: Deployment, situation: Situation)
   const { source, releases } = await listReleases(deployment, situation)
   return {
     source: source.replace(/:$/, ''),
-    releases: releases.map(({ at, verified, migrations, ...release }) => ({
+    releases: releases.map(({ at, verified, revertedAt, migrations, ...release }) => ({
       ...release,
       at: at ? isoLocal(at) : null,
       verified: verified ?? null,
+      revertedAt: revertedAt ? isoLocal(revertedAt) : null,
       migrations: migrations ?? null,
     })),
   }

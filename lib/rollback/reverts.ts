@@ -1,12 +1,14 @@
 // Finds the commits that take others back: to revert one of them would bring back what it took away.
 
-import { type Checkout, hasCommit } from '../git/checkout.ts'
+import { type Checkout, hasCommit, isAncestor } from '../git/checkout.ts'
 
 /** A commit with its whole message. */
 interface Message {
   sha: string
   subject: string
   body: string
+  /** When it was committed. */
+  at: Date
 }
 
 /** What a message says of the commits that it takes back. */
@@ -25,7 +27,7 @@ interface Said {
  * Pure. Git's own words, those of `git revert --reference` and of GitHub's button (also squashed, or in the message of a merge), and
  * `revert: …` as conventional commits have it.
  */
-export function parseRevert({ subject, body }: Omit<Message, 'sha'>): Said {
+export function parseRevert({ subject, body }: Pick<Message, 'subject' | 'body'>): Said {
   let rest = subject
   let reverts = 0
   let quoted: string | undefined
@@ -57,13 +59,13 @@ function withoutEnd(text: string): string {
 }
 
 // A body can hold anything but NUL.
-const FORMAT = '--format=%H%x1f%s%x1f%b%x00'
+const FORMAT = '--format=%H%x1f%s%x1f%cI%x1f%b%x00'
 
 async function messagesOf(checkout: Checkout, ...range: string[]): Promise<Message[]> {
   const text = await checkout.ask(['log', FORMAT, ...range, '--'])
   return text.split('\0').flatMap((block) => {
-    const [sha = '', subject = '', body = ''] = block.trim().split('\u001f')
-    return sha === '' ? [] : [{ sha, subject, body }]
+    const [sha = '', subject = '', at = '', ...body] = block.trim().split('\u001f')
+    return sha === '' ? [] : [{ sha, subject, body: body.join(' '), at: new Date(at) }]
   })
 }
 
@@ -105,6 +107,33 @@ async function revertsReverts(checkout: Checkout, { shas }: Said): Promise<boole
     if (!message || !parseRevert(message).isRevert) return false
   }
   return shas.length > 0
+}
+
+/**
+ * When a commit that `sha` holds was last reverted on the way to `running`, so that going back to `sha` would bring it back. A revert that
+ * was taken back itself does not count.
+ * @returns undefined when none was
+ */
+export async function revertedSince(checkout: Checkout, sha: string, running: string): Promise<Date | undefined> {
+  const since = (await messagesOf(checkout, '--topo-order', running, `^${sha}`)).map((message) => ({
+    ...message,
+    said: parseRevert(message),
+  }))
+  // Newest first: only what comes before it can take it back.
+  const stands = (i: number): boolean =>
+    !since.some(
+      ({ said }, j) => j < i && said.shas.some((name) => since[i]?.sha.startsWith(name)) && said.speaks && stands(j),
+    )
+  for (const [i, { said, at }] of since.entries())
+    if (said.isRevert && stands(i) && (await holdsWhatIsReverted(checkout, sha, said))) return at
+  return undefined
+}
+
+async function holdsWhatIsReverted(checkout: Checkout, sha: string, { subject, shas }: Said): Promise<boolean> {
+  for (const name of shas) if (await isAncestor(checkout, name, sha)) return true
+  if (shas.length > 0 || subject === undefined) return false
+  const named = await messagesOf(checkout, '--fixed-strings', `--grep=${subject}`, sha)
+  return named.some((message) => message.subject === subject)
 }
 
 /** How far back an earlier state is looked for. */

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { daysUntil, describeStatus, parseBackupReport } from '../../lib/deploy/status.ts'
+import { daysUntil, describeStatus, parseBackupReport, statusJson } from '../../lib/deploy/status.ts'
 import type { Entry } from '../../lib/server/ledger.ts'
 import { ENTRY, NEW, OLD } from '../support/ledger.ts'
 
@@ -50,6 +50,7 @@ const status = {
   certificateDays: -1,
   newestBackup: 'unknown',
   opsRelease: 'x',
+  originAhead: undefined,
 }
 
 test('a release that went live in a run that was cut off has a since, too', () => {
@@ -83,6 +84,19 @@ test('what differs is told, with the command', () => {
   const failed = { ...ENTRY, from: OLD, to: NEW, outcome: 'build-failed' }
   const misnamed = describeStatus({ ...status, branch: OLD, head: OLD, deploys: [failed] })
   assert.match(misnamed, /runs +another release than bbbbbbbb, whose build failed/)
+})
+
+test('what origin has on top of what runs is told where it is known', () => {
+  for (const [originAhead, row] of [
+    [3, /^ {2}origin +3 commits ahead of what runs/m],
+    [1, /^ {2}origin +1 commit ahead of what runs/m],
+    [0, /^ {2}origin +at what runs/m],
+  ] as const)
+    assert.match(describeStatus({ ...status, deploys: [], originAhead }), row)
+  assert.not.match(describeStatus({ ...status, deploys: [] }), /origin/)
+  const json = (originAhead: number | undefined) =>
+    (statusJson({ ...status, deploys: [], originAhead }) as { originAhead: unknown }).originAhead
+  assert.equal([json(3), json(undefined)], [3, null])
 })
 
 test.run()

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { findReverts, parseRevert } from '../../lib/rollback/reverts.ts'
+import { findReverts, parseRevert, revertedSince } from '../../lib/rollback/reverts.ts'
 import { createRepository } from '../support/repository.ts'
 
 const test = suite('which commits take others back')
@@ -67,6 +67,39 @@ test('in a real history: what a merge brought, words of their own, and what is t
     assert.equal(await found(silent), ['Tidy up'])
     git('commit', '-q', '--allow-empty', '-m', 'Nothing')
     assert.equal(await found(git('rev-parse', 'HEAD')), [])
+  } finally {
+    await remove()
+  }
+})
+
+test('a release holds what was reverted since: by name or subject, whatever the release brought, until it is applied again', async () => {
+  const { checkout, commit, git, remove } = await createRepository()
+  const revert = (sha: string): string => {
+    git('revert', '--no-edit', sha)
+    return git('rev-parse', 'HEAD')
+  }
+  const isReverted = async (sha: string, running = 'HEAD'): Promise<boolean> =>
+    (await revertedSince(checkout, sha, running)) !== undefined
+  try {
+    const good = await commit('First', { 'map.css': 'red' })
+    const bug = await commit('Draw the map', { 'map.js': '1' })
+    const other = await commit('Another feature', { 'feature.js': '1' })
+    assert.not.ok(await isReverted(bug))
+    const gone = revert(bug)
+    const seen = await revertedSince(checkout, bug, gone)
+    assert.is(seen?.getTime(), Date.parse(git('log', '-1', '--format=%cI', gone)))
+    // The bug is in the later release, too; the earlier one is free of it, and what runs as well.
+    assert.equal([await isReverted(other), await isReverted(good), await isReverted(gone)], [true, false, false])
+    // By the release before the revert nothing is known of it.
+    assert.not.ok(await isReverted(bug, other))
+    const again = revert(gone)
+    assert.equal([await isReverted(bug), await isReverted(gone)], [false, false])
+    revert(again)
+    assert.ok(await isReverted(bug))
+
+    const squashed = await commit('Search by city (#11)', { 'search.js': '1' })
+    await commit('Revert "Search by city (#11)" (#12)', { 'search.js': '' })
+    assert.ok(await isReverted(squashed))
   } finally {
     await remove()
   }

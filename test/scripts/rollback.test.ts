@@ -6,7 +6,7 @@ import type { Output } from '../support/launch.ts'
 import { withReleases } from '../support/releases.ts'
 import { type Server, startServer } from '../support/server.ts'
 import { type Site, startSite } from '../support/site.ts'
-import { atTerminal } from '../support/terminal.ts'
+import { atTerminal, lastLine } from '../support/terminal.ts'
 
 const test = suite('rollback')
 let server: Server
@@ -119,6 +119,8 @@ test('--to: a dry run shows the push, then it goes live, is verified and recorde
     `Push: git push --no-verify --no-follow-tags --force-with-lease=refs/heads/master:${bad} dokku@vps.test:book-corners ${good}:refs/heads/master`,
   )
   assert.match(dry.stdout, /Nothing was pushed\./)
+  const left = 'origin/master still holds 2 newer commits: the next CI deploy brings them back.'
+  assert.match(dry.stdout, `\nAfterwards ${left} So then, before anybody pushes: rollback --revert\n`)
   assert.is(pushes(), before)
 
   const unasked = await rollback('--to', good)
@@ -134,11 +136,17 @@ test('--to: a dry run shows the push, then it goes live, is verified and recorde
     output.stdout,
     /is live \(book-corners, .*s\); cache purge skipped.*verified \(\d+ passed, \d+ skipped\)/,
   )
-  assert.match(
-    output.stdout,
-    /WARNING: origin\/master still holds 2 newer commits: the next CI deploy brings them back/,
-  )
-  assert.match(output.stdout, /rollback --revert/)
+  assert.is(lastLine(output.stdout), `${left} Now, before anybody pushes: rollback --revert`)
+  const status = await server.script('deploy.ts', ['--status'])
+  at.ends(status, 0)
+  assert.match(status.stdout, /^ {2}origin +2 commits ahead of what runs/m)
+  const elsewhere = await server.script('deploy.ts', ['--status'], { cwd: '/' })
+  at.ends(elsewhere, 0)
+  assert.not.match(elsewhere.stdout, /^ {2}origin /m)
+  // The way forward leaves nothing behind.
+  const forward = await rollback('--to', bad, '--dry-run')
+  at.ends(forward, 0)
+  assert.not.match(forward.stdout, /Afterwards/)
   assert.equal(await at.lastEntry(), {
     kind: 'rollback',
     who: 'Engineer',
@@ -208,6 +216,15 @@ test('--revert of several commits and a merge goes to origin and not to Dokku; t
   const flip = await rollback('--revert', '--now', '--yes')
   at.ends(flip, 1)
   assert.match(flip.stderr, /a revert itself/)
+
+  // The list does not offer what was reverted as if nothing were.
+  const list = await rollback('--list')
+  at.ends(list, 0)
+  assert.match(list.stdout, new RegExp(`^${short(bad)} .* reverted just now +no migration`, 'm'))
+  assert.match(list.stdout, new RegExp(`^${short(good)} .* not checked +no migration`, 'm'))
+  const { releases } = JSON.parse((await rollback('--list', '--json')).stdout)
+  const revertedAt = (sha: string) => releases.find((release: { sha: string }) => release.sha === sha).revertedAt
+  assert.equal([typeof revertedAt(bad), revertedAt(good), revertedAt(at.onOrigin())], ['string', null, null])
 })
 
 test('--revert of a merge that git pull made takes back what is new in it, not what ran before', async () => {

@@ -89,6 +89,20 @@ test('interrupted after the switch: the new release is named', async () => {
   assert.is(server.running(), sha)
 })
 
+test('a rollback that is interrupted after the switch ends with what is left to do', async () => {
+  const back = server.git('rev-parse', 'HEAD~1')
+  const run = server.start('rollback.ts', ['--to', back, '--yes'], { env: { SITE_URL: 'http://127.0.0.1:9' } })
+  await run.prints(/Purge: /)
+  run.child.kill('SIGTERM')
+  const { exitCode, stderr } = await run.ended
+  assert.is(exitCode, 143, stderr)
+  assert.is(
+    lastLine(stderr),
+    `The server runs ${back.slice(0, 8)}. origin/master may hold newer commits: the next CI deploy brings them back. Now, before anybody pushes: rollback --revert`,
+  )
+  assert.is(server.running(), back)
+})
+
 test('where no temporary folder can be made nothing is begun', async () => {
   for (const [script, args] of [
     ['deploy.ts', ['--no-verify', '--yes']],
