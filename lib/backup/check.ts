@@ -99,11 +99,11 @@ async function tellEach(
   { log, flags }: Context,
   tell: (line: CheckLine) => void,
 ): Promise<CheckLine[]> {
-  const startedMs = Date.now()
+  const startedMs = performance.now()
   const open = new Set(asked)
   const showOpen = (): void => {
     const names = [...new Set([...open].map(([what]) => what))]
-    const waitedMs = Date.now() - startedMs
+    const waitedMs = performance.now() - startedMs
     const waited = waitedMs < 1000 ? '' : ` ${duration(waitedMs)}`
     if (names.length > 0) log.status(`Waiting${waited} for ${names.join(', ')} …`)
   }
