@@ -146,7 +146,13 @@ export function sortArchives(archives: readonly Archive[], prefix: string): Arch
 }
 
 export async function listArchives(borg: Borg, prefix: string): Promise<ArchiveList> {
-  return sortArchives(parseList((await borg.call(listArgs(prefix))).stdout).reverse(), prefix)
+  return sortArchives(parseList((await borg.call(listArgs(prefix))).stdout).sort(newestFirst), prefix)
+}
+
+/** Of two that began in one second the name tells: it was made a moment earlier. */
+export function newestFirst(a: Archive, b: Archive): number {
+  const named = ({ madeAs, name }: Archive): string => (madeAs ?? name).slice(-'2026-02-28T03:00:00'.length)
+  return b.start.getTime() - a.start.getTime() || (named(a) < named(b) ? 1 : -1)
 }
 
 /**
@@ -185,7 +191,7 @@ export async function listAll(borg: Borg, prefix: string, statePath?: string): P
       acceptedSince: archive.start.getTime() < acceptedMs,
       dumpBytes: dumps[archive.name] ?? dumps[archive.madeAs ?? ''],
     }))
-    .sort((a, b) => b.start.getTime() - a.start.getTime())
+    .sort(newestFirst)
 }
 
 /** What a restore point was taken before, in words: `before release 0123abcd`. */

@@ -9,6 +9,7 @@ import {
   isLabel,
   isStale,
   keptArchives,
+  newestFirst,
   newestOf,
   parseComment,
   sortArchives,
@@ -92,6 +93,24 @@ test('the newest is not one that is dated in the future', () => {
     [archive(-0.9), archive(-1.1)].map((one) => isFuture(one)),
     [false, true],
   )
+})
+
+test('of two that began in one second the one that was named later is the newer', () => {
+  const start = new Date('2026-01-05T04:56:51Z')
+  const [first, second, older] = [
+    'a-2026-01-05T04:56:50',
+    'a-before-x-2026-01-05T04:56:51',
+    'z-2026-01-05T04:56:59',
+  ].map((name, i) => ({ ...archive(0), name, start: i < 2 ? start : new Date(start.getTime() - 1000) })) as [
+    Archive,
+    Archive,
+    Archive,
+  ]
+  for (const all of [
+    [first, second, older],
+    [older, second, first],
+  ])
+    assert.equal(all.sort(newestFirst), [second, first, older])
 })
 
 test('of a comment that somebody else has written only what is right is taken', () => {
