@@ -79,13 +79,13 @@ export function parse(command: Command, argv: readonly string[]): Arguments {
     if (given.length > 1) refuse(`${given.map((name) => `--${name}`).join(' and ')} can't be used together.`)
   }
   for (const [name, others] of Object.entries(command.goesWith ?? {}))
-    if (isGiven(name) && !others.some(isGiven)) refuse(`--${name} goes with ${oneOf(others)}.`)
+    if (isGiven(name) && !others.some(isGiven)) refuse(`--${name} goes with ${either(others)}.`)
   const alone = command.withoutArgument?.find(isGiven)
   if (words.length > 0 && alone !== undefined) refuse(`--${alone} takes no ${command.argument}.`)
   return { flags, values, argument: words[0] }
 }
 
 /** `--list`, `--list or --rows`, `--list, --drill or --rows` */
-function oneOf(names: readonly string[]): string {
+function either(names: readonly string[]): string {
   return new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(names.map((name) => `--${name}`))
 }

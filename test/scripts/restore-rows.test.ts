@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { activity, backUpAndDamage, counts, DAMAGED, databases, held, OLD, reset } from '../support/damage.ts'
+import { activity, backUpAndDamage, counts, DAMAGED, damage, databases, held, OLD, reset } from '../support/damage.ts'
 import type { Running } from '../support/launch.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 import { atTerminal, lastLine } from '../support/terminal.ts'
@@ -70,6 +70,18 @@ test('lost rows come back out of an archive, and nothing of today is lost; the w
   )
   assert.is(back.exitCode, 0, back.stderr)
   assert.is(await counts(sandbox), DAMAGED)
+})
+
+test('--undo names the files of rows beside a kept database: the last restore may have been one of rows', async () => {
+  const whole = await sandbox.script('restore.ts', [archive, '--db-only', '--yes'])
+  assert.is(whole.exitCode, 0, whole.stderr)
+  await damage(sandbox)
+  const rows = await sandbox.script('restore.ts', [archive, '--rows', TABLES, '--yes'])
+  assert.is(rows.exitCode, 0, rows.stderr)
+  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--undo', '--dry-run'])
+  assert.is(exitCode, 0, stderr)
+  assert.match(stderr, /What restore --rows brought back is taken out by files of its own:[\s\S]*rows-brought-back-/)
+  assert.match(stdout, 'Nothing was changed.')
 })
 
 test('what makes no sense is refused before anything begins', async () => {
