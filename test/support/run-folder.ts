@@ -17,9 +17,10 @@ export function makeRunFolder(): string {
   return folder
 }
 
-/** Whether the runner of the tests runs this: a benchmark and the demo are on their own. */
-export function isTestRun(): boolean {
-  return process.env[VARIABLE] !== undefined
+/** Where the runner of the tests keeps what it compiled; undefined in a benchmark and the demo, which are on their own. */
+export function compiledFolder(): string | undefined {
+  const folder = process.env[VARIABLE]
+  return folder === undefined ? undefined : join(folder, 'compiled')
 }
 
 /**

@@ -4,10 +4,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { compile, compiledPath } from './compile.ts'
 import { SIGNALS } from './ending.ts'
 import { LOADER } from './loader.ts'
 import { ensurePackages } from './packages.ts'
-import { makeRunFolder } from './run-folder.ts'
+import { compiledFolder, makeRunFolder } from './run-folder.ts'
 
 // Each test file is a process of its own: uvu runs all files in one, where they share the environment, and takes a
 // suite whose `before` hook throws, or whose `.run()` was forgotten, for a success (uvu 0.5.6).
@@ -67,10 +68,13 @@ export function longestFirst(files: readonly TestFile[]): string[] {
   return [...files].sort((a, b) => weight(b) - weight(a)).map(({ name }) => name)
 }
 
-/** Runs one file to its end. */
-export function runFile(path: string): Promise<Result> {
+/**
+ * Runs one file to its end.
+ * @param words what Node is given to start it
+ */
+export function runFile(path: string, words = ['--import', LOADER, path]): Promise<Result> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--import', LOADER, path], {
+    const child = spawn(process.execPath, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, FORCE_COLOR: process.stdout.isTTY ? '1' : '0' },
     })
@@ -117,6 +121,15 @@ function report(file: string, { passed, failed, skipped, problem, output }: Resu
   if (failed) console.log(`${output}${problem ? `\n  ${file}: ${problem}\n` : ''}`)
 }
 
+/** @returns the folder */
+async function compileAll(tests: readonly string[]): Promise<string> {
+  const folder = compiledFolder() ?? ''
+  const scripts = readdirSync(join(FOLDER, '../scripts')).filter((name) => name.endsWith('.ts'))
+  const files = [...tests, ...scripts.map((name) => `../scripts/${name}`)].map((name) => join(FOLDER, name))
+  await compile(files, folder)
+  return folder
+}
+
 /** @returns the exit status */
 async function main(words: readonly string[]): Promise<number> {
   ensurePackages()
@@ -130,10 +143,12 @@ async function main(words: readonly string[]): Promise<number> {
       waiting.length = 0
     })
   makeRunFolder()
+  const compiled = await compileAll(waiting)
   const work = async (): Promise<void> => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
       const startedMs = Date.now()
-      const result = await runFile(join(FOLDER, file))
+      const path = join(FOLDER, file)
+      const result = await runFile(path, ['--enable-source-maps', compiledPath(compiled, path)])
       results.push(result)
       report(file, result, (Date.now() - startedMs) / 1000)
     }
