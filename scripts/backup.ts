@@ -139,6 +139,7 @@ async function night(backup: Backup, tonight: Tonight, note: Note, accepts = fal
   const checked = await checkRepository(backup, archive)
   note({ checked })
   const summary = report(context, {
+    app: backup.settings.DOKKU_APP,
     archive,
     pruned,
     checked,

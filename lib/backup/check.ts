@@ -43,7 +43,8 @@ export async function checkEverything(context: Context): Promise<number> {
   if (!flags.has('json') && context.interactive)
     log.info('Nothing is changed. Where a line does not pass, → says what to type.')
   const lines = await tellEach(asked, context, (line) => print(formatLine(line, columns)))
-  if (flags.has('json')) context.printJson({ checks: lines, keepElsewhere: kept })
+  if (flags.has('json'))
+    context.printJson({ app: settings.DOKKU_APP ?? null, envFile: envFile.path, checks: lines, keepElsewhere: kept })
   else {
     if (kept.length > 0) print(`\n${wrap(describeKeepsakes(kept), columns)}`)
     print(`\n${wrap(summaryOf(lines), columns)}`)

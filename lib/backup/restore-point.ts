@@ -26,6 +26,7 @@ export async function takeRestorePoint(context: Context, label: string): Promise
     )
   requireSetUp(context)
   const backup = prepareBackup(context)
+  requireApp(backup)
   const unlock = await waitForLock(backup, RESTORE_POINT_RUN, () => true)
   return journaled(context, backup.journalPath, 'restore point', (note) => take(backup, label, note)).finally(unlock)
 }
@@ -50,6 +51,7 @@ async function take(backup: Backup, label: string, note: Note): Promise<number> 
     context.log.warn(`${archive.name} lacks what earlier archives hold: ${firstOf(archive.lacks)}`)
   const pruned = await pruneRestorePoints(backup, tonight, archive)
   report(context, {
+    app: backup.settings.DOKKU_APP,
     archive,
     pruned,
     checked: false,
@@ -79,6 +81,19 @@ function requireSetUp({ envFile, environment, flags, printJson }: Context): void
   throw new Failure(
     `No backup is set up on this machine: there is no ${envFile.path}.`,
     'Set it up: docs/setup.md',
+    EXIT.usage,
+  )
+}
+
+/** A deploy says whose way back it wants: an archive of another app is none. With --json it is told whose backup this is. */
+function requireApp({ settings: { DOKKU_APP: app }, context }: Backup): void {
+  const { environment, envFile, flags, printJson } = context
+  const { OPS_APP: wanted } = environment
+  if (!wanted || wanted === app) return
+  if (flags.has('json')) printJson({ app, archive: null })
+  throw new Failure(
+    `A restore point of ${wanted} is asked for, and by ${envFile.path} this is the backup of ${app}.`,
+    `Give ${wanted} an env file of its own: docs/settings.md`,
     EXIT.usage,
   )
 }

@@ -5,6 +5,7 @@ import { bytes, duration, isoLocal, printable, wrap } from '../core/format.ts'
 import type { JudgedArchive, Pruned } from './steps.ts'
 
 export interface BackupSummary {
+  app: string
   archive: JudgedArchive
   /** Undefined when nothing is ever pruned from here. */
   pruned: Pruned | undefined
@@ -43,8 +44,9 @@ export function summaryLine(summary: BackupSummary, warnings: readonly string[])
 }
 
 function summaryJson(summary: BackupSummary, warnings: readonly string[]) {
-  const { archive, pruned, checked, tries, sha, tookMs } = summary
+  const { app, archive, pruned, checked, tries, sha, tookMs } = summary
   return {
+    app,
     archive: archive.name,
     originalBytes: archive.originalBytes ?? null,
     newBytes: archive.newBytes ?? null,

@@ -79,7 +79,7 @@ dokku)
 ${forDokku(app)}
   ;;
 ledger | sync)
-${forOps(opsDir)}
+${forOps(app, opsDir)}
   ;;
 *) refuse ;;
 esac
@@ -109,11 +109,11 @@ function forDokku(app: string): string {
   exec dokku $asked`
 }
 
-function forOps(opsDir: string): string {
+function forOps(app: string, opsDir: string): string {
   const asIs = [readLedgerLines(opsDir), currentRelease(opsDir), checkBackup(opsDir)].map(quoteAll)
   const [append = ''] = quoteAll(appendToLedger(opsDir, '{}')).split('{}')
   const [receive = '', folder = ''] = quoteAll(upload(`${opsDir}/releases/SESSION.partial/.`)).split('SESSION')
-  const [point = ''] = quoteAll(takeRestorePoint(opsDir, 'LABEL')).split('LABEL')
+  const [point = ''] = quoteAll(takeRestorePoint(opsDir, app, 'LABEL')).split('LABEL')
   const syncs = quoteAll(sync(opsDir, 'RELEASE', 'VERSION')).replace(/ RELEASE VERSION$/, '')
   return `  # How these begin: what adds a line to the ledger, takes a restore point, and takes the files of a sync.
   append=${literal(append)}

@@ -3,7 +3,8 @@
 import { dirname } from 'node:path'
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
-import { aBoolean, atBest, record, tryJson } from '../core/outside.ts'
+import { oneLine } from '../core/format.ts'
+import { aBoolean, aText, atBest, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
 import { quoteAll } from '../core/shell.ts'
 import { anArchiveName, hasMigrated } from '../server/ledger.ts'
@@ -47,14 +48,18 @@ export async function withRestorePoint(deployment: Deployment, plan: Plan): Prom
 }
 
 /** @returns its name; undefined where no backup was ever set up */
-async function take({ remote, settings, context }: Deployment, { commit }: Plan): Promise<string | undefined> {
+async function take({ app, remote, settings, context }: Deployment, { commit }: Plan): Promise<string | undefined> {
   const { exitCode, stdout, stderr } = await remote
-    .follow(takeRestorePoint(settings.OPS_DIR, shortSha(commit.sha)), context.log.raw)
+    .follow(takeRestorePoint(settings.OPS_DIR, app, shortSha(commit.sha)), context.log.raw)
     .catch((error: unknown) => {
       if (!(error instanceof Failure) || error instanceof Interrupted) throw error
       throw notTaken(error.message, error.hint)
     })
-  const { archive, setUp } = tryJson(stdout, REPORT) ?? {}
+  const { archive, setUp, app: backedUp } = tryJson(stdout, REPORT) ?? {}
+  if (backedUp !== undefined && backedUp !== app)
+    throw notTaken(`the backup there is that of ${oneLine(backedUp)}, not of ${app}.`, OTHER_APP)
+  // Older scripts store what their settings say, without a word of which app that is.
+  if (exitCode === 0 && archive !== undefined && backedUp === undefined) throw notTaken(...TOO_OLD)
   if (exitCode === 0 && archive !== undefined) return archive
   if (setUp !== false) throw notTaken(...explain(exitCode, stderr))
   context.log.warn(
@@ -93,20 +98,22 @@ export function describeDataBefore(
   ].join(' ')
 }
 
-const REPORT = record({ archive: atBest(anArchiveName), setUp: atBest(aBoolean) })
+const REPORT = record({ app: atBest(aText), archive: atBest(anArchiveName), setUp: atBest(aBoolean) })
+
+const OTHER_APP = 'Each app has an OPS_DIR of its own, and its env file beside that: docs/settings.md'
+const TOO_OLD = [
+  'the ops scripts on the server are too old for it.',
+  'Bring these there, then deploy again: deploy --sync-only',
+] as const
 
 /** Why, and what to do, by the last lines that the backup said: they begin with a time. */
-function explain(exitCode: number | null, stderr: string): [why: string, hint: string] {
+function explain(exitCode: number | null, stderr: string): readonly [why: string, hint: string] {
   const said = stderr
     .trim()
     .split('\n')
     .map((line) => line.replace(/^\d{4}-\d\d-\d\dT\S+ +/, '').trim())
     .filter(Boolean)
-  if (said.some((line) => line.startsWith('Unknown flag --restore-point')))
-    return [
-      'the ops scripts on the server are too old for it.',
-      'Bring these there, then deploy again: deploy --sync-only',
-    ]
+  if (said.some((line) => line.startsWith('Unknown flag --restore-point'))) return TOO_OLD
   const why = said.slice(-3).join(' · ') || `the backup there ended with exit status ${exitCode}`
   return [why, exitCode === EXIT.locked ? 'Wait for it, then deploy again.' : 'Look on the server: backup --check']
 }

@@ -50,17 +50,26 @@ export interface BackupReport {
   archives?: readonly string[]
 }
 
-/** The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd. */
-export function parseBackupReport({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>): BackupReport {
+/**
+ * The report is the last line: before it stands what the ops user's `.bashrc` prints, which bash reads for sshd.
+ * @param app whose archives are wanted: the backup there may be that of another
+ */
+export function parseBackupReport({ stdout, stderr }: Pick<Output, 'stdout' | 'stderr'>, app: string): BackupReport {
   const report = tryJson(stdout.trim().split('\n').at(-1) ?? '', REPORT)
   if (!report) {
     const said = printable(lastLines(stderr))
     return { newest: said ? `unknown: ${said}` : 'unknown' }
   }
+  const by = report.envFile === undefined ? '' : ` (settings: ${printable(report.envFile)})`
+  if (report.app !== undefined && report.app !== app)
+    return {
+      newest: `none: the backup there is that of ${printable(report.app)}${by}, not of ${app}: docs/settings.md`,
+    }
   const find = (wanted: string) => report.checks.find(({ name }) => name === wanted)
   // The report says no more than it could find out: without settings nothing of the repository.
   const check = find('newest archive') ?? find('repository') ?? find('settings')
-  const newest = check ? `${check.verdict === 'pass' ? '' : `${check.verdict}: `}${printable(check.detail)}` : 'unknown'
+  const detail = printable(check?.detail ?? '')
+  const newest = !check ? 'unknown' : check.verdict === 'pass' ? detail : `${check.verdict}: ${detail}${by}`
   const [run, point, archives] = [find('last run'), find('restore point'), find('repository')?.archives]
   return {
     newest: run ? `${newest}; last run: ${printable(run.detail)}` : newest,
@@ -70,6 +79,8 @@ export function parseBackupReport({ stdout, stderr }: Pick<Output, 'stdout' | 's
 }
 
 const REPORT = record({
+  app: atBest(aText),
+  envFile: atBest(aText),
   checks: listOf(record({ name: aText, verdict: aText, detail: aText, archives: atBest(listOf(anArchiveName)) })),
 })
 
@@ -84,7 +95,7 @@ export async function readStatus(
   opsDir: string,
   checkout: Checkout | undefined,
 ): Promise<Status> {
-  const [dokku, ops] = await Promise.all([dokkuStatus(remote, app), opsStatus(remote, opsDir)])
+  const [dokku, ops] = await Promise.all([dokkuStatus(remote, app), opsStatus(remote, app, opsDir)])
   const { revision, branchName } = dokku
   const isKnown = checkout && revision && !isMisnamed(revision, ops.deploys)
   const ahead = isKnown ? await originAhead(checkout, branchName, revision) : undefined
@@ -104,12 +115,12 @@ async function dokkuStatus(remote: Remote, app: string) {
   }
 }
 
-async function opsStatus(remote: Remote, opsDir: string) {
+async function opsStatus(remote: Remote, app: string, opsDir: string) {
   try {
     const deploys = await readLedger(remote, opsDir)
     const current = await remote.shell(currentRelease(opsDir))
     const opsRelease = /^releases\/(\S+)$/m.exec(current.stdout)?.[1] ?? 'none: deploy --sync-only'
-    return { deploys, opsRelease, newestBackup: (await askBackup(remote, opsDir)).newest }
+    return { deploys, opsRelease, newestBackup: (await askBackup(remote, app, opsDir)).newest }
   } catch (error) {
     remote.signal.throwIfAborted()
     return { deploys: [], opsRelease: 'unknown', newestBackup: `unknown: ${reason(error)}` }
@@ -117,8 +128,13 @@ async function opsStatus(remote: Remote, opsDir: string) {
 }
 
 /** @throws SshFailure, and Failure when it takes longer than `timeoutMs` */
-export async function askBackup(remote: Remote, opsDir: string, timeoutMs = 120_000): Promise<BackupReport> {
-  return parseBackupReport(await remote.shell(checkBackup(opsDir), { timeoutMs }))
+export async function askBackup(
+  remote: Remote,
+  app: string,
+  opsDir: string,
+  timeoutMs = 120_000,
+): Promise<BackupReport> {
+  return parseBackupReport(await remote.shell(checkBackup(opsDir), { timeoutMs }), app)
 }
 
 const SHOWN = 5

@@ -50,8 +50,8 @@ export function pushLine({ branch }: Deployment, to: string, sha: string, lease:
 }
 
 /** The newest archives in words, or where to look for them: nothing here keeps the way back from being described. */
-async function askArchives({ remote, settings: { OPS_DIR } }: Deployment): Promise<BackupReport> {
-  const report = await askBackup(remote, OPS_DIR, 30_000).catch((error: unknown): BackupReport => {
+async function askArchives({ app, remote, settings: { OPS_DIR } }: Deployment): Promise<BackupReport> {
+  const report = await askBackup(remote, app, OPS_DIR, 30_000).catch((error: unknown): BackupReport => {
     remote.signal.throwIfAborted()
     return { newest: `unknown: ${reason(error)}` }
   })

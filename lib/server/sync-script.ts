@@ -1,6 +1,7 @@
 // The shell script of a sync, which runs on the server, and the launchers that it writes there.
 
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
+import { DEFAULT_ENV_FILE } from '../cli/env-file.ts'
 import { quote } from '../core/shell.ts'
 
 /** The commands that cron and operators type, next to OPS_DIR, and the scripts they start. */
@@ -11,6 +12,7 @@ const LAUNCHERS = ['backup', 'restore'] as const
  * path: nothing is looked for in the working directory, which stays the caller's. POSIX sh: cron has nothing else.
  */
 function launcher(opsDir: string, name: string): string {
+  const envFile = `${dirname(opsDir)}/${basename(DEFAULT_ENV_FILE)}`
   return [
     '#!/bin/sh',
     `# Runs ${name}.ts of the current release. deploy.ts writes this file: changes here are lost.`,
@@ -21,6 +23,10 @@ function launcher(opsDir: string, name: string): string {
     'loader=$release/scripts/loader.mjs',
     // Messages name the commands as they can be typed here.
     `export OPS_LAUNCHERS=${quote(dirname(opsDir))}`,
+    // An app with an OPS_DIR of its own has its settings beside it: a deploy's restore point is then of that app.
+    ...(envFile === DEFAULT_ENV_FILE
+      ? []
+      : [`[ -n "\${OPS_ENV_FILE-}" ] || [ ! -r ${quote(envFile)} ] || export OPS_ENV_FILE=${quote(envFile)}`]),
     // A release of before that loader, which somebody made current again: the same two habits of tsx are turned off.
     '[ -f "$loader" ] || {',
     '  loader=$release/node_modules/tsx/dist/loader.mjs',

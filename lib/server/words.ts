@@ -100,7 +100,7 @@ export function checkBackup(opsDir: string): OpsCommand {
 const RESTORE_POINT = [
   `[ -x "$1" ] || { echo '{"archive":null,"setUp":false}'; exit 2; }`,
   'exec 3<&0',
-  '"$1" --restore-point "$2" --json </dev/null 3<&- & backup=$!',
+  'OPS_APP="$2" "$1" --restore-point "$3" --json </dev/null 3<&- & backup=$!',
   '{ read -r _ <&3; kill -TERM "$backup"; } >/dev/null 2>&1 & watch=$!',
   'wait "$backup"; status=$?',
   'kill "$watch"',
@@ -109,10 +109,11 @@ const RESTORE_POINT = [
 
 /**
  * Takes a restore point through the launcher; it lives as long as its input.
+ * @param app whose backup it must be: the launcher's settings may be those of another
  * @param label 8 hex digits: the commit that it is taken before
  */
-export function takeRestorePoint(opsDir: string, label: string): OpsCommand {
-  return ops('sh', '-c', RESTORE_POINT, 'restore-point', `${dirname(opsDir)}/backup`, label)
+export function takeRestorePoint(opsDir: string, app: string, label: string): OpsCommand {
+  return ops('sh', '-c', RESTORE_POINT, 'restore-point', `${dirname(opsDir)}/backup`, app, label)
 }
 
 /** Starts a sync of the ops scripts. */

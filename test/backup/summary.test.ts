@@ -4,6 +4,7 @@ import { type BackupSummary, summaryLine } from '../../lib/backup/summary.ts'
 
 const test = suite('backup summary')
 const SUMMARY: BackupSummary = {
+  app: 'a',
   archive: {
     name: 'a-2026-02-28T03:00:00',
     originalBytes: 600e6,

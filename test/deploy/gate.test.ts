@@ -52,7 +52,7 @@ const LEDGER = [
   words.appendToLedger(OPS, entryLine(entry)),
   words.currentRelease(OPS),
   words.checkBackup(OPS),
-  words.takeRestorePoint(OPS, '0123abcd'),
+  words.takeRestorePoint(OPS, 'book-corners', '0123abcd'),
 ].map(quoteAll)
 const SYNC = [words.sync(OPS, RELEASE, VERSION), words.upload(`${OPS}/releases/${RELEASE}.4711.partial/.`)].map(
   quoteAll,
@@ -168,7 +168,7 @@ const HOSTILE_OPS = [
   '/home/deploy/restore --yes',
   '/home/deploy/backup --restore-point 0123abcd',
   ...['0123abc', '0123abcde', '0123ABCD', '0123abc;', '--accept', '../../xx', '$(id)   ', '*'].map((label) =>
-    quoteAll(words.takeRestorePoint(OPS, 'LABEL')).replace('LABEL', () => label),
+    quoteAll(words.takeRestorePoint(OPS, 'book-corners', 'LABEL')).replace('LABEL', () => label),
   ),
   'rsync --server . /home/deploy',
   "git-receive-pack 'book-corners'",

@@ -11,7 +11,7 @@ test('days until a certificate expires', () => {
   assert.is(daysUntil(''), undefined)
 })
 function newestBackup(output: { stdout: string; stderr: string }): string {
-  return parseBackupReport(output).newest
+  return parseBackupReport(output, 'gardens').newest
 }
 
 test("the newest backup is taken from backup --check's own words", () => {
@@ -35,6 +35,23 @@ test("the newest backup is taken from backup --check's own words", () => {
   assert.is(newestBackup({ stdout: '', stderr: '' }), 'unknown')
   assert.is(newestBackup({ stdout: '', stderr: 'sh: backup: not found\n' }), 'unknown: sh: backup: not found')
 })
+
+test('the env file is named where something is not well, and the backup of another app is none of this one', () => {
+  const of = (app: string, verdict = 'fail') => ({
+    stdout: JSON.stringify({
+      app,
+      envFile: '/home/deploy/.env.backup',
+      checks: [{ name: 'repository', verdict, detail: 'it is away', archives: ['x-2026-02-28T03:00:00'] }],
+    }),
+    stderr: '',
+  })
+  assert.is(newestBackup(of('gardens')), 'fail: it is away (settings: /home/deploy/.env.backup)')
+  assert.is(newestBackup(of('gardens', 'pass')), 'it is away')
+  const other = parseBackupReport(of('book-corners', 'pass'), 'gardens')
+  assert.match(other.newest, /^none: the backup there is that of book-corners \(settings: .*\), not of gardens/)
+  assert.is(other.archives, undefined)
+})
+
 const status = {
   locked: false,
   running: true,

@@ -273,7 +273,11 @@ export function editedFile(random: Random, turn: number): Case {
     ['Pipfile.lock', pipfile, (text) => [...parsePackages('Pipfile.lock', text)].flat().map((part) => part.trim())],
     ['requirements.txt', '', () => [...parsePackages('requirements.txt', hostileText(random))]],
     ['pyproject.toml', '', () => [...parsePackages('pyproject.toml', hostileText(random))]],
-    ['backup --check --json', report, (text) => parseBackupReport({ stdout: text, stderr: hostileText(random) })],
+    [
+      'backup --check --json',
+      report,
+      (text) => parseBackupReport({ stdout: text, stderr: hostileText(random) }, 'book-corners'),
+    ],
   ]
   const [name, right, read] = inTurn(readers, turn)
   const text = random.chance(0.5) ? JSON.stringify(otherShape(random, right)) : oddAnswer(random, right)

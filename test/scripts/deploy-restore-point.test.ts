@@ -38,7 +38,7 @@ function pushes(): number {
 
 const POINT = 'book-corners-before-LABEL-2026-02-28T09:15:37'
 const WELL = `echo "2026-02-28T09:15:37+01:00 Storing the database" >&2
-echo "{\\"archive\\":\\"book-corners-before-$2-2026-02-28T09:15:37\\"}"`
+echo "{\\"app\\":\\"book-corners\\",\\"archive\\":\\"book-corners-before-$2-2026-02-28T09:15:37\\"}"`
 
 test.before(async () => {
   server = await startServer()
@@ -123,6 +123,16 @@ for (const [what, script, says] of [
     /Another run holds the lock: restore\.ts of deploy, process 4711/,
   ],
   ['of older scripts', 'echo "Unknown flag --restore-point." >&2; exit 2', /too old for it\.[\s\S]*deploy --sync-only/],
+  [
+    'of another app',
+    `[ "$OPS_APP" = book-corners ] && echo '{"app":"gardens","archive":null}'; exit 2`,
+    /so nothing was pushed: the backup there is that of gardens, not of book-corners\.\n.*docs\/settings\.md/,
+  ],
+  [
+    'of scripts that do not say whose it is',
+    `echo '{"archive":"book-corners-before-x-2026-02-28T09:15:37"}'`,
+    /too old for it\.[\s\S]*deploy --sync-only/,
+  ],
   ['that says nothing', 'exit 0', /the backup there ended with exit status 0/],
   ['that names no archive', `echo '{"archive":"$(id)"}'`, /the backup there ended with exit status 0/],
 ] as const)

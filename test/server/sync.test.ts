@@ -22,6 +22,7 @@ import { createShell } from '../../lib/core/shell.ts'
 import { VERSION } from '../../lib/core/version.ts'
 import { connectRemote, type Remote } from '../../lib/server/ssh.ts'
 import { CONTENT, PROJECT, releaseId, type SyncResult, syncRelease } from '../../lib/server/sync.ts'
+import { takeRestorePoint } from '../../lib/server/words.ts'
 import { type Server, startServer } from '../support/server.ts'
 
 const test = suite('sync of the ops scripts')
@@ -134,6 +135,20 @@ test('the first sync makes a release that cron can run', async () => {
   const { exitCode, stderr } = await cron('backup', ['--bogus'])
   assert.is(exitCode, 2, 'arguments and exit status pass the launcher')
   assert.match(stderr, /Unknown flag --bogus/)
+})
+
+test('the settings beside OPS_DIR are those of its launchers: of another app no restore point is taken', async () => {
+  const envFile = join(server.home, '.env.backup')
+  const settings = "BORG_REPO=/nowhere\nBORG_PASSPHRASE='x1 y2 z3'\nDOKKU_APP=gardens\n"
+  await writeFile(envFile, settings, { mode: 0o600 })
+  const output = await remote.follow(takeRestorePoint(server.opsDir, 'book-corners', '0123abcd'), () => {})
+  await rm(envFile)
+  assert.is(output.exitCode, 2, output.stderr)
+  assert.equal(JSON.parse(output.stdout), { app: 'gardens', archive: null })
+  assert.match(
+    output.stderr,
+    `A restore point of book-corners is asked for, and by ${envFile} this is the backup of gardens.`,
+  )
 })
 
 test('a release is all of the scripts with their folders, and three packages with what they need', async () => {

@@ -140,8 +140,6 @@ if [ "$1" = dokku ]; then
   if [ -n "$mode" ]; then exec '${gate}' dokku; else exec dokku $asked; fi
 fi
 if [ -n "$mode" ]; then set -- '${gate}' "$mode"; else set -- /bin/sh -c "$asked"; fi
-# In the place of /home/deploy/.env.backup.
-if [ -f '${home}/.env.backup' ]; then set -- env OPS_ENV_FILE='${home}/.env.backup' "$@"; fi
 exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:/usr/bin:/bin' SSH_ORIGINAL_COMMAND="$asked" "$@"
 `,
   )
