@@ -15,7 +15,7 @@ import { beforehand } from '../lib/restore/messages.ts'
 import { preview } from '../lib/restore/preview.ts'
 import { proveOnly } from '../lib/restore/prove.ts'
 import { undo } from '../lib/restore/replace-database.ts'
-import { prepareRestore, type Restore } from '../lib/restore/restore.ts'
+import { noted, prepareRestore, type Restore } from '../lib/restore/restore.ts'
 import { rescueRows } from '../lib/restore/rows/rescue.ts'
 import { readWish } from '../lib/restore/rows/wanted.ts'
 import { describeWayBacks } from '../lib/restore/rows/way-back.ts'
@@ -108,7 +108,8 @@ await main(COMMAND, async (context) => {
   if (kit !== undefined) return writeKit(context, kit)
   const [flag, mode] = modeOf(context)
   const restore = prepareRestore(context)
-  if (mode.asks && !context.flags.has('dry-run')) {
+  const changes = mode.asks && !context.flags.has('dry-run')
+  if (changes) {
     requireAgreement(context, flag, process.argv.slice(2))
     if (!context.flags.has('yes')) context.log.info(beforehand(restore))
   }
@@ -116,7 +117,7 @@ await main(COMMAND, async (context) => {
   context.closing.so('production', SO.untouched)
   const unlock = await takeLock(context.shell, 'restore.ts', restore.settings)
   try {
-    return await mode.run(restore)
+    return await (changes ? noted(restore, mode.run) : mode.run(restore))
   } finally {
     await unlock()
   }

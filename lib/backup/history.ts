@@ -93,13 +93,26 @@ export function runTable(runs: readonly JournalEntry[], columns?: number): strin
   return table([[`time (${zone})`, 'run', 'ended', 'size', '', 'new', '', 'took', ''], ...rows], [4, 6, 7], columns)
 }
 
-function notesOn({ tries = 1, checked, warnings, reason }: JournalEntry): string {
+function notesOn({ kind, archive, database, rows, files, tries = 1, checked, ...run }: JournalEntry): string {
+  const { warnings, reason, state } = run
+  const isRestore = kind.startsWith('restore') && kind !== 'restore point'
+  const source = database ?? archive
   return [
+    ...(isRestore && source !== undefined ? [`from ${source}`] : []),
+    ...(rows === undefined ? [] : [plural(rows, 'row')]),
+    ...(files === undefined ? [] : [plural(files, 'file')]),
     ...(tries > 1 ? [`${tries} tries`] : []),
     ...(checked ? ['checked'] : []),
     ...(warnings > 0 ? [plural(warnings, 'warning')] : []),
-    ...(reason === undefined ? [] : [reason.length > 60 ? `${reason.slice(0, 59)}…` : reason]),
+    // Of a restore also whether production was changed half way, or not at all.
+    ...(reason === undefined ? [] : [`${shortened(reason)}${isRestore && state !== undefined ? ` ${state}` : ''}`]),
   ].join(', ')
+}
+
+const LONGEST_REASON = 60
+
+function shortened(reason: string): string {
+  return reason.length > LONGEST_REASON ? `${reason.slice(0, LONGEST_REASON - 1)}…` : reason
 }
 
 const DAY_MS = 86_400_000

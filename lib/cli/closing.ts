@@ -36,6 +36,7 @@ export const SO = {
   rowsComing: (file: string) =>
     `Whether the rows are in production is not known: all of them are, or none. Their keys, and the way back: ${file}`,
   rowsBack: (file: string) => `Production has the rows that came back. Their keys, and the way back: ${file}`,
+  databaseUntouched: "Production's database was not touched.",
   photosBegun: 'Some photos may be back, each of them whole: the same command goes on with the others.',
   photosPlaced: (count: string, folder: string) => `${count} came back to ${folder}.`,
   besideBegun: (database: string) =>

@@ -1,4 +1,4 @@
-// The journal of a machine's runs: a line for each night, restore point and drill.
+// The journal of a machine's runs: a line for each night, restore point and drill, and for each restore.
 import { appendFile, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Interrupted, reason } from '../core/failure.ts'
@@ -19,12 +19,22 @@ import {
 import { HeldLock } from './lock.ts'
 import type { Context } from './main.ts'
 
-const KINDS = ['night', 'accept', 'restore point', 'drill'] as const
+const KINDS = [
+  'night',
+  'accept',
+  'restore point',
+  'drill',
+  'restore',
+  'restore --db-only',
+  'restore --media-only',
+  'restore --rows',
+  'restore --undo',
+] as const
 const OUTCOMES = ['done', 'failed', 'interrupted', 'locked'] as const
 
 /** What is known of a run as it goes on; sizes in bytes. */
 interface RunFacts {
-  /** The one that was stored, or proved. */
+  /** The one that was stored, proved, or restored from. */
   archive?: string | undefined
   originalBytes?: number | undefined
   dumpBytes?: number | undefined
@@ -37,6 +47,11 @@ interface RunFacts {
   tries?: number | undefined
   /** `borg check` ran, and passed. */
   checked?: boolean | undefined
+  /** The kept database that `restore --undo` was to make production. */
+  database?: string | undefined
+  /** How many a restore brought back. */
+  rows?: number | undefined
+  files?: number | undefined
 }
 
 /** Keeps what is known of a run so far. */
@@ -54,6 +69,8 @@ export interface JournalEntry extends RunFacts {
   warnings: number
   /** Why it did not end well. */
   reason?: string
+  /** What was so then, in sentences: what was changed, and what was not. */
+  state?: string
 }
 
 /** The journal beside the notes for the next run. */
@@ -62,20 +79,22 @@ export function journalPath(statePath: string): string {
 }
 
 /**
- * Does a run, and notes how it ended. That it can't be noted is a warning, never a failure of the run.
+ * Does a run, and notes how it ended; of a run that was not agreed to there is nothing to note. That it can't be noted is a
+ * warning, never a failure of the run.
  * @param run calls `note` with what is known so far
  * @throws what `run` throws
  */
 export async function journaled<T>(
-  context: Pick<Context, 'log' | 'shell'>,
+  context: Pick<Context, 'log' | 'shell' | 'ask' | 'closing'>,
   path: string,
   kind: JournalEntry['kind'],
   run: (note: Note) => Promise<T>,
 ): Promise<T> {
-  const { log, shell } = context
+  const { log, shell, ask, closing } = context
   const started = new Date()
   const startedMs = performance.now()
   let facts: RunFacts = {}
+  const clean = (text: string): string => oneLine(log.clean(text), LONGEST_TEXT)
   const end = (outcome: JournalEntry['outcome'], why?: string): Promise<void> =>
     append(context, path, {
       time: isoLocal(started),
@@ -84,7 +103,7 @@ export async function journaled<T>(
       seconds: Math.round((performance.now() - startedMs) / 100) / 10,
       ...facts,
       warnings: log.warnings.length,
-      ...(why === undefined ? {} : { reason: oneLine(log.clean(why), LONGEST_REASON) }),
+      ...(why === undefined ? {} : { reason: clean(why), state: clean(closing.text()) }),
     })
   try {
     const result = await run((more) => {
@@ -93,6 +112,7 @@ export async function journaled<T>(
     await end('done')
     return result
   } catch (error) {
+    if (ask.declined) throw error
     const cause = shell.signal.aborted ? shell.signal.reason : error
     await end(
       cause instanceof Interrupted ? 'interrupted' : cause instanceof HeldLock ? 'locked' : 'failed',
@@ -102,8 +122,8 @@ export async function journaled<T>(
   }
 }
 
-const LONGEST_REASON = 500
-/** Three years of nights and drills. */
+const LONGEST_TEXT = 500
+/** Three years of nights, drills and a few restores. */
 const MOST_ENTRIES = 1200
 
 async function append({ log }: Pick<Context, 'log'>, path: string, entry: JournalEntry): Promise<void> {
@@ -142,6 +162,7 @@ const ENTRY: Shape<JournalEntry> = record({
   seconds: aNumber,
   warnings: aCount,
   reason: atBest(aText),
+  state: atBest(aText),
   archive: atBest(aText),
   originalBytes: atBest(aCount),
   dumpBytes: atBest(aCount),
@@ -150,4 +171,7 @@ const ENTRY: Shape<JournalEntry> = record({
   pruned: atBest(aCount),
   tries: atBest(aCount),
   checked: atBest(aBoolean),
+  database: atBest(aText),
+  rows: atBest(aCount),
+  files: atBest(aCount),
 })

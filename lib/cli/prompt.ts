@@ -24,6 +24,8 @@ export interface Ask {
    * @param prompt its last line is asked again
    */
   pick(prompt: string, choices: Listing): Promise<number>
+  /** The last question was not answered as it had to be: by another word, by Ctrl-C, or not at all. */
+  readonly declined: boolean
   /** How long they have waited for answers so far. */
   readonly waitedMs: number
 }
@@ -53,10 +55,12 @@ export function nobodyToAsk({ redirected }: Terminal, what: string, hint: string
 /** @param yes whether --yes was given */
 export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal, log: Log): Ask {
   let waitedMs = 0
+  let declined = false
   const ask = async (prompt: string): Promise<string> => {
     signal.throwIfAborted()
     if (!terminal.interactive) throw nobodyToAsk(terminal, 'This needs an answer', 'Add --yes to agree beforehand.')
     const askedMs = performance.now()
+    declined = true
     try {
       return await askLine(prompt, signal, log)
     } finally {
@@ -65,15 +69,19 @@ export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal,
   }
   const insist: Ask['insist'] = async (prompt, word) => {
     const answer = await ask(`${prompt}\nType ${word} to go on: `)
-    if (answer === word) return
-    if (answer !== '' && (await ask(`That is not ${word}.\nOnce more, type ${word} to go on: `)) === word) return
-    throw new Failure(`The answer was not ${word}.`)
+    declined =
+      answer !== word &&
+      (answer === '' || (await ask(`That is not ${word}.\nOnce more, type ${word} to go on: `)) !== word)
+    if (declined) throw new Failure(`The answer was not ${word}.`)
   }
   return {
     confirm: async (prompt, word) => {
       if (!yes) await insist(prompt, word)
     },
     insist,
+    get declined() {
+      return declined
+    },
     get waitedMs() {
       return waitedMs
     },
@@ -83,7 +91,10 @@ export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal,
       let answer = await ask(`${listing(choices, log.columns, true)}\n${prompt} (1-${count}): `)
       for (;;) {
         const number = /^\d+$/.test(answer) ? Number(answer) : 0
-        if (number >= 1 && number <= count) return number - 1
+        if (number >= 1 && number <= count) {
+          declined = false
+          return number - 1
+        }
         answer = await ask(`${answer || 'Nothing'} is no number of the list. ${question}`)
       }
     },

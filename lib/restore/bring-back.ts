@@ -17,6 +17,7 @@ import type { ChosenArchive, Restore } from './restore.ts'
 export async function bringBack(restore: Restore): Promise<number> {
   const { context, settings } = restore
   const archive = await choose(restore, hintsFor(restore))
+  restore.note({ archive: archive.name })
   const contents: Contents = restore.media !== null ? await readContents(restore, archive.name) : {}
   const media = contents.media && (await planMedia(restore, archive, contents.media))
   const agreeAndPlace = async (completed: ChosenArchive): Promise<void> => {
@@ -34,6 +35,7 @@ export async function bringBack(restore: Restore): Promise<number> {
   }
   if (!restore.database && media?.isNothing) {
     const { different, overwrite } = contents.media ?? {}
+    restore.note({ files: 0 })
     context.print(
       [
         `Nothing of ${archive.name} is missing in ${settings.MEDIA_DIR}: nothing was changed.`,
@@ -89,9 +91,11 @@ async function planMedia(restore: Restore, archive: ChosenArchive, plan: MediaPl
     files: files.length,
     isNothing: files.length + plan.folders.length === 0,
     place: async () => {
+      context.closing.so('production', SO.databaseUntouched)
       context.closing.so('photos', SO.photosBegun)
       const { placed, failed } = await restoreMedia(restore, archive.name, plan, placement)
       notRestored.push(...failed)
+      restore.note({ files: placed })
       context.closing.so('photos', SO.photosPlaced(plural(placed, 'media file'), mediaDir))
       context.print(`Restored ${plural(placed, 'media file')} of ${archive.name} to ${mediaDir}.`)
     },

@@ -141,6 +141,7 @@ export async function undo(restore: Restore, describeOthers: DescribeOthers): Pr
   const others = await describeOthers(context.shell.env, dokku, production)
   if (others) context.log.info(`What restore --rows brought back is taken out by files of its own:\n${others}`)
   const choice = await chooseKept(restore, production, others)
+  restore.note({ database: choice.name })
   await showKept(restore, production, choice)
   if (context.flags.has('dry-run')) {
     context.print('Nothing was changed.')

@@ -3,6 +3,7 @@
 import { type Borg, openBorg } from '../borg/borg.ts'
 import type { Archive } from '../borg/output.ts'
 import { TRIES_SETTINGS } from '../borg/tries.ts'
+import { journaled, journalPath, type Note } from '../cli/journal.ts'
 import type { Context } from '../cli/main.ts'
 import { readSettings, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
@@ -36,6 +37,8 @@ export interface Restore {
   borg: Borg
   dokku: Dokku
   statePath: string
+  /** Keeps for the journal what a restore did. */
+  note: Note
   user: User
   /** The part that is restored. */
   database: boolean
@@ -72,10 +75,22 @@ export function prepareRestore(context: Context): Restore {
     borg: openBorg(context, settings.BORG_REPO),
     dokku: createDokku(context, settings.DOKKU_COMMAND, settings.DATABASE_URL),
     statePath: statePath(shell.env, settings.BORG_REPO, settings.DB_SERVICE),
+    note: () => {},
     user: currentUser(),
     database: !flags.has('media-only'),
     media: flags.has('db-only') || flags.has('test') ? null : settings.MEDIA_DIR,
   }
+}
+
+/** What a restore of a part of production is called by. */
+const PARTS = ['db-only', 'media-only', 'rows', 'undo'] as const
+
+/** Does a restore that changes production, and notes in the journal what it did. */
+export function noted(restore: Restore, run: (restore: Restore) => Promise<number>): Promise<number> {
+  const { context, statePath } = restore
+  const part = PARTS.find((flag) => context.flags.has(flag) || flag in context.values)
+  const kind = part ? (`restore --${part}` as const) : 'restore'
+  return journaled(context, journalPath(statePath), kind, (note) => run({ ...restore, note }))
 }
 
 /** An archive that was named is not listed: what only the list tells is asked for where it matters. */

@@ -17,12 +17,28 @@ test('a run is a row, with bars of its size and its new data, and what was odd',
     run(2, { originalBytes: 400e6, newBytes: 400e6 }),
     run(1, { originalBytes: 800e6, newBytes: 1e6, tries: 3, checked: true, warnings: 1 }),
     run(0, { kind: 'drill', outcome: 'failed', reason: 'The dump does not import cleanly.' }),
+    run(0, { kind: 'restore --rows', archive: 'a-1', rows: 149 }),
+    run(0, {
+      kind: 'restore',
+      archive: 'a-1',
+      files: 1,
+      outcome: 'interrupted',
+      reason: 'Interrupted by SIGINT.',
+      state: 'Production is as it was. 1 media file came back to /media.',
+    }),
+    run(0, { kind: 'restore --undo', database: 'db_before_20260228T091537' }),
   ])
-  const [head = '', first = '', second = '', third = ''] = text.split('\n')
+  const [head = '', first = '', second = '', third = '', ...restores] = text.split('\n')
   assert.match(head, /^time \(\S+\) +run +ended +size +new +took$/)
   assert.match(first, /night +done +#### +400\.00 MB +######## +400\.00 MB +20 s$/)
   assert.match(second, /night +done +######## +800\.00 MB +# +1\.00 MB +20 s +3 tries, checked, 1 warning$/)
   assert.match(third, /drill +FAILED +20 s +The dump does not import cleanly\.$/)
+  assert.match(restores[0] ?? '', /restore --rows +done +20 s +from a-1, 149 rows$/)
+  assert.match(
+    restores[1] ?? '',
+    /restore +INTERRUPTED +20 s +from a-1, 1 file, Interrupted by SIGINT\. Production is as it was\. 1 media file came back to \/media\.$/,
+  )
+  assert.match(restores[2] ?? '', /restore --undo +done +20 s +from db_before_20260228T091537$/)
 })
 
 test('the trend is a day’s, of good nights alone', () => {
@@ -59,6 +75,7 @@ test('--check tells of the last night and the last drill; who found the lock hel
     run(1, { kind: 'drill', outcome: 'failed', reason: 'It lacks a table.' }),
     run(0.5, { outcome: 'locked' }),
     run(0.2, { kind: 'restore point', archive: 'a-before-x' }),
+    run(0.1, { kind: 'restore --db-only', outcome: 'failed', archive: 'a-1', reason: 'No room.' }),
   ])
   assert.equal(
     lines.map(({ name, verdict }) => [name, verdict]),

@@ -4,8 +4,10 @@ import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { createClosing } from '../../lib/cli/closing.ts'
 import { journaled, readJournal } from '../../lib/cli/journal.ts'
 import { HeldLock } from '../../lib/cli/lock.ts'
+import type { Context } from '../../lib/cli/main.ts'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
 import { createLog } from '../../lib/core/log.ts'
 import { createShell } from '../../lib/core/shell.ts'
@@ -17,7 +19,9 @@ let path: string
 function open() {
   const controller = new AbortController()
   const log = createLog(new Writable({ write: (_chunk, _encoding, done) => done() }) as NodeJS.WriteStream)
-  return { log, shell: createShell({ PATH: '/usr/bin:/bin' }, controller.signal), controller }
+  const shell = createShell({ PATH: '/usr/bin:/bin' }, controller.signal)
+  const ask = { declined: false } as Context['ask'] & { declined: boolean }
+  return { log, shell, ask, closing: createClosing(), controller }
 }
 
 test.before.each(async () => {
@@ -42,12 +46,13 @@ test('each run is a line: what was known of it, how it ended, and why; its resul
     }).then(assert.unreachable, (thrown) => assert.is(thrown, error))
   await failing(new Failure('The disk is full.'), { archive: 'a-2' })
   await failing(new HeldLock(undefined))
+  context.closing.so('production', 'Half of it was replaced.')
   context.controller.abort(new Interrupted('SIGTERM'))
   await failing(new Failure('What the interruption led to'))
 
   const entries = await readJournal(path)
   assert.equal(
-    entries.map(({ kind, outcome, archive, newBytes, checked, warnings, reason }) => [
+    entries.map(({ kind, outcome, archive, newBytes, checked, warnings, reason, state }) => [
       kind,
       outcome,
       archive,
@@ -55,16 +60,44 @@ test('each run is a line: what was known of it, how it ended, and why; its resul
       checked,
       warnings,
       reason,
+      state,
     ]),
     [
-      ['night', 'done', 'a-1', 5, true, 1, undefined],
-      ['drill', 'failed', 'a-2', undefined, undefined, 1, 'The disk is full.'],
-      ['drill', 'locked', undefined, undefined, undefined, 1, 'Another run holds the lock and does not say who it is.'],
-      ['drill', 'interrupted', undefined, undefined, undefined, 1, 'Interrupted by SIGTERM.'],
+      ['night', 'done', 'a-1', 5, true, 1, undefined, undefined],
+      ['drill', 'failed', 'a-2', undefined, undefined, 1, 'The disk is full.', 'Nothing was changed.'],
+      [
+        'drill',
+        'locked',
+        undefined,
+        undefined,
+        undefined,
+        1,
+        'Another run holds the lock and does not say who it is.',
+        'Nothing was changed.',
+      ],
+      [
+        'drill',
+        'interrupted',
+        undefined,
+        undefined,
+        undefined,
+        1,
+        'Interrupted by SIGTERM.',
+        'Half of it was replaced.',
+      ],
     ],
   )
   assert.match(entries[0]?.time ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/)
   assert.is((await stat(path)).mode & 0o777, 0o600)
+})
+
+test('a run that was not agreed to leaves no line: it has changed nothing', async () => {
+  const context = open()
+  await journaled(context, path, 'restore --db-only', async () => {
+    context.ask.declined = true
+    throw new Failure('The answer was not book-corners.')
+  }).then(assert.unreachable, ({ message }) => assert.is(message, 'The answer was not book-corners.'))
+  assert.equal(await readJournal(path), [])
 })
 
 test('no secret is in it, no line grows without end, and neither does the file', async () => {

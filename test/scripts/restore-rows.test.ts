@@ -70,6 +70,10 @@ test('lost rows come back out of an archive, and nothing of today is lost; the w
   )
   assert.is(back.exitCode, 0, back.stderr)
   assert.is(await counts(sandbox), DAMAGED)
+  const history = await sandbox.script('backup.ts', ['--history'])
+  assert.match(history.stdout, `restore --rows  done`)
+  assert.match(history.stdout, `from ${archive}, 190 rows`)
+  assert.match(history.stdout, /restore --undo +FAILED .*is kept in \S+ Production was not touched\.$/m)
 })
 
 test('--undo names the files of rows beside a kept database: the last restore may have been one of rows', async () => {

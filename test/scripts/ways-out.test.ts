@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { type JournalEntry, journalPath, readJournal } from '../../lib/cli/journal.ts'
+import { statePath } from '../../lib/cli/state.ts'
 import { backUpAndDamage, counts, DAMAGED, databases, held, hold, OLD, reset, services } from '../support/damage.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 import { atClosedWindow, atTerminal, CLOSE_WINDOW, lastLine, typedScript } from '../support/terminal.ts'
@@ -28,6 +30,12 @@ async function production(): Promise<string> {
   return `${await counts(sandbox)} ${(await databases(sandbox)).join(' ')}`
 }
 
+/** The newest line of the journal. */
+async function lastRun(): Promise<JournalEntry | undefined> {
+  const path = statePath({ HOME: sandbox.home }, sandbox.repository, sandbox.service)
+  return (await readJournal(journalPath(path))).at(-1)
+}
+
 const AT_QUESTIONS: [where: string, args: string[], answers: string[], status: number, says: string][] = [
   ['which archive: Ctrl-C', ['--db-only'], [CTRL_C], 130, UNTOUCHED],
   ['which archive: the end of the input', ['--db-only'], ['9\r', END], 1, UNTOUCHED],
@@ -39,6 +47,7 @@ const AT_QUESTIONS: [where: string, args: string[], answers: string[], status: n
 for (const [where, args, answers, status, says] of AT_QUESTIONS)
   test(`at the question ${where}`, async () => {
     const left = [...answers]
+    const run = await lastRun()
     const ended = await atTerminal('restore.ts', args, {
       env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
       prompt: /to go on: |\(1-\d+\): /,
@@ -47,6 +56,7 @@ for (const [where, args, answers, status, says] of AT_QUESTIONS)
     assert.is(ended.status, status, ended.output)
     assert.is(lastLine(ended.output), says)
     assert.is(await production(), `${DAMAGED} book_corners_db`)
+    assert.equal(await lastRun(), run, 'what nobody agreed to is no restore')
   })
 
 for (const args of [
@@ -119,6 +129,10 @@ for (const [where, [script = '', ...args], dokku, says, isSo] of AT_STEPS)
     await sandbox.fault(dokku)
     assert.is(exitCode, 130, stderr)
     assert.match(lastLine(stderr), says)
+    if (args.includes('--yes')) {
+      const { kind, outcome, state } = (await lastRun()) ?? {}
+      assert.equal([kind, outcome, state], ['restore --db-only', 'interrupted', lastLine(stderr)])
+    }
     assert.match(await production(), isSo)
     assert.not.match(await services(sandbox), /-test/)
   })
@@ -132,11 +146,14 @@ test('after the swap nothing is interrupted any more, and what failed then says 
   const { exitCode, stdout } = await run.ended
   assert.is(exitCode, 0)
   assert.match(stdout, /The database before is kept as book_corners_db_before_/)
+  assert.is((await lastRun())?.outcome, 'done')
   await reset(sandbox)
   await sandbox.fault('ps:report', `echo '{"deployed":"true","running":"mixed","status-web.1":"exited"}'; exit 0`)
   const down = await sandbox.script(script, args, { env: { NODE_OPTIONS: FAST } })
   await sandbox.fault('ps:report')
   assert.is(down.exitCode, 1)
+  const { outcome, state } = (await lastRun()) ?? {}
+  assert.equal([outcome, state], ['failed', lastLine(down.stderr)])
   assert.match(
     lastLine(down.stderr),
     /^Production's database was replaced\. The one before is kept as book_corners_db_before_\w+; back to it: restore --undo$/,

@@ -112,6 +112,7 @@ function restoreIn(
     context,
     settings: readSettings(['DOKKU_APP', 'DB_SERVICE'], environment, context.envFile),
     dokku: createDokku(shells, [join(sandbox.dir, 'bin/dokku')]),
+    note: () => {},
     user: { uid, gid, name: username },
     database: true,
     media: false,

@@ -22,6 +22,7 @@ import type { Wish } from './wanted.ts'
 export async function rescueRows(restore: Restore, wish: Wish): Promise<number> {
   const { context, dokku } = restore
   const archive = await choose(restore, [BEFORE_THE_DAMAGE])
+  restore.note({ archive: archive.name })
   const { production, dump } = await begin({ ...restore, media: null }, archive, {})
   try {
     const comparison = await prepareComparison(restore, production, wish)
@@ -74,6 +75,7 @@ async function agreeAndInsert(
   const { flags, log, print, printJson, ask } = context
   log.info(describe(rescue, log.columns && log.columns - INDENT))
   if (total(rescue) === 0) {
+    restore.note({ rows: 0 })
     if (flags.has('json')) printJson(rescueJson(rescue, { inserted: [], file: undefined }))
     else print('Nothing comes back.')
     requireAll(rescue)
@@ -88,6 +90,7 @@ async function agreeAndInsert(
     archive: archive.name,
     requireSupport: (judged) => requireSupport(members, judged),
   })
+  restore.note({ rows: done.inserted.reduce((sum, { inserted }) => sum + inserted, 0) })
   const result = { ...rescue, away: done.away }
   if (flags.has('json')) printJson(rescueJson(result, done))
   else
