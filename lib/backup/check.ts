@@ -14,9 +14,10 @@ import { checkSettings, SETTINGS, type Settings } from '../cli/settings.ts'
 import { statePath } from '../cli/state.ts'
 import { currentUser, type User } from '../cli/user.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { duration, nearest, wrap } from '../core/format.ts'
+import { nearest, wrap } from '../core/format.ts'
 import { canBeRedacted } from '../core/redaction.ts'
 import { quote, type Shell } from '../core/shell.ts'
+import { showWaiting } from '../core/waiting.ts'
 import { allowPlacing, type PlaceSettings, tryPlacing, whySudo } from '../media/place.ts'
 import { BACKUP_SETTINGS, openRepository } from './backup.ts'
 import { dataChecks } from './check-data.ts'
@@ -100,30 +101,21 @@ async function tellEach(
   { log, flags }: Context,
   tell: (line: CheckLine) => void,
 ): Promise<CheckLine[]> {
-  const startedMs = performance.now()
   const open = new Set(asked)
-  const showOpen = (): void => {
-    const names = [...new Set([...open].map(([what]) => what))]
-    const waitedMs = performance.now() - startedMs
-    const waited = waitedMs < 1000 ? '' : ` ${duration(waitedMs)}`
-    if (names.length > 0) log.status(`Waiting${waited} for ${names.join(', ')} …`)
-  }
-  const timer = setInterval(showOpen, SHOW_EVERY_MS)
+  const waiting = showWaiting(log, () => [...open].map(([what]) => what))
   try {
     const all = asked.map(async (one) => {
       const lines = [await one[1]].flat()
       open.delete(one)
       if (!flags.has('json')) for (const line of lines) tell(line)
-      showOpen()
+      waiting.show()
       return lines
     })
     return (await Promise.all(all)).flat()
   } finally {
-    clearInterval(timer)
+    waiting.stop()
   }
 }
-
-const SHOW_EVERY_MS = 1000
 
 /** What remains on the screen. */
 function summaryOf(lines: readonly CheckLine[]): string {

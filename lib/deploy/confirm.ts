@@ -5,6 +5,7 @@ import { Failure } from '../core/failure.ts'
 import { sshLine } from '../core/host.ts'
 import { retry } from '../core/retry.ts'
 import { shortSha } from '../core/sha.ts'
+import { showWaiting } from '../core/waiting.ts'
 import { findDisagreement } from '../server/agreement.ts'
 import { describeRevision, isSilent, type RunningRelease, readRecords, runningRelease } from '../server/app.ts'
 import type { Deployment } from './deployment.ts'
@@ -70,7 +71,7 @@ async function hintNotStarted(
 class NotSwitched extends Failure {}
 
 /** What runs after a push that went well. The old release may go on answering for a moment. */
-async function awaitSwitch({ remote, app }: Deployment, { commit, running }: Plan): Promise<RunningRelease> {
+async function awaitSwitch({ remote, app, context }: Deployment, { commit, running }: Plan): Promise<RunningRelease> {
   let release: RunningRelease | undefined
   const ask = async (): Promise<void> => {
     release = await runningRelease(remote, app)
@@ -79,9 +80,12 @@ async function awaitSwitch({ remote, app }: Deployment, { commit, running }: Pla
     if (serves && isOld && !isSilent(release)) throw new NotSwitched('The old release still answers.')
   }
   const waitMs = (error: unknown): number | undefined => (error instanceof NotSwitched ? ASK_EVERY_MS : undefined)
-  await retry(ask, { withinMs: SWITCH_MS, waitMs, signal: remote.signal }).catch((error: unknown) => {
-    if (!(error instanceof NotSwitched)) throw error
-  })
+  const waiting = showWaiting(context.log, () => [`${app} to run ${shortSha(commit.sha)}`])
+  await retry(ask, { withinMs: SWITCH_MS, waitMs, signal: remote.signal })
+    .catch((error: unknown) => {
+      if (!(error instanceof NotSwitched)) throw error
+    })
+    .finally(waiting.stop)
   return release ?? runningRelease(remote, app)
 }
 

@@ -4,10 +4,11 @@ import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { duration, plural, wrap } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
+import { showWaiting } from '../core/waiting.ts'
 import { type RunningRelease, runningRelease } from '../server/app.ts'
 import type { Remote } from '../server/ssh.ts'
 import { syncRelease } from '../server/sync.ts'
-import { failedChecks, isGreen, isOnlyBlocked, verifySite } from '../verify/checks.ts'
+import { checksFor, failedChecks, isGreen, isOnlyBlocked, verifySite } from '../verify/checks.ts'
 import { tellActions } from '../verify/github-actions.ts'
 import { countsOf, LET_IN, resultLine } from '../verify/report.ts'
 import { type CloudflareSettings, purgeCache } from './cloudflare.ts'
@@ -137,18 +138,23 @@ export async function verifyStep(
 ): Promise<string> {
   const { log, shell, environment } = context
   const url = settings.SITE_URL
-  log.status(`Verifying ${url}`)
+  log.info(`Verifying ${url}, for up to ${VERIFY_TIMEOUT_MS / 1000} s.`)
   const ask = async (): Promise<RunningRelease> => {
     const release = await runningRelease(remote, app)
     return known ? { ...release, running: true } : release
   }
+  const release = sha === undefined ? undefined : { sha, ask, recorded: () => remote.headOf(app, branch) }
+  const open = new Set(checksFor({ url, release }).map(({ name }) => name))
+  const waiting = showWaiting(log, () => [...open])
   const results = await verifySite({
-    url,
+    ...{ url, release, signal: shell.signal },
     timeoutMs: VERIFY_TIMEOUT_MS,
-    signal: shell.signal,
-    ...(sha === undefined ? {} : { release: { sha, ask, recorded: () => remote.headOf(app, branch) } }),
-    onResult: (result) => log.info(resultLine(result)),
-  })
+    onResult: (result) => {
+      open.delete(result.name)
+      log.info(resultLine(result))
+      waiting.show()
+    },
+  }).finally(waiting.stop)
   await tellActions({ environment, print: log.command, log }, url, results)
   const failed = failedChecks(results)
   if (isGreen(results)) return `verified (${countsOf(results)})`

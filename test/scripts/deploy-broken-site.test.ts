@@ -3,6 +3,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { endsWith, readJsonLines, startServer } from '../support/server.ts'
 import { answer, startSite } from '../support/site.ts'
+import { atTerminal } from '../support/terminal.ts'
 
 const test = suite('deploy to a site that then breaks')
 
@@ -11,12 +12,19 @@ test('a site that does not pass its checks makes a deploy fail that Dokku called
   const [server, site] = await Promise.all([startServer(), startSite()])
   site.set('/admin/', answer(404, 'text/html', 'gone'))
   try {
-    const output = await server.script('deploy.ts', [], { env: { SITE_URL: site.url } })
-    endsWith(server, output, 1)
+    const { status, output } = await atTerminal('deploy.ts', ['--yes'], {
+      env: { ...server.env, SITE_URL: site.url },
+      cwd: server.app,
+      prompt: /to go on: /,
+      answer: () => undefined,
+    })
+    assert.is(status, 1, output)
     assert.is(server.running(), server.git('rev-parse', 'HEAD'))
-    assert.match(output.stderr, /fails 1 check: admin/)
-    assert.match(output.stderr, /is deployed .* but this did not pass the checks/)
-    assert.match(output.stderr, /rollback/)
+    // What is waited for is on the screen until its time is up.
+    assert.match(output, /Verifying \S+, for up to 60 s\.[\s\S]*pass {2}health[\s\S]*Waiting [345]\d s for admin …/)
+    assert.match(output, /fails 1 check: admin/)
+    assert.match(output, /is deployed .* but this did not pass the checks/)
+    assert.match(output, /rollback/)
     const [entry] = await readJsonLines(join(server.opsDir, 'deploys.jsonl'))
     assert.equal([entry?.outcome, entry?.verified], ['deployed', false])
   } finally {
