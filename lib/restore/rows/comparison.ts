@@ -6,7 +6,7 @@ import { aCount } from '../../core/outside.ts'
 import type { Service } from '../../dokku/dokku.ts'
 import { type Catalog, readCatalog, type TableName } from '../../postgres/catalog.ts'
 import { adoptSettings } from '../../postgres/scratch.ts'
-import { COMPARE_SESSION, INSERT_SESSION, openSession, Refused, type Session } from '../../postgres/session.ts'
+import { COMPARE_SESSION, openSession, Refused, type Session } from '../../postgres/session.ts'
 import { restoringOf } from '../../postgres/swap.ts'
 import type { ChosenArchive, Restore } from '../restore.ts'
 import { type Family, findFamily, type Member, parentsFirst, requireDefaults } from './family.ts'
@@ -24,7 +24,7 @@ import {
   sendKeys,
 } from './lost.ts'
 import { type Rescue, requireSupport } from './tell.ts'
-import { judge } from './transaction.ts'
+import { type Attempt, type Begun, type Judged, openAttempt, refusal } from './transaction.ts'
 import { findTables, type Wish } from './wanted.ts'
 
 /** What is compared. */
@@ -85,26 +85,39 @@ async function within<T>({ dokku }: Restore, database: Service, work: (session: 
   }
 }
 
+/** What was found, and what is to be done about it. */
+export interface Compared {
+  rescue: Rescue
+  insertion: Insertion
+  /** The transaction that has judged the rows, and can insert them; undefined where it only looked, or where there are none. */
+  begun: Begun | undefined
+}
+
 /**
  * Finds what was lost, what would happen to it in production, and how many rows differ.
+ * @param isAgreed nobody is asked before the rows are inserted: then the transaction that judges them can be the one that
+ *   does it. An operator's answer may take hours, and no transaction may stay open for that
  * @throws Failure when rows can't be inserted as they are
  */
-export async function compareWith(
+export async function compareWith<T>(
   restore: Restore,
   comparison: Comparison,
-  archive: ChosenArchive,
-): Promise<{ rescue: Rescue; insertion: Insertion }> {
+  { archive, isAgreed }: { archive: ChosenArchive; isAgreed: boolean },
+  then: (compared: Compared) => Promise<T>,
+): Promise<T> {
   const { dokku } = restore
   const { production, restoring, now } = comparison
-  const [then] = await Promise.all([readCatalog(dokku, restoring), adoptSettings(dokku, production)])
-  const family = findFamily(comparison.asked, now, then)
+  const [theirs] = await Promise.all([readCatalog(dokku, restoring), adoptSettings(dokku, production)])
+  const family = findFamily(comparison.asked, now, theirs)
   await sendLate(restore, comparison, family)
   // Needed last, and started first: each start is a call of Dokku.
-  const judging = openSession(dokku, production, INSERT_SESSION)
+  const attempt = openAttempt(restore, production)
   try {
-    return await compareFamily(restore, comparison, family, { archive, judging })
+    const compared = await compareFamily(restore, comparison, family, { archive, attempt, isAgreed })
+    if (compared.begun === undefined) await attempt.end()
+    return await then(compared)
   } finally {
-    await judging.end()
+    await attempt.end()
   }
 }
 
@@ -112,8 +125,8 @@ async function compareFamily(
   restore: Restore,
   comparison: Comparison,
   family: Family,
-  { archive, judging }: { archive: ChosenArchive; judging: Session },
-): Promise<{ rescue: Rescue; insertion: Insertion }> {
+  { archive, attempt, isAgreed }: { archive: ChosenArchive; attempt: Attempt; isAgreed: boolean },
+): Promise<Compared> {
   const { restoring, now, where } = comparison
   // It needs none of the other steps, where there is no condition.
   const counting = where === undefined ? countAll(restore, comparison, family) : undefined
@@ -129,8 +142,16 @@ async function compareFamily(
   coming.forEach(requireDefaults)
   const links = family.links.filter(({ child, parent }) => coming.includes(child) && coming.includes(parent))
   const insertion = { members: parentsFirst(coming, links), links, now, restoring: restoring.database }
-  const [judged, differing] = await Promise.all([
-    coming.length > 0 ? judge(judging, insertion, archive.name) : { away: [], leaning: [] },
+  const judging = async (): Promise<{ judged: Judged; begun?: Begun }> => {
+    if (coming.length === 0) return { judged: { away: [], leaning: [] } }
+    if (!isAgreed) return { judged: await attempt.rehearse(insertion) }
+    const begun = await attempt.begin(insertion)
+    return { judged: begun.judged, begun }
+  }
+  const [{ judged, begun }, differing] = await Promise.all([
+    judging().catch((error: unknown) => {
+      throw refusal(error, insertion, archive.name)
+    }),
     counting ?? countAll(restore, comparison, family),
   ])
   requireSupport(family.members, judged)
@@ -143,7 +164,7 @@ async function compareFamily(
     return one && one.rows > 0 ? [{ link, ...one }] : []
   })
   const members = family.members.filter((member) => member.isAsked || coming.includes(member))
-  return { rescue: { ...judged, archive, members, found, differing, leftOut, emptied }, insertion }
+  return { rescue: { ...judged, archive, members, found, differing, leftOut, emptied }, insertion, begun }
 }
 
 /** Where the archive's tables are not what production's are. */

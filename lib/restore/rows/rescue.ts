@@ -12,8 +12,7 @@ import { BEFORE_THE_DAMAGE, choose } from '../choose.ts'
 import { discardRestoring } from '../leftovers.ts'
 import { begin } from '../prove.ts'
 import type { ChosenArchive, Restore } from '../restore.ts'
-import { type Comparison, compareWith, prepareComparison, sendEarly } from './comparison.ts'
-import type { Insertion } from './insertion.ts'
+import { type Compared, type Comparison, compareWith, prepareComparison, sendEarly } from './comparison.ts'
 import { comingBack, describeRescue, type Rescue, requireAll, requireSupport, rescueJson } from './tell.ts'
 import { bringBack } from './transaction.ts'
 import type { Wish } from './wanted.ts'
@@ -46,11 +45,14 @@ export async function rescueRows(restore: Restore, wish: Wish): Promise<number> 
 /** What follows the import. */
 export async function rescueFrom(restore: Restore, comparison: Comparison, archive: ChosenArchive): Promise<number> {
   const { flags, print, printJson, log } = restore.context
-  const { rescue, insertion } = await compareWith(restore, comparison, archive)
-  if (!flags.has('dry-run')) return agreeAndInsert(restore, comparison.production, rescue, insertion)
-  if (flags.has('json')) printJson(rescueJson(rescue))
-  else print(wrap(`Nothing is changed. ${describe(rescue, log.resultColumns)}`, log.resultColumns))
-  return EXIT.done
+  const isDry = flags.has('dry-run')
+  return compareWith(restore, comparison, { archive, isAgreed: flags.has('yes') && !isDry }, async (compared) => {
+    const { rescue } = compared
+    if (!isDry) return agreeAndInsert(restore, comparison.production, compared)
+    if (flags.has('json')) printJson(rescueJson(rescue))
+    else print(wrap(`Nothing is changed. ${describe(rescue, log.resultColumns)}`, log.resultColumns))
+    return EXIT.done
+  })
 }
 
 function total(rescue: Rescue): number {
@@ -68,8 +70,7 @@ function describe(rescue: Rescue, columns: number | undefined): string {
 async function agreeAndInsert(
   restore: Restore,
   production: Service,
-  rescue: Rescue,
-  insertion: Insertion,
+  { rescue, insertion, begun }: Compared,
 ): Promise<number> {
   const { context, settings } = restore
   const { flags, log, print, printJson, ask } = context
@@ -89,6 +90,7 @@ async function agreeAndInsert(
   const done = await bringBack(restore, production, insertion, {
     archive: archive.name,
     requireSupport: (judged) => requireSupport(members, judged),
+    begun,
   })
   restore.note({ rows: done.inserted.reduce((sum, { inserted }) => sum + inserted, 0) })
   const result = { ...rescue, away: done.away }

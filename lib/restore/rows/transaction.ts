@@ -21,7 +21,7 @@ import {
   rehearse,
   reportMissing,
 } from './insertion.ts'
-import { aPlace, openWayBack, type WayBackFile } from './way-back.ts'
+import { aPlace, openWayBack, type Place, type WayBackFile } from './way-back.ts'
 
 /** What is found of rows that are fetched beside production's tables. */
 export interface Judged {
@@ -29,25 +29,26 @@ export interface Judged {
   leaning: readonly Leaning[]
 }
 
-interface Outcome extends Judged {
+interface Outcome extends Pick<Judged, 'away'> {
   inserted: readonly Inserted[]
   /** Of the way back; undefined when no row was inserted. */
   file: string | undefined
+}
+
+/** What one transaction works with. */
+interface Inserting {
+  production: Service
+  insertion: Insertion
+  place: Place
+  archive: string
+  /** From here on an interruption no longer ends the session. @throws when there was one */
+  hold(): void
 }
 
 /** A unique value that was taken meanwhile, a parent that was deleted meanwhile, a deadlock: the next attempt sees it (SQLSTATE). */
 const AGAIN = ['23505', '23503', '23P01', '40001', '40P01']
 const ATTEMPTS = 4
 const WAIT_MS = 200
-
-/** Looks at what would happen now; changes nothing. @param session in production */
-export async function judge(session: Session, insertion: Insertion, archive: string): Promise<Judged> {
-  try {
-    return sorted(await session.values(rehearse(insertion), aJudgement))
-  } catch (error) {
-    throw refusal(error, insertion, archive)
-  }
-}
 
 function sorted(found: readonly (Away | Leaning)[]): Judged {
   return {
@@ -56,30 +57,87 @@ function sorted(found: readonly (Away | Leaning)[]): Judged {
   }
 }
 
+/** A transaction that has fetched the rows beside production's tables, and judged them. */
+export interface Begun {
+  judged: Judged
+  /**
+   * Inserts the rows that nothing keeps away, writes the file of the way back, and commits.
+   * @throws Refused, or a Failure, when production has none of them
+   */
+  insert(archive: string): Promise<Outcome>
+}
+
+/** A session in production for one attempt; an interruption ends it, but not while it is being committed. */
+export interface Attempt {
+  /** Looks at what would happen now; changes nothing. */
+  rehearse(insertion: Insertion): Promise<Judged>
+  begin(insertion: Insertion): Promise<Begun>
+  /** Whatever is not committed is rolled back. */
+  end(): Promise<void>
+}
+
+export function openAttempt(restore: Restore, production: Service): Attempt {
+  const { signal } = restore.context.shell
+  signal.throwIfAborted()
+  const session = openSession(restore.dokku.lasting, production, INSERT_SESSION)
+  const stop = (): void => void session.end()
+  signal.addEventListener('abort', stop, { once: true })
+  const hold = (): void => {
+    signal.throwIfAborted()
+    signal.removeEventListener('abort', stop)
+  }
+  return {
+    rehearse: async (insertion) => sorted(await session.values(rehearse(insertion), aJudgement)),
+    begin: async (insertion) => {
+      const [place] = await session.values(BEGIN, aPlace)
+      if (!place) throw new Failure('PostgreSQL does not say in which transaction it is.')
+      const judged = sorted(await session.values(prepare(insertion), aJudgement))
+      const about = { production, insertion, place, hold }
+      return { judged, insert: (archive) => insertAll(restore, session, { ...about, archive }) }
+    },
+    end: () => {
+      signal.removeEventListener('abort', stop)
+      return session.end()
+    },
+  }
+}
+
 /**
  * Brings the rows back that nothing keeps away.
  * @param judge what is thrown when rows lean on what production lacks
+ * @param begun an attempt's transaction, where one is open
  * @throws Failure when production has none of them
  */
 export async function bringBack(
   restore: Restore,
   production: Service,
   insertion: Insertion,
-  about: { archive: string; requireSupport: (judged: Judged) => void },
+  about: { archive: string; requireSupport: (judged: Judged) => void; begun: Begun | undefined },
 ): Promise<Outcome> {
+  const { archive, requireSupport } = about
+  const anew = async (): Promise<Outcome> => {
+    const attempt = openAttempt(restore, production)
+    try {
+      const { judged, insert: go } = await attempt.begin(insertion)
+      requireSupport(judged)
+      return await go(archive)
+    } finally {
+      await attempt.end()
+    }
+  }
   try {
-    return await retry(() => attempt(restore, production, insertion, about), {
+    return await retry((number) => (number === 1 && about.begun ? about.begun.insert(archive) : anew()), {
       attempts: ATTEMPTS,
       waitMs: (error) => (error instanceof Refused && AGAIN.includes(error.state) ? WAIT_MS : undefined),
       signal: restore.context.shell.signal,
     })
   } catch (error) {
-    throw refusal(error, insertion, about.archive)
+    throw refusal(error, insertion, archive)
   }
 }
 
 /** What an operator is told when PostgreSQL refused; any other error as it is. */
-function refusal(error: unknown, { members }: Insertion, archive: string): unknown {
+export function refusal(error: unknown, { members }: Insertion, archive: string): unknown {
   if (!(error instanceof Refused)) return error
   const { schema, table, column, constraint } = error.about
   const member = members.find(
@@ -93,44 +151,29 @@ function refusal(error: unknown, { members }: Insertion, archive: string): unkno
   )
 }
 
-async function attempt(
+async function insertAll(
   { context, dokku }: Restore,
-  production: Service,
-  insertion: Insertion,
-  { archive, requireSupport }: Parameters<typeof bringBack>[3],
+  session: Session,
+  { production, insertion, place, hold, archive }: Inserting,
 ): Promise<Outcome> {
-  const { signal, env } = context.shell
-  signal.throwIfAborted()
-  // An interruption ends it, but not while it is being committed.
-  const session = openSession(dokku.lasting, production, INSERT_SESSION)
-  const stop = (): void => void session.end()
-  signal.addEventListener('abort', stop, { once: true })
   let file: WayBackFile | undefined
   try {
-    const [place] = await session.values(BEGIN, aPlace)
-    if (!place) throw new Failure('PostgreSQL does not say in which transaction it is.')
-    const judged = sorted(await session.values(prepare(insertion), aJudgement))
-    requireSupport(judged)
     const counts = await session.values(insert(insertion), anInserted)
     const { away } = sorted(await session.values(reportMissing(insertion), aJudgement))
-    if (counts.every(({ inserted }) => inserted === 0)) return { ...judged, away, inserted: counts, file: undefined }
-    file = await openWayBack(env, { archive, production, place, inserted: rowsOf(insertion, counts) })
+    if (counts.every(({ inserted }) => inserted === 0)) return { away, inserted: counts, file: undefined }
+    file = await openWayBack(context.shell.env, { archive, production, place, inserted: rowsOf(insertion, counts) })
     for (const member of insertion.members) await file.addKeys(member, session.lines(insertedKeys(member)))
     await file.finish()
-    signal.throwIfAborted()
-    signal.removeEventListener('abort', stop)
+    hold()
     context.closing.so('production', SO.rowsComing(file.path))
     await commit(session, dokku.lasting, production, { transaction: place.transaction, path: file.path })
     context.closing.so('production', SO.rowsBack(file.path))
-    return { ...judged, away, inserted: counts, file: file.path }
+    return { away, inserted: counts, file: file.path }
   } catch (error) {
     if (error instanceof Unknown) throw error
     context.closing.so('production', SO.rowsFailed)
     await file?.remove()
     throw error
-  } finally {
-    signal.removeEventListener('abort', stop)
-    await session.end()
   }
 }
 

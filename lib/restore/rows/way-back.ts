@@ -23,7 +23,7 @@ export const aPlace = record({
   /** The database's own number (OID): a swap gives its name to another one. */
   database: aCount,
 })
-type Place = ReturnType<typeof aPlace>
+export type Place = ReturnType<typeof aPlace>
 
 /** What the file says of itself. */
 interface About {
