@@ -7,15 +7,22 @@ import { whenEnding } from './ending.ts'
 /** How the runner of the tests tells each test file the folder. */
 const VARIABLE = 'TEST_RUN_FOLDER'
 
-/** Makes this run's folder, which only this user can write to, and which is gone when this process ends. */
-export function makeRunFolder(): string {
+/** Makes this run's folder. */
+export function makeRunFolder(): void {
+  process.env[VARIABLE] = makeFolder()
+}
+
+/** A folder which only this user can write to, and which is gone when this process ends. */
+function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'bc-run-'))
   // PostgreSQL's own user passes through it.
   chmodSync(folder, 0o711)
   whenEnding(() => rmSync(folder, { recursive: true, force: true }))
-  process.env[VARIABLE] = folder
   return folder
 }
+
+/** The run's, or one of this process, which is a benchmark or the demo. */
+let own: string | undefined
 
 /** Where the runner of the tests keeps what it compiled; undefined in a benchmark and the demo, which are on their own. */
 export function compiledFolder(): string | undefined {
@@ -28,7 +35,8 @@ export function compiledFolder(): string | undefined {
  * @param make is given an empty folder that only this user can read.
  */
 export function madeOnce(name: string, make: (folder: string) => void): string {
-  const made = join(process.env[VARIABLE] ?? makeRunFolder(), name)
+  own ??= process.env[VARIABLE] ?? makeFolder()
+  const made = join(own, name)
   if (existsSync(made)) return made
   const making = `${made}.${process.pid}`
   mkdirSync(making, { mode: 0o700 })
