@@ -108,6 +108,7 @@ async function nightly(context: Context): Promise<number> {
 
 async function accept(context: Context): Promise<number> {
   const backup = prepareBackup(context)
+  context.closing.so('archive', SO.notAccepted)
   const unlock = await takeLock(context.shell, 'backup.ts', backup.settings)
   try {
     const tonight = await lookAt(backup, await preflight(backup))
@@ -127,7 +128,7 @@ async function night(backup: Backup, tonight: Tonight, note: Note, accepts = fal
   const { context, tries } = backup
   const { closing } = context
   for (const doubt of tonight.doubts) context.log.warn(doubt)
-  closing.so('archive', SO.notStored)
+  closing.so('archive', accepts ? SO.notAccepted : SO.notStored)
   const stored = await tries.run(() => store(backup, tonight, { accepts }))
   noteArchive(note, stored)
   closing.so('archive', SO.stored(stored.name))

@@ -45,6 +45,7 @@ export const SO = {
   testBegun: (service: string) => `The test service ${service} may be left: the next restore --test removes it.`,
   testRemoved: (service: string) => `The test service ${service} was removed.`,
   notStored: 'No archive was stored, and nothing was pruned. Production was only read.',
+  notAccepted: 'Nothing was accepted: no archive was stored, and nothing was pruned. Production was only read.',
   stored: (archive: string) => `The archive ${archive} is stored, and nothing was pruned. Production was only read.`,
   pruned: (archive: string) =>
     `The archive ${archive} is stored, and older ones were pruned. Production was only read.`,

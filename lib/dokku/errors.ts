@@ -9,6 +9,9 @@ import { type Output, quote } from '../core/shell.ts'
 /** The service exists, but its container is stopped or gone. */
 export class NotRunning extends Failure {}
 
+/** There is no Dokku on this machine, or no more. */
+export class NotInstalled extends Failure {}
+
 /**
  * The failure behind a Dokku command that did not end well: the cause, and the next command to type.
  * @param what the command without its options, e.g. `postgres:connect book-corners-db`
@@ -107,8 +110,8 @@ const MOST_LINES = 4
 
 function explainLocal(stderr: string, what: string, said: string): Failure | undefined {
   const [command = '', service = ''] = what.split(' ')
-  if (/^(sudo|.*exec): (\S*\/)?dokku: (command )?not found/m.test(stderr))
-    return new Failure(
+  if (/^(sudo|.*exec): (\S*\/)?dokku: (command )?not found|: spawn (\S*\/)?dokku ENOENT$/m.test(stderr))
+    return new NotInstalled(
       `Dokku is not installed here: ${said}`,
       'Run this on the Dokku host itself. It is that host? Check DOKKU_COMMAND.',
     )

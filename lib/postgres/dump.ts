@@ -9,7 +9,7 @@ import { settlesWithin } from '../core/patience.ts'
 import { peek } from '../core/transfer.ts'
 import { dumpLine } from '../dokku/by-hand.ts'
 import { connectArgs, type Dokku, dumpArgs, explainCommand, exportArgs, type Service } from '../dokku/dokku.ts'
-import { NotRunning } from '../dokku/errors.ts'
+import { NotInstalled, NotRunning } from '../dokku/errors.ts'
 import { BARE } from './sql.ts'
 
 interface DumpOptions {
@@ -93,7 +93,10 @@ async function open(dokku: Dokku, service: Service, { mode, stallMs }: DumpOptio
       const failure = explainCommand(output, service, args)
       // Away from Dokku an export is the same program.
       const sameInExport =
-        service.away !== undefined || output.stderr.includes('pg_dump: ') || failure instanceof NotRunning
+        service.away !== undefined ||
+        output.stderr.includes('pg_dump: ') ||
+        failure instanceof NotRunning ||
+        failure instanceof NotInstalled
       if (mode === 'dedup' && output.exitCode && !sameInExport) throw new EnterUnusable(failure.message)
     }
     if (head.toString('latin1').startsWith(MAGIC)) return { mode, stdout: source.stdout, finish, stop }

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { explainDokku, NotRunning } from '../../lib/dokku/errors.ts'
+import { explainDokku, NotInstalled, NotRunning } from '../../lib/dokku/errors.ts'
 
 const test = suite('the explanation of a Dokku command that failed')
 
@@ -38,6 +38,14 @@ for (const [what, command, host, output, message, hint] of [
     undefined,
     { stderr: 'sudo: dokku: command not found\n' },
     /^Dokku is not installed here: sudo: dokku: command not found$/,
+    /on the Dokku host/,
+  ],
+  [
+    'no Dokku where one was a moment ago',
+    'postgres:enter db pg_dump',
+    undefined,
+    { exitCode: 127, stderr: '/usr/bin/dokku: spawn /usr/bin/dokku ENOENT' },
+    /^Dokku is not installed here: /,
     /on the Dokku host/,
   ],
   [
@@ -127,6 +135,7 @@ three
     assert.match(failure.message, message)
     assert.match(failure.hint, hint)
     assert.is(failure instanceof NotRunning, what === 'a stopped container')
+    assert.is(failure instanceof NotInstalled, what.startsWith('no Dokku'))
   })
 
 test.run()

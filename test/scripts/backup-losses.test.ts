@@ -1,7 +1,7 @@
 // A source that is gone, empty or the wrong one stays red until somebody says that it is right.
 import { execFileSync } from 'node:child_process'
 import { mkdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -9,7 +9,7 @@ import type { ArchiveComment } from '../../lib/borg/archives.ts'
 import type { Output } from '../support/launch.ts'
 import { startMonitor } from '../support/monitor.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
-import { atTerminal } from '../support/terminal.ts'
+import { atTerminal, lastLine } from '../support/terminal.ts'
 
 const test = suite('losses')
 let sandbox: Sandbox
@@ -42,6 +42,8 @@ async function red(says: RegExp, env: Record<string, string> = {}): Promise<stri
   assert.match(monitor.pings.at(-1)?.body ?? '', says)
   return stderr
 }
+
+const NOT_ACCEPTED = 'Nothing was accepted: no archive was stored, and nothing was pruned. Production was only read.'
 
 async function comment(): Promise<ArchiveComment> {
   const { stdout } = await sandbox.borg(['list', '--json', '--last', '1', '--format', '{comment}'])
@@ -126,7 +128,22 @@ test('--accept says what it accepts, asks, and from then on the nights are compa
   const refused = await answer('no')
   assert.is(refused.status, 1)
   assert.match(refused.output, /the dump shrank to less than half/)
-  assert.match(refused.output, /Nothing was changed/)
+  assert.is(lastLine(refused.output), NOT_ACCEPTED)
+  // Dokku goes while it is looked at what there is: no other dump of its is tried.
+  const goes = join(sandbox.dir, 'goes/dokku')
+  await mkdir(dirname(goes))
+  await writeFile(
+    goes,
+    `#!/bin/sh\ncase "$*" in *postgres:connect*) rm -f "$0";; esac\nexec '${sandbox.dir}/bin/dokku' "$@"\n`,
+    { mode: 0o755 },
+  )
+  for (const gone of [goes, '/nowhere/dokku']) {
+    const { exitCode, stderr } = await night(['--accept', '--yes'], { DOKKU_COMMAND: gone })
+    assert.is(exitCode, 1, stderr)
+    assert.match(stderr, /Dokku is not installed here/)
+    assert.not.match(stderr, /Falling back/)
+    assert.is(lastLine(stderr), NOT_ACCEPTED)
+  }
   assert.equal(await sandbox.archives(), before)
 
   monitor.pings.length = 0
