@@ -1,5 +1,6 @@
 // What `deploy --status` tells.
 
+import { dirname } from 'node:path'
 import { reason } from '../core/failure.ts'
 import { age, lastLines, moment, plural, printable } from '../core/format.ts'
 import { aText, atBest, listOf, record, tryJson } from '../core/outside.ts'
@@ -120,11 +121,17 @@ async function opsStatus(remote: Remote, app: string, opsDir: string) {
     const deploys = await readLedger(remote, opsDir)
     const current = await remote.shell(currentRelease(opsDir))
     const opsRelease = /^releases\/(\S+)$/m.exec(current.stdout)?.[1] ?? 'none: deploy --sync-only'
-    return { deploys, opsRelease, newestBackup: (await askBackup(remote, app, opsDir)).newest }
+    return { deploys, opsRelease, newestBackup: withNext((await askBackup(remote, app, opsDir)).newest, opsDir) }
   } catch (error) {
     remote.signal.throwIfAborted()
-    return { deploys: [], opsRelease: 'unknown', newestBackup: `unknown: ${reason(error)}` }
+    return { deploys: [], opsRelease: 'unknown', newestBackup: withNext(`unknown: ${reason(error)}`, opsDir) }
   }
+}
+
+/** What is not well, with the command that says more. */
+function withNext(newest: string, opsDir: string): string {
+  const look = `On the server: ${dirname(opsDir)}/backup --check`
+  return /^(unknown|fail|warn)\b/.test(newest) ? `${newest.replace(/\.$/, '')}. ${look}` : newest
 }
 
 /** @throws SshFailure, and Failure when it takes longer than `timeoutMs` */

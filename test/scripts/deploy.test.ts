@@ -277,7 +277,7 @@ test('--status tells what runs, since when, whose, and the last deploys', async 
   assert.match(output.stdout, /since .*ago\)|since .*just now\), by Engineer/)
   assert.match(output.stdout, /processes +web\.1 running/)
   assert.match(output.stdout, /certificate +40 days left/)
-  assert.match(output.stdout, /backup +\S/)
+  assert.match(output.stdout, `. On the server: ${join(server.home, 'backup')} --check\n`)
   assert.match(output.stdout, /last deploys\n(.*\n){4}/)
 })
 
