@@ -3,6 +3,7 @@
 import type { Command } from '../lib/cli/arguments.ts'
 import { SO } from '../lib/cli/closing.ts'
 import { type Context, main } from '../lib/cli/main.ts'
+import { nobodyToAsk } from '../lib/cli/prompt.ts'
 import { EXIT, Failure } from '../lib/core/failure.ts'
 import { wrap } from '../lib/core/format.ts'
 import { type Deployment, withDeployment } from '../lib/deploy/deployment.ts'
@@ -73,15 +74,14 @@ await main(COMMAND, async (context) => {
 })
 
 /** @returns undefined when a release is to be picked at the terminal */
-function chosenMode({ flags, values, interactive }: Context): keyof typeof MODES | undefined {
+function chosenMode(context: Context): keyof typeof MODES | undefined {
+  const { flags, values, interactive } = context
   const mode = (Object.keys(MODES) as (keyof typeof MODES)[]).find((mode) => flags.has(mode) || mode in values)
-  if (mode === undefined && (!interactive || flags.has('yes')))
-    throw new Failure(
-      `${interactive ? '--yes does not say' : 'There is no terminal to ask at'} which release to go back to.`,
-      'Use --to SHA, --revert or --rebuild; see the releases with --list.',
-      EXIT.usage,
-    )
-  return mode
+  if (mode !== undefined) return mode
+  const hint = 'Use --to SHA, --revert or --rebuild; see the releases: rollback --list'
+  if (flags.has('yes')) throw new Failure('--yes does not say which release to go back to.', hint, EXIT.usage)
+  if (!interactive) throw nobodyToAsk(context, 'A release is to be picked', hint)
+  return undefined
 }
 
 async function list(deployment: Deployment): Promise<number> {

@@ -6,7 +6,7 @@ import type { Output } from '../support/launch.ts'
 import { withReleases } from '../support/releases.ts'
 import { type Server, startServer } from '../support/server.ts'
 import { type Site, startSite } from '../support/site.ts'
-import { atTerminal, lastLine } from '../support/terminal.ts'
+import { atTerminal, lastLine, runAtTerminal, typedScript } from '../support/terminal.ts'
 
 const test = suite('rollback')
 let server: Server
@@ -63,6 +63,16 @@ for (const [what, args, says] of [
     assert.match(output.stderr, says)
     assert.is(server.calls().length, before)
   })
+
+test('a release is not picked where the list would not be seen: it is said how to keep a log', async () => {
+  const { output } = await runAtTerminal(`${typedScript('rollback.ts', [])} 2>&1 | cat`, {
+    env: server.env,
+    cwd: server.app,
+    prompt: /: $/,
+    answer: () => undefined,
+  })
+  assert.match(output, /A release is to be picked, and the output is redirected[\s\S]*script -c rollback FILE/)
+})
 
 test('--list shows what runs and what ran before, with the migrations on the way', async () => {
   const first = server.git('rev-parse', 'HEAD')
