@@ -117,6 +117,20 @@ class NotPurged extends Error {
 
 /** @throws NotPurged */
 async function purgeOnce(url: string, token: string, signal: AbortSignal, timeoutMs: number): Promise<void> {
+  const { response, body } = await send(url, token, signal, timeoutMs)
+  const answer = tryJson(body, ANSWER)
+  if (response.ok && answer?.success === true) return
+  const again = response.status === 429 || response.status >= 500
+  throw new NotPurged(reasonOf(body, answer, response.status), again, response.headers.get('retry-after'))
+}
+
+/** @throws NotPurged where no answer came */
+async function send(
+  url: string,
+  token: string,
+  signal: AbortSignal,
+  timeoutMs: number,
+): Promise<{ response: Response; body: string }> {
   // Not AbortSignal.timeout: under AbortSignal.any Node 20 lets it be collected as garbage, and it never fires.
   const over = new AbortController()
   const timer = setTimeout(() => over.abort(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs)
@@ -129,14 +143,9 @@ async function purgeOnce(url: string, token: string, signal: AbortSignal, timeou
       redirect: 'error',
       signal: AbortSignal.any([signal, over.signal]),
     })
-    const body = await textOf(response)
-    const answer = tryJson(body, ANSWER)
-    if (response.ok && answer?.success === true) return
-    const again = response.status === 429 || response.status >= 500
-    throw new NotPurged(reasonOf(body, answer, response.status), again, response.headers.get('retry-after'))
+    return { response, body: await textOf(response) }
   } catch (error) {
     signal.throwIfAborted()
-    if (error instanceof NotPurged) throw error
     // What fetch can't send has no cause: another attempt would end the same way.
     throw new NotPurged(fetchReason(error), !(error instanceof TypeError && error.cause === undefined))
   } finally {

@@ -155,6 +155,16 @@ test('a redirect is not followed with the token', async () => {
   await failing()
   assert.not(api.requests.some(({ path }) => path.includes('elsewhere')))
 })
+test('a fault of this program is none of Cloudflare', async () => {
+  const { fetch } = globalThis
+  // An answer without headers, which no server can give: what reads it fails as a bug does.
+  globalThis.fetch = async () => ({ ok: false, status: 500, body: [] }) as unknown as Response
+  const thrown = await purge()
+    .catch((error: unknown) => error)
+    .finally(() => Object.assign(globalThis, { fetch }))
+  assert.instance(thrown, TypeError)
+  assert.equal(said, [])
+})
 test('an interruption ends the waiting', async () => {
   api.answers.push({ status: 429, headers: { 'retry-after': '30' } })
   const stop = new AbortController()
