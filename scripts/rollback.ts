@@ -13,7 +13,7 @@ import { describePlan, makePlan } from '../lib/deploy/plan.ts'
 import { requireHistory } from '../lib/deploy/preflight.ts'
 import { requireClean, requireIdentity } from '../lib/git/checkout.ts'
 import { agree, pushLine } from '../lib/rollback/agree.ts'
-import { describeLeftover } from '../lib/rollback/leftover.ts'
+import { findLeftover } from '../lib/rollback/leftover.ts'
 import { bringToOrigin, leaveToCi, requireOrigin } from '../lib/rollback/origin.ts'
 import { describeRebuild, planRebuild, rebuildApp } from '../lib/rollback/rebuild.ts'
 import { pickRelease, releasesJson, showReleases } from '../lib/rollback/releases.ts'
@@ -116,15 +116,15 @@ async function backTo(deployment: Deployment, situation: Situation, sha: string)
   requireNotLive(situation, sha)
   const plan = await makePlan(checkout, situation, sha)
   await warnOfCommit(deployment, sha)
-  const leftover = await describeLeftover(deployment, situation, sha)
+  const leftover = await findLeftover(deployment, situation, sha)
   const text = [
     describePlan(deployment, plan),
     pushLine(deployment, remote.gitUrl(app), sha, deployed),
-    ...(leftover ? [`Afterwards ${leftover} So then, before anybody pushes: rollback --revert`] : []),
+    ...(leftover ? [`Afterwards ${leftover.what} So then, before anybody pushes: ${leftover.keep}`] : []),
   ].join('\n')
   if (!(await agree(deployment, situation, plan, text))) return EXIT.done
   const live = await goLive(deployment, plan)
-  const next = leftover && SO.originKeeps(leftover)
+  const next = leftover && SO.originKeeps(leftover.what, leftover.keep)
   // However the run ends from now on.
   if (next) context.closing.so('origin', next)
   const exitCode = await finish(deployment, plan, live)

@@ -60,6 +60,6 @@ export const SO = {
     `Whether origin/${branch} has the revert is not known. Look before you go on: git fetch`,
   originHas: (branch: string, sha: string) => `origin/${branch} holds the revert ${sha}: CI deploys it.`,
   /** After a rollback: without it the next CI deploy would undo that. */
-  originKeeps: (leftover: string) => `${leftover} Now, before anybody pushes: rollback --revert`,
+  originKeeps: (leftover: string, keep: string) => `${leftover} Now, before anybody pushes: ${keep}`,
   originHasNot: (branch: string) => `origin/${branch} does not have the revert.`,
 } as const

@@ -1,11 +1,11 @@
 // A revert of what the last deploy brought: which commits, and the commits that take them back.
 
-import { Failure } from '../core/failure.ts'
+import { Failure, Interrupted } from '../core/failure.ts'
 import { lastLines, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { describePlan, type Plan } from '../deploy/plan.ts'
-import { type Checkout, type Commit, describeCommit, hasCommit, isAncestor } from '../git/checkout.ts'
+import { type Checkout, type Commit, describeCommit, hasCommit, isAncestor, trackedRef } from '../git/checkout.ts'
 import { inOwnTree } from '../git/worktree.ts'
 import { type Entry, wasCutOff, wentLive } from '../server/ledger.ts'
 import { pushLine } from './agree.ts'
@@ -29,6 +29,8 @@ interface RevertRange {
   to: string
   /** Why these, in a sentence. */
   why: string
+  /** They ran, and a way back took them from production: what runs is `from`. */
+  isTakenBack?: true
 }
 
 const OTHER_WAY = 'Back to a release without a revert: rollback --list, then rollback --to SHA'
@@ -44,6 +46,7 @@ export async function makeRevert(deployment: Deployment, { running, entries }: S
   const head = await fetchOrigin(checkout, branch)
   const range = rangeToRevert(entries, running, head)
   const commits = await commitsToRevert(checkout, range, head, branch)
+  await requireNoReverts(deployment, range, commits)
   const sha = await revertOnto(deployment, head, commits)
   if (range.from && range.to === head && (await checkout.git(['diff', '--quiet', range.from, sha])).exitCode !== 0)
     context.log.warn(
@@ -74,7 +77,7 @@ export function rangeToRevert(entries: readonly Entry[], running: string, head: 
   // What ran before the first of the ways back: the ledger need not know how that came to run.
   const tip = ways[0]?.from
   if (known && tip && tip !== running)
-    return { from: running, to: tip, why: 'What the rollback took back, and origin still holds' }
+    return { from: running, to: tip, why: 'What the rollback took back, and origin still holds', isTakenBack: true }
   if (known && brought?.to === running && brought.from)
     return { from: brought.from, to: running, why: 'What the last deploy brought' }
   return {
@@ -128,7 +131,6 @@ async function commitsToRevert(
   }
   if (commits.length === 0)
     throw new Failure(`The last deploy brought no commit that ${shortSha(from ?? to)} does not have.`, OTHER_WAY)
-  await requireNoReverts(checkout, commits)
   return commits
 }
 
@@ -136,7 +138,11 @@ async function commitsToRevert(
  * A second `--revert`, e.g. by a program that tries again, must not bring the bug back, nor one after a revert by pull request.
  * @throws Failure when a commit takes another one back
  */
-async function requireNoReverts(checkout: Checkout, commits: readonly CommitToRevert[]): Promise<void> {
+async function requireNoReverts(
+  { checkout, branch }: Deployment,
+  { to, isTakenBack }: RevertRange,
+  commits: readonly CommitToRevert[],
+): Promise<void> {
   const reverts = await findReverts(checkout, commits)
   if (reverts.length === 0) return
   const isAll = commits.every(({ sha }) => reverts.some((revert) => revert.sha === sha))
@@ -146,10 +152,41 @@ async function requireNoReverts(checkout: Checkout, commits: readonly CommitToRe
     .map(({ sha }) => shortSha(sha))
   throw new Failure(
     `What would be reverted ${isAll ? 'is' : 'holds'} a revert itself (${named}): that would bring back what it took away.`,
-    isAll || others.length === 0 || commits.some(({ mainline }) => mainline !== undefined)
-      ? `If that is what you want: git revert by hand, then deploy. ${OTHER_WAY}`
-      : `Only the others, by hand: git revert ${others.join(' ')}, then deploy. ${OTHER_WAY}`,
+    isTakenBack
+      ? [
+          `To have on origin what runs, by hand: ${revertByHand(commits, branch)}`,
+          `Or back to what origin has, without what the revert took away: rollback --to ${shortSha(to)}`,
+        ].join('\n')
+      : isAll || others.length === 0 || commits.some(({ mainline }) => mainline !== undefined)
+        ? `If that is what you want, by hand: ${revertByHand(commits, branch)}\n${OTHER_WAY}`
+        : `Only the others, by hand: git revert ${others.join(' ')}, then deploy. ${OTHER_WAY}`,
   )
+}
+
+/** Lets origin have what runs after a way back: `--revert`, or where that would refuse because of a revert, the same by hand. */
+export async function commandToKeep(checkout: Checkout, range: RevertRange, branch: string): Promise<string> {
+  const revert = 'rollback --revert'
+  try {
+    const commits = await commitsToRevert(checkout, range, trackedRef(branch), branch)
+    return (await findReverts(checkout, commits)).length === 0 ? revert : revertByHand(commits, branch)
+  } catch (error) {
+    // A way back does not wait for that. The command says why itself.
+    if (!(error instanceof Failure) || error instanceof Interrupted) throw error
+    return revert
+  }
+}
+
+function revertByHand(commits: readonly CommitToRevert[], branch: string): string {
+  const isPlain = commits.every(({ mainline }) => mainline === undefined)
+  const reverts = isPlain
+    ? [commits.map(({ sha }) => shortSha(sha)).join(' ')]
+    : commits.map(({ sha, mainline }) => `${mainline === undefined ? '' : `-m ${mainline} `}${shortSha(sha)}`)
+  return [
+    `git switch ${branch}`,
+    'git pull',
+    ...reverts.map((words) => `git revert --no-edit ${words}`),
+    `git push origin ${branch}`,
+  ].join(' && ')
 }
 
 /**

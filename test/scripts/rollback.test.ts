@@ -294,6 +294,26 @@ test('--revert --now: origin and Dokku get the same commit; another branch that 
   assert.equal([entry.kind, entry.from, entry.outcome, entry.verified], ['revert', bad, 'deployed', true])
 })
 
+test('after a --to that takes a revert back, what lets origin have what runs is named, and does that', async () => {
+  const chosen = await release('Look again')
+  at.ends(await rollback('--revert', '--now', '--yes'), 0)
+  const newest = await release('Later')
+  const output = await rollback('--to', chosen, '--yes')
+  at.ends(output, 0)
+  const [, command = ''] = /Now, before anybody pushes: (.*)/.exec(output.stdout) ?? []
+  assert.match(command, /^git switch master && git pull && git revert --no-edit \S+ \S+ && git push origin master$/)
+  // What the revert took away runs again: only a human can know whether that is meant.
+  const refused = await rollback('--revert', '--yes')
+  at.ends(refused, 1)
+  assert.match(refused.stderr, /holds a revert itself/)
+  assert.match(refused.stderr, `To have on origin what runs, by hand: ${command}\n`)
+  assert.match(refused.stderr, `rollback --to ${short(newest)}`)
+  const { exitCode, stderr } = await server.launch('sh', ['-c', command], { cwd: server.app, env: server.env }).ended
+  assert.is(exitCode, 0, stderr)
+  assert.is(at.tree(at.onOrigin()), at.tree(chosen))
+  await at.deploy()
+})
+
 test('migrations in the way stop it, even with --yes: they are listed with the commands that undo them', async () => {
   const good = server.git('rev-parse', 'HEAD')
   await server.commit('Migrate', {
