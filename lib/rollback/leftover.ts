@@ -8,7 +8,7 @@ import { commandToKeep, rangeToRevert } from './revert.ts'
 import type { Situation } from './situation.ts'
 
 /** What origin will still hold when production has gone back. */
-export interface Leftover {
+interface Leftover {
   /** In a sentence. */
   what: string
   /** The command that lets origin have what runs then. */
