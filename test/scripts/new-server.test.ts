@@ -193,6 +193,7 @@ test('the app stands as it stood: configuration, domains, ports, processes, moun
   assert.is(property('mounts'), `${mediaDir}:/app/media`)
   assert.ok(existsSync(join(dir, 'apps/book-corners/certificate')))
   assert.is(dokku('postgres:info', 'book-corners-db', '--version').trim(), 'postgis/postgis:17-3.5')
+  assert.match(readFileSync(join(dir, 'logrotate/book-corners-backup'), 'utf8'), /backup\.log \{\n {4}monthly\n/)
   assert.match(readFileSync(join(far.server.home, 'crontab'), 'utf8'), /^0 3 \* \* \* \/.*backup >>/m)
 })
 

@@ -44,7 +44,7 @@ export async function startEmptyServer(): Promise<EmptyServer> {
   const { dir } = server
   const { bin, owner, template } = findPostgres()
   await rm(join(dir, 'apps/book-corners'), { recursive: true })
-  for (const folder of ['services', 'typed', 'copy', 'root', 'sudoers', 'lib', 'other/.ssh'])
+  for (const folder of ['services', 'typed', 'copy', 'root', 'sudoers', 'logrotate', 'lib', 'other/.ssh'])
     await mkdir(join(dir, folder), { recursive: true })
   if (process.getuid?.() === 0)
     for (const folder of [dir, join(dir, 'services')]) await chown(folder, owner.uid, owner.gid)
@@ -99,6 +99,7 @@ function placed(commands: string, { dir, home }: Server): string {
     ['/home/deploy', home],
     ['/root/kit', join(dir, 'root/kit')],
     ['/etc/sudoers.d', join(dir, 'sudoers')],
+    ['/etc/logrotate.d', join(dir, 'logrotate')],
     ['/var/lib/book-corners-ops', join(dir, 'lib/ops')],
     ['/var/log/', join(dir, 'lib/')],
   ]

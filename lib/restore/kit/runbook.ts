@@ -65,7 +65,8 @@ export function runbook(kit: Kit, folder: string): string {
     ].join(''),
     [
       'Type the blocks from the first to the last, each in the place that stands above it, and look at what each command says',
-      'before you type the next. `DOKKU_HOST` is the new server: on the laptop, type `export DOKKU_HOST=…` first.',
+      'before you type the next. `DOKKU_HOST` is the new server: on the laptop, type `export DOKKU_HOST=…` first. *As root* is',
+      '`ssh "root@$DOKKU_HOST"`; *as deploy* is `su - deploy` there, once step “The user deploy” is done.',
     ].join('\n'),
     ...(flaws.length > 0 ? [`**The archive is ${printable(flaws.join('; '))}.**`] : []),
     '## Not in the archive',

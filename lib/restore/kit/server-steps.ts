@@ -16,7 +16,7 @@ export function serverSteps(kit: Kit, folder: string): Step[] {
           where: ROOT,
           commands: [
             'apt-get update',
-            `apt-get install -y acl borgbackup cron curl git ${kit.manifest.database ? 'postgresql-client ' : ''}util-linux wget`,
+            `apt-get install -y acl borgbackup cron curl git logrotate ${kit.manifest.database ? 'postgresql-client ' : ''}util-linux wget`,
             'curl -fsSL https://deb.nodesource.com/setup_22.x | bash -    # Node 20 or later, with npm',
             'apt-get install -y nodejs',
           ],
@@ -92,6 +92,7 @@ function userStep(kit: Kit): Step {
   const placing = media ? placingLine(media.folder, mediaOwner(kit)) : []
   return {
     title: 'The user deploy',
+    text: 'Where a block says “as deploy” from here on: type `su - deploy` as root, and `exit` to be root again; or, from the laptop with that key, `ssh -t "deploy@$DOKKU_HOST"`.',
     blocks: [
       {
         where: ROOT,
@@ -105,6 +106,7 @@ function userStep(kit: Kit): Step {
           'visudo -c',
           'install -d -o root -g deploy -m 770 /var/lib/book-corners-ops',
           'install -o deploy -g deploy -m 600 /dev/null /var/log/book-corners-backup.log',
+          LOGROTATE,
         ],
       },
       {
@@ -117,6 +119,18 @@ function userStep(kit: Kit): Step {
     ],
   }
 }
+
+/** As docs/setup.md has it. */
+const LOGROTATE = `cat > /etc/logrotate.d/book-corners-backup <<'END'
+/var/log/book-corners-backup.log {
+    monthly
+    rotate 12
+    compress
+    missingok
+    notifempty
+    create 600 deploy deploy
+}
+END`
 
 function askSecret(setting: string, what: string): string[] {
   return [`read -rsp "${what}: " secret`, `printf "${setting}='%s'\\n" "$secret" >> /home/deploy/.env.backup`]

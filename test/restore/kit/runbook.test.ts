@@ -95,6 +95,15 @@ test('a repository that is a folder has to be on the new server before Borg is a
   assert.not.match(runbook(KIT, '/kit'), /chown/)
 })
 
+test('how to become deploy is said before it is needed, and the log is rotated as docs/setup.md has it', () => {
+  const page = runbook(KIT, '/kit')
+  assert.ok(page.indexOf('`su - deploy`') < page.indexOf('**On the new server, as deploy:**'))
+  const rotation = /^cat > \/etc\/logrotate\.d\/[\s\S]*?^END$/m
+  const setup = readFileSync(new URL('../../../docs/setup.md', import.meta.url), 'utf8')
+  assert.is(rotation.exec(page)?.[0], rotation.exec(setup)?.[0])
+  assert.match(rotation.exec(page)?.[0] ?? '', 'book-corners-backup.log {')
+})
+
 test('what the laptop needs is what the page of the setup has: the PATH line', () => {
   assert.match(runbook(KIT, '/kit'), /its `bin` folder on the PATH: docs\/setup\.md, “The laptop”/)
   assert.match(
