@@ -13,7 +13,9 @@ import {
 import type { Borg } from '../borg/borg.ts'
 import { describeSound, knownArchives } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
+import { describeProof } from '../borg/proof.ts'
 import { askRights, type Rights } from '../borg/rights.ts'
+import { type JournalEntry, journalPath, readJournal } from '../cli/journal.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { readState, statePath } from '../cli/state.ts'
@@ -52,7 +54,7 @@ export function dataChecks(
   settings: Partial<Settings<(typeof BACKUP_SETTINGS)[number] | 'VERIFY_SQL'>>,
   user: string,
 ): Asked[] {
-  const { BORG_REPO, ARCHIVE_PREFIX, PRUNE = true, DOKKU_COMMAND, DOKKU_APP, DB_SERVICE, MEDIA_DIR } = settings
+  const { BORG_REPO, ARCHIVE_PREFIX, DOKKU_COMMAND, DOKKU_APP, DB_SERVICE, MEDIA_DIR } = settings
   const dokku = DOKKU_COMMAND && createDokku(context, DOKKU_COMMAND, settings.DATABASE_URL)
   const stored = borg && BORG_REPO && ARCHIVE_PREFIX ? findArchives(borg, ARCHIVE_PREFIX) : nothing<ArchiveList>()
   const database = dokku && DB_SERVICE ? findService(dokku, DB_SERVICE, settings.DATABASE_URL) : nothing<Service>()
@@ -96,7 +98,7 @@ export function dataChecks(
     [inRepository, stored.then(lineOf)],
     [
       inRepository,
-      stored.then(({ found }) => (borg && found ? archiveChecks(context, borg, found.nights, PRUNE) : [])),
+      stored.then(({ found }) => (borg && found ? archiveChecks(context, borg, found.nights, settings) : [])),
     ],
     [inDokku, database.then(lineOf)],
     [inFolder, media.then(lineOf)],
@@ -210,24 +212,41 @@ function findMedia(mediaDir: string | null, user: string): Promise<Finding<Media
 }
 
 async function archiveChecks(
-  { envFile }: Context,
+  { envFile, shell }: Context,
   borg: Borg,
   archives: readonly Archive[],
-  prunes: boolean,
+  { PRUNE = true, DB_SERVICE, DATABASE_URL }: Partial<Settings<'PRUNE' | 'DB_SERVICE' | 'DATABASE_URL'>>,
 ): Promise<CheckLine[]> {
-  return [ageCheck(newestOf(archives)), clockCheck(archives, envFile.path), rightsCheck(await askRights(borg), prunes)]
+  const path = statePath(shell.env, borg.repository, DB_SERVICE ?? '')
+  const [runs, { damaged = {} }, rights] = await Promise.all([
+    readJournal(journalPath(path)),
+    readState(path),
+    askRights(borg),
+  ])
+  const newest = newestOf(archives)
+  const age = ageCheck(newest && { ...newest, damaged: damaged[newest.name] ?? [] }, runs, DATABASE_URL === undefined)
+  return [age, clockCheck(archives, envFile.path), rightsCheck(rights, PRUNE)]
 }
 
-/** How old the newest archive is, and whether it is complete. */
-export function ageCheck(newest: Archive | undefined): CheckLine {
+/**
+ * How old the newest archive is, whether it is complete, and whether it was proved.
+ * @param runs of this machine
+ * @param isDrillable whether there can be a drill
+ */
+export function ageCheck(
+  newest: Archive | undefined,
+  runs: readonly JournalEntry[] = [],
+  isDrillable = true,
+): CheckLine {
   const name = 'newest archive'
   if (!newest) return warn(name, 'there is none yet', 'Make the first one: backup')
   const holes = holesOf(newest)
-  const detail = [`${newest.name}, ${age(newest.start)}`, ...holes].join('; ')
+  const { text, isProved } = describeProof(newest, runs)
+  const detail = [`${newest.name}, ${age(newest.start)}`, ...holes, text].join('; ')
   if (isStale(newest)) return warn(name, detail, 'A nightly run was missed: look at its log, then type: backup')
   return holes.length > 0
     ? warn(name, detail, 'What it lacks is in older ones: restore --list. When the cause is gone, type: backup')
-    : pass(name, detail)
+    : { ...pass(name, detail), ...(isProved || !isDrillable ? {} : { fix: 'To prove it: restore --drill' }) }
 }
 
 /** Whether an archive is dated in the future: it would be taken for the newest, for years. */

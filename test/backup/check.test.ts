@@ -17,6 +17,7 @@ import {
 } from '../../lib/backup/check.ts'
 import { ageCheck, clockCheck, rightsCheck } from '../../lib/backup/check-data.ts'
 import type { CheckLine } from '../../lib/backup/check-line.ts'
+import type { JournalEntry } from '../../lib/cli/journal.ts'
 import { createShell } from '../../lib/core/shell.ts'
 
 const test = suite('backup --check')
@@ -24,6 +25,10 @@ const FILE = { path: '/x/.env', exists: true, values: {}, problems: [], mode: 0o
 
 function archive(ageHours: number) {
   return { name: 'a', start: new Date(Date.now() - ageHours * 3_600_000), comment: '' }
+}
+
+function run(kind: JournalEntry['kind'], name: string, outcome: JournalEntry['outcome'] = 'done'): JournalEntry {
+  return { time: '2026-02-28T05:00:00+00:00', kind, outcome, seconds: 5, warnings: 0, archive: name }
 }
 
 for (const [what, line, verdict, text] of [
@@ -38,7 +43,29 @@ for (const [what, line, verdict, text] of [
   ['a short passphrase', secretsCheck({ BORG_PASSPHRASE: 'horse-7' })[0], 'fail', /change-passphrase/],
   ['a good passphrase', secretsCheck({ BORG_PASSPHRASE: 'correct-horse-7' })[0], 'pass', /long enough/],
   ['no archive yet', ageCheck(undefined), 'warn', /Make the first one: backup/],
-  ["last night's archive", ageCheck(archive(9)), 'pass', /9 hours ago/],
+  [
+    "last night's archive",
+    ageCheck(archive(9)),
+    'pass',
+    /9 hours ago; stored whole, not proved yet To prove it: restore --drill$/,
+  ],
+  [
+    "last night's archive, proved",
+    ageCheck(archive(9), [run('drill', 'a'), run('night', 'b')]),
+    'pass',
+    /; stored whole, proved \w{3} 28 Feb[\d ]* \d\d:\d\d \S+, by a drill $/,
+  ],
+  [
+    'an archive that came after the one that was proved',
+    ageCheck(archive(9), [
+      run('restore --db-only', 'b'),
+      run('drill', 'a', 'failed'),
+      run('restore --media-only', 'a'),
+    ]),
+    'pass',
+    /; stored whole, not proved yet; proved last: b, .*, by restore --db-only To prove it: restore --drill$/,
+  ],
+  ['an archive where there is no drill', ageCheck(archive(9), [], false), 'pass', /not proved yet $/],
   [
     'an archive that lacks something',
     ageCheck({ ...archive(9), comment: '{"lacks":["no photos"]}' }),

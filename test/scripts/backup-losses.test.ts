@@ -113,6 +113,26 @@ test('a disk that is not mounted, tables without their rows, half of a dump: red
   assert.not.match(await red(TABLES), EMPTY)
 })
 
+test('--accept without Dokku accepts nothing, and says so', async () => {
+  const before = await sandbox.archives()
+  // Dokku goes while it is looked at what there is: no other dump of its is tried.
+  const goes = join(sandbox.dir, 'goes/dokku')
+  await mkdir(dirname(goes))
+  await writeFile(
+    goes,
+    `#!/bin/sh\ncase "$*" in *postgres:connect*) rm -f "$0";; esac\nexec '${sandbox.dir}/bin/dokku' "$@"\n`,
+    { mode: 0o755 },
+  )
+  for (const gone of [goes, '/nowhere/dokku']) {
+    const { exitCode, stderr } = await night(['--accept', '--yes'], { DOKKU_COMMAND: gone })
+    assert.is(exitCode, 1, stderr)
+    assert.match(stderr, /Dokku is not installed here/)
+    assert.not.match(stderr, /Falling back/)
+    assert.is(lastLine(stderr), NOT_ACCEPTED)
+  }
+  assert.equal(await sandbox.archives(), before)
+})
+
 test('--accept says what it accepts, asks, and from then on the nights are compared with what was there then', async () => {
   const before = await sandbox.archives()
   const silent = await sandbox.script('backup.ts', ['--accept'])
@@ -129,21 +149,6 @@ test('--accept says what it accepts, asks, and from then on the nights are compa
   assert.is(refused.status, 1)
   assert.match(refused.output, /the dump shrank to less than half/)
   assert.is(lastLine(refused.output), NOT_ACCEPTED)
-  // Dokku goes while it is looked at what there is: no other dump of its is tried.
-  const goes = join(sandbox.dir, 'goes/dokku')
-  await mkdir(dirname(goes))
-  await writeFile(
-    goes,
-    `#!/bin/sh\ncase "$*" in *postgres:connect*) rm -f "$0";; esac\nexec '${sandbox.dir}/bin/dokku' "$@"\n`,
-    { mode: 0o755 },
-  )
-  for (const gone of [goes, '/nowhere/dokku']) {
-    const { exitCode, stderr } = await night(['--accept', '--yes'], { DOKKU_COMMAND: gone })
-    assert.is(exitCode, 1, stderr)
-    assert.match(stderr, /Dokku is not installed here/)
-    assert.not.match(stderr, /Falling back/)
-    assert.is(lastLine(stderr), NOT_ACCEPTED)
-  }
   assert.equal(await sandbox.archives(), before)
 
   monitor.pings.length = 0

@@ -34,12 +34,19 @@ test.before.each(() => {
   monitor.pings.length = 0
 })
 
-test('a good archive passes, the test service is removed, and the monitor hears', async () => {
+test('a good archive passes, which the list tells then, the test service is removed, and the monitor hears', async () => {
+  const before = await sandbox.script('restore.ts', ['--list'])
+  assert.match(before.stdout, /: stored whole, not proved yet\. To prove it: restore --drill$/m)
   const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--drill', '--json'])
   assert.is(exitCode, 0, stderr)
   assert.is(JSON.parse(stdout).mediaCompared, 20)
   assert.equal(paths(), ['/start', ''])
   assert.is(await services(), 'book-corners-db')
+  const list = await sandbox.script('restore.ts', ['--list'])
+  assert.match(
+    list.stdout,
+    /^The newest night, book-corners-\S+: stored whole, proved \w{3} \d+ \w{3} .*, by a drill$/m,
+  )
 })
 
 test('a photo that has rotted on the disk is named', async () => {
