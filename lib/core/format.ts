@@ -231,50 +231,35 @@ function wrapLine(line: string, columns: number, hanging?: number): string[] {
     // What is longer than a line stays whole.
     const at = rest.slice(0, space + 1).trim() === '' ? rest.indexOf(' ', indent.length + 1) : space
     if (at < 0 || rest.slice(at).trim() === '') break
-    lines.push(rest.slice(0, at).trimEnd())
+    lines.push(typeable(rest.slice(0, at).trimEnd(), columns))
     rest = indent + rest.slice(at + 1).trimStart()
   }
-  return [...lines, rest].map((part) => part.replaceAll(GLUE, ' '))
+  return [...lines, typeable(rest, columns)].map((part) => part.replaceAll(GLUE, ' '))
+}
+
+/** A command that is longer than a line has that line for itself, which is copied whole: without the end of the sentence. */
+function typeable(line: string, columns: number): string {
+  return line.length > columns && line.includes(GLUE) ? line.replace(/(?<=[^\s.])[.,;]$/, '') : line
 }
 
 /** Stands for a space at which no line is broken. */
 const GLUE = '\u0000'
 
-/** Where a command begins, by its first word, up to the end of its sentence; a number with its unit. */
+/** The first words of the commands that messages name; a test looks for one that is missing. */
+const PROGRAMS = [
+  'sudo dokku backup restore deploy rollback verify borg psql pg_dump pg_restore git gh ssh(?:-\\w+)? scp \\\\c',
+  'echo printf cat grep sed tail ls ps pgrep df mount readlink rm cp mv mkdir install chmod chown setfacl crontab export',
+  'script sh su apt-get chromium',
+]
+  .join(' ')
+  .replaceAll(' ', '|')
+
+/** Where a command begins, by its first word, up to the end of its sentence; one of ours anywhere; a number with its unit. */
 const TOGETHER = new RegExp(
   [
     String.raw`(?<=\()(?:~?\/(?:[\w./-]*\/)?)?(?:backup|restore) --[^()]*(?=\))`,
-    String.raw`(?<=(?:^ *|[:?→] |\(|\b[Tt]ype ))(?:\(set -a;|(?:~?\/(?:[\w./-]*\/)?)?(?:${[
-      ...[
-        'sudo',
-        'dokku',
-        'backup',
-        'restore',
-        'deploy',
-        'rollback',
-        'verify',
-        'borg',
-        'psql',
-        'git',
-        'ssh(?:-\\w+)?',
-        'scp',
-      ],
-      ...[
-        '\\\\c',
-        'echo',
-        'printf',
-        'grep',
-        'ls',
-        'rm',
-        'cp',
-        'install',
-        'chmod',
-        'chown',
-        'setfacl',
-        'crontab',
-        'export',
-      ],
-    ].join('|')}) ).*?(?=$|(?<=\S)[.,;] (?=[A-Z]|and |or |then)| \((?!set ))`,
+    String.raw`(?<=(?:^ *|[:?→] |\(|\b[Tt]ype ))(?:\(set -a;|(?:~?\/(?:[\w./-]*\/)?)?(?:${PROGRAMS}) ).*?(?=$|(?<=\S)[.,;] (?=[A-Z]|and |or |then)| \((?!set ))`,
+    String.raw`(?<![\w-])(?:~?\/(?:[\w./-]*\/)?)?(?:backup|restore|deploy|rollback|verify)(?: --[a-z-]+(?: [A-Z]{2,}\b)?)+`,
     String.raw`\b[A-Z][a-z]{2} \d+ [A-Z][a-z]{2} (?:\d{4} )?\d\d:\d\d [A-Z]\w*`,
     String.raw`\d (?:B|[kMGT]B|ms|s|min|h \d+ min|h|%|[A-Z]{3,4}|days?|hours?|minutes?)(?!\w)`,
   ].join('|'),

@@ -14,6 +14,10 @@ import {
   table,
   wrap,
 } from '../../lib/core/format.ts'
+import { messagesOf, sourceFiles } from '../support/source-code.ts'
+
+/** A word where a message names what to type, before a flag, a path, a placeholder or a value. */
+const NAMED = /(?:\w[:?]|→) ([a-z][\w.-]*) (?:-{1,2}[a-zA-Z]|~?\/|\$\{|[A-Z]{3,}|['"])/g
 
 const test = suite('format')
 
@@ -124,10 +128,34 @@ for (const [what, text, lines] of [
     'Look: sudo dokku postgres:connect book-corners-db-of-another-app',
     ['Look:', '  sudo dokku postgres:connect book-corners-db-of-another-app'],
   ],
+  [
+    'a command that is longer than a line, inside a sentence',
+    'There is no room: df -h /var/lib/postgresql/data; df -i /var/lib/postgresql/data. Then type it again.',
+    ['There is no room:', '  df -h /var/lib/postgresql/data; df -i /var/lib/postgresql/data', '  Then type it again.'],
+  ],
+  [
+    'a command of ours behind another one',
+    'Without a revert: rollback --list, then rollback --to SHA',
+    ['Without a revert: rollback --list, then', '  rollback --to SHA'],
+  ],
   ['a word without end', `see ${'x'.repeat(50)}`, ['see', `  ${'x'.repeat(50)}`]],
 ] as const)
   test(`a line that is too long is broken between words: ${what}`, () =>
     assert.equal(wrap(text, 40).split('\n'), lines))
+
+/** English words, behind a colon and before a value, that are also the name of a program somewhere. */
+const WORDS = new Set(['all', 'dump', 'give', 'it', 'one', 'remove', 'see', 'size', 'the', 'with', 'write'])
+
+test('no command that a message names is broken: wrap knows the first word of each', () => {
+  const broken = sourceFiles('lib', 'scripts').flatMap((file) =>
+    [...messagesOf(file).matchAll(NAMED)].flatMap(([, word = '']) =>
+      WORDS.has(word) || wrap(`Look: ${word} -a${' one'.repeat(12)}`, 40).startsWith('Look:\n')
+        ? []
+        : `${file}: ${word}`,
+    ),
+  )
+  assert.equal(broken, [])
+})
 
 test('what a program said last, on one line, without the marks that Dokku puts before an error', () => {
   assert.is(lastLines('one\ntwo\n !     three\nfour\n\n'), 'two · three · four')

@@ -1,12 +1,9 @@
 // One word a thing: the table in docs/developing.md says which words the messages, the help and the pages don't use.
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PAGES, proseOf, readPage } from '../support/docs.ts'
+import { messagesOf, sourceFiles } from '../support/source-code.ts'
 
-const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 const test = suite('one word a thing')
 
 /** What a forbidden word may be a part of all the same. */
@@ -28,25 +25,11 @@ function forbidden(): [word: string, instead: string][] {
     })
 }
 
-/** What somebody can read of a source: its strings. */
-function messagesOf(path: string): string {
-  const code = readFileSync(path, 'utf8').replace(/^\s*(\/\/|\/?\*).*$/gm, '')
-  return [...code.matchAll(/'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g)]
-    .map(([text]) => text)
-    .join('\n')
-}
-
-const SOURCES = ['lib', 'scripts'].flatMap((folder) =>
-  readdirSync(join(PROJECT, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .map((name) => join(folder, name)),
-)
-
 test('no message, help or page uses another word', () => {
   const words = forbidden()
   assert.ok(words.length > 10)
   const texts = [
-    ...SOURCES.map((path) => [path, messagesOf(join(PROJECT, path))] as const),
+    ...sourceFiles('lib', 'scripts').map((path) => [path, messagesOf(path)] as const),
     ...PAGES.map((page) => [page, page === 'docs/developing.md' ? '' : proseOf(page)] as const),
   ]
   const found = texts.flatMap(([path, text]) =>

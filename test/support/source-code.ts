@@ -53,6 +53,14 @@ export function exportsOf(file: string): string[] {
   return [...found].map(([, name = '']) => name)
 }
 
+/** What somebody can read of a source: its strings. */
+export function messagesOf(file: string): string {
+  const code = textOf(file).replace(/^\s*(\/\/|\/?\*).*$/gm, '')
+  return [...code.matchAll(/'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g)]
+    .map(([text]) => text)
+    .join('\n')
+}
+
 /** The code alone: comments, texts, and regular expressions are blank, and every line keeps its place. */
 export function codeOnly(text: string): string {
   const parts = [
