@@ -28,7 +28,7 @@ const FOLDER = fileURLToPath(new URL('..', import.meta.url))
  * How many files run at once. More than there are processors: a script that waits for SSH, for a lock or for a site's
  * next attempt leaves its processor idle.
  */
-const AT_ONCE = Math.ceil(availableParallelism() * 1.5)
+const AT_ONCE = availableParallelism() * 2
 
 /** Suites that a file makes but never runs. */
 export function forgottenSuites(source: string): string[] {
