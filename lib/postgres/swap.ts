@@ -2,7 +2,7 @@
 
 import { Failure, reason } from '../core/failure.ts'
 import { localTimestamp } from '../core/format.ts'
-import { aCount, aText, listOf, orNull, record } from '../core/outside.ts'
+import { aCount, aText, listOf, record } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import { quoteAll } from '../core/shell.ts'
 import { psqlLine, sqlLine } from '../dokku/by-hand.ts'
@@ -103,24 +103,31 @@ interface SwapNames {
   kept: string
 }
 
-/** The comments of both afterwards; null is none. */
-interface SwapComments {
-  database: string | null
-  kept: string | null
+/**
+ * Sets psql's variables to the comments of both afterwards, as SQL: the mark goes with the database that is put aside;
+ * production has the comment that was its own.
+ */
+function commentsSql({ database, incoming }: SwapNames): string {
+  const comment = (name: string): string =>
+    `(SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = ${literal(name)})`
+  return `SELECT quote_nullable(${keptComment('own')}) AS kept_comment,
+  quote_nullable(CASE theirs WHEN ${literal(DISPOSABLE)} THEN own ELSE ${commentBefore('theirs')} END) AS own_comment
+FROM (SELECT ${comment(database)} AS own, ${comment(incoming)} AS theirs) found \\gset`
 }
 
 /**
  * The script of a swap: ends every connection to both databases and renames them in one transaction, in one message to
  * the server, so that hardly anybody comes back in between. Somebody who does makes the whole transaction fail, and it is tried again.
  */
-export function swapSql({ database, incoming, kept }: SwapNames, comments: SwapComments): string {
+export function swapSql(names: SwapNames): string {
+  const { database, incoming, kept } = names
   const attempt = [
     `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN (${literal(database)}, ${literal(incoming)}) AND pid <> pg_backend_pid() AND ${MAY_END} \\;`,
     'BEGIN \\;',
     `ALTER DATABASE ${identifier(database)} RENAME TO ${identifier(kept)} \\;`,
     `ALTER DATABASE ${identifier(incoming)} RENAME TO ${identifier(database)} \\;`,
-    comment(kept, comments.kept),
-    comment(database, comments.database),
+    `COMMENT ON DATABASE ${identifier(kept)} IS :kept_comment \\;`,
+    `COMMENT ON DATABASE ${identifier(database)} IS :own_comment \\;`,
     'COMMIT;',
     'ROLLBACK;',
     `SELECT EXISTS (SELECT FROM pg_database WHERE datname = ${literal(kept)}) AS swapped \\gset`,
@@ -135,6 +142,7 @@ export function swapSql({ database, incoming, kept }: SwapNames, comments: SwapC
     '\\if :taken',
     `DO $$ BEGIN RAISE EXCEPTION $m$${TAKEN}$m$; END $$;`,
     '\\endif',
+    commentsSql(names),
     // RENAME itself waits up to five seconds for others to leave: it is better to send them away again.
     "SET statement_timeout = '1500ms';",
     '\\set ON_ERROR_STOP off',
@@ -143,10 +151,6 @@ export function swapSql({ database, incoming, kept }: SwapNames, comments: SwapC
     // psql's exit status 3; each attempt has said its reason.
     'DO $$ BEGIN RAISE EXCEPTION $m$the databases could not be swapped$m$; END $$;',
   ].join('\n')
-}
-
-function comment(database: string, text: string | null): string {
-  return `COMMENT ON DATABASE ${identifier(database)} IS ${text === null ? 'NULL' : literal(text)} \\;`
 }
 
 class NameTaken extends Failure {}
@@ -159,21 +163,10 @@ export class NotSwapped extends Failure {}
  * @throws NotSwapped when nothing was renamed; another Failure when that is not known
  */
 export async function swap(dokku: Dokku, service: Service, incoming: string): Promise<string> {
-  const comments = await commentsAfter(dokku, service, incoming).catch((error: unknown) => {
-    throw new NotSwapped(
-      `The databases could not be swapped: ${reason(error)}`,
-      error instanceof Failure ? error.hint : '',
-    )
-  })
   // Another swap may have had this very second's name.
   return retry(
     () =>
-      swapAs(
-        dokku,
-        service,
-        { database: service.database, incoming, kept: keptName(service.database, new Date()) },
-        comments,
-      ),
+      swapAs(dokku, service, { database: service.database, incoming, kept: keptName(service.database, new Date()) }),
     {
       attempts: 10,
       waitMs: (error) => (error instanceof NameTaken ? 200 : undefined),
@@ -181,24 +174,10 @@ export async function swap(dokku: Dokku, service: Service, incoming: string): Pr
   )
 }
 
-/** The mark goes with the database that is put aside; production has the comment that was its own. */
-async function commentsAfter(dokku: Dokku, service: Service, incoming: string): Promise<SwapComments> {
-  const found = await rows(
-    dokku,
-    serverOf(service),
-    `SELECT json_build_object('name', datname, 'comment', shobj_description(oid, 'pg_database')) FROM pg_database
-     WHERE datname IN (${literal(service.database)}, ${literal(incoming)});`,
-    record({ name: aText, comment: orNull(aText) }),
-  )
-  const of = (name: string): string | null => found.find((other) => other.name === name)?.comment ?? null
-  const own = of(service.database)
-  return { database: of(incoming) === DISPOSABLE ? own : commentBefore(of(incoming)), kept: keptComment(own) }
-}
-
-async function swapAs(dokku: Dokku, service: Service, names: SwapNames, comments: SwapComments): Promise<string> {
+async function swapAs(dokku: Dokku, service: Service, names: SwapNames): Promise<string> {
   const { kept } = names
   try {
-    await sql(dokku, serverOf(service), swapSql(names, comments))
+    await sql(dokku, serverOf(service), swapSql(names))
   } catch (error) {
     if (reason(error).includes(TAKEN)) throw new NameTaken(reason(error))
     // When the connection breaks after the transaction, only the news of it is lost.

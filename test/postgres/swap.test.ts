@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { keptName, restoringOf, swapSql } from '../../lib/postgres/swap.ts'
-import { holdName } from '../support/damage.ts'
+import { activity, holdName } from '../support/damage.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 
 const test = suite('swap')
@@ -47,17 +46,12 @@ for (const [what, args, expected] of [
     assert.is(first.exitCode, 0, first.stderr)
     const { letGo } = await holdName(sandbox, sandbox.database)
     // In its container psql does not hear that nobody reads it any more.
-    await sandbox.fault(
-      'postgres:connect',
-      'take_input; case "$input" in *"RENAME TO"*) touch "$root/swapping"; exec >/dev/null 2>&1;; esac',
-    )
+    await sandbox.fault('postgres:connect', 'take_input; case "$input" in *"RENAME TO"*) exec >/dev/null 2>&1;; esac')
     const run = sandbox.start('restore.ts', RESTORE)
-    await run.reaches(join(sandbox.dir, 'swapping'))
-    await sleep(500)
+    await activity(sandbox, run, "application_name = 'book-corners-ops swap' AND wait_event_type = 'Lock'")
     run.child.kill('SIGKILL')
     await run.ended
     await sandbox.fault('postgres:connect')
-    await rm(join(sandbox.dir, 'swapping'))
     const next = sandbox.start('restore.ts', args)
     await Promise.race([next.prints(/Ended the swap that an earlier run was at/), next.ended]).finally(letGo)
     const { exitCode, stderr } = await next.ended
@@ -129,10 +123,7 @@ test('names stay within what PostgreSQL takes, whatever the service is called', 
 })
 
 test('the SQL of a swap never renames one database without the other', () => {
-  const text = swapSql(
-    { database: 'db', incoming: 'db_restoring', kept: 'db_before_x' },
-    { database: null, kept: 'kept' },
-  )
+  const text = swapSql({ database: 'db', incoming: 'db_restoring', kept: 'db_before_x' })
   const renames = text.match(/ALTER DATABASE/g)?.length ?? 0
   assert.is(
     text.match(

@@ -43,7 +43,7 @@ const EVERYTHING = `
   CREATE TABLE "Quoted ""Table"" with ; and
 newline" ("a b" int); INSERT INTO "Quoted ""Table"" with ; and
 newline" VALUES (1);
-  COMMENT ON DATABASE book_corners_db IS 'the site''s own';
+  COMMENT ON DATABASE book_corners_db IS E'the site''s own: :database \\\\! touch x\\n\\\\q "; --';
   ALTER DATABASE book_corners_db SET "my.own" TO 'x y';`
 
 async function lookBack(service?: string): Promise<string> {
@@ -106,7 +106,7 @@ test('a restore brings all of it back, and what a dump does not hold of the data
     await sandbox.sql(
       "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database();",
     ),
-    "the site's own",
+    'the site\'s own: :database \\! touch x\n\\q "; --',
   )
   assert.is(await sandbox.sql('SHOW "my.own";'), 'x y')
   assert.match(stdout, /belong to postgres/)
