@@ -18,6 +18,12 @@ interface Import extends Child {
   finish(): Promise<void>
 }
 
+/** What takes a dump, and for which database. */
+export interface Opened {
+  into: Service
+  target: Import
+}
+
 /** What the session of an import's psql is called on the server. It lasts as long as the shell does. */
 export const IMPORT_SESSION = 'book-corners-ops import'
 
@@ -73,7 +79,7 @@ const MOST_MISSES = 3
 
 /**
  * Starts `pg_restore` in the container of a service, for one of its databases, which is empty. Nothing of a dump may be
- * sent before this has resolved.
+ * sent before this has resolved; the database need not be there before that: `pg_restore` first reads what is in the dump.
  * @param stallMs a silence that is too long; of the shell at most a minute is borne
  * @throws Failure when the container does not answer
  */

@@ -18,7 +18,7 @@ import {
 import { retry } from '../core/retry.ts'
 import { createDatabaseLine, sqlLine } from '../dokku/by-hand.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
-import { IMPORT_SESSION } from './import.ts'
+import { IMPORT_SESSION, type Opened, openImport } from './import.ts'
 import { DISPOSABLE } from './marks.ts'
 import { MAY_END } from './rights.ts'
 import { COMPARE_SESSION, INSERT_SESSION } from './session.ts'
@@ -299,29 +299,36 @@ export function readSettings(dokku: Dokku, production: Service, target: Service)
 }
 
 /**
- * Makes the empty database that will become production, with production's encoding, locale, owner and tablespace.
- * The server would go on with that after an interruption: it is not cut short.
+ * Makes the empty database that will become production, with production's encoding, locale, owner and tablespace, and starts
+ * its import. The server would go on with the one after an interruption: it is not cut short.
  */
-export async function createRestoring(
+export async function openRestoring(
   dokku: Dokku,
   production: Service,
   { properties }: Ground,
-  log: Log,
-): Promise<Service> {
-  const restoring = restoringOf(production)
-  const server = serverOf(production)
+  { stallMs, log }: { stallMs: number; log: Log },
+): Promise<Opened> {
+  const into = restoringOf(production)
   const create = `SET application_name = ${literal(CREATE_SESSION)};
-${createDatabaseSql(restoring.database, properties)}
-COMMENT ON DATABASE ${identifier(restoring.database)} IS ${literal(DISPOSABLE)};`
-  await retry(
+${createDatabaseSql(into.database, properties)}
+COMMENT ON DATABASE ${identifier(into.database)} IS ${literal(DISPOSABLE)};`
+  return retry(
     async (number) => {
       // A killed run's psql may have made it only just now, when what that run left had been looked for.
       if (number > 1) await clearRestoring(dokku.lasting, production, log)
-      await sql(dokku.lasting, server, create)
+      const [opening, making] = await Promise.allSettled([
+        openImport(dokku, into, stallMs),
+        sql(dokku.lasting, serverOf(production), create),
+      ])
+      if (making.status === 'rejected') {
+        if (opening.status === 'fulfilled') await opening.value.stop()
+        throw making.reason
+      }
+      if (opening.status === 'rejected') throw opening.reason
+      return { into, target: opening.value }
     },
     { attempts: 3, waitMs: (error) => (/already exists|duplicate key/.test(reason(error)) ? 500 : undefined) },
   )
-  return restoring
 }
 
 /**

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { Failure, reason } from '../core/failure.ts'
 import { oneLine } from '../core/format.ts'
-import { aCount, aText, pairOf, readJson, record, type Shape, tryJson } from '../core/outside.ts'
+import { aCount, aText, listOf, pairOf, readJson, record, type Shape, tryJson } from '../core/outside.ts'
 import { retry } from '../core/retry.ts'
 import type { RunOptions } from '../core/shell.ts'
 import { psqlLine } from '../dokku/by-hand.ts'
@@ -131,7 +131,11 @@ const LONGEST_ERROR = 200
  * @throws Failure, too, when a row is of another shape: a .psqlrc of the image may print lines of its own
  */
 export async function rows<T>(dokku: Dokku, database: Service, query: string, shape: Shape<T>): Promise<T[]> {
-  return (await sql(dokku, database, query))
+  return readRows(await sql(dokku, database, query), database, shape)
+}
+
+function readRows<T>(text: string, database: Service, shape: Shape<T>): T[] {
+  return text
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => readJson(line, shape, 'PostgreSQL', `Look: ${psqlLine(database)}`))
@@ -158,9 +162,23 @@ SELECT format('SELECT json_build_array(%L, count(*)) FROM %I.%I', schemaname || 
 FROM pg_tables WHERE ${LASTING_TABLES} ORDER BY schemaname, tablename
 \\gexec`
 
-/** Counts the rows of every table, exactly; no temporary ones, which only their own session can read. */
-export async function countRows(dokku: Dokku, database: Service): Promise<RowCounts> {
-  return new Map(await rows(dokku, database, COUNT_ALL, pairOf(aText, aCount)))
+/**
+ * Counts the rows of every table, exactly; no temporary ones, which only their own session can read.
+ * @param further what is asked behind it, of which a part may fail
+ * @returns with the counts what that printed, a row a line
+ */
+export async function countRows(
+  dokku: Dokku,
+  database: Service,
+  further = '',
+): Promise<{ counts: RowCounts; lines: string[] }> {
+  const mark = `book-corners-ops-${randomBytes(8).toString('hex')}`
+  const text = await sql(dokku, database, `${COUNT_ALL}\n\\set ON_ERROR_STOP off\n\\echo ${mark}\n${further}`)
+  const [counted = '', rest = ''] = [text.slice(0, text.indexOf(`${mark}\n`)), behind(mark, text)]
+  return {
+    counts: new Map(readRows(counted, database, pairOf(aText, aCount))),
+    lines: rest.split('\n').filter(Boolean),
+  }
 }
 
 /** How long production may take to answer; a table of it; a lock on one. */
@@ -174,20 +192,25 @@ const HOLDERS = `SELECT json_build_object('table', n.nspname || '.' || c.relname
 
 const HOLDER = record({ table: aText, by: aText })
 
+const NAMES = `SELECT json_build_object('names', coalesce(json_agg(schemaname || '.' || tablename ORDER BY schemaname, tablename), '[]'))
+  FROM pg_tables WHERE ${LASTING_TABLES};`
+const ALL_NAMES = record({ names: listOf(aText) })
+
 /**
  * Counts the rows of every table that can be read; a table that is locked or damaged holds up nobody for long.
+ * @param further what is asked behind it
+ * @returns with the counts what was printed, a row a line
  * @throws Failure when the database does not say which tables it has
  */
-export async function surveyRows(dokku: Dokku, database: Service): Promise<RowSurvey> {
-  const names = await rows(
-    answering(dokku),
-    database,
-    `${PATIENCE} SELECT to_json(schemaname || '.' || tablename) FROM pg_tables WHERE ${LASTING_TABLES} ORDER BY schemaname, tablename;`,
-    aText,
-  )
-  const { lines, errors } = await attempt(dokku, database, `${PATIENCE}${COUNT_ALL}\n${HOLDERS}`, {
-    timeoutMs: SURVEY_MS,
-  })
+export async function surveyRows(
+  dokku: Dokku,
+  database: Service,
+  further = '',
+): Promise<{ counts: RowSurvey; lines: string[] }> {
+  const script = `${PATIENCE} ${NAMES}${COUNT_ALL}\n${HOLDERS}\n${further}`
+  const { lines, errors } = await attempt(dokku, database, script, { timeoutMs: SURVEY_MS })
+  const [all] = lines.flatMap((line) => tryJson(line, ALL_NAMES) ?? [])
+  if (!all) throw new Failure(`PostgreSQL does not say which tables it has: ${errors[0] ?? 'nor why'}`)
   const counts = new Map(lines.map((line) => tryJson(line, pairOf(aText, aCount))).filter((pair) => pair !== undefined))
   const holders = new Map(
     lines.flatMap((line) => tryJson(line, HOLDER) ?? []).map(({ table, by }) => [table, by] as const),
@@ -195,15 +218,14 @@ export async function surveyRows(dokku: Dokku, database: Service): Promise<RowSu
   // Each table without an answer has left one error, in the same order.
   const reasons = errors.values()
   let last: string | undefined
-  return new Map(
-    names.map((table): [string, number | string] => {
-      const count = counts.get(table)
-      if (count !== undefined) return [table, count]
-      last = reasons.next().value ?? last
-      const holder = holders.get(table)
-      return [table, holder ? `locked by ${holder}` : `unreadable: ${last ?? 'it does not say why'}`]
-    }),
-  )
+  const answers = all.names.map((table): [string, number | string] => {
+    const count = counts.get(table)
+    if (count !== undefined) return [table, count]
+    last = reasons.next().value ?? last
+    const holder = holders.get(table)
+    return [table, holder ? `locked by ${holder}` : `unreadable: ${last ?? 'it does not say why'}`]
+  })
+  return { counts: new Map(answers), lines }
 }
 
 /** A question that PostgreSQL answers at once. */

@@ -8,7 +8,7 @@ import { bar, bytes } from '../core/format.ts'
 import { settlesWithin } from '../core/patience.ts'
 import { peek, transfer } from '../core/transfer.ts'
 import type { Service } from '../dokku/dokku.ts'
-import { Lacking, openImport, Unqualified } from '../postgres/import.ts'
+import { Lacking, type Opened, Unqualified } from '../postgres/import.ts'
 import { orUnknown, readContents } from './choose.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
@@ -94,23 +94,23 @@ function isCompressed(head: Buffer): boolean {
 
 /**
  * Imports a dump into an empty database, in one pass; nothing lands on disk.
- * @param make makes the database
- * @param meanwhile what else is wanted, done while the dump goes in
+ * @param open makes the database, and starts what takes the dump
+ * @param meanwhile what else is wanted, begun at once; what needs the database waits for it
  * @throws Failure when the dump is not whole: an empty database has no excuse for any error
  */
 export async function importDump<T>(
-  { context, settings, dokku }: Restore,
+  { context, settings }: Restore,
   { archive, source, sizeBytes }: OpenedDump,
-  make: () => Promise<Service>,
-  meanwhile: () => Promise<T>,
+  open: (stallMs: number) => Promise<Opened>,
+  meanwhile: (opening: Promise<unknown>) => Promise<T>,
 ): Promise<[Service, T]> {
   const stallMs = settings.DUMP_STALL_SECONDS * 1000
-  const into = await make()
-  const target = await openImport(dokku, into, stallMs)
-  context.log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${into.database} of ${into.name}`)
-  const other = meanwhile()
+  const opening = open(stallMs)
+  const other = meanwhile(opening)
   // What it throws is thrown below, after the import.
   other.catch(() => {})
+  const { into, target } = await opening
+  context.log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${into.database} of ${into.name}`)
   await transfer(source, target, {
     names: ['Borg', 'the import'],
     stallMs,

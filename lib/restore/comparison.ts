@@ -8,10 +8,17 @@ import {
   commonLayouts,
   comparable,
   compareRows,
+  completeDigests,
+  type Digests,
+  differingParts,
+  digestsIn,
+  digestsSql,
+  LAYOUTS,
+  type Layout,
+  layoutsIn,
   MOST_OF_ALL,
   MOST_OF_TABLE,
   type RowDifference,
-  readLayouts,
   readRows,
 } from '../postgres/keys.ts'
 import {
@@ -29,6 +36,9 @@ import type { Restore } from './restore.ts'
 /** What a database holds, as far as it is compared. */
 interface Look<Rows = RowCounts> {
   rows: Rows
+  /** How its tables are compared; each with its digest where there was time for that. */
+  layouts: readonly Layout[]
+  digests: Digests
   /** To the operator's own question. */
   answer: Answer
 }
@@ -39,25 +49,46 @@ interface Side<Rows = RowCounts> extends Look<Rows> {
   called?: string
 }
 
-/** @param settling before it the question may have another answer */
+/**
+ * @param now production, where it has been looked at: mostly the same tables can be compared in the same way
+ * @param settling before it the question may have another answer
+ */
 export async function lookAt(
   { dokku, settings }: Restore,
   database: Service,
+  now?: Look<RowSurvey>,
   settling: Promise<unknown> = Promise.resolve(),
 ): Promise<Look> {
-  const asking = settling.then(() => askIt(dokku, settings.VERIFY_SQL, database))
-  const [rows, answer] = await Promise.all([countRows(dokku, database), asking])
-  return { rows, answer }
+  const likely = now ? ordered(now.layouts, comparable(now.rows, countsOf(now.rows))) : []
+  // After a bad deletion this one has many more rows than production: how many is known only afterwards.
+  const guessed = likely.map((layout) => ({ layout, mostRows: 1000 + 2 * Number(now?.rows.get(layout.table)) }))
+  const [{ counts, lines }, answer] = await Promise.all([
+    countRows(dokku, database, `${LAYOUTS}\n${digestsSql(guessed)}`),
+    settling.then(() => askIt(dokku, settings.VERIFY_SQL, database)),
+  ])
+  return { rows: counts, layouts: layoutsIn(lines), digests: digestsIn(lines, likely), answer }
 }
 
 /** Production may be as broken as it likes: what can't be read of it is told, and nothing is waited for long. */
 export async function lookAtProduction(restore: Restore, production: Service): Promise<Look<RowSurvey>> {
   const { dokku, settings } = restore
-  const rows = await quietly(restore, 'Its tables', surveyRows(dokku, production))
-  return {
-    rows: rows ?? new Map(),
-    answer: await askIt(dokku, `SET lock_timeout = '2s'; ${settings.VERIFY_SQL}`, production, ANSWER_MS),
-  }
+  const asking = askIt(dokku, `SET lock_timeout = '2s'; ${settings.VERIFY_SQL}`, production, ANSWER_MS)
+  const tables = await quietly(restore, 'Its tables', surveyRows(dokku, production, LAYOUTS))
+  const { counts: rows = new Map(), lines = [] } = tables ?? {}
+  const layouts = layoutsIn(lines)
+  const likely = ordered(layouts, comparable(rows, countsOf(rows)))
+  const digests = await quietly(restore, 'Its rows', completeDigests(dokku, production, likely))
+  return { rows, layouts, digests: digests ?? new Map(), answer: await asking }
+}
+
+/** Those that are known. */
+function countsOf(rows: RowSurvey): RowCounts {
+  return new Map([...rows].flatMap(([table, count]) => (typeof count === 'number' ? [[table, count]] : [])))
+}
+
+/** The layouts of these tables, in their order. */
+function ordered(layouts: readonly Layout[], tables: readonly string[]): Layout[] {
+  return tables.flatMap((table) => layouts.find((layout) => layout.table === table) ?? [])
 }
 
 /** What of production can't be read is told, and that is all. */
@@ -87,19 +118,26 @@ export async function compare(restore: Restore, now: Side<RowSurvey>, then: Side
     .map((row) => row.table)
 }
 
+const SAME: RowDifference = { onlyProduction: 0, onlyRestored: 0, changed: 0 }
+
 /** @returns the difference of a table by its keys; undefined where it can't be told */
 async function byKey(
   { context, dokku }: Restore,
   now: Side<RowSurvey>,
   then: Side,
 ): Promise<(table: string) => RowDifference | undefined> {
-  const tables = comparable(now.rows, then.rows)
+  const layouts = ordered(commonLayouts(now.layouts, then.layouts), comparable(now.rows, then.rows))
   try {
-    const both = [now.database, then.database] as const
-    const [production = [], restored = []] = await Promise.all(both.map((it) => readLayouts(dokku, it, tables)))
-    const layouts = commonLayouts(production, restored)
-    const [ours, theirs] = await Promise.all(both.map((it) => readRows(dokku, it, layouts)))
-    return (table) => ours && theirs && compareRows(ours, theirs, table)
+    const [ours = new Map(), theirs = new Map()] = await Promise.all(
+      [now, then].map(({ database, digests }) => completeDigests(dokku, database, layouts, digests)),
+    )
+    const portions = layouts.map((layout) => ({ layout, parts: differingParts(ours, theirs, layout) }))
+    const differing = portions.filter(({ parts }) => parts?.length !== 0)
+    const same = new Set(portions.filter(({ parts }) => parts?.length === 0).map(({ layout }) => layout.table))
+    const [production = new Map(), restored = new Map()] = await Promise.all(
+      [now, then].map(({ database }) => readRows(dokku, database, differing)),
+    )
+    return (table) => (same.has(table) ? SAME : compareRows(production, restored, table))
   } catch (error) {
     if (!(error instanceof Failure) || context.shell.signal.aborted) throw error
     context.log.warn(

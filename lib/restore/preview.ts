@@ -91,7 +91,7 @@ async function lookAtDatabase(
       return undefined
     })
   const [rows, ground, advice] = await Promise.all([
-    look(surveyRows(dokku, production)),
+    look(surveyRows(dokku, production).then(({ counts }) => counts)),
     look(surveyGround(dokku, production)),
     releaseAdvice(restore, archive),
   ])

@@ -4,6 +4,7 @@ import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { createDatabaseLine, psqlLine, serverPsqlLine } from '../dokku/by-hand.ts'
 import type { Service } from '../dokku/dokku.ts'
+import { type Opened, openImport } from '../postgres/import.ts'
 import { clearRestoring, type Ground, neededBytes, requireRoom, surveyGround } from '../postgres/scratch.ts'
 import type { RowCounts } from '../postgres/sql.ts'
 import { giveSettings, giveSurroundings, readSurroundings } from '../postgres/surroundings.ts'
@@ -55,14 +56,17 @@ export async function inTestService<T>(
     const test = await reserveTestService(restore)
     context.closing.so('beside', SO.testBegun(test.name))
     try {
-      const make = async (): Promise<Service> => equip(restore, production, await test.create())
-      const [restored, now] = await importDump(restore, dump, make, () => lookAtProduction(restore, production))
+      const open = async (stallMs: number): Promise<Opened> => {
+        const into = await equip(restore, production, await test.create())
+        return { into, target: await openImport(restore.dokku, into, stallMs) }
+      }
+      const [restored, now] = await importDump(restore, dump, open, () => lookAtProduction(restore, production))
       await quietly(
         restore,
         'The settings of its database',
         giveSettings(restore.dokku, production, restored, context.log),
       )
-      const look = await lookAt(restore, restored)
+      const look = await lookAt(restore, restored, now)
       const emptied = await compare(restore, { database: production, ...now }, { database: restored, ...look })
       return await then({ dump, test, restored, rows: look.rows, emptied })
     } catch (error) {

@@ -11,8 +11,8 @@ import {
   adoptSettings,
   analyze,
   clearRestoring,
-  createRestoring,
   neededBytes,
+  openRestoring,
   requireFree,
   requireRoom,
 } from '../postgres/scratch.ts'
@@ -72,9 +72,9 @@ async function importBeside(restore: Restore, production: Production, dump: Open
   const [restoring, [now, archive]] = await importDump(
     restore,
     dump,
-    () => {
+    (stallMs) => {
       context.closing.so('beside', SO.besideBegun(restoringOf(production).database))
-      return createRestoring(dokku, production, production.ground, context.log)
+      return openRestoring(dokku, production, production.ground, { stallMs, log: context.log })
     },
     () => Promise.all([lookAtProduction(restore, production), complete(restore, dump.archive)]),
   )
@@ -89,7 +89,7 @@ async function importBeside(restore: Restore, production: Production, dump: Open
   rights.catch(() => {})
   const adopting = adoptSettings(dokku, production)
   const [then, advice, refused] = await Promise.all([
-    lookAt(restore, restoring, adopting),
+    lookAt(restore, restoring, now, adopting),
     releaseAdvice(restore, archive),
     adopting,
   ])

@@ -216,7 +216,7 @@ export function psqlRows(random: Random): Case {
       const service = { name: 'db', database: 'db' }
       return (
         (await judged(async (log) => {
-          for (const [name, count] of await countRows(dokku, service))
+          for (const [name, count] of (await countRows(dokku, service)).counts)
             log.info(`${name.slice(0, 50)} ${count.toFixed()}`)
           return undefined
         }, secret)) ??

@@ -6,7 +6,7 @@ import { duration, moment, plural, wrap } from '../../core/format.ts'
 import { quote } from '../../core/shell.ts'
 import { psqlLine } from '../../dokku/by-hand.ts'
 import type { Service } from '../../dokku/dokku.ts'
-import { createRestoring, neededBytes, requireRoom } from '../../postgres/scratch.ts'
+import { neededBytes, openRestoring, requireRoom } from '../../postgres/scratch.ts'
 import { importDump } from '../archived-dump.ts'
 import { BEFORE_THE_DAMAGE, choose } from '../choose.ts'
 import { discardRestoring } from '../leftovers.ts'
@@ -30,11 +30,11 @@ export async function rescueRows(restore: Restore, wish: Wish): Promise<number> 
     await importDump(
       restore,
       dump,
-      () => {
+      (stallMs) => {
         context.closing.so('beside', SO.besideBegun(comparison.restoring.database))
-        return createRestoring(dokku, production, production.ground, context.log)
+        return openRestoring(dokku, production, production.ground, { stallMs, log: context.log })
       },
-      () => sendEarly(restore, comparison),
+      (opening) => opening.then(() => sendEarly(restore, comparison)),
     )
     return await rescueFrom(restore, comparison, archive)
   } finally {
