@@ -18,7 +18,6 @@ import { undo } from '../lib/restore/replace-database.ts'
 import { noted, prepareRestore, type Restore } from '../lib/restore/restore.ts'
 import { rescueRows } from '../lib/restore/rows/rescue.ts'
 import { readWish } from '../lib/restore/rows/wanted.ts'
-import { describeWayBacks } from '../lib/restore/rows/way-back.ts'
 
 const COMMAND: Command = {
   name: 'restore',
@@ -95,7 +94,7 @@ interface Mode {
 /** By flag. */
 const MODES: Record<string, Mode> = {
   // Before --dry-run, which it takes.
-  undo: { run: (restore) => undo(restore, describeWayBacks), asks: true },
+  undo: { run: undo, asks: true },
   list: { run: list, looks: true },
   'dry-run': { run: preview, looks: true },
   test: { run: proveOnly },

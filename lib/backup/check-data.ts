@@ -76,7 +76,7 @@ export function dataChecks(
       service.away ? awayChecks(dokku, service) : [],
       askService(dokku, DOKKU_APP, service).then((answer) => sourceCheck('service', answer)),
       settings.KEEP_APP_CONFIG ? appCheck({ context, dokku, settings: sources }) : [],
-      leftoverChecks(dokku, service),
+      leftoverChecks(context.shell.env, dokku, service),
       questionCheck(dokku, service, settings.VERIFY_SQL),
     ])
     return lines.flat()

@@ -1,18 +1,23 @@
 // The lines of `backup --check` about what restores have left on the server, and what room it takes.
 
-import { bytes, plural } from '../core/format.ts'
+import { basename } from 'node:path'
+import { bytes, momentAgo, plural } from '../core/format.ts'
+import { type Env, quoteAll } from '../core/shell.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { findRestoring } from '../postgres/scratch.ts'
 import { databaseBytes } from '../postgres/sql.ts'
 import { dropLine, listKept, restoringOf } from '../postgres/swap.ts'
+import { commandOf, findWayBacks } from '../postgres/way-backs.ts'
 import { attempt, type CheckLine, pass, warn } from './check-line.ts'
 
 /** More of them than that take room that nobody looks after. */
 const MANY = 2
 
-export async function leftoverChecks(dokku: Dokku, production: Service): Promise<CheckLine[]> {
+/** @param env of this machine's user, whose state folder has the files of `restore --rows` */
+export async function leftoverChecks(env: Env, dokku: Dokku, production: Service): Promise<CheckLine[]> {
   const lines = await Promise.all([
     keptCheck(dokku, production),
+    wayBacksCheck(env, dokku, production),
     restoringCheck(dokku, production),
     production.away ? [] : testServiceCheck(dokku, `${production.name}-test`),
   ])
@@ -31,6 +36,28 @@ function keptCheck(dokku: Dokku, production: Service): Promise<CheckLine> {
     const fix = `What is in it: restore --undo --dry-run. ${drop.join(kept.length > 1 ? '\n' : ' ')}`
     return kept.length < MANY ? { ...pass(name, detail), fix } : warn(name, detail, fix)
   })
+}
+
+async function wayBacksCheck(env: Env, dokku: Dokku, production: Service): Promise<CheckLine[]> {
+  const name = 'brought-back rows'
+  const line = await attempt(name, async () => {
+    const files = await findWayBacks(env, dokku, production)
+    const [newest] = files
+    if (!newest) return
+    const useless = files.filter(({ isUsable }) => !isUsable).length
+    const detail = [
+      `${plural(files.length, 'file')} of restore --rows, the newest ${basename(newest.path)}`,
+      `${momentAgo(newest.at)}, from ${newest.archive}: ${newest.inserted.join(', ')}`,
+    ].join(', ')
+    const fix = [
+      ...(newest.isUsable ? [`To take the rows of the newest out again: ${commandOf(production, newest.path)}`] : []),
+      ...(useless < files.length ? ['What is in each: restore --undo --dry-run'] : []),
+      `When nobody will want that: ${quoteAll(['rm', ...files.map(({ path }) => path)])}`,
+    ]
+    const dead = `; ${useless} of no use now: another database is production`
+    return { ...pass(name, useless > 0 ? detail + dead : detail), fix: fix.join('\n') }
+  })
+  return line ? [line] : []
 }
 
 async function restoringCheck(dokku: Dokku, production: Service): Promise<CheckLine[]> {

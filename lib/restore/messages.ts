@@ -1,14 +1,16 @@
 // What a restore says to the operator.
 
+import { dirname } from 'node:path'
 import { describeLabel, flawsOf, parseComment } from '../borg/archives.ts'
 import type { Settings } from '../cli/settings.ts'
-import { agoInWords, bytes, moment, plural, printable, wrap } from '../core/format.ts'
+import { agoInWords, bytes, moment, momentAgo, plural, printable, wrap } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { psqlLine, sqlLine } from '../dokku/by-hand.ts'
 import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, type MediaPlan, totalBytes } from '../media/compare.ts'
 import { identifier } from '../postgres/sql.ts'
 import { dropLine, type KeptDatabase } from '../postgres/swap.ts'
+import { commandOf, type WayBack } from '../postgres/way-backs.ts'
 import { isDeployed } from './app.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
@@ -84,6 +86,24 @@ export function describeKept(service: Service, kept: readonly KeptDatabase[]): s
       return `  ${[name, bytes(size), ...hangs].join(', ')}. To drop it:\n    ${dropLine(service, database)}`
     })
     .join('\n')
+}
+
+const MOST_SHOWN = 5
+
+/** Of rows that were brought back, newest first: when, from what, how many, and the command that takes them out. */
+export function describeWayBacks(production: Service, files: readonly WayBack[]): string {
+  const [{ path: newest } = { path: '' }] = files
+  return [
+    ...files
+      .slice(0, MOST_SHOWN)
+      .map(
+        ({ path, at, archive, inserted }) =>
+          `  ${momentAgo(at)}, from ${archive}: ${inserted.join(', ')}. To take them out again:\n    ${commandOf(production, path)}`,
+      ),
+    ...(files.length > MOST_SHOWN
+      ? [`  and ${plural(files.length - MOST_SHOWN, 'older one')} in ${dirname(newest)}`]
+      : []),
+  ].join('\n')
 }
 
 /** A subscription comes out of a dump switched off, and the one of the database before still is at work. */

@@ -3,9 +3,8 @@
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes, duration, momentAgo, plural, wrap } from '../core/format.ts'
-import type { Env } from '../core/shell.ts'
 import { psqlLine } from '../dokku/by-hand.ts'
-import { type Dokku, neighbour, type Service } from '../dokku/dokku.ts'
+import { neighbour, type Service } from '../dokku/dokku.ts'
 import { missingRights } from '../postgres/rights.ts'
 import {
   adoptSettings,
@@ -17,12 +16,13 @@ import {
   requireRoom,
 } from '../postgres/scratch.ts'
 import { type KeptDatabase, listKept, listSubscriptions, NotSwapped, restoringOf, swap } from '../postgres/swap.ts'
+import { findWayBacks } from '../postgres/way-backs.ts'
 import { awaitApp, restartAdvice } from './app.ts'
 import { importDump, type OpenedDump } from './archived-dump.ts'
 import { type Contents, complete } from './choose.ts'
 import { compare, lookAt, lookAtProduction } from './comparison.ts'
 import { discardRestoring } from './leftovers.ts'
-import { describeKept, describeRights, releaseAdvice, subscriptionAdvice } from './messages.ts'
+import { describeKept, describeRights, describeWayBacks, releaseAdvice, subscriptionAdvice } from './messages.ts'
 import { begin, type Production } from './prove.ts'
 import type { ChosenArchive, Restore } from './restore.ts'
 
@@ -130,17 +130,17 @@ async function swapIn(
   }
 }
 
-/** What else a restore brought back, and the commands that take it out again; undefined where there is nothing. */
-type DescribeOthers = (env: Env, dokku: Dokku, production: Service) => Promise<string | undefined>
-
 /** `restore --undo`: a database that an earlier swap kept becomes production again. */
-export async function undo(restore: Restore, describeOthers: DescribeOthers): Promise<number> {
+export async function undo(restore: Restore): Promise<number> {
   const { context, settings, dokku } = restore
   const production = await dokku.service(settings.DB_SERVICE)
   await clearRestoring(dokku, production, context.log)
-  const others = await describeOthers(context.shell.env, dokku, production)
-  if (others) context.log.info(`What restore --rows brought back is taken out by files of its own:\n${others}`)
-  const choice = await chooseKept(restore, production, others)
+  const files = (await findWayBacks(context.shell.env, dokku, production)).filter(({ isUsable }) => isUsable)
+  if (files.length > 0)
+    context.log.info(
+      `What restore --rows brought back is taken out by files of its own:\n${describeWayBacks(production, files)}`,
+    )
+  const choice = await chooseKept(restore, production, files.length > 0)
   restore.note({ database: choice.name })
   await showKept(restore, production, choice)
   if (context.flags.has('dry-run')) {
@@ -180,13 +180,14 @@ function keptUntil(name: string): string {
   return momentAgo(at)
 }
 
-async function chooseKept({ context, dokku }: Restore, production: Service, others?: string): Promise<KeptDatabase> {
+/** @param hasFiles whether files of `restore --rows` are named above */
+async function chooseKept({ context, dokku }: Restore, production: Service, hasFiles: boolean): Promise<KeptDatabase> {
   const { argument, ask, flags } = context
   const kept = await listKept(dokku, production)
   if (kept.length === 0)
     throw new Failure(
       `No database of an earlier restore is kept in ${production.name}.`,
-      others
+      hasFiles
         ? 'If it is about the rows that were brought back, type the command above.'
         : 'Restore an archive instead: restore --list',
     )

@@ -88,6 +88,26 @@ test('--undo names the files of rows beside a kept database: the last restore ma
   assert.match(stdout, 'Nothing was changed.')
 })
 
+test('--check tells of the files that take rows out again: how many, the newest, what uses it and what removes them', async () => {
+  const check = async (): Promise<string> => (await sandbox.script('backup.ts', ['--check'])).stdout
+  for (const name of await wayBacks()) await rm(join(sandbox.home, STATE, name))
+  assert.not.match(await check(), /brought-back rows/)
+  const rows = await sandbox.script('restore.ts', [archive, '--rows', 'libraries_photo', '--yes'])
+  assert.is(rows.exitCode, 0, rows.stderr)
+  const [name = ''] = await wayBacks()
+  const file = join(sandbox.home, STATE, name)
+  const told = await check()
+  assert.match(
+    told,
+    new RegExp(
+      `^pass +brought-back rows +1 file of restore --rows, the newest ${name}, .*, from ${archive}: 10 rows`,
+      'm',
+    ),
+  )
+  assert.match(told, `sudo dokku postgres:connect ${sandbox.service} < ${file}\n`)
+  assert.match(told, `When nobody will want that: rm ${file}\n`)
+})
+
 test('what makes no sense is refused before anything begins', async () => {
   for (const args of [
     ['--rows', TABLES, '--yes'],

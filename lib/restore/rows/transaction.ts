@@ -6,6 +6,7 @@ import { retry } from '../../core/retry.ts'
 import type { Service } from '../../dokku/dokku.ts'
 import { INSERT_SESSION, openSession, Refused, type Session } from '../../postgres/session.ts'
 import { sql } from '../../postgres/sql.ts'
+import { aPlace, type Place } from '../../postgres/way-backs.ts'
 import type { Restore } from '../restore.ts'
 import {
   type Away,
@@ -21,7 +22,7 @@ import {
   rehearse,
   reportMissing,
 } from './insertion.ts'
-import { aPlace, openWayBack, type Place, type WayBackFile } from './way-back.ts'
+import { openWayBack, type WayBackFile } from './way-back.ts'
 
 /** What is found of rows that are fetched beside production's tables. */
 export interface Judged {

@@ -1,38 +1,16 @@
 // The file that takes rows out again which were brought back: their keys, and the statement.
 
-import { open, readdir, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { stateFolder } from '../../cli/state.ts'
+import { open, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { Failure, reason } from '../../core/failure.ts'
 import { makeFolder } from '../../core/folder.ts'
-import { localTimestamp, momentAgo, plural, printable } from '../../core/format.ts'
-import { aCount, record } from '../../core/outside.ts'
 import { type Env, quote } from '../../core/shell.ts'
-import { psqlLine } from '../../dokku/by-hand.ts'
-import type { Dokku, Service } from '../../dokku/dokku.ts'
 import { ownRows, quotedName } from '../../postgres/catalog.ts'
 import { FIXED_TEXT } from '../../postgres/session.ts'
-import { identifier, literal, rows, serverOf } from '../../postgres/sql.ts'
+import { identifier, literal } from '../../postgres/sql.ts'
+import { type About, headOf, isAnother, wayBackPath } from '../../postgres/way-backs.ts'
 import type { Member } from './family.ts'
 import { block, keyNames, sameKey } from './lost.ts'
-
-/** Where the rows were inserted. */
-export const aPlace = record({
-  /** The number of the transaction that inserted them. */
-  transaction: aCount,
-  /** The database's own number (OID): a swap gives its name to another one. */
-  database: aCount,
-})
-export type Place = ReturnType<typeof aPlace>
-
-/** What the file says of itself. */
-interface About {
-  archive: string
-  production: Service
-  place: Place
-  /** How many rows of each table came back. */
-  inserted: readonly { name: string; rows: number }[]
-}
 
 export interface WayBackFile {
   readonly path: string
@@ -51,8 +29,7 @@ const PIECE = 64 * 1024
  * so when it is run.
  */
 export async function openWayBack(env: Env, about: About): Promise<WayBackFile> {
-  const stamp = localTimestamp(new Date()).replaceAll(':', '')
-  const path = join(stateFolder(env), `rows-brought-back-${stamp}-${about.place.transaction}.sql`)
+  const path = wayBackPath(env, about.place)
   await makeFolder(dirname(path))
   const file = await open(path, 'wx', 0o600)
   const members: Member[] = []
@@ -107,34 +84,18 @@ async function append(write: Write, lines: AsyncIterable<string>): Promise<void>
   await write(piece)
 }
 
-function head({ archive, production, place, inserted }: About, path: string): string {
-  return `${titleOf(production, printable(archive))}
-${inserted
-  .filter((one) => one.rows > 0)
-  .map((one) => `${ROWS}${plural(one.rows, 'row')} of ${printable(one.name)}\n`)
-  .join('')}-- To take them out again, all of them or, if a row that is not in this file references one of them, none:
---   ${commandOf(production, path)}
-\\set ON_ERROR_STOP on
+function head(about: About, path: string): string {
+  const { place } = about
+  return `${headOf(about, path)}\\set ON_ERROR_STOP on
 \\set SHOW_CONTEXT never
 \\encoding UTF8
 ${FIXED_TEXT}
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 DO $$ BEGIN
-  IF (SELECT oid FROM pg_database WHERE datname = current_database()) <> ${place.database} THEN RAISE EXCEPTION 'These rows were brought back into another database, which is not production now. Nothing was taken out.'; END IF;
+  IF ${isAnother(place)} THEN RAISE EXCEPTION 'These rows were brought back into another database, which is not production now. Nothing was taken out.'; END IF;
   IF txid_status(${place.transaction}) <> 'committed' THEN RAISE EXCEPTION 'These rows were never brought back: the restore was cut short.'; END IF;
 END $$;
 `
-}
-
-function titleOf({ database, name }: Service, archive: string): string {
-  return `-- Rows that restore --rows brought back from ${archive} into ${database} of ${name}, by their keys:`
-}
-
-/** What a line of the head begins with that tells of a table's rows. */
-const ROWS = '--   * '
-
-function commandOf(production: Service, path: string): string {
-  return `${psqlLine(production)} < ${quote(path)}`
 }
 
 function tail(members: readonly Member[]): string {
@@ -219,88 +180,4 @@ function referencesTo(known: readonly string[]): string {
     JOIN pg_class o ON o.oid = x.confrelid JOIN pg_namespace n ON n.oid = o.relnamespace
     LEFT JOIN pg_index i ON i.indrelid = x.conrelid AND i.indisprimary
     WHERE x.contype = 'f' AND x.conparentid = 0 ORDER BY name, x.conname`
-}
-
-/** A head is not longer, but for a database of very many tables. */
-const HEAD_BYTES = 32 * 1024
-const MOST_SHOWN = 5
-
-/** Of rows that were brought back into what is production now, newest first: when, from what, how many, and the command that takes them out. */
-export async function describeWayBacks(env: Env, dokku: Dokku, production: Service): Promise<string | undefined> {
-  const files = await findFiles(stateFolder(env), production)
-  if (files.length === 0) return undefined
-  // Of a file that was not finished the rows are not there. A transaction that is no more known of is an old one.
-  const there = await rows(
-    dokku,
-    serverOf(production),
-    `SELECT json_build_object('transaction', n, 'database', (SELECT oid::bigint FROM pg_database WHERE datname = ${literal(production.database)}))
-     FROM unnest(ARRAY[${files.map(({ place }) => place.transaction)}]::bigint[]) n
-     WHERE CASE WHEN n < txid_snapshot_xmax(txid_current_snapshot()) THEN coalesce(txid_status(n), 'committed') = 'committed' END;`,
-    aPlace,
-  )
-  const usable = files.filter(({ place }) =>
-    there.some(({ transaction, database }) => transaction === place.transaction && database === place.database),
-  )
-  if (usable.length === 0) return undefined
-  return [
-    ...usable
-      .slice(0, MOST_SHOWN)
-      .map(
-        ({ path, at, archive, inserted }) =>
-          `  ${momentAgo(at)}, from ${archive}: ${inserted.join(', ')}. To take them out again:\n    ${commandOf(production, path)}`,
-      ),
-    ...(usable.length > MOST_SHOWN
-      ? [`  and ${plural(usable.length - MOST_SHOWN, 'older one')} in ${stateFolder(env)}`]
-      : []),
-  ].join('\n')
-}
-
-interface Found {
-  path: string
-  at: Date
-  archive: string
-  /** A phrase for each table. */
-  inserted: string[]
-  place: Place
-}
-
-/** Newest first. What is no file of this production's is passed over. */
-async function findFiles(folder: string, production: Service): Promise<Found[]> {
-  const names = await readdir(folder).catch(() => [])
-  const found = await Promise.all(
-    names
-      .sort()
-      .reverse()
-      .map((name) => readHead(folder, name, production)),
-  )
-  return found.flatMap((one) => one ?? [])
-}
-
-async function readHead(folder: string, name: string, production: Service): Promise<Found | undefined> {
-  const [, day, hour, minute, second, transaction] =
-    /^rows-brought-back-(\d{4}-\d\d-\d\d)T(\d\d)(\d\d)(\d\d)-(\d+)\.sql$/.exec(name) ?? []
-  if (transaction === undefined) return undefined
-  const path = join(folder, name)
-  const text = await beginningOf(path).catch(() => '')
-  const [title = '', ...others] = text.split('\n')
-  const [before = '', after = ''] = titleOf(production, '\n').split('\n')
-  const [, database] = /current_database\(\)\) <> (\d+) THEN/.exec(text) ?? []
-  if (!title.startsWith(before) || !title.endsWith(after) || database === undefined) return undefined
-  return {
-    path,
-    at: new Date(`${day}T${hour}:${minute}:${second}`),
-    archive: printable(title.slice(before.length, -after.length)),
-    inserted: others.flatMap((line) => (line.startsWith(ROWS) ? [printable(line.slice(ROWS.length))] : [])),
-    place: { transaction: Number(transaction), database: Number(database) },
-  }
-}
-
-async function beginningOf(path: string): Promise<string> {
-  const file = await open(path)
-  try {
-    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(HEAD_BYTES) })
-    return buffer.toString('utf8', 0, bytesRead)
-  } finally {
-    await file.close()
-  }
 }

@@ -1,0 +1,141 @@
+// The files that take rows out again which `restore --rows` brought back: their names, and what their heads tell.
+
+import { open, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { stateFolder } from '../cli/state.ts'
+import { localTimestamp, plural, printable } from '../core/format.ts'
+import { aCount, record } from '../core/outside.ts'
+import { type Env, quote } from '../core/shell.ts'
+import { psqlLine } from '../dokku/by-hand.ts'
+import type { Dokku, Service } from '../dokku/dokku.ts'
+import { literal, rows, serverOf } from './sql.ts'
+
+/** Where the rows were inserted. */
+export const aPlace = record({
+  /** The number of the transaction that inserted them. */
+  transaction: aCount,
+  /** The database's own number (OID): a swap gives its name to another one. */
+  database: aCount,
+})
+export type Place = ReturnType<typeof aPlace>
+
+/** What a file says of itself. */
+export interface About {
+  archive: string
+  production: Service
+  place: Place
+  /** How many rows of each table came back. */
+  inserted: readonly { name: string; rows: number }[]
+}
+
+/** Of a file that is made now. */
+export function wayBackPath(env: Env, { transaction }: Place): string {
+  const stamp = localTimestamp(new Date()).replaceAll(':', '')
+  return join(stateFolder(env), `rows-brought-back-${stamp}-${transaction}.sql`)
+}
+
+/** The lines that a file begins with; psql passes over them. */
+export function headOf({ archive, production, inserted }: About, path: string): string {
+  return `${titleOf(production, printable(archive))}
+${inserted
+  .filter((one) => one.rows > 0)
+  .map((one) => `${ROWS}${plural(one.rows, 'row')} of ${printable(one.name)}\n`)
+  .join('')}-- To take them out again, all of them or, if a row that is not in this file references one of them, none:
+--   ${commandOf(production, path)}
+`
+}
+
+/** The condition of a file that another database is production now. */
+export function isAnother({ database }: Place): string {
+  return `(SELECT oid FROM pg_database WHERE datname = current_database()) <> ${database}`
+}
+
+function titleOf({ database, name }: Service, archive: string): string {
+  return `-- Rows that restore --rows brought back from ${archive} into ${database} of ${name}, by their keys:`
+}
+
+/** What a line of the head begins with that tells of a table's rows. */
+const ROWS = '--   * '
+
+/** What a person types to take the rows out again. */
+export function commandOf(production: Service, path: string): string {
+  return `${psqlLine(production)} < ${quote(path)}`
+}
+
+/** A head is not longer, but for a database of very many tables. */
+const HEAD_BYTES = 32 * 1024
+
+/** A file that is there. */
+export interface WayBack {
+  path: string
+  at: Date
+  archive: string
+  /** A phrase for each table. */
+  inserted: string[]
+  /** Its rows went into what is production now. */
+  isUsable: boolean
+}
+
+/** Those of a database's, newest first. */
+export async function findWayBacks(env: Env, dokku: Dokku, production: Service): Promise<WayBack[]> {
+  const files = await findFiles(stateFolder(env), production)
+  if (files.length === 0) return []
+  // Of a file that was not finished the rows are not there. A transaction that is no more known of is an old one.
+  const there = await rows(
+    dokku,
+    serverOf(production),
+    `SELECT json_build_object('transaction', n, 'database', (SELECT oid::bigint FROM pg_database WHERE datname = ${literal(production.database)}))
+     FROM unnest(ARRAY[${files.map(({ place }) => place.transaction)}]::bigint[]) n
+     WHERE CASE WHEN n < txid_snapshot_xmax(txid_current_snapshot()) THEN coalesce(txid_status(n), 'committed') = 'committed' END;`,
+    aPlace,
+  )
+  return files.map(({ place, ...file }) => ({
+    ...file,
+    isUsable: there.some(
+      ({ transaction, database }) => transaction === place.transaction && database === place.database,
+    ),
+  }))
+}
+
+type Found = Omit<WayBack, 'isUsable'> & { place: Place }
+
+/** What is no file of this production's is passed over. */
+async function findFiles(folder: string, production: Service): Promise<Found[]> {
+  const names = await readdir(folder).catch(() => [])
+  const found = await Promise.all(
+    names
+      .sort()
+      .reverse()
+      .map((name) => readHead(folder, name, production)),
+  )
+  return found.flatMap((one) => one ?? [])
+}
+
+async function readHead(folder: string, name: string, production: Service): Promise<Found | undefined> {
+  const [, day, hour, minute, second, transaction] =
+    /^rows-brought-back-(\d{4}-\d\d-\d\d)T(\d\d)(\d\d)(\d\d)-(\d+)\.sql$/.exec(name) ?? []
+  if (transaction === undefined) return undefined
+  const path = join(folder, name)
+  const text = await beginningOf(path).catch(() => '')
+  const [title = '', ...others] = text.split('\n')
+  const [before = '', after = ''] = titleOf(production, '\n').split('\n')
+  const [, database] = /current_database\(\)\) <> (\d+) THEN/.exec(text) ?? []
+  if (!title.startsWith(before) || !title.endsWith(after) || database === undefined) return undefined
+  return {
+    path,
+    at: new Date(`${day}T${hour}:${minute}:${second}`),
+    archive: printable(title.slice(before.length, -after.length)),
+    inserted: others.flatMap((line) => (line.startsWith(ROWS) ? [printable(line.slice(ROWS.length))] : [])),
+    place: { transaction: Number(transaction), database: Number(database) },
+  }
+}
+
+async function beginningOf(path: string): Promise<string> {
+  const file = await open(path)
+  try {
+    const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(HEAD_BYTES) })
+    return buffer.toString('utf8', 0, bytesRead)
+  } finally {
+    await file.close()
+  }
+}
