@@ -112,7 +112,7 @@ export async function compare(restore: Restore, now: Side<RowSurvey>, then: Side
   const keys = await byKey(restore, now, then)
   const tables = compareCounts(now.rows, then.rows).map((row) => ({ ...row, keys: keys(row.table) }))
   context.log.info(describeTables(tables, context.log.columns && context.log.columns - INDENT, then.called))
-  judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], context.log)
+  judgeAnswers(settings.VERIFY_SQL, [now.answer, then.answer], then.called ?? 'restored', context.log)
   return tables
     .filter(({ production, restored }) => typeof production === 'number' && production > 0 && restored === 0)
     .map((row) => row.table)
@@ -240,15 +240,18 @@ async function askIt(dokku: Dokku, question: string, database: Service, timeoutM
   }
 }
 
-/** @throws Failure when production can answer the question, but not the restored database */
-function judgeAnswers(question: string, [now = '', then = '']: readonly Answer[], log: Log): void {
+/**
+ * @param called what the other database is called
+ * @throws Failure when production can answer the question, but not the other one
+ */
+function judgeAnswers(question: string, [now = '', then = '']: readonly Answer[], called: string, log: Log): void {
   const shown = (answer: Answer): string => (answer instanceof Failure ? `fails: ${answer.message}` : answer)
-  log.info(`${question}\n  production: ${shown(now)}\n  restored:   ${shown(then)}`)
+  log.info(`${question}\n  production: ${shown(now)}\n  ${`${called}:`.padEnd(11)} ${shown(then)}`)
   if (!(then instanceof Failure)) return
   if (now instanceof Failure) log.warn('VERIFY_SQL works on neither database.')
   else
     throw new Failure(
-      `VERIFY_SQL fails on the restored database: ${then.message}`,
+      `VERIFY_SQL fails on the ${called} database: ${then.message}`,
       'Try another archive: restore --list',
     )
 }

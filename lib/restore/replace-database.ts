@@ -1,6 +1,7 @@
 // The way to a new production database, and back.
 
 import { SO } from '../cli/closing.ts'
+import { journalPath, readJournal } from '../cli/journal.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes, duration, momentAgo, plural, wrap } from '../core/format.ts'
 import { psqlLine } from '../dokku/by-hand.ts'
@@ -54,7 +55,10 @@ export async function replaceDatabase(
     await Promise.all([dump.source.stop(), discardRestoring(restore, production)])
     throw error
   }
-  await finishSwap(restore, production, kept, archive.name)
+  await finishSwap(restore, production, kept, {
+    isSo: `The database ${production.database} is that of ${archive.name} now.`,
+    data: `the data of ${archive.name}`,
+  })
 }
 
 interface Beside {
@@ -147,14 +151,19 @@ export async function undo(restore: Restore): Promise<number> {
     context.print('Nothing was changed.')
     return EXIT.done
   }
+  const then = `before ${await restoreThat(restore, choice.name)}`
   await context.ask.confirm(
-    `This makes ${choice.name} the database of ${production.name}.
-Everything written since ${keptUntil(choice.name)} leaves production.
-It stays in the kept database, and the way back is: restore --undo`,
+    `This makes ${choice.name} the database of ${production.name}: production as it was ${then}.
+  Comes back: every row as it was then, until ${keptUntil(choice.name)}.
+  Leaves production: what came by that restore, and everything written since.
+  It stays in a kept database of its own, and the way back is: restore --undo`,
     settings.DOKKU_APP,
   )
   const before = await swapIn(restore, production, choice.name)
-  await finishSwap(restore, production, before, choice.name)
+  await finishSwap(restore, production, before, {
+    isSo: `Production is again as it was ${then}.`,
+    data: `the data of ${then}`,
+  })
   return EXIT.done
 }
 
@@ -172,12 +181,29 @@ async function showKept(restore: Restore, production: Service, { name, bytes: si
   }
 }
 
-/** When a swap kept it, in words, by its name. */
+/** When a swap kept it, in words. */
 function keptUntil(name: string): string {
+  const at = keptAt(name)
+  return at ? momentAgo(at) : 'an unknown time'
+}
+
+/** When a swap kept it, by its name. */
+function keptAt(name: string): Date | undefined {
   const [, date, hour, minute, second] = /(\d{4}-?\d\d-?\d\d)T(\d\d)(\d\d)(\d\d)$/.exec(name) ?? []
-  if (!date) return 'an unknown time'
-  const at = new Date(`${date.replace(/^(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3')}T${hour}:${minute}:${second}`)
-  return momentAgo(at)
+  if (!date) return undefined
+  return new Date(`${date.replace(/^(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3')}T${hour}:${minute}:${second}`)
+}
+
+/** The restore that kept a database, in words, as far as the journal of this machine tells. */
+async function restoreThat({ statePath }: Restore, kept: string): Promise<string> {
+  const atMs = keptAt(kept)?.getTime() ?? Number.NaN
+  const run = (await readJournal(journalPath(statePath))).findLast(({ kind, time, seconds }) => {
+    const sinceMs = atMs - Date.parse(time)
+    // Both times are cut to the second.
+    return /^restore( --(db-only|undo))?$/.test(kind) && sinceMs >= -1000 && sinceMs <= (seconds + 1) * 1000
+  })
+  if (run?.archive !== undefined) return `the restore of ${run.archive}`
+  return run?.database === undefined ? 'the restore that kept it' : `restore --undo to ${run.database}`
 }
 
 /** @param hasFiles whether files of `restore --rows` are named above */
@@ -215,14 +241,19 @@ async function chooseKept({ context, dokku }: Restore, production: Service, hasF
   return choice
 }
 
-/**
- * What follows a swap. From there on an interruption no longer stops anything.
- * @param source what production's data now is from
- */
-async function finishSwap(restore: Restore, production: Service, kept: string, source: string): Promise<void> {
+/** What production is after a swap. */
+interface Arrived {
+  /** A sentence. */
+  isSo: string
+  /** What the app runs with. */
+  data: string
+}
+
+/** What follows a swap. From there on an interruption no longer stops anything. */
+async function finishSwap(restore: Restore, production: Service, kept: string, { isSo, data }: Arrived): Promise<void> {
   const { context, settings, dokku } = restore
   const print = (text: string): void => context.print(wrap(text, context.log.resultColumns))
-  print(`The database ${production.database} is that of ${source} now.
+  print(`${isSo}
 The database before is kept as ${kept}. To go back to it: restore --undo`)
   // The app comes first.
   const app = awaitApp(restore)
@@ -241,7 +272,7 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }
   if (!(await app)) return print(`${settings.DOKKU_APP} is not deployed yet. Next, on the laptop: deploy`)
-  print(`Done in ${duration(context.workedMs())}. ${settings.DOKKU_APP} runs with the data of ${source}.`)
+  print(`Done in ${duration(context.workedMs())}. ${settings.DOKKU_APP} runs with ${data}.`)
   print(`Look at the site now, then choose:
   wrong data           restore --undo
   the app misbehaves   ${await restarting}

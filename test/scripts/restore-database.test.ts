@@ -70,6 +70,7 @@ test('--undo swaps the kept database back, and is itself undone', async () => {
   assert.is(dry.exitCode, 0, dry.stderr)
   assert.match(dry.stderr, /book_corners_db_before_\S+ was production until \w{3} \d+ \w{3} .*\d\d:\d\d [A-Z]/)
   assert.match(dry.stderr, /\blibraries_library +300 +120 +0 +180 +0\n/)
+  assert.match(dry.stderr, / production: 300\n\S+ +kept: +120\n/)
   const check = await sandbox.script('backup.ts', ['--check'])
   assert.match(
     check.stdout,
@@ -83,8 +84,11 @@ test('--undo swaps the kept database back, and is itself undone', async () => {
   const back = await sandbox.script('restore.ts', ['--undo', '--yes'])
   assert.is(back.exitCode, 0, back.stderr)
   assert.is(await counts(sandbox), DAMAGED)
+  assert.match(back.stdout, /^Production is again as it was before the restore of book-corners-\d\S+\.$/m)
+  assert.match(back.stdout, /runs with the data of before the restore of book-corners-\d\S+\.$/m)
   const again = await sandbox.script('restore.ts', ['--undo', '--yes'])
   assert.is(again.exitCode, 0, again.stderr)
+  assert.match(again.stdout, /^Production is again as it was before restore --undo to book_corners_db_before_\w+\.$/m)
   assert.is(await counts(sandbox), OLD)
   assert.is((await databases(sandbox)).length, 2)
 })

@@ -90,6 +90,8 @@ test('at the question before --undo', async () => {
     answer: () => CTRL_C,
   })
   assert.is(lastLine(ended.output), UNTOUCHED)
+  assert.match(ended.output, /production as it was before the restore of book-corners-\S+\.\s+Comes back: every row/)
+  assert.match(ended.output, /Leaves production: what came by that restore, and everything written since\./)
   assert.is((await closeWindow(['--undo'])).status, 129)
   assert.is(await production(), before)
 })
