@@ -1,5 +1,6 @@
 // The archives of a repository: which there are, how old, at which release they were taken, what they hold.
 
+import { PassThrough, pipeline } from 'node:stream'
 import type { DumpMode } from '../cli/settings.ts'
 import { readState } from '../cli/state.ts'
 import { age, bytes, firstOf, isoLocal, type Listing, localTimestamp, moments, plural, zoneOf } from '../core/format.ts'
@@ -18,7 +19,7 @@ import {
   tryJson,
 } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
-import { lines, quote } from '../core/shell.ts'
+import { batches, quote } from '../core/shell.ts'
 import type { Borg } from './borg.ts'
 import { ITEM_END, itemsArgs, listArgs, listEveryArgs } from './commands.ts'
 import { type Archive, type Item, parseItem, parseList } from './output.ts'
@@ -303,10 +304,13 @@ export function archiveJson(archive: Archive) {
   }
 }
 
+// A piece is what one read of a pipe gives: 64 KiB at most.
+const PIECES_AHEAD = 256
+
 /**
  * Goes through an archive's items as Borg lists them; memory does not grow with their number.
  * @param paths only these, as arguments of Borg; without any of them all
- * @param onItem where it is not ready yet, Borg is started and waits for it
+ * @param onItem where it is not ready yet, Borg lists meanwhile, as far as 16 MiB reach
  */
 export async function eachItem(
   borg: Borg,
@@ -316,13 +320,12 @@ export async function eachItem(
 ): Promise<void> {
   const listing = borg.stream(itemsArgs(archive, paths), { env: { TZ: 'UTC' } })
   listing.stdin.end()
+  const stdout = new PassThrough({ readableObjectMode: true, readableHighWaterMark: PIECES_AHEAD })
+  // Where the listing is cut off, its end says so.
+  pipeline(listing.stdout, stdout, () => {})
   try {
-    const items = lines(listing, ITEM_END)
-    // Node throws away the output of a program that has ended when nobody reads it.
-    const first = items.next()
-    first.catch(() => {})
     const take = await onItem
-    for (let item = await first; !item.done; item = await items.next()) take(parseItem(item.value))
+    for await (const items of batches({ stdout }, ITEM_END)) for (const item of items) take(parseItem(item))
   } catch (error) {
     await listing.stop()
     throw error

@@ -262,21 +262,28 @@ async function kill(target: number, ended: PromiseLike<unknown>, child: ChildPro
 /**
  * The lines of a program's stdout as they come, without their newlines; memory does not grow with their number.
  * They end with the output, also when the program was stopped; `ended` tells which.
- * @param end what each ends with, where it is not a newline
  */
-export async function* lines(child: Child, end = '\n'): AsyncGenerator<string> {
+export async function* lines(child: Pick<Child, 'stdout'>): AsyncGenerator<string> {
+  for await (const some of batches(child, '\n')) yield* some
+}
+
+/**
+ * The same, as many at a time as have come: to wait for each of very many takes longer than all else.
+ * @param end what each ends with
+ */
+export async function* batches({ stdout }: Pick<Child, 'stdout'>, end: string): AsyncGenerator<string[]> {
   const ready: string[] = []
   const cutter = createCutter((line) => ready.push(line), end)
   try {
-    for await (const text of child.stdout.setEncoding('utf8') as AsyncIterable<string>) {
+    for await (const text of stdout.setEncoding('utf8') as AsyncIterable<string>) {
       cutter.add(text)
-      yield* ready.splice(0)
+      yield ready.splice(0)
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
   }
   cutter.end()
-  yield* ready
+  yield ready
 }
 
 function eachLine(stream: Readable, onLine: (line: string) => void): void {

@@ -62,7 +62,7 @@ export function isSame(file: MediaFile, disk: FileInfo): boolean {
  * same it keeps few: what it holds is the disk's list, and the items that are not as the disk has them.
  */
 export async function createMediaComparison(mediaDir: string, overwrite = false) {
-  // First, although Borg could list meanwhile: what it lists before would all have to be kept.
+  // First: of what Borg lists meanwhile only so much is kept as eachItem reads ahead.
   const disk = await list(mediaDir)
   const prefix = `${storedPath(mediaDir)}/`
   const same = createSample()

@@ -1,7 +1,7 @@
 // The media folder on the disk: whether it can be read, what is in it, how large it is.
 
 import { isUtf8 } from 'node:buffer'
-import { constants, type Dirent, lstatSync, type Stats } from 'node:fs'
+import { constants, type Dirent, lstatSync, readlinkSync, type Stats } from 'node:fs'
 import { access, type FileHandle, lstat, open, readdir, readlink, realpath } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { setImmediate as breathe } from 'node:timers/promises'
@@ -66,7 +66,7 @@ export interface MediaSize {
 export async function measureMedia(mediaDir: string): Promise<MediaSize> {
   const size: MediaSize = { files: 0, bytes: 0, folders: new Map(), unreadable: [], leadingOut: [] }
   const root = await realpath(mediaDir).catch(() => mediaDir)
-  const measure = async ({ path, at }: Visited, entry: Dirent<Buffer>): Promise<void> => {
+  const measure = async ({ path, at }: Visited, entry: Dirent | Dirent<Buffer>): Promise<void> => {
     if (entry.isSymbolicLink()) {
       const target = await whereTo(at, join(root, dirname(path)))
       if (target !== undefined && !isWithin(target, root)) size.leadingOut.push({ path, target })
@@ -159,7 +159,10 @@ function createEntries(): Entries & { add(path: string, entry: Omit<Entry, 'arch
         more.set(numbers)
         numbers = more
       }
-      numbers.set([(KINDS.indexOf(kind) << 9) | mode, 0, size, mtimeMs], place)
+      numbers[place] = (KINDS.indexOf(kind) << 9) | mode
+      numbers[place + 1] = 0
+      numbers[place + 2] = size
+      numbers[place + 3] = mtimeMs
       // Names that are not UTF-8 may be listed alike: the last one counts.
       if (target) targets.set(place, target)
       else targets.delete(place)
@@ -185,15 +188,23 @@ function createEntries(): Entries & { add(path: string, entry: Omit<Entry, 'arch
 export async function list(root: string): Promise<Listing> {
   const entries = createEntries()
   const unlisted = new Map<string, string>()
-  const note = async ({ path, at, raw }: Visited): Promise<void> => {
+  const note = ({ path, at, raw }: Visited): undefined => {
     const info = statusOf(at)
     if (!info) return
     const kind = info.isFile() ? 'file' : info.isDirectory() ? 'folder' : info.isSymbolicLink() ? 'link' : 'special'
-    const target = kind === 'link' ? await readlink(at).catch(() => '') : ''
+    const target = kind === 'link' ? leadsTo(at) : ''
     entries.add(path, { kind, mode: info.mode & 0o777, size: info.size, mtimeMs: info.mtimeMs, target, raw })
   }
   await walk(root, note, (path, error) => unlisted.set(path, codeOf(error) ?? reason(error)))
   return { entries, unlisted }
+}
+
+function leadsTo(link: string | Buffer): string {
+  try {
+    return readlinkSync(link)
+  } catch {
+    return ''
+  }
 }
 
 /** What is under a path, links not followed; undefined when it can't be known. It is asked at once: of very many files a promise for each would take longer than all else. */
@@ -235,16 +246,27 @@ function listedName(name: Buffer): string {
   return listed
 }
 
-function within(folder: Visited, here: string, name: Buffer): Visited {
-  const listed = listedName(name)
-  const isRaw = folder.raw !== undefined || !isUtf8(name)
+function within(folder: Visited, here: string, name: string | Buffer): Visited {
+  const listed = typeof name === 'string' ? name : listedName(name)
+  const path = folder.path ? `${folder.path}/${listed}` : listed
+  if (typeof name === 'string' && folder.raw === undefined) return { path, raw: undefined, at: `${here}/${name}` }
+  const bytes = Buffer.from(name)
+  const above = folder.raw ?? Buffer.from(folder.path)
   return {
-    path: join(folder.path, listed),
-    raw: isRaw
-      ? Buffer.concat([folder.raw ?? Buffer.from(folder.path), Buffer.from(folder.path ? '/' : ''), name])
-      : undefined,
-    at: isUtf8(name) ? `${here}/${listed}` : Buffer.concat([Buffer.from(`${here}/`), name]),
+    path,
+    raw:
+      folder.raw !== undefined || !isUtf8(bytes)
+        ? Buffer.concat([above, Buffer.from(folder.path ? '/' : ''), bytes])
+        : undefined,
+    at: isUtf8(bytes) ? `${here}/${listed}` : Buffer.concat([Buffer.from(`${here}/`), bytes]),
   }
+}
+
+/** What is in a folder; the names are bytes only where one of them is not UTF-8: a buffer for each takes longer than all else. */
+async function contentOf(folder: string): Promise<(Dirent | Dirent<Buffer>)[]> {
+  const entries = await readdir(folder, { withFileTypes: true })
+  if (!entries.some(({ name }) => name.includes('\ufffd'))) return entries
+  return readdir(folder, { withFileTypes: true, encoding: 'buffer' })
 }
 
 /**
@@ -255,7 +277,7 @@ function within(folder: Visited, here: string, name: Buffer): Visited {
  */
 async function walk(
   root: string,
-  visit: (visited: Visited, entry: Dirent<Buffer>) => Promise<void>,
+  visit: (visited: Visited, entry: Dirent | Dirent<Buffer>) => Promise<void> | undefined,
   onUnlisted: (path: string, error: unknown) => void,
 ): Promise<void> {
   const look = async (inside: Visited): Promise<void> => {
@@ -264,17 +286,22 @@ async function walk(
     try {
       folder = await open(at, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
       const here = `/proc/self/fd/${folder.fd}`
-      const all = await readdir(here, { withFileTypes: true, encoding: 'buffer' })
-      const entries = all
-        .map((entry) => ({ entry, visited: within(inside, here, entry.name) }))
-        .filter(({ visited }) => !INBOX.test(visited.path))
+      const entries = await contentOf(here)
+      const folders: Visited[] = []
       for (let i = 0; i < entries.length; i += AT_ONCE) {
-        const some = entries.slice(i, i + AT_ONCE)
-        await Promise.all(some.map(({ entry, visited }) => visit(visited, entry)))
+        const waits: Promise<void>[] = []
+        for (const entry of entries.slice(i, i + AT_ONCE)) {
+          const visited = within(inside, here, entry.name)
+          if (INBOX.test(visited.path)) continue
+          const wait = visit(visited, entry)
+          if (wait) waits.push(wait)
+          if (entry.isDirectory()) folders.push(visited)
+        }
+        await Promise.all(waits)
         // An interruption is heard, and other work goes on.
         await breathe()
       }
-      for (const { entry, visited } of entries) if (entry.isDirectory()) await look(visited)
+      for (const inner of folders) await look(inner)
     } catch (error) {
       // Deleted since it was listed.
       if (path === '' || codeOf(error) !== 'ENOENT') onUnlisted(path, error)
