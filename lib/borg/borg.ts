@@ -77,15 +77,18 @@ export function createBorg(shell: Shell, env: Env, repository: string, envFile: 
     if (output.exitCode === 1 && isWarningOnly(messages)) return { stdout: output.stdout, messages, warned: true }
     throw explain(output, messages, repository, envFile)
   }
+  // With --log-json what Borg has to say is there, all of it.
+  const run = (args: readonly string[]): Promise<Output> =>
+    shell.run(['borg', ...args], { env: withRepository(args), wholeStderr: true })
   return {
     repository,
     call: async (args, hear) => {
-      const output = await shell.run(['borg', ...args], { env: withRepository(args) })
+      const output = await run(args)
       const messages = parseMessages(output.stderr)
       hear?.(messages)
       return judge(args, output, messages)
     },
-    say: async (args) => parseMessages((await shell.run(['borg', ...args], { env: withRepository(args) })).stderr),
+    say: async (args) => parseMessages((await run(args)).stderr),
     stream: (args, { onProgress, env: extra, ...options } = {}) => {
       const messages: Message[] = []
       const onLine = (line: string): void => {

@@ -29,6 +29,8 @@ export interface RunOptions {
   timeoutMs?: number
   /** Each complete line of stdout or stderr as it comes, without its newline. */
   onLine?: (line: string) => void
+  /** Keeps all of stderr, for a program that gives its results there; else the last lines. */
+  wholeStderr?: boolean
 }
 
 export interface StartOptions extends Pick<RunOptions, 'env' | 'cwd' | 'onLine'> {
@@ -98,6 +100,7 @@ export function createShell(env: Env, signal: AbortSignal): Shell {
 async function run({ env, signal }: Base, command: readonly string[], options: RunOptions): Promise<Output> {
   signal.throwIfAborted()
   const running = preset(env, options)`${command}`
+  const lastOfStderr = !options.wholeStderr && running.child?.stderr ? keepEnd(running.child.stderr) : undefined
   // A program that ends before it has read its input says why itself.
   running.child?.stdin?.on('error', () => {})
   if (options.onLine) for (const stream of [running.stdout, running.stderr]) eachLine(stream, options.onLine)
@@ -111,7 +114,9 @@ async function run({ env, signal }: Base, command: readonly string[], options: R
   const patience = startPatience(timeoutMs, onTimeout)
   signal.addEventListener('abort', end, { once: true })
   try {
-    const { exitCode, signal: by, stdout, stderr, cause } = await running
+    const ended = await running
+    const { exitCode, signal: by, stdout, cause } = ended
+    const stderr = lastOfStderr?.() ?? ended.stderr
     signal.throwIfAborted()
     // The shell itself could not be started (no process left, an argument too long): zx gives no exit status or a negative one.
     if (by === null && (exitCode ?? -1) < 0)
@@ -124,14 +129,18 @@ async function run({ env, signal }: Base, command: readonly string[], options: R
   }
 }
 
+/** Where zx would keep what is kept here, or by nobody. */
+const NOTHING: string[] = Object.assign([], { push: () => 0 })
+
 /**
  * zx's `$`, set up for one program. zx's default stdin is an open pipe on which a child can hang. `exec` makes the shell
  * become the program: the secrets of its environment are in no other process, and a signal reaches the program itself.
  * Not bash, which zx prefers: started with Node's pipes it takes itself for a login over the network, and reads the
  * user's .bashrc, which may do anything.
  */
-function preset(env: Env, { input, stdin, cwd, env: added }: RunOptions) {
+function preset(env: Env, { input, stdin, cwd, env: added, wholeStderr }: RunOptions) {
   return zx({
+    store: { stdout: [], stderr: wholeStderr ? [] : NOTHING, stdall: NOTHING },
     env: { ...env, ...added },
     shell: '/bin/sh',
     quote,

@@ -100,7 +100,7 @@ test('the preview of pruning agrees with what Borg does, for every mix of rules,
   assert.ok(archives.length > (python ? 300 : 20))
   for (const keep of MIXES) {
     const [command = '', ...args] = pruneArgs('a', keep).filter((arg) => arg !== '--stats')
-    const { stderr } = await shell.run(['borg', command, '--dry-run', ...args])
+    const { stderr } = await shell.run(['borg', command, '--dry-run', ...args], { wholeStderr: true })
     const expected = parsePruned(parseMessages(stderr)).sort()
     assert.ok(expected.length > 0, stderr)
     assert.equal(

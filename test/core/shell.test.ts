@@ -43,6 +43,18 @@ test('stdout and stderr are apart, and the exit status is the program’s', asyn
   assert.is((await shell.start(['no-such-program']).ended).exitCode, 127)
 })
 
+test('a program that fills its stderr fills no memory; of one that gives its results there all is kept', async () => {
+  const line = 'x'.repeat(99)
+  const noisy = ['sh', '-c', `yes ${line} | head -n 20000 >&2; echo last >&2`]
+  const lines: string[] = []
+  const kept = await shell.run(noisy, { onLine: (line) => lines.push(line) })
+  assert.ok(kept.stderr.length <= 2 ** 16, `${kept.stderr.length} characters`)
+  assert.match(kept.stderr, /^x{99}\n[\s\S]*\nlast\n$/)
+  assert.is(lines.length, 20_001)
+  const whole = await shell.run(noisy, { wholeStderr: true })
+  assert.is(whole.stderr.length, 20_000 * 100 + 5)
+})
+
 test('of a long stderr the end is kept, and no secret that was cut is shown', async () => {
   const secret = 'correct-horse-battery-staple'
   const { redact, addSecrets } = createRedaction()
