@@ -1,5 +1,6 @@
 // The way to a new production database, and back.
 
+import { basename } from 'node:path'
 import { SO } from '../cli/closing.ts'
 import { journalPath, readJournal } from '../cli/journal.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
@@ -147,6 +148,11 @@ export async function undo(restore: Restore): Promise<number> {
   const choice = await chooseKept(restore, production, files.length > 0)
   restore.note({ database: choice.name })
   await showKept(restore, production, choice)
+  const [newest] = files
+  if (newest && newest.at > (keptAt(choice.name) ?? newest.at))
+    context.log.warn(
+      `The newest change was restore --rows, ${momentAgo(newest.at)}, after the restore that kept this: its rows leave production, too. If they alone are the mistake, not --undo but the file above takes them out: ${basename(newest.path)}`,
+    )
   if (context.flags.has('dry-run')) {
     context.print('Nothing was changed.')
     return EXIT.done

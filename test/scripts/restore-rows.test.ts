@@ -85,6 +85,14 @@ test('--undo names the files of rows beside a kept database: the last restore ma
   const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['--undo', '--dry-run'])
   assert.is(exitCode, 0, stderr)
   assert.match(stderr, /What restore --rows brought back is taken out by files of its own:[\s\S]*rows-brought-back-/)
+  const newest = (await wayBacks()).sort().at(-1)
+  assert.match(
+    stderr,
+    new RegExp(
+      `The newest change was restore --rows, .*: its rows leave production, too\\..* the file above takes them out: ${newest}$`,
+      'm',
+    ),
+  )
   assert.match(stdout, 'Nothing was changed.')
 })
 
