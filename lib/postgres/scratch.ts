@@ -343,8 +343,3 @@ export async function adoptSettings(dokku: Dokku, production: Service): Promise<
   const script = `${settingsSql(...names)}\n\\gexec\n${databaseRightsSql(...names)}`
   return (await attempt(dokku, serverOf(production), script, { timeoutMs: ANSWER_MS })).errors
 }
-
-/** Makes the statistics that PostgreSQL plans queries by. */
-export async function analyze(dokku: Dokku, database: Service): Promise<void> {
-  await sql(dokku, database, 'ANALYZE;')
-}

@@ -92,17 +92,23 @@ function isCompressed(head: Buffer): boolean {
   return (minor >= 15 ? head.subarray(11, 12) : head.subarray(11, 12 + integerLength)).some((byte) => byte !== 0)
 }
 
+interface ImportSteps<T> {
+  /** Makes the database, and starts what takes the dump. */
+  open(stallMs: number): Promise<Opened>
+  /** What else is wanted, begun at once; what needs the database waits for it. */
+  meanwhile(opening: Promise<unknown>): Promise<T>
+  /** Called when the whole dump is on its way: what follows are mostly indexes and foreign keys. */
+  onSent?(into: Service): void
+}
+
 /**
  * Imports a dump into an empty database, in one pass; nothing lands on disk.
- * @param open makes the database, and starts what takes the dump
- * @param meanwhile what else is wanted, begun at once; what needs the database waits for it
  * @throws Failure when the dump is not whole: an empty database has no excuse for any error
  */
 export async function importDump<T>(
   { context, settings }: Restore,
   { archive, source, sizeBytes }: OpenedDump,
-  open: (stallMs: number) => Promise<Opened>,
-  meanwhile: (opening: Promise<unknown>) => Promise<T>,
+  { open, meanwhile, onSent }: ImportSteps<T>,
 ): Promise<[Service, T]> {
   const stallMs = settings.DUMP_STALL_SECONDS * 1000
   const opening = open(stallMs)
@@ -124,6 +130,7 @@ export async function importDump<T>(
           `Borg could not read the dump of ${archive.name} without warnings.`,
           'Try: borg check --verify-data',
         )
+      onSent?.(into)
     },
     result: () =>
       target.finish().catch((error: unknown) => {

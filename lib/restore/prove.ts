@@ -60,7 +60,8 @@ export async function inTestService<T>(
         const into = await equip(restore, production, await test.create())
         return { into, target: await openImport(restore.dokku, into, stallMs) }
       }
-      const [restored, now] = await importDump(restore, dump, open, () => lookAtProduction(restore, production))
+      const meanwhile = (): ReturnType<typeof lookAtProduction> => lookAtProduction(restore, production)
+      const [restored, now] = await importDump(restore, dump, { open, meanwhile })
       await quietly(
         restore,
         'The settings of its database',

@@ -10,13 +10,13 @@ import { neighbour, type Service } from '../dokku/dokku.ts'
 import { missingRights } from '../postgres/rights.ts'
 import {
   adoptSettings,
-  analyze,
   clearRestoring,
   neededBytes,
   openRestoring,
   requireFree,
   requireRoom,
 } from '../postgres/scratch.ts'
+import { analyze, analyzeEarly } from '../postgres/statistics.ts'
 import { type KeptDatabase, listKept, listSubscriptions, NotSwapped, restoringOf, swap } from '../postgres/swap.ts'
 import { findWayBacks } from '../postgres/way-backs.ts'
 import { awaitApp, restartAdvice } from './app.ts'
@@ -74,16 +74,20 @@ interface Beside {
 async function importBeside(restore: Restore, production: Production, dump: OpenedDump): Promise<Beside> {
   const { context, dokku } = restore
   context.log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
-  const [restoring, [now, archive]] = await importDump(
-    restore,
-    dump,
-    (stallMs) => {
+  let early = Promise.resolve()
+  const [restoring, [now, archive]] = await importDump(restore, dump, {
+    open: (stallMs) => {
       context.closing.so('beside', SO.besideBegun(restoringOf(production).database))
       return openRestoring(dokku, production, production.ground, { stallMs, log: context.log })
     },
-    () => Promise.all([lookAtProduction(restore, production), complete(restore, dump.archive)]),
-  )
-  const analyzed = analyze(dokku, restoring).catch((error: unknown) => {
+    meanwhile: () => Promise.all([lookAtProduction(restore, production), complete(restore, dump.archive)]),
+    onSent: (into) => {
+      // What it could not do is done below.
+      early = analyzeEarly(dokku, into).catch(() => {})
+    },
+  })
+  const analyzing = early.then(() => analyze(dokku, restoring))
+  const analyzed = analyzing.catch((error: unknown) => {
     context.shell.signal.throwIfAborted()
     context.log.warn(`The statistics could not be made: ${reason(error)}`)
   })

@@ -27,15 +27,13 @@ export async function rescueRows(restore: Restore, wish: Wish): Promise<number> 
     const comparison = await prepareComparison(restore, production, wish)
     requireRoom(production.ground, neededBytes(dump.sizeBytes, dump.isCompressed), context.log)
     context.log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
-    await importDump(
-      restore,
-      dump,
-      (stallMs) => {
+    await importDump(restore, dump, {
+      open: (stallMs) => {
         context.closing.so('beside', SO.besideBegun(comparison.restoring.database))
         return openRestoring(dokku, production, production.ground, { stallMs, log: context.log })
       },
-      (opening) => opening.then(() => sendEarly(restore, comparison)),
-    )
+      meanwhile: (opening) => opening.then(() => sendEarly(restore, comparison)),
+    })
     return await rescueFrom(restore, comparison, archive)
   } finally {
     await Promise.all([dump.source.stop(), discardRestoring(restore, production)])
