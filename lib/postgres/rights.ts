@@ -41,18 +41,7 @@ SELECT to_json(format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s GRANT %s ON %s TO 
   CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES' ELSE 'SCHEMAS' END, ${GRANTEE}, ${OPTION}))
   FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace, aclexplode(defaclacl) WHERE grantee <> defaclrole;`
 
-/** @throws Failure when the database does not answer */
-function readRights(dokku: Dokku, database: Service): Promise<string[]> {
+/** The statements that make the owners and grants that a database has. @throws Failure when it does not answer */
+export function readRights(dokku: Dokku, database: Service): Promise<string[]> {
   return rows(answering(dokku), database, RIGHTS, aText)
-}
-
-/**
- * The statements that give a restored database the owners and grants that production has. They may name what an older
- * database has not got.
- * @throws Failure when one of them does not answer
- */
-export async function missingRights(dokku: Dokku, production: Service, restored: Service): Promise<string[]> {
-  const [now, then] = await Promise.all([readRights(dokku, production), readRights(dokku, restored)])
-  const there = new Set(then)
-  return now.filter((statement) => !there.has(statement))
 }

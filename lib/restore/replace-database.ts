@@ -7,7 +7,7 @@ import { EXIT, Failure, reason } from '../core/failure.ts'
 import { bytes, duration, momentAgo, plural, wrap } from '../core/format.ts'
 import { psqlLine } from '../dokku/by-hand.ts'
 import { neighbour, type Service } from '../dokku/dokku.ts'
-import { missingRights } from '../postgres/rights.ts'
+import { readRights } from '../postgres/rights.ts'
 import {
   adoptSettings,
   clearRestoring,
@@ -75,6 +75,9 @@ async function importBeside(restore: Restore, production: Production, dump: Open
   const { context, dokku } = restore
   context.log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
   let early = Promise.resolve()
+  // Needed last, and asked for first: each question is a call of Dokku.
+  const given = readRights(dokku, production)
+  given.catch(() => {})
   const [restoring, [now, archive]] = await importDump(restore, dump, {
     open: (stallMs) => {
       context.closing.so('beside', SO.besideBegun(restoringOf(production).database))
@@ -91,11 +94,9 @@ async function importBeside(restore: Restore, production: Production, dump: Open
     context.shell.signal.throwIfAborted()
     context.log.warn(`The statistics could not be made: ${reason(error)}`)
   })
-  // What it throws is thrown where it is awaited.
-  analyzed.catch(() => {})
-  // Needed last, and asked for first: each question is a call of Dokku.
-  const rights = missingRights(dokku, production, restoring)
-  rights.catch(() => {})
+  // What they throw is thrown where they are awaited.
+  const rights = Promise.all([given, readRights(dokku, restoring)])
+  for (const awaited of [analyzed, rights]) awaited.catch(() => {})
   const adopting = adoptSettings(dokku, production)
   const [then, advice, refused] = await Promise.all([
     lookAt(restore, restoring, now, adopting),
@@ -110,10 +111,19 @@ async function importBeside(restore: Restore, production: Production, dump: Open
   return { restoring, archive, analyzed }
 }
 
-/** A dump holds neither owners nor grants: who else reads or owns something in production is told before anybody agrees. */
-async function tellRights({ context }: Restore, production: Service, rights: Promise<string[]>): Promise<void> {
+/**
+ * A dump holds neither owners nor grants: who else reads or owns something in production is told before anybody agrees. The
+ * statements may name what an older database has not got.
+ */
+async function tellRights(
+  { context }: Restore,
+  production: Service,
+  rights: Promise<readonly (readonly string[])[]>,
+): Promise<void> {
   try {
-    const statements = await rights
+    const [now = [], then = []] = await rights
+    const there = new Set(then)
+    const statements = now.filter((statement) => !there.has(statement))
     if (statements.length > 0) context.print(describeRights(production, statements, context.log.resultColumns))
   } catch (error) {
     context.shell.signal.throwIfAborted()
