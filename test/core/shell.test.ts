@@ -170,6 +170,18 @@ test("the set-up of the user's shell is not read", async () => {
   await rm(folder, { recursive: true })
 })
 
+test('what the signal of a closed window or of Ctrl-C ends as it begins is started again', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'bc-run-'))
+  for (const name of ['HUP', 'INT']) {
+    const began = join(folder, name)
+    const twice = `[ $(cat ${began} | wc -l) -lt 2 ] || exec cat; echo >> ${began}; kill -${name} $$`
+    await writeFile(began, '')
+    assert.is((await shell.run(['sh', '-c', twice], { input: 'cleared up' })).stdout, 'cleared up')
+    assert.is((await shell.run(['sh', '-c', `kill -${name} $$`])).signal, `SIG${name}`, 'not for ever')
+  }
+  await rm(folder, { recursive: true })
+})
+
 test('a program that gives up before it reads its input says why itself', async () => {
   for (const input of ['a line\n', 'x'.repeat(2_000_000)])
     for (const script of ['echo no room >&2; exit 3', 'exec 0<&-; sleep 0.1; echo no room >&2; exit 3']) {
