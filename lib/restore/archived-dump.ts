@@ -95,10 +95,8 @@ function isCompressed(head: Buffer): boolean {
 interface ImportSteps<T> {
   /** Makes the database, and starts what takes the dump. */
   open(stallMs: number): Promise<Opened>
-  /** What else is wanted, begun at once; what needs the database waits for it. */
-  meanwhile(opening: Promise<unknown>): Promise<T>
-  /** Called when the whole dump is on its way: what follows are mostly indexes and foreign keys. */
-  onSent?(into: Service): void
+  /** What else is wanted, done while the dump goes in. */
+  meanwhile(): Promise<T>
 }
 
 /**
@@ -108,15 +106,14 @@ interface ImportSteps<T> {
 export async function importDump<T>(
   { context, settings }: Restore,
   { archive, source, sizeBytes }: OpenedDump,
-  { open, meanwhile, onSent }: ImportSteps<T>,
+  { open, meanwhile }: ImportSteps<T>,
 ): Promise<[Service, T]> {
   const stallMs = settings.DUMP_STALL_SECONDS * 1000
-  const opening = open(stallMs)
-  const other = meanwhile(opening)
+  const { into, target } = await open(stallMs)
+  context.log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${into.database} of ${into.name}`)
+  const other = meanwhile()
   // What it throws is thrown below, after the import.
   other.catch(() => {})
-  const { into, target } = await opening
-  context.log.info(`Importing the dump of ${archive.name} (${bytes(sizeBytes)}) into ${into.database} of ${into.name}`)
   await transfer(source, target, {
     names: ['Borg', 'the import'],
     stallMs,
@@ -130,7 +127,6 @@ export async function importDump<T>(
           `Borg could not read the dump of ${archive.name} without warnings.`,
           'Try: borg check --verify-data',
         )
-      onSent?.(into)
     },
     result: () =>
       target.finish().catch((error: unknown) => {

@@ -16,7 +16,7 @@ import {
   requireFree,
   requireRoom,
 } from '../postgres/scratch.ts'
-import { analyze, analyzeEarly } from '../postgres/statistics.ts'
+import { analyze } from '../postgres/statistics.ts'
 import { type KeptDatabase, listKept, listSubscriptions, NotSwapped, restoringOf, swap } from '../postgres/swap.ts'
 import { findWayBacks } from '../postgres/way-backs.ts'
 import { awaitApp, restartAdvice } from './app.ts'
@@ -74,23 +74,20 @@ interface Beside {
 async function importBeside(restore: Restore, production: Production, dump: OpenedDump): Promise<Beside> {
   const { context, dokku } = restore
   context.log.info('The app goes on while the dump is imported next to production, perhaps a little slower')
-  let early = Promise.resolve()
-  // Needed last, and asked for first: each question is a call of Dokku.
-  const given = readRights(dokku, production)
-  given.catch(() => {})
-  const [restoring, [now, archive]] = await importDump(restore, dump, {
+  const [restoring, { now, archive, given }] = await importDump(restore, dump, {
     open: (stallMs) => {
       context.closing.so('beside', SO.besideBegun(restoringOf(production).database))
       return openRestoring(dokku, production, production.ground, { stallMs, log: context.log })
     },
-    meanwhile: () => Promise.all([lookAtProduction(restore, production), complete(restore, dump.archive)]),
-    onSent: (into) => {
-      // What it could not do is done below.
-      early = analyzeEarly(dokku, into).catch(() => {})
+    meanwhile: async () => {
+      // What it throws is thrown where it is awaited.
+      const given = readRights(dokku, production)
+      given.catch(() => {})
+      const [now, archive] = await Promise.all([lookAtProduction(restore, production), complete(restore, dump.archive)])
+      return { now, archive, given }
     },
   })
-  const analyzing = early.then(() => analyze(dokku, restoring))
-  const analyzed = analyzing.catch((error: unknown) => {
+  const analyzed = analyze(dokku, restoring).catch((error: unknown) => {
     context.shell.signal.throwIfAborted()
     context.log.warn(`The statistics could not be made: ${reason(error)}`)
   })

@@ -32,7 +32,7 @@ export async function rescueRows(restore: Restore, wish: Wish): Promise<number> 
         context.closing.so('beside', SO.besideBegun(comparison.restoring.database))
         return openRestoring(dokku, production, production.ground, { stallMs, log: context.log })
       },
-      meanwhile: (opening) => opening.then(() => sendEarly(restore, comparison)),
+      meanwhile: () => sendEarly(restore, comparison),
     })
     return await rescueFrom(restore, comparison, archive)
   } finally {
