@@ -6,7 +6,8 @@ import { text } from 'node:stream/consumers'
 import type { Context } from '../cli/main.ts'
 import { SETTINGS } from '../cli/settings.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
-import { duration, lastLines, table } from '../core/format.ts'
+import { duration, lastLines } from '../core/format.ts'
+import { table } from '../core/layout.ts'
 import { tryJson } from '../core/outside.ts'
 
 /** How the run for one env file ended. */

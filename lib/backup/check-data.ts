@@ -1,28 +1,17 @@
 // The lines of `backup --check` about what is stored, and about what is there to be stored.
 
-import {
-  type ArchiveList,
-  explainFuture,
-  holesOf,
-  isFuture,
-  isStale,
-  lastAcceptance,
-  listArchives,
-  newestOf,
-} from '../borg/archives.ts'
+import { type ArchiveList, lastAcceptance, listArchives } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
 import { describeSound, knownArchives } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
-import { describeProof } from '../borg/proof.ts'
-import { askRights, type Rights } from '../borg/rights.ts'
-import { type JournalEntry, journalPath, readJournal } from '../cli/journal.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { readState, statePath } from '../cli/state.ts'
 import type { DatabaseUrl } from '../core/database-url.ts'
 import { Failure } from '../core/failure.ts'
-import { age, bytes, firstOf, oneLine, plural } from '../core/format.ts'
-import { quote } from '../core/shell.ts'
+import { bytes, firstOf, oneLine, plural } from '../core/format.ts'
+import { quote } from '../core/quote.ts'
+import { age } from '../core/times.ts'
 import { createDokku, type Dokku, type Service } from '../dokku/dokku.ts'
 import { type MediaSize, measureMedia, requireMediaDir } from '../media/folder.ts'
 import { ANSWER_MS, databaseBytes, sql } from '../postgres/sql.ts'
@@ -30,6 +19,7 @@ import { surveyTables } from '../postgres/tables.ts'
 import { readWrites, writtenBetween } from '../postgres/writes.ts'
 import { collectAppConfig } from './app-config.ts'
 import type { BACKUP_SETTINGS } from './backup.ts'
+import { archiveChecks } from './check-archives.ts'
 import { awayChecks } from './check-away.ts'
 import { leftoverChecks } from './check-leftovers.ts'
 import { type Asked, attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
@@ -211,52 +201,6 @@ function findMedia(mediaDir: string | null, user: string): Promise<Finding<Media
   })
 }
 
-async function archiveChecks(
-  { envFile, shell }: Context,
-  borg: Borg,
-  archives: readonly Archive[],
-  { PRUNE = true, DB_SERVICE, DATABASE_URL }: Partial<Settings<'PRUNE' | 'DB_SERVICE' | 'DATABASE_URL'>>,
-): Promise<CheckLine[]> {
-  const path = statePath(shell.env, borg.repository, DB_SERVICE ?? '')
-  const [runs, { damaged = {} }, rights] = await Promise.all([
-    readJournal(journalPath(path)),
-    readState(path),
-    askRights(borg),
-  ])
-  const newest = newestOf(archives)
-  const age = ageCheck(newest && { ...newest, damaged: damaged[newest.name] ?? [] }, runs, DATABASE_URL === undefined)
-  return [age, clockCheck(archives, envFile.path), rightsCheck(rights, PRUNE)]
-}
-
-/**
- * How old the newest archive is, whether it is complete, and whether it was proved.
- * @param runs of this machine
- * @param isDrillable whether there can be a drill
- */
-export function ageCheck(
-  newest: Archive | undefined,
-  runs: readonly JournalEntry[] = [],
-  isDrillable = true,
-): CheckLine {
-  const name = 'newest archive'
-  if (!newest) return warn(name, 'there is none yet', 'Make the first one: backup')
-  const holes = holesOf(newest)
-  const { text, isProved } = describeProof(newest, runs)
-  const detail = [`${newest.name}, ${age(newest.start)}`, ...holes, text].join('; ')
-  if (isStale(newest)) return warn(name, detail, 'A nightly run was missed: look at its log, then type: backup')
-  return holes.length > 0
-    ? warn(name, detail, 'What it lacks is in older ones: restore --list. When the cause is gone, type: backup')
-    : { ...pass(name, detail), ...(isProved || !isDrillable ? {} : { fix: 'To prove it: restore --drill' }) }
-}
-
-/** Whether an archive is dated in the future: it would be taken for the newest, for years. */
-export function clockCheck(archives: readonly Archive[], envFile: string): CheckLine {
-  const future = archives.filter((archive) => isFuture(archive))
-  if (future.length === 0) return pass('clock', 'no archive is dated in the future')
-  const { message, hint } = explainFuture(future, envFile)
-  return fail('clock', message, hint)
-}
-
 /** The newest restore point, and what a restore to it would lose. It is no night: nothing is wrong if there is none. */
 async function pointCheck(
   dokku: Dokku,
@@ -315,33 +259,4 @@ async function compare(
   if (tables instanceof Failure)
     return [warn(name, `which tables have rows is not known: ${tables.message}`, tables.hint)]
   return [pass(name, describeSound({ mediaFiles: media?.files }, compared))]
-}
-
-const RIGHTS: Record<Exclude<Rights, 'append'>, string> = {
-  delete: 'this key may delete archives, and so may whoever takes this machine over',
-  shell:
-    'this key opens a shell on the machine of the repository: whoever takes this machine over can delete all of it',
-  folder: 'the repository is a folder here: whoever takes this machine over can delete it',
-  untold: "whether this key may delete archives can't be told from here",
-}
-
-/** Whether what is stored outlives whoever takes this machine over, and whether PRUNE says the same. */
-export function rightsCheck(rights: Rights, prunes: boolean): CheckLine {
-  const name = 'deletion'
-  if (rights === 'append')
-    return prunes
-      ? warn(
-          name,
-          'this key may only append, but PRUNE=yes: what a night prunes is hidden, and its room is not freed',
-          'Set PRUNE=no, and prune once a month from another machine: docs/ransomware.md',
-        )
-      : pass(name, 'this key may only append: what is stored can be brought back, whoever takes this machine over')
-  if (prunes) return pass(name, `${RIGHTS[rights]} (docs/ransomware.md)`)
-  return warn(
-    name,
-    `PRUNE=no, but ${RIGHTS[rights]}`,
-    rights === 'untold'
-      ? 'See it at the provider, or in authorized_keys on the machine of the repository: docs/ransomware.md'
-      : 'Let the machine of the repository restrict this key: docs/ransomware.md',
-  )
 }

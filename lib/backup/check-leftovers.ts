@@ -1,8 +1,10 @@
 // The lines of `backup --check` about what restores have left on the server, and what room it takes.
 
 import { basename } from 'node:path'
-import { bytes, momentAgo, plural } from '../core/format.ts'
-import { type Env, quoteAll } from '../core/shell.ts'
+import { bytes, plural } from '../core/format.ts'
+import { quoteAll } from '../core/quote.ts'
+import type { Env } from '../core/shell.ts'
+import { momentAgo } from '../core/times.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import { findRestoring } from '../postgres/scratch.ts'
 import { databaseBytes } from '../postgres/sql.ts'

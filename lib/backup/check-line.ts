@@ -1,7 +1,7 @@
 // A line of `backup --check`.
 
 import { Failure } from '../core/failure.ts'
-import { wrap } from '../core/format.ts'
+import { wrap } from '../core/layout.ts'
 
 /** One line of `backup --check`. */
 export interface CheckLine {

@@ -1,6 +1,6 @@
 // What must be kept away from this machine, so that the archives are worth something on the day it is gone.
 
-import { quote } from '../core/shell.ts'
+import { quote } from '../core/quote.ts'
 
 /** Something to keep, and the command that shows or makes it. */
 interface Keepsake {

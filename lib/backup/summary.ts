@@ -1,7 +1,9 @@
 // What a night says at its end: one line for people and for the monitor, one object for machines.
 
 import type { Context } from '../cli/main.ts'
-import { bytes, duration, isoLocal, printable, wrap } from '../core/format.ts'
+import { bytes, duration, printable } from '../core/format.ts'
+import { wrap } from '../core/layout.ts'
+import { isoLocal } from '../core/times.ts'
 import type { JudgedArchive, Pruned } from './steps.ts'
 
 export interface BackupSummary {

@@ -3,7 +3,9 @@
 import { PassThrough, pipeline } from 'node:stream'
 import type { DumpMode } from '../cli/settings.ts'
 import { readState } from '../cli/state.ts'
-import { age, bytes, firstOf, isoLocal, type Listing, localTimestamp, moments, plural, zoneOf } from '../core/format.ts'
+import { bytes, firstOf, plural } from '../core/format.ts'
+import type { Listing } from '../core/layout.ts'
+import { batches } from '../core/lines.ts'
 import {
   aBoolean,
   aCount,
@@ -18,8 +20,9 @@ import {
   type Shape,
   tryJson,
 } from '../core/outside.ts'
+import { quote } from '../core/quote.ts'
 import { shortSha } from '../core/sha.ts'
-import { batches, quote } from '../core/shell.ts'
+import { age, isoLocal, localTimestamp, moments, zoneOf } from '../core/times.ts'
 import type { Borg } from './borg.ts'
 import { ITEM_END, itemsArgs, listArgs, listEveryArgs } from './commands.ts'
 import { type Archive, type Item, parseItem, parseList } from './output.ts'

@@ -1,7 +1,8 @@
 // How Borg ended: what its warnings mean, and the failure behind an error, with the next command to type.
 
 import { Failure } from '../core/failure.ts'
-import { type Output, quote, quoteAll } from '../core/shell.ts'
+import { quote, quoteAll } from '../core/quote.ts'
+import type { Output } from '../core/shell.ts'
 import type { Message } from './output.ts'
 
 /** The repository can't be used for now: it can't be reached, or another run has locked it. It may go by itself. */

@@ -1,7 +1,7 @@
 // Whether an archive was proved: its dump was imported to the end, by a drill or by a restore that went well.
 
 import type { JournalEntry } from '../cli/journal.ts'
-import { moment } from '../core/format.ts'
+import { moment } from '../core/times.ts'
 import { flawsOf } from './archives.ts'
 import type { Archive } from './output.ts'
 

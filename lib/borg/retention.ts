@@ -1,7 +1,7 @@
 // Which archives are kept, and which of them Borg would prune.
 
 import type { Settings } from '../cli/settings.ts'
-import { localTimestamp } from '../core/format.ts'
+import { localTimestamp } from '../core/times.ts'
 import type { Archive } from './output.ts'
 
 /** Archives kept, as `borg prune --keep-*` counts them: all of so many hours, and the newest of each of so many periods. */

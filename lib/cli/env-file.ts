@@ -3,7 +3,8 @@ import { isUtf8 } from 'node:buffer'
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { parse } from 'dotenv'
-import { type Env, quote } from '../core/shell.ts'
+import { quote } from '../core/quote.ts'
+import type { Env } from '../core/shell.ts'
 
 export interface EnvFile {
   path: string

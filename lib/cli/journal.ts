@@ -3,7 +3,7 @@ import { appendFile, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Interrupted, reason } from '../core/failure.ts'
 import { makeFolder } from '../core/folder.ts'
-import { isoLocal, oneLine } from '../core/format.ts'
+import { oneLine } from '../core/format.ts'
 import {
   aBoolean,
   aCount,
@@ -16,6 +16,7 @@ import {
   type Shape,
   tryJson,
 } from '../core/outside.ts'
+import { isoLocal } from '../core/times.ts'
 import { HeldLock } from './lock.ts'
 import type { Context } from './main.ts'
 

@@ -2,9 +2,9 @@
 import { createInterface } from 'node:readline'
 import { isatty } from 'node:tty'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
-import { type Listing, listing } from '../core/format.ts'
+import { type Listing, listing } from '../core/layout.ts'
 import type { Log } from '../core/log.ts'
-import { quote } from '../core/shell.ts'
+import { quote } from '../core/quote.ts'
 
 /** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
 export interface Ask {

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Failure, reason } from './failure.ts'
-import { quote } from './shell.ts'
+import { quote } from './quote.ts'
 
 /**
  * Makes a new folder for what is gone with this run; whoever calls it removes it.

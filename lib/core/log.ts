@@ -1,7 +1,9 @@
 // The one place through which text leaves the program: the log, results, and commands to GitHub's runner.
 import { randomUUID } from 'node:crypto'
-import { isoLocal, printableJson, printableLines, wrap } from './format.ts'
+import { printableJson, printableLines } from './format.ts'
+import { wrap } from './layout.ts'
 import { createRedaction, type Redaction } from './redaction.ts'
+import { isoLocal } from './times.ts'
 import { chalk } from './zx.ts'
 
 /**

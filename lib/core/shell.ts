@@ -1,9 +1,11 @@
-// Runs programs: the only file that starts processes. Also how words are quoted for a shell.
+// Runs programs: the only file that starts processes.
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import { Failure, reason } from './failure.ts'
 import { CUT, duration } from './format.ts'
+import { eachLine } from './lines.ts'
 import { startPatience } from './patience.ts'
+import { quote } from './quote.ts'
 import { $ as zx } from './zx.ts'
 
 /** Environment variables for one child: it gets these and nothing else. */
@@ -283,66 +285,4 @@ async function kill(target: number, ended: PromiseLike<unknown>, child: ChildPro
   )
   await ended
   timers.forEach(clearTimeout)
-}
-
-/**
- * The lines of a program's stdout as they come, without their newlines; memory does not grow with their number.
- * They end with the output, also when the program was stopped; `ended` tells which.
- */
-export async function* lines(child: Pick<Child, 'stdout'>): AsyncGenerator<string> {
-  for await (const some of batches(child, '\n')) yield* some
-}
-
-/**
- * The same, as many at a time as have come: to wait for each of very many takes longer than all else.
- * @param end what each ends with
- */
-export async function* batches({ stdout }: Pick<Child, 'stdout'>, end: string): AsyncGenerator<string[]> {
-  const ready: string[] = []
-  const cutter = createCutter((line) => ready.push(line), end)
-  try {
-    for await (const text of stdout.setEncoding('utf8') as AsyncIterable<string>) {
-      cutter.add(text)
-      yield ready.splice(0)
-    }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
-  }
-  cutter.end()
-  yield ready
-}
-
-function eachLine(stream: Readable, onLine: (line: string) => void): void {
-  const cutter = createCutter(onLine)
-  stream.setEncoding('utf8').on('data', cutter.add).on('end', cutter.end)
-}
-
-/** Cuts a text that comes in pieces into its lines. */
-function createCutter(onLine: (line: string) => void, end = '\n'): { add(text: string): void; end(): void } {
-  let rest = ''
-  return {
-    add: (text) => {
-      const complete = (rest + text).split(end)
-      rest = complete.pop() ?? ''
-      complete.forEach(onLine)
-    },
-    end: () => {
-      if (rest) onLine(rest)
-      rest = ''
-    },
-  }
-}
-
-/** One word for a POSIX shell. Not zx's `$'…'`, which dash rejects. */
-export function quote(word: string): string {
-  return /^[A-Za-z0-9_/.,:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
-}
-
-/** A word of a command in a sudoers file: these signs, and no others, have a backslash before them (sudo 1.9). */
-export function sudoersWord(word: string): string {
-  return word.replace(/[\\,:= \t#*?![\]^]/g, '\\$&')
-}
-
-export function quoteAll(words: readonly string[]): string {
-  return words.map(quote).join(' ')
 }

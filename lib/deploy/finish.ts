@@ -2,7 +2,8 @@
 
 import type { Context } from '../cli/main.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { duration, plural, wrap } from '../core/format.ts'
+import { duration, plural } from '../core/format.ts'
+import { wrap } from '../core/layout.ts'
 import { shortSha } from '../core/sha.ts'
 import { showWaiting } from '../core/waiting.ts'
 import { type RunningRelease, runningRelease } from '../server/app.ts'

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import type { Settings } from '../cli/settings.ts'
-import { quoteAll } from '../core/shell.ts'
+import { quoteAll } from '../core/quote.ts'
 import { VERSION } from '../core/version.ts'
 import {
   appendToLedger,

@@ -1,8 +1,9 @@
 // What speaks against a deploy, though everything works: it would put an older release, or one that was rolled back, over a newer one.
 
 import { Failure } from '../core/failure.ts'
-import { age, plural, printable } from '../core/format.ts'
+import { plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
+import { age } from '../core/times.ts'
 import { hasCommit, isAncestor } from '../git/checkout.ts'
 import { type Entry, wentLive } from '../server/ledger.ts'
 import type { Deployment } from './deployment.ts'

@@ -2,10 +2,11 @@
 
 import { dirname } from 'node:path'
 import { reason } from '../core/failure.ts'
-import { age, lastLines, moment, plural, printable } from '../core/format.ts'
+import { lastLines, plural, printable } from '../core/format.ts'
 import { aText, atBest, listOf, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Output } from '../core/shell.ts'
+import { age, moment } from '../core/times.ts'
 import { type Checkout, originAhead } from '../git/checkout.ts'
 import { findDisagreement, isMisnamed } from '../server/agreement.ts'
 import {

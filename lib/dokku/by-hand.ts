@@ -1,7 +1,7 @@
 // What a person types to reach a database, for the hints: through Dokku, or through PostgreSQL's own programs.
 
 import { shownUrl } from '../core/database-url.ts'
-import { quote, quoteAll } from '../core/shell.ts'
+import { quote, quoteAll } from '../core/quote.ts'
 import type { Service } from './dokku.ts'
 
 /** For a psql in it; it takes a script on its stdin, and asks for a password at the terminal. */

@@ -4,7 +4,8 @@ import { type Address, placeOf, shownUrl } from '../core/database-url.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
 import { sshLine } from '../core/host.ts'
-import { type Output, quote } from '../core/shell.ts'
+import { quote } from '../core/quote.ts'
+import type { Output } from '../core/shell.ts'
 
 /** The service exists, but its container is stopped or gone. */
 export class NotRunning extends Failure {}

@@ -6,7 +6,7 @@ import { access, type FileHandle, lstat, open, readdir, readlink, realpath } fro
 import { dirname, join, resolve } from 'node:path'
 import { setImmediate as breathe } from 'node:timers/promises'
 import { Failure, reason } from '../core/failure.ts'
-import { quote } from '../core/shell.ts'
+import { quote } from '../core/quote.ts'
 
 /**
  * The working folders of restores, by their paths relative to MEDIA_DIR, and what is in them. They are made in MEDIA_DIR

@@ -7,7 +7,8 @@ import { Failure } from '../core/failure.ts'
 import { makeFolder } from '../core/folder.ts'
 import { bytes, lastLines } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
-import { type Env, quote, type Shell } from '../core/shell.ts'
+import { quote } from '../core/quote.ts'
+import type { Env, Shell } from '../core/shell.ts'
 import { type MediaFile, totalBytes } from './compare.ts'
 
 /** The staging folder of a media folder, and what is in it. */

@@ -3,9 +3,11 @@
 import { randomBytes } from 'node:crypto'
 import { Failure } from '../core/failure.ts'
 import { lastLines, oneLine } from '../core/format.ts'
+import { lines } from '../core/lines.ts'
 import { readJson, type Shape } from '../core/outside.ts'
 import { settlesWithin } from '../core/patience.ts'
-import { type Child, lines, type Output, quoteAll } from '../core/shell.ts'
+import { quoteAll } from '../core/quote.ts'
+import type { Child, Output } from '../core/shell.ts'
 import { connectArgs, type Dokku, explainCommand, type Service } from '../dokku/dokku.ts'
 import { connecting, LOCK_MS, literal } from './sql.ts'
 

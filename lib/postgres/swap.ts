@@ -1,10 +1,10 @@
 // The swap: one transaction renames production's database and the one that becomes production.
 
 import { Failure, reason } from '../core/failure.ts'
-import { localTimestamp } from '../core/format.ts'
 import { aCount, aText, listOf, record } from '../core/outside.ts'
+import { quoteAll } from '../core/quote.ts'
 import { retry } from '../core/retry.ts'
-import { quoteAll } from '../core/shell.ts'
+import { localTimestamp } from '../core/times.ts'
 import { psqlLine, sqlLine } from '../dokku/by-hand.ts'
 import { type Dokku, neighbour, type Service } from '../dokku/dokku.ts'
 import { commentBefore, DISPOSABLE, KEPT, keptComment } from './marks.ts'

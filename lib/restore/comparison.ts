@@ -1,7 +1,8 @@
 // Production and the restored database side by side: what comes back, what leaves production, and what changes.
 
 import { Failure, reason } from '../core/failure.ts'
-import { firstOf, listing, plural } from '../core/format.ts'
+import { firstOf, plural } from '../core/format.ts'
+import { listing } from '../core/layout.ts'
 import type { Log } from '../core/log.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import {

@@ -6,7 +6,7 @@ import { describeProof } from '../borg/proof.ts'
 import { journalPath, readJournal } from '../cli/journal.ts'
 import { lockHolder } from '../cli/lock.ts'
 import { EXIT, Failure } from '../core/failure.ts'
-import { listing, wrap } from '../core/format.ts'
+import { listing, wrap } from '../core/layout.ts'
 import type { Restore } from './restore.ts'
 
 /** Another run of ours keeps the repository from being read: that is said at once, and no lock is offered to be broken. */

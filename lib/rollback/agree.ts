@@ -2,8 +2,8 @@
 
 import { dirname } from 'node:path'
 import { reason } from '../core/failure.ts'
-import { wrap } from '../core/format.ts'
-import { quoteAll } from '../core/shell.ts'
+import { wrap } from '../core/layout.ts'
+import { quoteAll } from '../core/quote.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { describePackages, type Plan } from '../deploy/plan.ts'
 import { pushArgs } from '../deploy/push.ts'

@@ -2,8 +2,8 @@
 
 import { Failure } from '../core/failure.ts'
 import { plural } from '../core/format.ts'
+import { quoteAll } from '../core/quote.ts'
 import { shortSha } from '../core/sha.ts'
-import { quoteAll } from '../core/shell.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { type Checkout, fileOf, hasCommit, isAncestor } from '../git/checkout.ts'
 import {

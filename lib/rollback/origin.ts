@@ -2,7 +2,8 @@
 
 import { SO } from '../cli/closing.ts'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
-import { duration, lastLines, wrap } from '../core/format.ts'
+import { duration, lastLines } from '../core/format.ts'
+import { wrap } from '../core/layout.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { createSteps, summary, verifyStep } from '../deploy/finish.ts'

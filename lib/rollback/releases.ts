@@ -1,8 +1,10 @@
 // The releases that one can go back to: the list, and the choice from it.
 
 import { Failure } from '../core/failure.ts'
-import { age, isoLocal, type Listing, listing, moment, oneLine, plural, printable } from '../core/format.ts'
+import { oneLine, plural, printable } from '../core/format.ts'
+import { type Listing, listing } from '../core/layout.ts'
 import { shortSha } from '../core/sha.ts'
+import { age, isoLocal, moment } from '../core/times.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { type Checkout, commitsBetween, describeCommit, hasCommit, trackedRef } from '../git/checkout.ts'
 import { changedPackages } from '../git/packages.ts'

@@ -1,8 +1,9 @@
 // The restore point of the deploy that brought what a way back crosses.
 
 import { dirname } from 'node:path'
-import { age, duration, localTimestamp } from '../core/format.ts'
-import { quoteAll } from '../core/shell.ts'
+import { duration } from '../core/format.ts'
+import { quoteAll } from '../core/quote.ts'
+import { age, localTimestamp } from '../core/times.ts'
 import { type Checkout, hasCommit } from '../git/checkout.ts'
 import type { ChangedMigration } from '../git/migrations.ts'
 import { type Entry, hasMigrated, wentLive } from '../server/ledger.ts'

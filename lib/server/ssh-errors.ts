@@ -3,7 +3,7 @@
 import { Failure } from '../core/failure.ts'
 import { printable } from '../core/format.ts'
 import { keyscanLine, knownHostsName, sshLine } from '../core/host.ts'
-import { quote } from '../core/shell.ts'
+import { quote } from '../core/quote.ts'
 
 /**
  * Why there is no answer from the host. `key`: the private key of this machine can't be used. `setup`: its ssh can't be. `lost`: the

@@ -9,17 +9,9 @@ import { readSettings, type SettingName, type Settings } from '../cli/settings.t
 import { EXIT, Failure } from '../core/failure.ts'
 import { makeTemporaryFolder } from '../core/folder.ts'
 import { parseHost } from '../core/host.ts'
-import {
-  type Child,
-  createShell,
-  type Env,
-  lines,
-  type Output,
-  quote,
-  quoteAll,
-  type RunOptions,
-  type Shell,
-} from '../core/shell.ts'
+import { lines } from '../core/lines.ts'
+import { quote, quoteAll } from '../core/quote.ts'
+import { type Child, createShell, type Env, type Output, type RunOptions, type Shell } from '../core/shell.ts'
 import { explainDokku } from '../dokku/errors.ts'
 import { ENGLISH, OWN_SETTINGS, plainUrl } from '../git/own-settings.ts'
 import { explainSsh, lockedKey, SshFailure } from './ssh-errors.ts'

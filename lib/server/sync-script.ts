@@ -2,7 +2,7 @@
 
 import { basename, dirname } from 'node:path'
 import { DEFAULT_ENV_FILE } from '../cli/env-file.ts'
-import { quote } from '../core/shell.ts'
+import { quote } from '../core/quote.ts'
 
 /** The commands that cron and operators type, next to OPS_DIR, and the scripts they start. */
 const LAUNCHERS = ['backup', 'restore'] as const

@@ -1,8 +1,8 @@
 // Every word that these scripts say to the server over SSH. The gate of its SSH keys lets through these, and nothing else.
 
 import { dirname } from 'node:path'
+import { quote } from '../core/quote.ts'
 import { isSha } from '../core/sha.ts'
-import { quote } from '../core/shell.ts'
 import { syncWords } from './sync-script.ts'
 
 /**

@@ -2,7 +2,8 @@
 import type { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { connect } from 'node:tls'
-import { day, oneLine, plural } from '../core/format.ts'
+import { oneLine, plural } from '../core/format.ts'
+import { day } from '../core/times.ts'
 import { getOnce, redirectTarget, trouble } from './request.ts'
 import { Blocked, type Check, type CheckOutcome, Unexpected } from './run-check.ts'
 

@@ -6,7 +6,6 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   codeCacheCheck,
-  crontabCheck,
   envFileCheck,
   lockCheck,
   misspelledCheck,
@@ -15,7 +14,8 @@ import {
   placingCheck,
   secretsCheck,
 } from '../../lib/backup/check.ts'
-import { ageCheck, clockCheck, rightsCheck } from '../../lib/backup/check-data.ts'
+import { ageCheck, clockCheck, rightsCheck } from '../../lib/backup/check-archives.ts'
+import { crontabCheck } from '../../lib/backup/check-crontab.ts'
 import type { CheckLine } from '../../lib/backup/check-line.ts'
 import type { JournalEntry } from '../../lib/cli/journal.ts'
 import { createShell } from '../../lib/core/shell.ts'

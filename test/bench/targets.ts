@@ -1,5 +1,5 @@
 // What a benchmark measured, against what it may be at most.
-import { table } from '../../lib/core/format.ts'
+import { table } from '../../lib/core/layout.ts'
 
 /** What a benchmark measured against what it may be at most. */
 export interface Target {

@@ -8,9 +8,9 @@ import * as assert from 'uvu/assert'
 import { HeldLock, RESTORE_POINT_RUN } from '../../lib/cli/lock.ts'
 import { createMonitor, describeMonitor, watched } from '../../lib/cli/monitor.ts'
 import { Failure, Interrupted } from '../../lib/core/failure.ts'
-import { isoLocal } from '../../lib/core/format.ts'
 import { createLog, type Log } from '../../lib/core/log.ts'
 import { createShell } from '../../lib/core/shell.ts'
+import { isoLocal } from '../../lib/core/times.ts'
 
 const test = suite('monitor')
 /** What the monitor was told: `/start begun`, ` summary`, `/fail reason`. */

@@ -1,19 +1,8 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import {
-  age,
-  bar,
-  bytes,
-  duration,
-  isoLocal,
-  lastLines,
-  nearest,
-  oneLine,
-  plural,
-  printable,
-  table,
-  wrap,
-} from '../../lib/core/format.ts'
+import { bar, bytes, duration, lastLines, nearest, oneLine, plural, printable } from '../../lib/core/format.ts'
+import { table, wrap } from '../../lib/core/layout.ts'
+import { age, isoLocal } from '../../lib/core/times.ts'
 import { messagesOf, sourceFiles } from '../support/source-code.ts'
 
 /** A word where a message names what to type, before a flag, a path, a placeholder or a value. */

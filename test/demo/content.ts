@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { table } from '../../lib/core/format.ts'
+import { table } from '../../lib/core/layout.ts'
 import type { Sandbox } from '../support/sandbox.ts'
 
 export interface Content {

@@ -1,5 +1,5 @@
 // The app at the new Dokku: its service, configuration, domains, processes and folders.
-import { quote, quoteAll } from '../../core/shell.ts'
+import { quote, quoteAll } from '../../core/quote.ts'
 import { createServiceArgs } from '../../dokku/dokku.ts'
 import type { Kit } from './content.ts'
 import { CONFIG_FILE, CONFIG_FILE_OF_OLD, takesImport } from './files.ts'

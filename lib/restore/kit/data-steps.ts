@@ -1,5 +1,5 @@
 // The data, and the code that belongs to it.
-import { quote } from '../../core/shell.ts'
+import { quote } from '../../core/quote.ts'
 import type { Kit } from './content.ts'
 import { asked, CHECKOUT, DEPLOY, type Step } from './step.ts'
 

@@ -1,5 +1,5 @@
 // Visitors, cron, and whether all of it works.
-import { quote } from '../../core/shell.ts'
+import { quote } from '../../core/quote.ts'
 import type { Kit } from './content.ts'
 import { asked, DEPLOY, LAPTOP, ROOT, type Step } from './step.ts'
 

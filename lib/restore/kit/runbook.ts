@@ -1,7 +1,8 @@
 // RUNBOOK.md: every command for an empty server, in order, with an archive's own values in it. Secrets are named by their file.
 
-import { moment, printable } from '../../core/format.ts'
+import { printable } from '../../core/format.ts'
 import { shortSha } from '../../core/sha.ts'
+import { moment } from '../../core/times.ts'
 import type { Kit } from './content.ts'
 import { dataSteps } from './data-steps.ts'
 import { hasPassphrase, unwritable } from './files.ts'

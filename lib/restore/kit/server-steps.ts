@@ -1,5 +1,5 @@
 // Until the new server can restore: its packages, Dokku, the user deploy, and the way to the repository.
-import { quote } from '../../core/shell.ts'
+import { quote } from '../../core/quote.ts'
 import { allowPlacing } from '../../media/place.ts'
 import { appStep, mountStep, settingsStep } from './app-steps.ts'
 import type { Kit } from './content.ts'

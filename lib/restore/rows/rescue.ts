@@ -2,8 +2,10 @@
 
 import { SO } from '../../cli/closing.ts'
 import { EXIT } from '../../core/failure.ts'
-import { duration, moment, plural, wrap } from '../../core/format.ts'
-import { quote } from '../../core/shell.ts'
+import { duration, plural } from '../../core/format.ts'
+import { wrap } from '../../core/layout.ts'
+import { quote } from '../../core/quote.ts'
+import { moment } from '../../core/times.ts'
 import { psqlLine } from '../../dokku/by-hand.ts'
 import type { Service } from '../../dokku/dokku.ts'
 import { neededBytes, openRestoring, requireRoom } from '../../postgres/scratch.ts'

@@ -1,7 +1,9 @@
 // What a rescue of rows says: the preview, what stopped it, and what was done; as text, and as JSON.
 
 import { Failure } from '../../core/failure.ts'
-import { isoLocal, listing, oneLine, plural, printable } from '../../core/format.ts'
+import { oneLine, plural, printable } from '../../core/format.ts'
+import { listing } from '../../core/layout.ts'
+import { isoLocal } from '../../core/times.ts'
 import { quotedName } from '../../postgres/catalog.ts'
 import { identifier, literal } from '../../postgres/sql.ts'
 import type { ChosenArchive } from '../restore.ts'
