@@ -323,12 +323,12 @@ export async function eachItem(
 ): Promise<void> {
   const listing = borg.stream(itemsArgs(archive, paths), { env: { TZ: 'UTC' } })
   listing.stdin.end()
-  const stdout = new PassThrough({ readableObjectMode: true, readableHighWaterMark: PIECES_AHEAD })
+  const text = new PassThrough({ objectMode: true, readableHighWaterMark: PIECES_AHEAD })
   // Where the listing is cut off, its end says so.
-  pipeline(listing.stdout, stdout, () => {})
+  pipeline(listing.stdout.setEncoding('utf8'), text, () => {})
   try {
     const take = await onItem
-    for await (const items of batches({ stdout }, ITEM_END)) for (const item of items) take(parseItem(item))
+    for await (const items of batches(text, ITEM_END)) for (const item of items) take(parseItem(item))
   } catch (error) {
     await listing.stop()
     throw error

@@ -6,19 +6,20 @@ import type { Readable } from 'node:stream'
  * They end with the output, also when the program was stopped; `ended` tells which.
  */
 export async function* lines(child: { stdout: Readable }): AsyncGenerator<string> {
-  for await (const some of batches(child, '\n')) yield* some
+  for await (const some of batches(child.stdout.setEncoding('utf8'), '\n')) yield* some
 }
 
 /**
  * The same, as many at a time as have come: to wait for each of very many takes longer than all else.
+ * @param text comes in pieces
  * @param end what each ends with
  */
-export async function* batches({ stdout }: { stdout: Readable }, end: string): AsyncGenerator<string[]> {
+export async function* batches(text: AsyncIterable<string>, end: string): AsyncGenerator<string[]> {
   const ready: string[] = []
   const cutter = createCutter((line) => ready.push(line), end)
   try {
-    for await (const text of stdout.setEncoding('utf8') as AsyncIterable<string>) {
-      cutter.add(text)
+    for await (const piece of text) {
+      cutter.add(piece)
       yield ready.splice(0)
     }
   } catch (error) {
