@@ -16,9 +16,9 @@ import { overrule } from '../lib/deploy/objection.ts'
 import { describePlan, type Plan } from '../lib/deploy/plan.ts'
 import { preflight } from '../lib/deploy/preflight.ts'
 import { describeRestorePoint, withRestorePoint } from '../lib/deploy/restore-point.ts'
-import { describeStatus, readStatus, STATUS_INDENT, statusJson } from '../lib/deploy/status.ts'
+import { showStatus } from '../lib/deploy/show-status.ts'
 import { explainDokku } from '../lib/dokku/errors.ts'
-import { type Checkout, openCheckout, resolveCommit } from '../lib/git/checkout.ts'
+import { resolveCommit } from '../lib/git/checkout.ts'
 import { withRemote } from '../lib/server/ssh.ts'
 import { explainSsh } from '../lib/server/ssh-errors.ts'
 
@@ -26,7 +26,7 @@ import { explainSsh } from '../lib/server/ssh-errors.ts'
 const MODES: Record<string, (context: Context) => Promise<number>> = {
   'sync-only': syncOnly,
   'purge-only': purgeOnly,
-  status,
+  status: showStatus,
   logs,
   gate,
 }
@@ -125,26 +125,6 @@ async function purgeOnly(context: Context): Promise<number> {
   const settings = readSettings(CLOUDFLARE_SETTINGS, context.environment, context.envFile)
   context.print(await purgeStep(context, settings))
   return EXIT.done
-}
-
-function status(context: Context): Promise<number> {
-  return withRemote(context, ['DOKKU_APP', 'OPS_DIR'], async (remote, { DOKKU_APP, OPS_DIR }) => {
-    const found = await readStatus(remote, DOKKU_APP, OPS_DIR, await checkoutHere(context))
-    if (context.flags.has('json')) context.printJson(statusJson(found))
-    else context.print(wrap(describeStatus(found), context.log.resultColumns, STATUS_INDENT))
-    return EXIT.done
-  })
-}
-
-/** The status is told without a checkout, too. */
-async function checkoutHere({ shell, values: { repo } }: Context): Promise<Checkout | undefined> {
-  try {
-    return await openCheckout(shell, repo ?? process.cwd())
-  } catch (error) {
-    shell.signal.throwIfAborted()
-    if (repo !== undefined) throw error
-    return undefined
-  }
 }
 
 async function gate({ environment, envFile, print }: Context): Promise<number> {

@@ -4,9 +4,7 @@ import type { Command } from '../lib/cli/arguments.ts'
 import { SO } from '../lib/cli/closing.ts'
 import { takeLock } from '../lib/cli/lock.ts'
 import { type Context, main } from '../lib/cli/main.ts'
-import { nobodyToAsk } from '../lib/cli/prompt.ts'
-import { EXIT, Failure } from '../lib/core/failure.ts'
-import { quoteAll } from '../lib/core/quote.ts'
+import { requireAgreement } from '../lib/restore/agreement.ts'
 import { bringBack } from '../lib/restore/bring-back.ts'
 import { drill } from '../lib/restore/drill.ts'
 import { writeKit } from '../lib/restore/kit/kit.ts'
@@ -121,25 +119,6 @@ await main(COMMAND, async (context) => {
     await unlock()
   }
 })
-
-/** Somebody must be there to agree, or have agreed to one archive: the newest may be the one after the damage. */
-function requireAgreement(context: Context, flag: string, typed: readonly string[]): void {
-  const { flags, argument, interactive } = context
-  const withArchive = (word: string): string =>
-    quoteAll(['restore', ...(argument === undefined && flag !== 'undo' ? [word] : []), ...typed])
-  if (!flags.has('yes') && !interactive)
-    throw nobodyToAsk(
-      context,
-      'A restore asks before it changes anything',
-      `Over SSH ask for one: ssh -t. For a script: ${withArchive('ARCHIVE')} --yes`,
-    )
-  if (flags.has('yes') && argument === undefined && flag !== 'undo')
-    throw new Failure(
-      '--yes does not choose an archive: the newest may be the one after the damage.',
-      `Name it, or type the word: ${withArchive('latest')}\nTo see them: restore --list`,
-      EXIT.usage,
-    )
-}
 
 function modeOf({ flags, values }: Context): [flag: string, mode: Mode] {
   if (values.rows === undefined) return Object.entries(MODES).find(([name]) => flags.has(name)) ?? ['', RESTORE]
