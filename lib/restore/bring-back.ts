@@ -18,7 +18,17 @@ export async function bringBack(restore: Restore): Promise<number> {
   const { context, settings } = restore
   const archive = await choose(restore, hintsFor(restore))
   restore.note({ archive: archive.name })
-  const contents: Contents = restore.media !== null ? await readContents(restore, archive.name) : {}
+  let completing: Promise<ChosenArchive> | undefined
+  // Beside the archive's list: this takes a second where the repository is far away. Not earlier: two that reach Borg's lock in
+  // the same moment cost one of them a second, too.
+  const completeBeside = (): void => {
+    completing = complete(restore, archive)
+    completing.catch(() => {})
+  }
+  const contents: Contents =
+    restore.media !== null
+      ? await readContents(restore, archive.name, restore.database ? undefined : completeBeside)
+      : {}
   const media = contents.media && (await planMedia(restore, archive, contents.media))
   const agreeAndPlace = async (completed: ChosenArchive): Promise<void> => {
     // Who agrees beforehand does not see the question.
@@ -48,7 +58,7 @@ export async function bringBack(restore: Restore): Promise<number> {
     return EXIT.done
   }
   if (restore.database) await replaceDatabase(restore, archive, contents, agreeAndPlace)
-  else await agreeAndPlace(await complete(restore, archive))
+  else await agreeAndPlace(await (completing ?? complete(restore, archive)))
   media?.requireAll()
   if (!restore.database) context.print(`Done in ${duration(context.workedMs())}. Look at the site now.`)
   return EXIT.done

@@ -153,9 +153,10 @@ function unknown(name: string, archives: readonly Archive[]): Failure {
 
 /**
  * Reads an archive's list once, for the dump and for the media.
+ * @param onFirst when the first item has come
  * @throws Failure when the archive lacks the part that is to be restored
  */
-export async function readContents(restore: Restore, archive: string): Promise<Contents> {
+export async function readContents(restore: Restore, archive: string, onFirst = (): void => {}): Promise<Contents> {
   const { context, settings, borg, database, media } = restore
   if (media !== null) await requireMediaDir(media, settings.MEDIA_OWNER)
   const mediaPath = storedPath(settings.MEDIA_DIR ?? '')
@@ -164,7 +165,10 @@ export async function readContents(restore: Restore, archive: string): Promise<C
   const dumps: Item[] = []
   let mediaItems = 0
   const paths = media === null ? ['sh:**/db.dump'] : database ? [] : [mediaPath]
+  let begin: (() => void) | undefined = onFirst
   const taking = comparing.then((comparison) => (item: Item): void => {
+    begin?.()
+    begin = undefined
     if (isDump(item, mediaPath)) dumps.push(item)
     else if (item.path === mediaPath || item.path.startsWith(`${mediaPath}/`)) mediaItems++
     comparison?.add(item)
