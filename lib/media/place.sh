@@ -20,9 +20,14 @@ word() { # VARIABLE
   IFS= read -r -d '' "$1"
 }
 
+# Each process counts: some are started for each folder. So a program is `exec`ed, and what bash can do itself it does.
+
 # Goes into a folder, if that is the one at PATH. A path that a link is a part of leads elsewhere.
 enter() { # FOLDER PATH
-  cd -P -- "$1" 2>/dev/null && [ "$(/bin/pwd -P && echo .)" = "$2"$'\n.' ]
+  local here=
+  cd -P -- "$1" 2>/dev/null || return
+  IFS= read -r -d '' here < <(exec /bin/pwd -P)
+  [ "$here" = "$2"$'\n' ]
 }
 
 # Goes into a folder below the media folder, and makes what is missing of it. Else it says in `why` what is in the way.
@@ -33,7 +38,7 @@ reach() { # FOLDER
   case $1 in */*) parent=${1%/*} ;; esac
   reach "$parent" || return
   if [ ! -d "./${1##*/}" ]; then
-    why=$(mkdir -- "./${1##*/}" 2>&1) || return
+    why=$(exec mkdir -- "./${1##*/}" 2>&1) || return
   fi
   enter "./${1##*/}" "$path" && return
   why="$1 is a link, or can't be entered"
@@ -59,9 +64,11 @@ unpack() { # LENGTH
 
 # Gives files the rights that this folder's default ACL gives to others than owner and group: the backup's user reads by them.
 inherit() { # PATH …
-  local rights
-  rights=$(getfacl -cpd . 2>/dev/null | sed -n 's/^\(\(user\|group\):[^:]\+:..\).*/\1-/p')
-  [ -z "$rights" ] || setfacl -P -m "${rights//$'\n'/,}" -- "$@" 2>/dev/null
+  local line rights=
+  while IFS= read -r line; do
+    if [[ $line =~ ^(user|group):[^:]+:.. ]]; then rights+=${rights:+,}${BASH_REMATCH[0]}-; fi
+  done < <(exec getfacl -cpd . 2>/dev/null)
+  [ -z "$rights" ] || setfacl -P -m "$rights" -- "$@" 2>/dev/null
 }
 
 move() { # FOLDER FILE …
@@ -72,7 +79,7 @@ move() { # FOLDER FILE …
     for file; do if [ -d "./$file" ] && [ ! -L "./$file" ]; then why='cannot overwrite directory'; else files+=("/proc/self/fd/3/$file"); fi; done
     if [ "${#files[@]}" != 0 ]; then
       inherit "${files[@]}"
-      why=$(mv -f --backup=simple --suffix="$aside" -t . -- "${files[@]}" 2>&1)${why:+$'\n'$why}
+      why=$(exec mv -f --backup=simple --suffix="$aside" -t . -- "${files[@]}" 2>&1)${why:+$'\n'$why}
       why=${why#$'\n'}
     fi
   fi
@@ -84,7 +91,7 @@ move() { # FOLDER FILE …
 }
 
 main() {
-  local above verb length folder count file files broken='nothing was unpacked' aside
+  local above mode verb length folder count file files broken='nothing was unpacked' aside
   shopt -s nullglob dotglob
   unset CDPATH TAR_OPTIONS
   export LC_ALL=C
@@ -96,17 +103,19 @@ main() {
   enter "$1" "$media" || refuse "$1 is a link, or can't be entered"
   [ -w . ] || refuse "uid $EUID can't write to $1"
   # New folders can be looked into by whoever can look into this one.
-  umask "$(printf %o "$((0777 & ~0$(stat -c %a .)))")"
+  read -r mode < <(exec stat -c %a .)
+  printf -v mode %o "$((0777 & ~0$mode))"
+  umask "$mode"
 
   word verb || exit 0
   # What was left by a run that was killed.
   rm -rf -- .restoring .restoring.* 2>/dev/null
-  inbox=$(mktemp -d ./.restoring.XXXXXXXXXX) && enter "$inbox" "$media/${inbox#./}" || refuse "no working folder in $1"
+  inbox=$(exec mktemp -d ./.restoring.XXXXXXXXXX) && enter "$inbox" "$media/${inbox#./}" || refuse "no working folder in $1"
   # What is unpacked here has the permissions that it had, and no others.
   setfacl -bk . 2>/dev/null
   exec 3<.
   # What is in the way is put aside under this end of its name, also when the app has stored it a moment ago.
-  aside=.before-$(date +%Y%m%dT%H%M%S)
+  printf -v aside '.before-%(%Y%m%dT%H%M%S)T' -1
   while :; do
     case $verb in
     unpack)
