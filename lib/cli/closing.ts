@@ -1,7 +1,7 @@
 // What is so when a run ends early: for every way out, at every question and step, the sentences that `main` prints last.
 
 /** What a run can change or leave behind. In this order it is told. */
-const PARTS = ['production', 'photos', 'beside', 'origin', 'archive'] as const
+const PARTS = ['production', 'steps', 'photos', 'beside', 'origin', 'archive'] as const
 type Part = (typeof PARTS)[number]
 
 export interface Closing {
@@ -56,6 +56,9 @@ export const SO = {
   notPushed: 'Production runs what it ran: nothing was pushed to it.',
   pushing: 'Dokku may go on with the deployment. See what it does: deploy --status',
   runs: (release: string) => `The server runs ${release}.`,
+  /** What follows when a release runs, each with its command. */
+  notDone: (steps: readonly (readonly [step: string, command: string])[]) =>
+    steps.length === 0 ? '' : `Not done: ${steps.map(([step, command]) => `${step} (${command})`).join(', ')}.`,
   originBegun: (branch: string) =>
     `Whether origin/${branch} has the revert is not known. Look before you go on: git fetch`,
   originHas: (branch: string, sha: string) => `origin/${branch} holds the revert ${sha}: CI deploys it.`,

@@ -15,6 +15,7 @@ import { countsOf, LET_IN, resultLine } from '../verify/report.ts'
 import { type CloudflareSettings, purgeCache } from './cloudflare.ts'
 import type { Live } from './confirm.ts'
 import type { Deployment } from './deployment.ts'
+import { createFollowing } from './following.ts'
 import type { Plan } from './plan.ts'
 import { record, recordLate } from './record.ts'
 
@@ -35,17 +36,18 @@ export async function finish(deployment: Deployment, plan: Plan, live: Live): Pr
   const { kind, context, settings, remote, app, startedMs } = deployment
   const { sha } = plan.commit
   const steps = createSteps(context)
+  const following = createFollowing(deployment, sha)
+  let verified: boolean | null = null
   try {
-    // A way back leaves the ops scripts as they are: they are of another repository than the app.
-    if (kind === 'deploy')
-      await steps.may('The server keeps the ops scripts it had', () => syncStep(context, remote, settings.OPS_DIR))
-    await steps.must('purge the cache', () => purgeStep(context, settings))
-    const verified = context.flags.has('no-verify')
-      ? null
-      : await steps.must('pass the checks', () => verifyStep(deployment, live.runs, live.trouble))
-    await record(deployment, plan, live, verified)
+    const sync = () => syncStep(context, remote, settings.OPS_DIR)
+    if (kind === 'deploy' && (await steps.may('The server keeps the ops scripts it had', sync))) following.done('sync')
+    if (await steps.must('purge the cache', () => purgeStep(context, settings))) following.done('purge')
+    if (!context.flags.has('no-verify'))
+      verified = await steps.must('pass the checks', () => verifyStep(deployment, live.runs, live.trouble))
+    following.done('verify')
+    await record(deployment, plan, { ...live, notDone: following.left() }, verified)
   } catch (error) {
-    await recordLate(deployment, plan, live)
+    await recordLate(deployment, plan, { ...live, notDone: following.left() }, verified)
     throw error
   }
   const runs = kind === 'deploy' && live.outcome === 'unchanged' ? 'runs already' : RUNS[kind]

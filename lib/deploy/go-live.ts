@@ -8,6 +8,7 @@ import { findDisagreement } from '../server/agreement.ts'
 import { describeState, type Records, readRecords, type ServerState, serverState } from '../server/app.ts'
 import { confirmLive, confirmUnchanged, type Live } from './confirm.ts'
 import type { Deployment } from './deployment.ts'
+import { createFollowing } from './following.ts'
 import { cleanLine, type Outcome, type PushResult } from './outcome.ts'
 import type { Plan } from './plan.ts'
 import { pushCommit } from './push.ts'
@@ -180,6 +181,7 @@ function tellAfterInterruption(deployment: Deployment, plan: Plan): Promise<stri
     // Not all of `askServer`: the time is short, and the deploy may go on.
     const state = await serverState(late.remote, late.app)
     await record(late, plan, { outcome: 'interrupted', runs: state.revision }, null)
+    if (state.revision === plan.commit.sha) createFollowing(late, state.revision)
     return `${tellAnswer(late, plan, { state })} Follow it: deploy --status`
   }).catch(() => `The server did not say within ${LATE_MS / 1000} s what it does. Ask again: deploy --status`)
 }

@@ -16,6 +16,8 @@ interface Ending {
   outcome: Outcome | 'interrupted' | 'pushed'
   /** What the containers say that they run. */
   runs: string | undefined
+  /** What should follow, and was not done. */
+  notDone?: readonly string[]
 }
 
 /** Talks to the server once more after an interruption: over a connection of its own, for a bounded time. */
@@ -34,7 +36,7 @@ export async function reconnected<T>(deployment: Deployment, talk: (late: Deploy
 export async function record(
   { kind, settings, context, remote, who, startedMs }: Deployment,
   { running, commit, restorePoint }: Plan,
-  { outcome, runs }: Ending,
+  { outcome, runs, notDone = [] }: Ending,
   verified: boolean | null,
 ): Promise<void> {
   const entry: Entry = {
@@ -48,6 +50,7 @@ export async function record(
     runs: runs ?? null,
     seconds: Math.round((performance.now() - startedMs) / 1000),
     verified,
+    ...(notDone.length === 0 ? {} : { notDone }),
     ...(restorePoint === undefined ? {} : { restorePoint }),
   }
   try {
@@ -59,8 +62,13 @@ export async function record(
 }
 
 /** Records a release that went live in a run that was then interrupted. */
-export function recordLate(deployment: Deployment, plan: Plan, ending: Ending): Promise<void> {
-  return reconnected(deployment, (late) => record(late, plan, ending, null)).catch(() =>
+export function recordLate(
+  deployment: Deployment,
+  plan: Plan,
+  ending: Ending,
+  verified: boolean | null,
+): Promise<void> {
+  return reconnected(deployment, (late) => record(late, plan, ending, verified)).catch(() =>
     deployment.context.log.warn(`This ${deployment.kind} is not in the ledger: the server did not answer in time.`),
   )
 }

@@ -148,12 +148,14 @@ export async function askBackup(
 const SHOWN = 5
 
 /** One line of the ledger for people. */
-function entryText({ at, who, from, to, subject, kind, outcome, seconds, verified }: Entry): string {
+function entryText({ at, who, from, to, subject, kind, outcome, seconds, verified, notDone }: Entry): string {
   return [
     age(new Date(at)),
     printable(who),
     `${kind} ${from ? shortSha(from) : 'nothing'} → ${shortSha(to)} ${printable(subject)}`,
-    outcome + (verified === null ? '' : verified ? ', verified' : ', NOT verified'),
+    outcome +
+      (verified === null ? '' : verified ? ', verified' : ', NOT verified') +
+      (notDone ? `, not done: ${printable(notDone.join(', '))}` : ''),
     `${seconds} s`,
   ].join(' · ')
 }

@@ -25,6 +25,8 @@ interface Release {
   subject: string
   /** It passed the site's checks when it went live; undefined when they were not made, or nobody knows. */
   verified: boolean | undefined
+  /** Its run ended before the checks. */
+  isCutShort: boolean
   /** When a commit that it holds was reverted, of which what runs is free; undefined when none was. */
   revertedAt: Date | undefined
   /** The way there crosses so many migrations; undefined when it can't be told. */
@@ -108,6 +110,7 @@ async function describe(checkout: Checkout, { sha, entry }: PastRelease, running
     author: commit?.author ?? 'unknown',
     subject: commit?.subject ?? (entry?.subject || '(not in this checkout)'),
     verified: entry?.verified ?? undefined,
+    isCutShort: entry?.notDone?.includes('verify') === true,
     revertedAt:
       commit && (await hasCommit(checkout, running)) ? await revertedSince(checkout, sha, running) : undefined,
     migrations: sha === running ? 0 : (await migrationsAcross(checkout, sha, running))?.length,
@@ -124,8 +127,9 @@ function migrationsText({ current, migrations, packages }: Release): string {
   return packages === 0 ? own : `${own}, ${plural(packages, 'PACKAGE', 'PACKAGES')}`
 }
 
-function siteText({ verified, revertedAt }: Release): string {
+function siteText({ verified, isCutShort, revertedAt }: Release): string {
   if (revertedAt) return `reverted ${age(revertedAt)}`
+  if (isCutShort) return 'not checked: interrupted'
   return verified === undefined ? 'not checked' : verified ? 'verified' : 'NOT verified'
 }
 
@@ -154,7 +158,7 @@ export async function releasesJson(deployment: Deployment, situation: Situation)
   const { source, releases } = await listReleases(deployment, situation)
   return {
     source: source.replace(/:$/, ''),
-    releases: releases.map(({ at, verified, revertedAt, migrations, ...release }) => ({
+    releases: releases.map(({ at, verified, isCutShort: _, revertedAt, migrations, ...release }) => ({
       ...release,
       at: at ? isoLocal(at) : null,
       verified: verified ?? null,

@@ -8,6 +8,7 @@ import {
   aText,
   aTimeText,
   atBest,
+  listOf,
   matching,
   optional,
   orNull,
@@ -35,6 +36,8 @@ export interface Entry {
   seconds: number
   /** The site passed its checks afterwards; null when they were not made. */
   verified: boolean | null
+  /** What should follow when it runs (`sync`, `purge`, `verify`), and was not done: it failed, or the run was interrupted before. */
+  notDone?: readonly string[]
   /** The archive that was taken before its push; missing when none was. */
   restorePoint?: string
 }
@@ -85,6 +88,7 @@ const ENTRY = record({
   runs: atBest(orNull(aText)),
   seconds: optional(aNumber),
   verified: optional(orNull(aBoolean)),
+  notDone: atBest(listOf(aText)),
   restorePoint: atBest(anArchiveName),
 })
 

@@ -191,6 +191,7 @@ test('a run that is interrupted right after the push says what runs, and is in t
   const output = await running.ended
   assert.is(output.exitCode, 143, output.stderr)
   assert.match(output.stderr, `The server runs ${sha.slice(0, 8)}, the new release`)
+  assert.match(output.stderr, /Not done: the sync of the ops scripts \(deploy --sync-only\)\.$/m)
   const last = (await ledger()).at(-1)
   assert.equal([last?.to, last?.outcome], [sha, 'interrupted'])
 })
@@ -206,7 +207,7 @@ test('a run that is interrupted after the release went live is in the ledger', a
   assert.is(output.exitCode, 143, output.stderr)
   assert.is(server.running(), sha)
   const last = (await ledger()).at(-1)
-  assert.equal([last?.to, last?.outcome, last?.verified], [sha, 'deployed', null])
+  assert.equal([last?.to, last?.outcome, last?.verified, last?.notDone], [sha, 'deployed', null, ['sync']])
 })
 
 test('a host key that is not known is refused before anything is sent', async () => {

@@ -85,8 +85,32 @@ test('interrupted after the switch: the new release is named', async () => {
   run.child.kill('SIGTERM')
   const { exitCode, stderr } = await run.ended
   assert.is(exitCode, 143, stderr)
-  assert.is(lastLine(stderr), `The server runs ${sha.slice(0, 8)}.`)
+  const it = sha.slice(0, 8)
+  assert.is(lastLine(stderr), `The server runs ${it}. Not done: the verification (verify --expect-sha ${it}).`)
   assert.is(server.running(), sha)
+  const { stdout } = await server.script('deploy.ts', ['--status'])
+  assert.match(stdout, / → \S+ Fourth · deployed, not done: verify · /)
+  const list = await server.script('rollback.ts', ['--list'])
+  assert.match(list.stdout, new RegExp(`^${it} .* not checked: interrupted +runs now`, 'm'))
+})
+
+test('interrupted in the sync: all that follows is named, each with its command', async () => {
+  const sha = await server.commit('Fifth')
+  const marker = join(server.dir, 'syncing')
+  await server.farProgram('timeout', `#!/bin/sh\ntouch '${marker}'; sleep 3\nexec /usr/bin/timeout "$@"\n`)
+  const run = server.start('deploy.ts', ['--yes'], {
+    env: { CLOUDFLARE_ZONE_ID: 'zone1', CLOUDFLARE_API_TOKEN: 'a-token', CLOUDFLARE_API_URL: 'http://127.0.0.1:9' },
+  })
+  await run.reaches(marker)
+  run.child.kill('SIGINT')
+  const { exitCode, stderr } = await run.ended
+  await server.farProgram('timeout')
+  assert.is(exitCode, 130, stderr)
+  const it = sha.slice(0, 8)
+  assert.is(
+    lastLine(stderr),
+    `The server runs ${it}. Not done: the sync of the ops scripts (deploy --sync-only), the purge of the cache (deploy --purge-only), the verification (verify --expect-sha ${it}).`,
+  )
 })
 
 test('a rollback that is interrupted after the switch ends with what is left to do', async () => {
@@ -98,7 +122,7 @@ test('a rollback that is interrupted after the switch ends with what is left to 
   assert.is(exitCode, 143, stderr)
   assert.is(
     lastLine(stderr),
-    `The server runs ${back.slice(0, 8)}. origin/master may hold newer commits: the next CI deploy brings them back. Now, before anybody pushes: rollback --revert`,
+    `The server runs ${back.slice(0, 8)}. Not done: the verification (verify --expect-sha ${back.slice(0, 8)}). origin/master may hold newer commits: the next CI deploy brings them back. Now, before anybody pushes: rollback --revert`,
   )
   assert.is(server.running(), back)
 })
