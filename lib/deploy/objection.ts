@@ -4,8 +4,9 @@ import { Failure } from '../core/failure.ts'
 import { plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { age } from '../core/times.ts'
-import { hasCommit, isAncestor } from '../git/checkout.ts'
-import { type Entry, wentLive } from '../server/ledger.ts'
+import { commitsBetween, hasCommit, isAncestor } from '../git/checkout.ts'
+import { notReverted } from '../git/reverts.ts'
+import { type Entry, waysBack, wentLive } from '../server/ledger.ts'
 import type { Deployment } from './deployment.ts'
 import type { Plan } from './plan.ts'
 import type { Standing } from './standing.ts'
@@ -49,6 +50,28 @@ async function wasRolledBack(
 ): Promise<boolean> {
   if (kind !== 'rollback' || from === null || to !== running || sha === running) return false
   return sha === from || ((await hasCommit(checkout, from)) && isAncestor(checkout, sha, from))
+}
+
+const MOST_SHOWN = 3
+
+/** Says which commits that a way back took from production this would bring back: whoever deploys may know, or not. */
+export async function warnOfTakenBack(
+  { checkout, context: { log } }: Deployment,
+  { commit: { sha }, commits = [] }: Plan,
+  { running, entries }: Standing,
+): Promise<void> {
+  const ways = running === undefined ? [] : waysBack(entries, running)
+  const [tip, last] = [ways[0]?.from, ways.at(-1)]
+  if (!tip || !last || running === undefined || !(await hasCommit(checkout, tip))) return
+  const ran = new Set((await commitsBetween(checkout, running, tip)).map((commit) => commit.sha))
+  const again = commits.filter((commit) => ran.has(commit.sha))
+  const back = again.length > 0 ? await notReverted(checkout, again, tip, sha) : []
+  if (back.length === 0) return
+  const more = back.length > MOST_SHOWN ? `, and ${back.length - MOST_SHOWN} more` : ''
+  const named = back.slice(0, MOST_SHOWN).map((commit) => `${shortSha(commit.sha)} ${printable(commit.subject)}`)
+  log.warn(
+    `${plural(back.length, 'commit')} of this ${back.length === 1 ? 'was' : 'were'} taken back by a ${last.kind} ${age(new Date(last.at))} (by ${printable(last.who)}): ${named.join(', ')}${more}`,
+  )
 }
 
 /**

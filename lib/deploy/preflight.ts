@@ -7,7 +7,7 @@ import { aText, atBest, listOf, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
 import { type Checkout, dirtyPaths, fileOf, hasCommit, isAncestor, isShallow } from '../git/checkout.ts'
 import type { Deployment } from './deployment.ts'
-import { findObjection, type Objection } from './objection.ts'
+import { findObjection, type Objection, warnOfTakenBack } from './objection.ts'
 import { describePackages, makePlan, type Plan } from './plan.ts'
 import { lookAtServer } from './standing.ts'
 
@@ -31,7 +31,10 @@ export async function preflight(
   const standing = await lookAtServer(deployment)
   const plan = await makePlan(checkout, standing, sha)
   warnOfChanges(plan, context.log)
-  return { plan, objection: await findObjection(deployment, plan, standing) }
+  const objection = await findObjection(deployment, plan, standing)
+  // The objection says that, too.
+  if (!objection) await warnOfTakenBack(deployment, plan, standing)
+  return { plan, objection }
 }
 
 /** @throws Failure (exit status 2) when the checkout can't be pushed from */

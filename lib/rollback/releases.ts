@@ -8,9 +8,9 @@ import { age, isoLocal, moment } from '../core/times.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { type Checkout, commitsBetween, describeCommit, hasCommit, trackedRef } from '../git/checkout.ts'
 import { changedPackages } from '../git/packages.ts'
+import { revertedSince } from '../git/reverts.ts'
 import { type Entry, wentLive } from '../server/ledger.ts'
 import { migrationsAcross } from './migrations.ts'
-import { revertedSince } from './reverts.ts'
 import { SIGHTS } from './sights.ts'
 import { resolveTarget, type Situation } from './situation.ts'
 
@@ -27,7 +27,10 @@ interface Release {
   verified: boolean | undefined
   /** Its run ended before the checks. */
   isCutShort: boolean
-  /** When a commit that it holds was reverted, of which what runs is free; undefined when none was. */
+  /**
+   * When a commit that it holds was reverted, of which what runs is free: when the revert went live, or was committed where the ledger
+   * does not say; undefined when none was.
+   */
   revertedAt: Date | undefined
   /** The way there crosses so many migrations; undefined when it can't be told. */
   migrations: number | undefined
@@ -79,7 +82,7 @@ async function listReleases({ checkout, branch }: Deployment, { entries, running
   const fromLedger = ran.length > 0
   const others = fromLedger ? ran : await deployHistory(checkout, running, branch)
   const releases = await Promise.all(
-    [now, ...others].slice(0, MOST).map((release) => describe(checkout, release, running)),
+    [now, ...others].slice(0, MOST).map((release) => describe(checkout, release, { entries, running })),
   )
   const why =
     entries.length === 0 ? 'Without a ledger of deploys on the server' : 'The ledger knows of no other release'
@@ -101,7 +104,24 @@ async function deployHistory(checkout: Checkout, running: string, branch: string
   return []
 }
 
-async function describe(checkout: Checkout, { sha, entry }: PastRelease, running: string): Promise<Release> {
+/** When a commit that a release holds was reverted on the way to what runs. */
+async function findRevertedAt(
+  checkout: Checkout,
+  sha: string,
+  { entries, running }: Pick<Situation, 'entries' | 'running'>,
+): Promise<Date | undefined> {
+  const revert = await revertedSince(checkout, sha, running)
+  if (!revert) return undefined
+  const after = (await checkout.ask(['rev-list', '--ancestry-path', running, `^${revert.sha}`])).split('\n')
+  const first = entries.find((entry) => wentLive(entry) && (entry.to === revert.sha || after.includes(entry.to)))
+  return first ? new Date(first.at) : revert.at
+}
+
+async function describe(
+  checkout: Checkout,
+  { sha, entry }: PastRelease,
+  { entries, running }: Pick<Situation, 'entries' | 'running'>,
+): Promise<Release> {
   const commit = (await hasCommit(checkout, sha)) ? await describeCommit(checkout, sha) : undefined
   return {
     sha,
@@ -112,7 +132,9 @@ async function describe(checkout: Checkout, { sha, entry }: PastRelease, running
     verified: entry?.verified ?? undefined,
     isCutShort: entry?.notDone?.includes('verify') === true,
     revertedAt:
-      commit && (await hasCommit(checkout, running)) ? await revertedSince(checkout, sha, running) : undefined,
+      commit && (await hasCommit(checkout, running))
+        ? await findRevertedAt(checkout, sha, { entries, running })
+        : undefined,
     migrations: sha === running ? 0 : (await migrationsAcross(checkout, sha, running))?.length,
     packages:
       commit && (await hasCommit(checkout, running)) ? (await changedPackages(checkout, sha, running)).length : 0,

@@ -6,11 +6,11 @@ import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { describePlan, type Plan } from '../deploy/plan.ts'
 import { type Checkout, type Commit, describeCommit, hasCommit, isAncestor, trackedRef } from '../git/checkout.ts'
+import { findReverts } from '../git/reverts.ts'
 import { inOwnTree } from '../git/worktree.ts'
-import { type Entry, wasCutOff, wentLive } from '../server/ledger.ts'
+import { type Entry, isWayBack, movesOf, waysBack } from '../server/ledger.ts'
 import { pushLine } from './agree.ts'
 import { fetchOrigin } from './origin.ts'
-import { findReverts } from './reverts.ts'
 import type { Situation } from './situation.ts'
 
 /** A revert that is made and not pushed. */
@@ -69,27 +69,19 @@ export async function makeRevert(deployment: Deployment, { running, entries }: S
  * @param head the deploy branch on origin: reverted alone when the ledger does not know how `running` came to run
  */
 export function rangeToRevert(entries: readonly Entry[], running: string, head: string): RevertRange {
-  // A run that was cut off went live all the same if what it was to deploy is what runs.
-  const live = (entry: Entry): boolean => wentLive(entry) || (wasCutOff(entry) && entry.to === running)
-  const moves = entries.filter((entry) => live(entry) && entry.from !== entry.to)
-  const ways = moves.slice(moves.findLastIndex((entry) => !isWayBack(entry)) + 1)
-  const [known, brought] = [moves.at(-1)?.to === running, moves.findLast((entry) => !isWayBack(entry))]
   // What ran before the first of the ways back: the ledger need not know how that came to run.
-  const tip = ways[0]?.from
-  if (known && tip && tip !== running)
+  const tip = waysBack(entries, running)[0]?.from
+  if (tip && tip !== running)
     return { from: running, to: tip, why: 'What the rollback took back, and origin still holds', isTakenBack: true }
-  if (known && brought?.to === running && brought.from)
+  const moves = movesOf(entries, running)
+  const brought = moves.findLast((entry) => !isWayBack(entry))
+  if (moves.at(-1)?.to === running && brought?.to === running && brought.from)
     return { from: brought.from, to: running, why: 'What the last deploy brought' }
   return {
     from: undefined,
     to: head,
     why: 'The ledger does not know what the last deploy brought: HEAD of origin alone',
   }
-}
-
-/** A rebuild goes back, too, where something else ran than what is on the deploy branch. */
-function isWayBack({ kind }: Entry): boolean {
-  return kind === 'rollback' || kind === 'rebuild'
 }
 
 /** Commits with their parents, newest first. */

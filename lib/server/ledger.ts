@@ -70,6 +70,29 @@ export function wasCutOff({ outcome }: Entry): boolean {
   return outcome === 'lost' || outcome === 'interrupted'
 }
 
+/**
+ * What changed what runs, oldest first. A run that was cut off went live all the same if what it was to deploy is what runs.
+ * @param running what runs
+ */
+export function movesOf(entries: readonly Entry[], running: string): Entry[] {
+  const live = (entry: Entry): boolean => wentLive(entry) || (wasCutOff(entry) && entry.to === running)
+  return entries.filter((entry) => live(entry) && entry.from !== entry.to)
+}
+
+/** A rebuild goes back, too, where something else ran than what is on the deploy branch. */
+export function isWayBack({ kind }: Entry): boolean {
+  return kind === 'rollback' || kind === 'rebuild'
+}
+
+/**
+ * The ways back since the last deploy, oldest first, if they led to what runs: they took back what the first of them came `from`, and
+ * origin may still hold that.
+ */
+export function waysBack(entries: readonly Entry[], running: string): Entry[] {
+  const moves = movesOf(entries, running)
+  return moves.at(-1)?.to === running ? moves.slice(moves.findLastIndex((entry) => !isWayBack(entry)) + 1) : []
+}
+
 /** One line; Dokku's and git's words can't break it, JSON escapes newlines. Without a ' it is also easy to tell what a command line adds. */
 export function entryLine(entry: Entry): string {
   return JSON.stringify(entry).replaceAll("'", '\\u0027')

@@ -230,7 +230,7 @@ test('--revert of several commits and a merge goes to origin and not to Dokku; t
   // The list does not offer what was reverted as if nothing were.
   const list = await rollback('--list')
   at.ends(list, 0)
-  assert.match(list.stdout, new RegExp(`^${short(bad)} .* reverted \\d+ days ago +no migration`, 'm'))
+  assert.match(list.stdout, new RegExp(`^${short(bad)} .* reverted (just now|\\d+ minutes? ago) +no migration`, 'm'))
   assert.match(list.stdout, new RegExp(`^${short(good)} .* not checked +no migration`, 'm'))
   const { releases } = JSON.parse((await rollback('--list', '--json')).stdout)
   const revertedAt = (sha: string) => releases.find((release: { sha: string }) => release.sha === sha).revertedAt

@@ -154,6 +154,12 @@ test('an older commit than the one that is deployed needs a terminal, and somebo
   }
 })
 
+/** The warning of a deploy that brings a commit live again. */
+function takenBack(before: string, sha: string): RegExp {
+  const when = '(just now|\\d+ minutes? ago)'
+  return new RegExp(`${before}1 commit of this was taken back by a rollback ${when} \\(by Engineer\\): ${short(sha)} `)
+}
+
 test('a job that is run again does not bring back what was rolled back', async () => {
   const [bad, good] = [server.git('rev-parse', 'HEAD'), server.running() ?? '']
   at.ends(await run('deploy.ts', ['--no-verify']), 0)
@@ -164,7 +170,40 @@ test('a job that is run again does not bring back what was rolled back', async (
   assert.is(server.running(), good)
   // A fix on top of it is another commit.
   await server.commit('Fix it')
-  at.ends(await run('deploy.ts', ['--no-verify', '--yes'], { GITHUB_RUN_ATTEMPT: '2' }), 0)
+  const fixed = await run('deploy.ts', ['--no-verify', '--yes'], { GITHUB_RUN_ATTEMPT: '2' })
+  at.ends(fixed, 0)
+  assert.match(fixed.stdout, takenBack('WARNING: ', bad))
+})
+
+test('whoever deploys what a rollback took back is told before the question, and in the log; its revert is no news', async () => {
+  const good = server.running() ?? ''
+  const bad = await server.commit('Break the map')
+  server.push()
+  at.ends(await run('deploy.ts', ['--no-verify']), 0)
+  at.ends(await run('rollback.ts', ['--to', good, '--yes']), 0)
+  let shown = ''
+  const asked = await atTerminal('deploy.ts', ['--no-verify'], {
+    env: { ...server.env, COLUMNS: '300' },
+    cwd: server.app,
+    prompt: /to go on: /,
+    answer: (output) => {
+      shown = output
+      return 'no\r'
+    },
+  })
+  assert.is(asked.status, 1, asked.output)
+  assert.match(shown.replace(/\s+/g, ' '), takenBack('Warning: ', bad))
+  const told = await run('deploy.ts', ['--no-verify', '--yes'])
+  at.ends(told, 0)
+  assert.match(told.stderr, takenBack('Warning: ', bad))
+  assert.is(server.running(), bad)
+
+  at.ends(await run('rollback.ts', ['--to', good, '--yes']), 0)
+  at.ends(await run('rollback.ts', ['--revert', '--yes']), 0)
+  const reverted = await run('deploy.ts', ['--no-verify', '--yes'])
+  at.ends(reverted, 0)
+  assert.is(server.running(), at.onOrigin())
+  assert.not.match(reverted.stderr, /taken back by/)
 })
 
 test.run()

@@ -1,6 +1,6 @@
 // Finds the commits that take others back: to revert one of them would bring back what it took away.
 
-import { type Checkout, hasCommit, isAncestor } from '../git/checkout.ts'
+import { type Checkout, hasCommit, isAncestor } from './checkout.ts'
 
 /** A commit with its whole message. */
 interface Message {
@@ -109,13 +109,13 @@ async function revertsReverts(checkout: Checkout, { shas }: Said): Promise<boole
   return shas.length > 0
 }
 
-/**
- * When a commit that `sha` holds was last reverted on the way to `running`, so that going back to `sha` would bring it back. A revert that
- * was taken back itself does not count.
- * @returns undefined when none was
- */
-export async function revertedSince(checkout: Checkout, sha: string, running: string): Promise<Date | undefined> {
-  const since = (await messagesOf(checkout, '--topo-order', running, `^${sha}`)).map((message) => ({
+interface Revert extends Message {
+  said: Said
+}
+
+/** The reverts on the way from one commit to another that were not taken back themselves, newest first. */
+async function standingReverts(checkout: Checkout, from: string, to: string): Promise<Revert[]> {
+  const since = (await messagesOf(checkout, '--topo-order', to, `^${from}`)).map((message) => ({
     ...message,
     said: parseRevert(message),
   }))
@@ -124,9 +124,37 @@ export async function revertedSince(checkout: Checkout, sha: string, running: st
     !since.some(
       ({ said }, j) => j < i && said.shas.some((name) => since[i]?.sha.startsWith(name)) && said.speaks && stands(j),
     )
-  for (const [i, { said, at }] of since.entries())
-    if (said.isRevert && stands(i) && (await holdsWhatIsReverted(checkout, sha, said))) return at
+  return since.filter(({ said }, i) => said.isRevert && stands(i))
+}
+
+/**
+ * The last revert on the way to `running` of a commit that `sha` holds: going back to `sha` would bring that commit back. A revert that
+ * was taken back itself does not count.
+ */
+export async function revertedSince(checkout: Checkout, sha: string, running: string): Promise<Message | undefined> {
+  for (const revert of await standingReverts(checkout, sha, running))
+    if (await holdsWhatIsReverted(checkout, sha, revert.said)) return revert
   return undefined
+}
+
+/**
+ * Those of the commits up to `tip` that no revert between `tip` and `to` takes back. The revert of a merge takes back all that it
+ * brought.
+ */
+export async function notReverted<T extends Pick<Message, 'sha' | 'subject'>>(
+  checkout: Checkout,
+  commits: readonly T[],
+  tip: string,
+  to: string,
+): Promise<T[]> {
+  const [shas, subjects] = [new Set<string>(), new Set<string>()]
+  for (const { said } of await standingReverts(checkout, tip, to)) {
+    for (const name of said.shas)
+      if (await hasCommit(checkout, `${name}^`))
+        for (const sha of (await checkout.ask(['rev-list', name, `^${name}^`])).split('\n')) shas.add(sha)
+    if (said.shas.length === 0 && said.subject !== undefined) subjects.add(said.subject)
+  }
+  return commits.filter(({ sha, subject }) => !shas.has(sha) && !subjects.has(subject))
 }
 
 async function holdsWhatIsReverted(checkout: Checkout, sha: string, { subject, shas }: Said): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { findReverts, parseRevert, revertedSince } from '../../lib/rollback/reverts.ts'
+import { findReverts, notReverted, parseRevert, revertedSince } from '../../lib/git/reverts.ts'
 import { createRepository } from '../support/repository.ts'
 
 const test = suite('which commits take others back')
@@ -87,7 +87,7 @@ test('a release holds what was reverted since: by name or subject, whatever the 
     assert.not.ok(await isReverted(bug))
     const gone = revert(bug)
     const seen = await revertedSince(checkout, bug, gone)
-    assert.is(seen?.getTime(), Date.parse(git('log', '-1', '--format=%cI', gone)))
+    assert.equal([seen?.sha, seen?.at.getTime()], [gone, Date.parse(git('log', '-1', '--format=%cI', gone))])
     // The bug is in the later release, too; the earlier one is free of it, and what runs as well.
     assert.equal([await isReverted(other), await isReverted(good), await isReverted(gone)], [true, false, false])
     // By the release before the revert nothing is known of it.
@@ -100,6 +100,35 @@ test('a release holds what was reverted since: by name or subject, whatever the 
     const squashed = await commit('Search by city (#11)', { 'search.js': '1' })
     await commit('Revert "Search by city (#11)" (#12)', { 'search.js': '' })
     assert.ok(await isReverted(squashed))
+  } finally {
+    await remove()
+  }
+})
+
+test('of the commits that ran, those that no later one takes back', async () => {
+  const { checkout, commit, git, remove } = await createRepository()
+  const left = async (): Promise<string> =>
+    (await notReverted(checkout, ran, tip, 'HEAD')).map(({ subject }) => subject).join(', ')
+  const ran: { sha: string; subject: string }[] = []
+  let tip = ''
+  try {
+    await commit('First', { 'map.css': 'red' })
+    git('checkout', '-q', '-b', 'topic')
+    const topic = await commit('Topic', { 'topic.js': '1' })
+    git('checkout', '-q', 'master')
+    git('merge', '-q', '--no-ff', '-m', 'Merge topic', 'topic')
+    const merge = git('rev-parse', 'HEAD')
+    tip = await commit('Draw the map', { 'map.js': '1' })
+    for (const sha of [tip, merge, topic]) ran.push({ sha, subject: git('log', '-1', '--format=%s', sha) })
+    assert.is(await left(), 'Draw the map, Merge topic, Topic')
+    git('revert', '--no-edit', tip)
+    assert.is(await left(), 'Merge topic, Topic')
+    git('revert', '--no-edit', '-m', '1', merge)
+    assert.is(await left(), '')
+    git('revert', '--no-edit', 'HEAD')
+    assert.is(await left(), 'Merge topic, Topic')
+    await commit('Revert "Topic" (#12)', { 'topic.js': '' })
+    assert.is(await left(), 'Merge topic')
   } finally {
     await remove()
   }
