@@ -5,11 +5,11 @@ import { type Context, main } from '../lib/cli/main.ts'
 import { readSettings } from '../lib/cli/settings.ts'
 import { EXIT } from '../lib/core/failure.ts'
 import { wrap } from '../lib/core/layout.ts'
-import { lines } from '../lib/core/lines.ts'
 import { shortSha } from '../lib/core/sha.ts'
 import { CLOUDFLARE_SETTINGS } from '../lib/deploy/cloudflare.ts'
 import { withDeployment } from '../lib/deploy/deployment.ts'
 import { finish, purgeStep, syncStep } from '../lib/deploy/finish.ts'
+import { followLog } from '../lib/deploy/follow-log.ts'
 import { gateScript } from '../lib/deploy/gate.ts'
 import { goLive } from '../lib/deploy/go-live.ts'
 import { overrule } from '../lib/deploy/objection.ts'
@@ -17,17 +17,15 @@ import { describePlan, type Plan } from '../lib/deploy/plan.ts'
 import { preflight } from '../lib/deploy/preflight.ts'
 import { describeRestorePoint, withRestorePoint } from '../lib/deploy/restore-point.ts'
 import { showStatus } from '../lib/deploy/show-status.ts'
-import { explainDokku } from '../lib/dokku/errors.ts'
 import { resolveCommit } from '../lib/git/checkout.ts'
 import { withRemote } from '../lib/server/ssh.ts'
-import { explainSsh } from '../lib/server/ssh-errors.ts'
 
 /** What is done instead of a deploy. */
 const MODES: Record<string, (context: Context) => Promise<number>> = {
   'sync-only': syncOnly,
   'purge-only': purgeOnly,
   status: showStatus,
-  logs,
+  logs: (context) => followLog(context, process.stdout),
   gate,
 }
 const MODE_FLAGS = Object.keys(MODES)
@@ -130,23 +128,4 @@ async function purgeOnly(context: Context): Promise<number> {
 async function gate({ environment, envFile, print }: Context): Promise<number> {
   print(gateScript(readSettings(['DOKKU_APP', 'DEPLOY_USER', 'OPS_DIR'], environment, envFile)))
   return EXIT.done
-}
-
-function logs({ print, ...context }: Context): Promise<number> {
-  return withRemote(context, ['DOKKU_APP'], async (remote, { DOKKU_APP: app }) => {
-    const log = remote.startDokku('logs APP --tail', app)
-    let unread = false
-    // `deploy --logs | head`: nobody reads on.
-    process.stdout.once('error', () => {
-      unread = true
-      void log.stop()
-    })
-    for await (const line of lines(log)) print(line)
-    const output = await log.ended
-    context.shell.signal.throwIfAborted()
-    if (unread) return EXIT.done
-    const trouble = output.exitCode === 255 ? explainSsh(output.stderr, 'dokku', remote.host) : undefined
-    if (output.exitCode !== 0) throw trouble ?? explainDokku(output, `logs ${app}`, remote.host)
-    return EXIT.done
-  })
 }
