@@ -1,12 +1,15 @@
 // Questions to the operator at the terminal.
-import { createInterface } from 'node:readline'
+import { setImmediate as turn } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import { EXIT, Failure, Interrupted } from '../core/failure.ts'
 import { type Listing, listing } from '../core/layout.ts'
 import type { Log } from '../core/log.ts'
 import { quote } from '../core/quote.ts'
 
-/** Questions at the terminal. Without one, and without --yes where that answers, each throws a Failure (exit status 2). */
+/**
+ * Questions at the terminal; only what is typed once one is shown answers it. Without a terminal, and without --yes where
+ * that answers, each throws a Failure (exit status 2).
+ */
 export interface Ask {
   /**
    * The operator types `word` to agree; --yes agrees beforehand. A word that is mistyped is asked for once more.
@@ -62,6 +65,7 @@ export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal,
     const askedMs = performance.now()
     declined = true
     try {
+      if (await discardTyped()) log.info('What was typed before this question was not taken.')
       return await askLine(prompt, signal, log)
     } finally {
       waitedMs += performance.now() - askedMs
@@ -101,12 +105,40 @@ export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal,
   }
 }
 
+/**
+ * Throws away what was typed before a question is shown: lines, and a half one. Nobody answers what they have not read.
+ * @returns whether there was any
+ */
+async function discardTyped(): Promise<boolean> {
+  const { stdin } = process
+  if (stdin.destroyed) return false
+  let typed = ''
+  const take = (piece: Buffer): void => {
+    typed += piece.toString('latin1')
+  }
+  // In the other mode the terminal keeps a line that has no end yet.
+  stdin.setRawMode(true)
+  stdin.on('data', take).resume()
+  try {
+    // It flows in the first turn, and what is there is read by the end of the second.
+    for (let turns = 0, before = ''; turns < 3 || typed !== before; turns++) {
+      before = typed
+      await turn()
+    }
+  } finally {
+    stdin.off('data', take).pause()
+    stdin.setRawMode(false)
+  }
+  // In raw mode Ctrl-C is a character.
+  if (typed.includes('\u0003')) process.kill(process.pid, 'SIGINT')
+  return typed !== ''
+}
+
 // Not zx's `question`: at end of input or Ctrl-C it never resolves, and the process would end with status 0. And the
 // terminal stays as it is: it edits the line, and makes Ctrl-C and Ctrl-Z signals, as for every other program. Where a
 // program does that itself, Node ends by SIGABRT when the window is closed, and gives up at Ctrl-Z (20.20).
 async function askLine(prompt: string, signal: AbortSignal, log: Pick<Log, 'question' | 'answered'>): Promise<string> {
   const { stdin } = process
-  const lines = createInterface({ input: stdin, terminal: false })
   const show = (): void => log.question(prompt)
   let listeners = (): void => {}
   try {
@@ -115,25 +147,31 @@ async function askLine(prompt: string, signal: AbortSignal, log: Pick<Log, 'ques
       const giveUp = (): void =>
         reject(isatty(stdin.fd) ? new Failure('No answer was given.') : new Interrupted('SIGHUP'))
       const onAbort = (): void => reject(signal.reason)
-      const onLine = (answer: string): void => {
+      const pieces: Buffer[] = []
+      const onData = (piece: Buffer): void => {
+        pieces.push(piece)
+        const [line = '', ...more] = Buffer.concat(pieces).toString().split('\n')
+        if (more.length === 0) return
         log.answered()
-        resolve(answer.trim())
+        resolve(line.trim())
       }
-      lines.on('line', onLine).on('close', giveUp)
-      stdin.on('error', giveUp)
+      // Either may have come a moment before.
+      if (signal.aborted) return onAbort()
+      if (stdin.readableEnded || stdin.destroyed) return giveUp()
+      stdin.on('data', onData).on('end', giveUp).on('error', giveUp)
       signal.addEventListener('abort', onAbort)
       // Back from Ctrl-Z.
       process.on('SIGCONT', show)
       listeners = () => {
-        lines.off('line', onLine).off('close', giveUp)
-        stdin.off('error', giveUp)
+        stdin.off('data', onData).off('end', giveUp).off('error', giveUp)
         signal.removeEventListener('abort', onAbort)
         process.off('SIGCONT', show)
       }
       show()
+      stdin.resume()
     })
   } finally {
     listeners()
-    lines.close()
+    stdin.pause()
   }
 }

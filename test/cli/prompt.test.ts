@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,7 +36,7 @@ async function command(body: string): Promise<string> {
   await writeFile(
     file,
     `import { main } from ${JSON.stringify(main)}
-import { rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 await main({ name: 'asks', help: '', switches: [], argument: 'WORD' }, async ({ ask, log, print, shell }) => {
   ${body}
   return 0
@@ -163,6 +163,74 @@ test('after Ctrl-Z and fg the question stands there again, and its answer counts
     answer: () => keys.shift(),
   })
   assert.match(plain(output), /go on: (\^Z)?\n?.*stopped\n+Sure\?\nType replace to go on: replace\n→ agreed\n/s)
+})
+
+/**
+ * What a terminal shows where these keys are typed while the command still works, and only then its question comes.
+ * @param settings of the terminal, as stty takes them
+ */
+async function typedAhead(keys: string, echo: RegExp, answers: string[], body: string, settings = 'sane') {
+  const seen = join(folder, 'seen')
+  await rm(seen, { force: true })
+  const words = await command(`log.info('at work: ')
+  while (!existsSync('${seen}')) await new Promise((resolve) => setTimeout(resolve, 20))
+  ${body}`)
+  let isTyped = false
+  const { output, status } = await runAtTerminal(`stty ${settings}; ${words}`, {
+    env: ENV,
+    prompt: new RegExp(`at work: |${echo.source}|${PROMPT.source}`),
+    answer: () => {
+      if (!isTyped) {
+        isTyped = true
+        return keys
+      }
+      if (existsSync(seen)) return answers.shift()
+      // The terminal has it, for it has shown it.
+      writeFileSync(seen, '')
+      return undefined
+    },
+  })
+  return { output: plain(output), status }
+}
+
+for (const [what, keys, echo] of [
+  ['a line', 'replace\n', /replace\r\n/],
+  ['a half line', 'replace', /replace/],
+  ['an end of the input', 'replace\n\u0004', /replace\r\n/],
+] as const)
+  test(`${what} that was typed before the question is not its answer`, async () => {
+    const { output, status } = await typedAhead(keys, echo, ['\n'], "await ask.confirm('Sure?', 'replace')")
+    assert.match(
+      output,
+      /^at work: \nreplace\n?(\^D[\b]*)?What was typed before this question was not taken\.\nSure\?\nType replace to go on: \nThe answer was not replace\.\n/,
+    )
+    assert.is(status, 1)
+  })
+
+test('a number that was typed before the list picks nothing', async () => {
+  const body = "print('→ ' + (await ask.pick('Which?', { head: ['it'], rows: [['a'], ['b']] })))"
+  const { output } = await typedAhead('2\n', /2\r\n/, ['1\n'], body)
+  assert.match(output, /was not taken\.\n.*Which\? \(1-2\): 1\n→ 0\n/s)
+})
+
+test('Ctrl-C that was typed before the question interrupts, also where the terminal makes no signal of it', async () => {
+  const { status } = await typedAhead('\u0003x', /\^Cx/, [], "await ask.confirm('Sure?', 'replace')", '-isig')
+  assert.is(status, 130)
+})
+
+test('of two lines that are pasted the first answers, and the second is no answer to what comes then', async () => {
+  const body = "await ask.confirm('First?', 'one')\nawait ask.confirm('Second?', 'two')"
+  const pasted = ['one\ntwo\n', '\n']
+  const { output, status } = await runAtTerminal(await command(body), {
+    env: ENV,
+    prompt: PROMPT,
+    answer: () => pasted.shift(),
+  })
+  assert.match(
+    plain(output),
+    /Type one to go on: one\n(two\n)?What was typed before this question was not taken\.\nSecond\?\nType two to go on: \nThe answer was not two\./,
+  )
+  assert.is(status, 1)
 })
 
 for (const [where, body] of [
