@@ -46,18 +46,27 @@ async function wayBacksCheck(env: Env, dokku: Dokku, production: Service): Promi
     const files = await findWayBacks(env, dokku, production)
     const [newest] = files
     if (!newest) return
-    const useless = files.filter(({ isUsable }) => !isUsable).length
+    const gone = files.filter(({ state }) => state === 'gone')
+    const others = files.filter(({ state }) => state !== 'gone')
+    const useless = files.filter(({ state }) => state === 'useless').length
     const detail = [
       `${plural(files.length, 'file')} of restore --rows, the newest ${basename(newest.path)}`,
       `${momentAgo(newest.at)}, from ${newest.archive}: ${newest.inserted.join(', ')}`,
     ].join(', ')
-    const fix = [
-      ...(newest.isUsable ? [`To take the rows of the newest out again: ${commandOf(production, newest.path)}`] : []),
-      ...(useless < files.length ? ['What is in each: restore --undo --dry-run'] : []),
-      `When nobody will want that: ${quoteAll(['rm', ...files.map(({ path }) => path)])}`,
+    const dead = [
+      ...(gone.length > 0 ? [`${gone.length} with no row that is in production any more`] : []),
+      ...(useless > 0 ? [`${useless} of no use now: another database is production`] : []),
     ]
-    const dead = `; ${useless} of no use now: another database is production`
-    return { ...pass(name, useless > 0 ? detail + dead : detail), fix: fix.join('\n') }
+    const remove = (some: typeof files): string => quoteAll(['rm', ...some.map(({ path }) => path)])
+    const fix = [
+      ...(newest.state === 'usable'
+        ? [`To take the rows of the newest out again: ${commandOf(production, newest.path)}`]
+        : []),
+      ...(useless < files.length ? ['What is in each: restore --undo --dry-run'] : []),
+      ...(gone.length > 0 ? [`What has no row in production any more: ${remove(gone)}`] : []),
+      ...(others.length > 0 ? [`When nobody will want that: ${remove(others)}`] : []),
+    ]
+    return { ...pass(name, [detail, ...dead].join('; ')), fix: fix.join('\n') }
   })
   return line ? [line] : []
 }

@@ -1,16 +1,18 @@
 // The files that take rows out again which `restore --rows` brought back: their names, and what their heads tell.
 
-import { open, readdir } from 'node:fs/promises'
+import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stateFolder } from '../cli/state.ts'
+import { Failure } from '../core/failure.ts'
 import { plural, printable } from '../core/format.ts'
-import { aCount, record } from '../core/outside.ts'
+import { aBoolean, aCount, pairOf, record, tryJson } from '../core/outside.ts'
 import { quote } from '../core/quote.ts'
 import type { Env } from '../core/shell.ts'
 import { localTimestamp } from '../core/times.ts'
 import { psqlLine } from '../dokku/by-hand.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
-import { literal, rows, serverOf } from './sql.ts'
+import { FIXED_TEXT } from './session.ts'
+import { ANSWER_MS, attempt, identifier, literal, rows, serverOf } from './sql.ts'
 
 /** Where the rows were inserted. */
 export const aPlace = record({
@@ -74,8 +76,11 @@ export interface WayBack {
   archive: string
   /** A phrase for each table. */
   inserted: string[]
-  /** Its rows went into what is production now. */
-  isUsable: boolean
+  /**
+   * `useless`: its rows went into what is not production now, or never came back; `gone`: production has none of its rows any
+   * more; `usable`: it has some, or nobody knows.
+   */
+  state: 'usable' | 'gone' | 'useless'
 }
 
 /** Those of a database's, newest first. */
@@ -91,15 +96,85 @@ export async function findWayBacks(env: Env, dokku: Dokku, production: Service):
      WHERE CASE WHEN n < txid_snapshot_xmax(txid_current_snapshot()) THEN coalesce(txid_status(n), 'committed') = 'committed' END;`,
     aPlace,
   )
-  return files.map(({ place, ...file }) => ({
-    ...file,
-    isUsable: there.some(
-      ({ transaction, database }) => transaction === place.transaction && database === place.database,
-    ),
-  }))
+  const usable = files.filter(({ place }) =>
+    there.some(({ transaction, database }) => transaction === place.transaction && database === place.database),
+  )
+  const gone = await findGone(dokku, production, usable)
+  return files.map((found) => {
+    const { place: _, ...file } = found
+    return { ...file, state: gone.has(found) ? 'gone' : usable.includes(found) ? 'usable' : 'useless' }
+  })
 }
 
-type Found = Omit<WayBack, 'isUsable'> & { place: Place }
+type Found = Omit<WayBack, 'state'> & { place: Place }
+
+/** What is sent to production at most, to be looked for: more than 100,000 keys that are numbers. */
+const MOST_BYTES = 2 * 1024 * 1024
+
+/** Those of which production has no row. One question for all of them, the newest first; what is too large is not asked for. */
+async function findGone(dokku: Dokku, production: Service, files: readonly Found[]): Promise<Set<Found>> {
+  let bytes = 0
+  const asked: string[] = []
+  for (const [i, { path }] of files.entries()) {
+    const { size } = await stat(path).catch(() => ({ size: MOST_BYTES }))
+    bytes += size
+    if (bytes > MOST_BYTES) break
+    const tables = readKeys(await readFile(path, 'utf8').catch(() => ''))
+    if (tables.length > 0)
+      asked.push(`SELECT json_build_array(${i}, ${tables.map(({ isThere }) => isThere).join('\n  OR ')});`)
+  }
+  if (asked.length === 0) return new Set()
+  // A table that is no more, or a key of another type, is an error of its file's question alone.
+  const script = `${FIXED_TEXT}\nSET lock_timeout = '2s';\n${asked.join('\n')}`
+  const { lines } = await attempt(dokku, production, script, { timeoutMs: ANSWER_MS }).catch((error: unknown) => {
+    // Whoever goes back from a database that does not answer still has to hear of the files.
+    if (error instanceof Failure) return { lines: [] }
+    throw error
+  })
+  const answers = lines.flatMap((line) => {
+    const answer = tryJson(line, pairOf(aCount, aBoolean))
+    return answer ? [answer] : []
+  })
+  return new Set(answers.flatMap(([i, isThere]) => (isThere ? [] : (files[i] ?? []))))
+}
+
+/** The line before a table's keys. */
+export function keysLine(number: number, key: readonly string[], table: string): string {
+  return `CREATE TEMP TABLE keys_${number} ON COMMIT DROP AS SELECT ${key.map((name, i) => `${identifier(name)} AS k${i + 1}`).join(', ')} FROM ${table} WITH NO DATA;`
+}
+
+const NAME = '"(?:[^"]|"")+"'
+const KEYS_LINE = new RegExp(
+  `^CREATE TEMP TABLE keys_\\d+ ON COMMIT DROP AS SELECT (${NAME} AS k\\d+(?:, ${NAME} AS k\\d+)*) FROM ((?:ONLY )?(${NAME}\\.${NAME})) WITH NO DATA;$`,
+)
+
+/** Of each table of a file, the condition that production has one of its rows: of names and values alone. */
+function readKeys(text: string): { isThere: string }[] {
+  const all = text.split('\n')
+  return all.flatMap((line, at) => {
+    const [, columns, own, table] = KEYS_LINE.exec(line) ?? []
+    if (columns === undefined) return []
+    const names = [...columns.matchAll(new RegExp(`(${NAME}) AS k`, 'g'))].map(([, name = '']) => name)
+    const bare = names.map((name) => name.slice(1, -1).replaceAll('""', '"'))
+    // Behind the line that begins the COPY.
+    const keys = all.slice(at + 2, all.indexOf('\\.', at)).map((key) => {
+      const values = key.split('\t').map(uncopied)
+      return Object.fromEntries(bare.map((name, i) => [name, values[i]]))
+    })
+    return [
+      {
+        isThere: `EXISTS (SELECT FROM json_populate_recordset(NULL::${table}, ${literal(JSON.stringify(keys))}) k JOIN ${own} r USING (${names}))`,
+      },
+    ]
+  })
+}
+
+const ESCAPED: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' }
+
+/** A value as COPY writes it. */
+function uncopied(text: string): string {
+  return text.replace(/\\(.)/g, (_, sign: string) => ESCAPED[sign] ?? sign)
+}
 
 /** What is no file of this production's is passed over. */
 async function findFiles(folder: string, production: Service): Promise<Found[]> {

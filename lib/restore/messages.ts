@@ -5,6 +5,7 @@ import { describeLabel, flawsOf, parseComment } from '../borg/archives.ts'
 import type { Settings } from '../cli/settings.ts'
 import { bytes, plural, printable } from '../core/format.ts'
 import { wrap } from '../core/layout.ts'
+import { quote } from '../core/quote.ts'
 import { shortSha } from '../core/sha.ts'
 import { agoInWords, moment, momentAgo } from '../core/times.ts'
 import { psqlLine, sqlLine } from '../dokku/by-hand.ts'
@@ -99,8 +100,8 @@ export function describeWayBacks(production: Service, files: readonly WayBack[])
     ...files
       .slice(0, MOST_SHOWN)
       .map(
-        ({ path, at, archive, inserted }) =>
-          `  ${momentAgo(at)}, from ${archive}: ${inserted.join(', ')}. To take them out again:\n    ${commandOf(production, path)}`,
+        ({ path, at, archive, inserted, state }) =>
+          `  ${momentAgo(at)}, from ${archive}: ${inserted.join(', ')}. ${state === 'gone' ? `None of them is in production any more:\n    rm ${quote(path)}` : `To take them out again:\n    ${commandOf(production, path)}`}`,
       ),
     ...(files.length > MOST_SHOWN
       ? [`  and ${plural(files.length - MOST_SHOWN, 'older one')} in ${dirname(newest)}`]

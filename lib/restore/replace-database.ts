@@ -153,15 +153,16 @@ export async function undo(restore: Restore): Promise<number> {
   const { context, settings, dokku } = restore
   const production = await dokku.service(settings.DB_SERVICE)
   await clearRestoring(dokku, production, context.log)
-  const files = (await findWayBacks(context.shell.env, dokku, production)).filter(({ isUsable }) => isUsable)
+  const files = (await findWayBacks(context.shell.env, dokku, production)).filter(({ state }) => state !== 'useless')
+  const usable = files.filter(({ state }) => state === 'usable')
   if (files.length > 0)
     context.log.info(
       `What restore --rows brought back is taken out by files of its own:\n${describeWayBacks(production, files)}`,
     )
-  const choice = await chooseKept(restore, production, files.length > 0)
+  const choice = await chooseKept(restore, production, usable.length > 0)
   restore.note({ database: choice.name })
   await showKept(restore, production, choice)
-  const [newest] = files
+  const [newest] = usable
   if (newest && newest.at > (keptAt(choice.name) ?? newest.at))
     context.log.warn(
       `The newest change was restore --rows, ${momentAgo(newest.at)}, after the restore that kept this: its rows leave production, too. If they alone are the mistake, not --undo but the file above takes them out: ${basename(newest.path)}`,

@@ -114,6 +114,15 @@ test('--check tells of the files that take rows out again: how many, the newest,
   )
   assert.match(told, `sudo dokku postgres:connect ${sandbox.service} < ${file}\n`)
   assert.match(told, `When nobody will want that: rm ${file}\n`)
+  const back = await sandbox.dokku(['postgres:connect', sandbox.service], await readFile(file))
+  assert.is(back.stdout, '10 rows of public.libraries_photo taken out; production is otherwise unchanged.\n')
+  const later = await check()
+  assert.match(later, /brought-back rows .*; 1 with no row that is in production any more\n/)
+  assert.match(later, `What has no row in production any more: rm ${file}\n`)
+  assert.not.match(later, /To take the rows|When nobody will want that: rm \S*brought-back/)
+  const undo = await sandbox.script('restore.ts', ['--undo', '--dry-run'])
+  assert.match(undo.stderr, new RegExp(`None of them is in production any more:\\n +rm ${file}\\n`), undo.stderr)
+  assert.not.match(undo.stderr, /The newest change was restore --rows|type the command above/)
 })
 
 test('what makes no sense is refused before anything begins', async () => {

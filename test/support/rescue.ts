@@ -88,7 +88,8 @@ async function rescue(
   }
 }
 
-function restoreIn(
+/** What a rescue works with in a sandbox. */
+export function restoreIn(
   sandbox: Sandbox,
   { flags, log }: { flags: readonly string[]; log: Restore['context']['log'] },
 ): Restore {

@@ -4,12 +4,13 @@ import { open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Failure, reason } from '../../core/failure.ts'
 import { makeFolder } from '../../core/folder.ts'
+import { printable } from '../../core/format.ts'
 import { quote } from '../../core/quote.ts'
 import type { Env } from '../../core/shell.ts'
 import { ownRows, quotedName } from '../../postgres/catalog.ts'
 import { FIXED_TEXT } from '../../postgres/session.ts'
-import { identifier, literal } from '../../postgres/sql.ts'
-import { type About, headOf, isAnother, wayBackPath } from '../../postgres/way-backs.ts'
+import { literal } from '../../postgres/sql.ts'
+import { type About, headOf, isAnother, keysLine, wayBackPath } from '../../postgres/way-backs.ts'
 import type { Member } from './family.ts'
 import { block, keyNames, sameKey } from './lost.ts'
 
@@ -56,10 +57,8 @@ export async function openWayBack(env: Env, about: About): Promise<WayBackFile> 
     path,
     addKeys: async (member, lines) => {
       members.push(member)
-      const key = member.key.map((name, i) => `${identifier(name)} AS k${i + 1}`)
-      await write(
-        `CREATE TEMP TABLE keys_${member.number} ON COMMIT DROP AS SELECT ${key.join(', ')} FROM ${quotedName(member.now)} WITH NO DATA;\nCOPY keys_${member.number} FROM STDIN;\n`,
-      )
+      const before = keysLine(member.number, member.key, ownRows(member.now))
+      await write(`${before}\nCOPY keys_${member.number} FROM STDIN;\n`)
       await append(write, lines)
       await write('\\.\n')
     },
@@ -88,6 +87,7 @@ async function append(write: Write, lines: AsyncIterable<string>): Promise<void>
 function head(about: About, path: string): string {
   const { place } = about
   return `${headOf(about, path)}\\set ON_ERROR_STOP on
+\\set QUIET on
 \\set SHOW_CONTEXT never
 \\encoding UTF8
 ${FIXED_TEXT}
@@ -105,10 +105,19 @@ function tail(members: readonly Member[]): string {
       `d${member.number} AS (DELETE FROM ${ownRows(member.now)} r USING ${keysOf(member)} k WHERE ${sameKey(member, 'k', 'r')} RETURNING ${keyNames(member, 'k')})`,
   )
   const counts = members.map(
-    ({ number, name }) => `  SELECT ${literal(name)} AS "table", count(*) AS "rows taken out" FROM d${number}`,
+    ({ number, name }, i) =>
+      `  SELECT ${i} AS place, ${literal(printable(name))} AS name, count(*) AS rows FROM d${number}`,
   )
   return `${members.map((member) => `ANALYZE ${keysOf(member)};\n`).join('')}${requireUnused(members)}
-WITH ${deleted.join(',\n')}\n${counts.join('\n  UNION ALL\n')};\nCOMMIT;\n`
+WITH ${deleted.join(',\n')},
+counts AS (\n${counts.join('\n  UNION ALL\n')}\n)
+SELECT coalesce(string_agg(format('%s %s of %s', rows, CASE rows WHEN 1 THEN 'row' ELSE 'rows' END, name), ', ' ORDER BY place)
+  || ' taken out; production is otherwise unchanged.', 'Nothing was there to take out: production is unchanged.') AS ops_ending
+FROM counts WHERE rows > 0
+\\gset
+COMMIT;
+\\echo :ops_ending
+`
 }
 
 function keysOf({ number }: Member): string {

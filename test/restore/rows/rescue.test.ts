@@ -3,7 +3,9 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Accident, accident } from '../../support/rescue.ts'
+import { createLog } from '../../../lib/core/log.ts'
+import { findWayBacks } from '../../../lib/postgres/way-backs.ts'
+import { type Accident, accident, restoreIn } from '../../support/rescue.ts'
 import { type Sandbox, startSandbox } from '../../support/sandbox.ts'
 import { until } from '../../support/until.ts'
 
@@ -469,7 +471,7 @@ test('the way back is in a file of this user alone, and takes out what was broug
   assert.is(tables[0].broughtBack, 3)
   const script = await readFile(file, 'utf8')
   assert.match(script, /sudo dokku postgres:connect book-corners-db < /)
-  assert.match(await sql(script), /public\.libraries_library\|3\n/)
+  assert.match(await sql(script), '3 rows of public.libraries_library, ')
   assert.is(await sql(COUNTS), before)
   assert.is(production.database.startsWith('case_'), true)
 })
@@ -486,8 +488,43 @@ test('the way back finds the same rows when the database has another DateStyle b
   await sql('ALTER DATABASE :DBNAME RESET datestyle;')
   const script = await readFile(JSON.parse(stdout).file, 'utf8')
   const said = await sql(`SET datestyle = 'SQL, MDY';\n${script}`)
-  assert.match(said, /public\.visit\|1/)
+  assert.match(said, '1 row of public.visit taken out')
   assert.is(await sql("SELECT to_char(day, 'YYYY-MM-DD') FROM visit;"), '2026-03-04')
+})
+
+test('a file of the way back says at its end what it took out; from then on it has no row in production', async () => {
+  const { sql, rescue, production } = await accident(
+    sandbox,
+    `CREATE TABLE "Odd ""one" ("the ""key" text, at timestamptz, n int, PRIMARY KEY ("the ""key", at));
+     CREATE TABLE "Odd heir" () INHERITS ("Odd ""one");
+     INSERT INTO "Odd ""one" VALUES (E'it''s\\\\ \t"\n', '2026-02-28 03:00+02', 1), ('', '2026-02-28', 2), ('stays', '2026-02-28', 3);
+     CREATE TABLE plain (id serial PRIMARY KEY); INSERT INTO plain SELECT generate_series(1, 3);
+     CREATE TABLE dropped (id serial PRIMARY KEY); INSERT INTO dropped SELECT generate_series(1, 3);`,
+    `DELETE FROM "Odd ""one" WHERE n < 3; DELETE FROM plain WHERE id = 2; DELETE FROM dropped;`,
+  )
+  const restore = restoreIn(sandbox, { flags: [], log: createLog(process.stderr) })
+  const states = async (): Promise<string[]> =>
+    (await findWayBacks(restore.context.shell.env, restore.dokku, production)).map(({ state }) => state)
+  const back = async (table: string): Promise<string> =>
+    JSON.parse((await rescue(table, { flags: ['yes', 'json'] })).stdout).file
+  const first = await back('"Odd ""one",plain')
+  assert.equal(await states(), ['usable'])
+  assert.is(
+    await sql(await readFile(first, 'utf8')),
+    '2 rows of public.Odd "one, 1 row of public.plain taken out; production is otherwise unchanged.',
+  )
+  assert.equal(await states(), ['gone'])
+  // An heir's row with the same key is not one of these.
+  await sql(`INSERT INTO "Odd heir" VALUES ('', '2026-02-28', 2);`)
+  assert.equal(await states(), ['gone'])
+  await sql(`INSERT INTO "Odd ""one" VALUES (E'it''s\\\\ \t"\n', '2026-02-28 03:00+02', 1);`)
+  assert.equal(await states(), ['usable'])
+  await sql(`DELETE FROM "Odd ""one" WHERE n = 1;`)
+  assert.is(await sql(await readFile(first, 'utf8')), 'Nothing was there to take out: production is unchanged.')
+  // A file that can't be asked for, since its table is no more, keeps nobody from hearing of the others.
+  await back('dropped')
+  await sql('DROP TABLE dropped;')
+  assert.equal((await states()).sort(), ['gone', 'usable'])
 })
 
 /** Runs a file of the way back in production. @returns what PostgreSQL refused; empty when the rows are out */
