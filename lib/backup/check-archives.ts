@@ -9,7 +9,7 @@ import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { readState, statePath } from '../cli/state.ts'
 import { age } from '../core/times.ts'
-import { type CheckLine, fail, pass, warn } from './check-line.ts'
+import { A_NIGHT, type CheckLine, fail, pass, warn } from './check-line.ts'
 
 export async function archiveChecks(
   { envFile, shell }: Context,
@@ -43,9 +43,9 @@ export function ageCheck(
   const holes = holesOf(newest)
   const { text, isProved } = describeProof(newest, runs)
   const detail = [`${newest.name}, ${age(newest.start)}`, ...holes, text].join('; ')
-  if (isStale(newest)) return warn(name, detail, 'A nightly run was missed: look at its log, then type: backup')
+  if (isStale(newest)) return warn(name, detail, `A nightly run was missed: look at its log, then ${A_NIGHT}`)
   return holes.length > 0
-    ? warn(name, detail, 'What it lacks is in older ones: restore --list. When the cause is gone, type: backup')
+    ? warn(name, detail, `What it lacks is in older ones: restore --list. When the cause is gone, ${A_NIGHT}`)
     : { ...pass(name, detail), ...(isProved || !isDrillable ? {} : { fix: 'To prove it: restore --drill' }) }
 }
 

@@ -4,6 +4,7 @@ import { type ArchiveList, lastAcceptance, listArchives } from '../borg/archives
 import type { Borg } from '../borg/borg.ts'
 import { describeSound, knownArchives } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
+import { journalPath, readJournal } from '../cli/journal.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import { readState, statePath } from '../cli/state.ts'
@@ -22,7 +23,8 @@ import type { BACKUP_SETTINGS } from './backup.ts'
 import { archiveChecks } from './check-archives.ts'
 import { awayChecks } from './check-away.ts'
 import { leftoverChecks } from './check-leftovers.ts'
-import { type Asked, attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
+import { A_NIGHT, type Asked, attempt, type CheckLine, fail, pass, warn } from './check-line.ts'
+import { runChecks } from './history.ts'
 import { askMount, askService, type SourceAnswer } from './sources.ts'
 import { lackingNow } from './tonight.ts'
 
@@ -52,8 +54,6 @@ export function dataChecks(
   const statePathOf = ({ name }: Service): string => statePath(context.shell.env, BORG_REPO ?? '', name)
   const inRepository = `the repository ${BORG_REPO}`
   const inDokku = settings.DATABASE_URL === undefined ? 'Dokku' : 'the database'
-  const inFolder = `the folder ${MEDIA_DIR}`
-
   const ofPoint = async (): Promise<CheckLine[]> => {
     const [{ found: service }, { found: archives }] = await Promise.all([database, stored])
     return dokku && BORG_REPO && service && archives ? pointCheck(dokku, service, archives, statePathOf(service)) : []
@@ -84,19 +84,47 @@ export function dataChecks(
     const tables = await surveyTables(dokku, service).catch(onlyFailure)
     return compare(backup, archives.nights, size, tables)
   }
+  const before = asBefore()
   return [
     [inRepository, stored.then(lineOf)],
-    [
-      inRepository,
-      stored.then(({ found }) => (borg && found ? archiveChecks(context, borg, found.nights, settings) : [])),
-    ],
+    [inRepository, orAsBefore(ofArchives(context, borg, stored, settings), before)],
     [inDokku, database.then(lineOf)],
-    [inFolder, media.then(lineOf)],
+    [`the folder ${MEDIA_DIR}`, media.then(lineOf)],
     [inDokku, ofService()],
     [inDokku, ofMount()],
     [inRepository, ofPoint()],
-    [inRepository, asBefore()],
+    [inRepository, before],
+    ['the journal', orAsBefore(lastRuns(context, settings), before)],
   ]
+}
+
+async function ofArchives(
+  context: Context,
+  borg: Borg | undefined,
+  stored: Promise<Finding<ArchiveList>>,
+  settings: Parameters<typeof archiveChecks>[3],
+): Promise<CheckLine[]> {
+  const { found } = await stored
+  return borg && found ? archiveChecks(context, borg, found.nights, settings) : []
+}
+
+async function lastRuns(
+  { shell }: Context,
+  { BORG_REPO, DB_SERVICE }: Partial<Settings<'BORG_REPO' | 'DB_SERVICE'>>,
+): Promise<CheckLine[]> {
+  if (!BORG_REPO || !DB_SERVICE) return []
+  return runChecks(await readJournal(journalPath(statePath(shell.env, BORG_REPO, DB_SERVICE))))
+}
+
+/**
+ * While something is lacking, one more night would fail as the last one did, and only one line may say what to type.
+ * @param before the line *as before*
+ */
+async function orAsBefore(found: Promise<CheckLine[]>, before: Promise<CheckLine[]>): Promise<CheckLine[]> {
+  const lines = await found
+  const asks = ({ fix }: CheckLine): boolean => Boolean(fix?.endsWith(A_NIGHT))
+  if (!lines.some(asks) || !(await before).some(({ verdict }) => verdict === 'fail')) return lines
+  return lines.map((line) => (asks(line) ? { ...line, fix: 'See *as before*: it says what to type' } : line))
 }
 
 function lineOf({ line }: Finding<unknown>): CheckLine[] {
@@ -253,7 +281,7 @@ async function compare(
       fail(
         name,
         `lacking: ${lacks.join('; ')}`,
-        'Is its disk mounted? Then type what stands behind it (for rows alone: docs/on-call.md). If what is there is right: backup --accept',
+        'Is its disk mounted? Then type what stands behind it (for rows alone: restore --rows TABLE). If what is there is right: backup --accept',
       ),
     ]
   if (tables instanceof Failure)

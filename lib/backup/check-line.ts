@@ -17,6 +17,9 @@ export interface CheckLine {
 /** Lines that are being found out, and what is asked for them, in words. */
 export type Asked = readonly [what: string, lines: Promise<CheckLine | CheckLine[]>]
 
+/** What a line ends with that asks for one more night. */
+export const A_NIGHT = 'type: backup'
+
 export function pass(name: string, detail: string): CheckLine {
   return { name, verdict: 'pass', detail }
 }

@@ -5,12 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Borg } from '../borg/borg.ts'
 import type { EnvFile } from '../cli/env-file.ts'
-import { journalPath, readJournal } from '../cli/journal.ts'
 import { lockFolder, SHARED_FOLDER } from '../cli/lock.ts'
 import type { Context } from '../cli/main.ts'
 import { describeMonitor } from '../cli/monitor.ts'
 import { checkSettings, SETTINGS, type Settings } from '../cli/settings.ts'
-import { statePath } from '../cli/state.ts'
 import { currentUser, type User } from '../cli/user.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { nearest } from '../core/format.ts'
@@ -24,7 +22,6 @@ import { BACKUP_SETTINGS, openRepository } from './backup.ts'
 import { crontabCheck } from './check-crontab.ts'
 import { dataChecks } from './check-data.ts'
 import { type Asked, attempt, type CheckLine, fail, formatLine, pass, warn } from './check-line.ts'
-import { runChecks } from './history.ts'
 import { describeKeepsakes, keepsakes } from './keep-elsewhere.ts'
 
 type CheckedSetting = (typeof BACKUP_SETTINGS)[number] | 'MEDIA_OWNER' | 'VERIFY_SQL' | 'DRILL_HEALTHCHECK_URL'
@@ -63,7 +60,7 @@ async function ask(
   problems: readonly string[],
 ): Promise<Asked[]> {
   const { envFile, shell } = context
-  const { BORG_REPO, DB_SERVICE, MEDIA_DIR, MEDIA_OWNER } = settings
+  const { BORG_REPO, MEDIA_DIR, MEDIA_OWNER } = settings
   const user = currentUser()
   const borg = openRepository(context, BORG_REPO ?? '')
   const version = await borgCheck(borg)
@@ -80,14 +77,6 @@ async function ask(
   return [
     ['this machine', Promise.resolve(here)],
     ...dataChecks(context, version.verdict === 'pass' ? borg : undefined, settings, user.name),
-    ...(BORG_REPO && DB_SERVICE
-      ? [
-          [
-            'the journal',
-            readJournal(journalPath(statePath(shell.env, BORG_REPO, DB_SERVICE))).then(runChecks),
-          ] as const,
-        ]
-      : []),
     ['the lock', lockCheck(shell)],
     ...(MEDIA_DIR && MEDIA_OWNER ? [['sudo', placingCheck(shell, { MEDIA_DIR, MEDIA_OWNER }, user)] as const] : []),
     ['the crontab', crontabCheck(shell)],

@@ -11,7 +11,7 @@ import { bytes, duration, plural, printable } from '../core/format.ts'
 import { table } from '../core/layout.ts'
 import { age, day, isoLocal, moment, zoneOf } from '../core/times.ts'
 import { type Backup, prepareBackup } from './backup.ts'
-import { type CheckLine, pass, warn } from './check-line.ts'
+import { A_NIGHT, type CheckLine, pass, warn } from './check-line.ts'
 
 const SHOWN = 30
 
@@ -211,18 +211,18 @@ export function runChecks(entries: readonly JournalEntry[]): CheckLine[] {
   const line = (name: string, run: JournalEntry | undefined, again: string): CheckLine[] => {
     if (!run) return []
     const detail = describeRun(run)
-    return [run.outcome === 'done' ? pass(name, detail) : warn(name, detail, `When the cause is gone, type: ${again}`)]
+    return [run.outcome === 'done' ? pass(name, detail) : warn(name, detail, `When the cause is gone, ${again}`)]
   }
   return [
     ...line(
       'last run',
       lastOf(ended, ({ kind }) => kind === 'night' || kind === 'accept'),
-      'backup',
+      A_NIGHT,
     ),
     ...line(
       'last drill',
       lastOf(ended, ({ kind }) => kind === 'drill'),
-      'restore --drill',
+      'type: restore --drill',
     ),
   ]
 }

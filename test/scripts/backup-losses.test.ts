@@ -105,7 +105,12 @@ test('a disk that is not mounted, tables without their rows, half of a dump: red
     assert.match(list.stdout, new RegExp(`^book-corners-\\S+ .*\\n +! INCOMPLETE: .*${says.source}`, 'm'))
   }
   assert.match(line('as before'), /^fail .*\n.*backup --accept/)
-  assert.match(line('newest archive'), /^warn /)
+  // A night more would be red, too: nothing else says to type it.
+  for (const name of ['newest archive', 'last run']) {
+    assert.match(line(name), /^warn /)
+    assert.match(line(name), /→ See \*as before\*/)
+    assert.not.match(line(name), /type: backup/)
+  }
 
   // What is back is lacking no more.
   await rm(sandbox.mediaDir, { recursive: true })
