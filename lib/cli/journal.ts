@@ -65,6 +65,7 @@ export interface JournalEntry extends RunFacts {
   kind: (typeof KINDS)[number]
   /** `locked`: another run held the lock. */
   outcome: (typeof OUTCOMES)[number]
+  /** How long it worked: what a question waited for its answer is left out. */
   seconds: number
   /** How many. */
   warnings: number
@@ -94,6 +95,7 @@ export async function journaled<T>(
   const { log, shell, ask, closing } = context
   const started = new Date()
   const startedMs = performance.now()
+  const { waitedMs } = ask
   let facts: RunFacts = {}
   const clean = (text: string): string => oneLine(log.clean(text), LONGEST_TEXT)
   const end = (outcome: JournalEntry['outcome'], why?: string): Promise<void> =>
@@ -101,7 +103,7 @@ export async function journaled<T>(
       time: isoLocal(started),
       kind,
       outcome,
-      seconds: Math.round((performance.now() - startedMs) / 100) / 10,
+      seconds: Math.round((performance.now() - startedMs - (ask.waitedMs - waitedMs)) / 100) / 10,
       ...facts,
       warnings: log.warnings.length,
       ...(why === undefined ? {} : { reason: clean(why), state: clean(closing.text()) }),

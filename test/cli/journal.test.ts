@@ -2,6 +2,7 @@ import { appendFile, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/prom
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createClosing } from '../../lib/cli/closing.ts'
@@ -20,7 +21,7 @@ function open() {
   const controller = new AbortController()
   const log = createLog(new Writable({ write: (_chunk, _encoding, done) => done() }) as NodeJS.WriteStream)
   const shell = createShell({ PATH: '/usr/bin:/bin' }, controller.signal)
-  const ask = { declined: false } as Context['ask'] & { declined: boolean }
+  const ask = { declined: false, waitedMs: 0 } as Context['ask'] & { declined: boolean; waitedMs: number }
   return { log, shell, ask, closing: createClosing(), controller }
 }
 
@@ -98,6 +99,18 @@ test('a run that was not agreed to leaves no line: it has changed nothing', asyn
     throw new Failure('The answer was not book-corners.')
   }).then(assert.unreachable, ({ message }) => assert.is(message, 'The answer was not book-corners.'))
   assert.equal(await readJournal(path), [])
+})
+
+test('the time in which a question waited, or one before the run, is none in which it worked', async () => {
+  const context = open()
+  context.ask.waitedMs = 60_000
+  await journaled(context, path, 'restore', async () => {
+    const askedMs = performance.now()
+    await sleep(1500)
+    context.ask.waitedMs += performance.now() - askedMs
+  })
+  const [{ seconds } = { seconds: -1 }] = await readJournal(path)
+  assert.ok(seconds >= 0 && seconds < 1, String(seconds))
 })
 
 test('no secret is in it, no line grows without end, and neither does the file', async () => {
