@@ -121,7 +121,7 @@ test('--check tells of the files that take rows out again: how many, the newest,
   assert.match(later, `What has no row in production any more: rm ${file}\n`)
   assert.not.match(later, /To take the rows|When nobody will want that: rm \S*brought-back/)
   const undo = await sandbox.script('restore.ts', ['--undo', '--dry-run'])
-  assert.match(undo.stderr, new RegExp(`None of them is in production any more:\\n +rm ${file}\\n`), undo.stderr)
+  assert.match(undo.stderr, new RegExp(`None of them is in production any more:\\n\\S+ +rm ${file}\\n`), undo.stderr)
   assert.not.match(undo.stderr, /The newest change was restore --rows|type the command above/)
 })
 

@@ -69,10 +69,11 @@ async function rescue(
         said[name] += text
       },
     }) as unknown as NodeJS.WriteStream
-  const restore = restoreIn(sandbox, { flags, log: createLog(target('stderr'), { stdout: target('stdout') }) })
+  const values = { rows: tables, ...(where === undefined ? {} : { where }) }
+  const restore = restoreIn(sandbox, { flags, log: createLog(target('stderr'), { stdout: target('stdout') }), values })
   const archive = { name: 'book-corners-2026-02-28T03:00:01' }
   try {
-    const wish = readWish({ rows: tables, ...(where === undefined ? {} : { where }) })
+    const wish = readWish(values)
     const comparison = await prepareComparison(restore, production, wish)
     await sendEarly(restore, comparison)
     await meanwhile?.()
@@ -91,7 +92,11 @@ async function rescue(
 /** What a rescue works with in a sandbox. */
 export function restoreIn(
   sandbox: Sandbox,
-  { flags, log }: { flags: readonly string[]; log: Restore['context']['log'] },
+  {
+    flags,
+    log,
+    values = {},
+  }: { flags: readonly string[]; log: Restore['context']['log']; values?: Restore['context']['values'] },
 ): Restore {
   const { signal } = new AbortController()
   const shell = createShell({ PATH: '/usr/bin:/bin', HOME: sandbox.home }, signal)
@@ -101,7 +106,7 @@ export function restoreIn(
   const given = new Set(flags)
   const context = {
     ...shells,
-    ...{ log, environment, flags: given, values: {}, argument: undefined, interactive: false },
+    ...{ log, environment, flags: given, values, argument: undefined, interactive: false },
     closing: createClosing(),
     workedMs: () => 0,
     envFile: { path: '', values: {}, problems: [] },

@@ -1,7 +1,7 @@
 // What was lost: the archive's rows that production lacks, and the rows that a cascade took with them. All of it is found out
 // by SQL in the database beside production, which is removed afterwards.
 
-import { aCount, aText, listOf, record } from '../../core/outside.ts'
+import { aCount, aText, listOf, orNull, record } from '../../core/outside.ts'
 import { type Column, ownRows } from '../../postgres/catalog.ts'
 import { rowHash } from '../../postgres/keys.ts'
 import { sendRows } from '../../postgres/session.ts'
@@ -113,6 +113,8 @@ const FOUND = record({
   taken: aCount,
   /** Rows that referenced one that comes back, and that production has: they stay as they are. */
   staying: aCount,
+  /** The archive's rows that meet --where; null without it, and for a table that nobody asked for. */
+  met: orNull(aCount),
   /** The first keys, a text for each column. */
   keys: listOf(listOf(aText)),
 })
@@ -152,7 +154,7 @@ ALTER TABLE ${lost(member)} ADD PRIMARY KEY (${keyNames(member)});`
     }),
     followCascades(links),
     ...members.map((member) => `ANALYZE ${lost(member)};`),
-    ...members.map((member) => report(member, links)),
+    ...members.map((member) => report(member, links, where !== undefined)),
     ...leftOut.map(reportLeftOut),
     ...links.map(reportEmptied),
   ].join('\n')
@@ -241,7 +243,7 @@ function children({ parent, reference, from, to }: Reach): string {
   return `${ownRows(from)} r, ${ownRows(to)} t, ${lost(parent)} o WHERE ${pairs.join(' AND ')} AND ${sameKey(parent, 'o', 't')}`
 }
 
-function report(member: Member, links: readonly Link[]): string {
+function report(member: Member, links: readonly Link[], isNarrow: boolean): string {
   const referencing = links.flatMap(({ child }, place) =>
     child === member ? [`SELECT ${keyNames(member)} FROM ${touched(place)} WHERE is_present`] : [],
   )
@@ -249,6 +251,7 @@ function report(member: Member, links: readonly Link[]): string {
   const texts = keyNames(member).map((name) => `${name}::text`)
   return `SELECT json_build_object('number', ${member.number}, 'lost', count(*),
   'taken', count(*) FILTER (WHERE generation > 0 OR ${!member.isAsked}), 'staying', ${staying},
+  'met', ${member.isAsked && isNarrow ? `(SELECT count(*) FROM ${NARROWED})` : 'NULL'},
   'keys', (SELECT coalesce(json_agg(json_build_array(${texts})), '[]') FROM
     (SELECT * FROM ${lost(member)} ORDER BY ${keyNames(member)} LIMIT ${MOST_KEYS}) l)) FROM ${lost(member)};`
 }

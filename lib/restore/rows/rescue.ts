@@ -4,8 +4,7 @@ import { SO } from '../../cli/closing.ts'
 import { EXIT } from '../../core/failure.ts'
 import { duration, plural } from '../../core/format.ts'
 import { wrap } from '../../core/layout.ts'
-import { quote } from '../../core/quote.ts'
-import { moment } from '../../core/times.ts'
+import { quote, quoteAll } from '../../core/quote.ts'
 import { psqlLine } from '../../dokku/by-hand.ts'
 import type { Service } from '../../dokku/dokku.ts'
 import { neededBytes, openRestoring, requireRoom } from '../../postgres/scratch.ts'
@@ -50,9 +49,18 @@ export async function rescueFrom(restore: Restore, comparison: Comparison, archi
     const { rescue } = compared
     if (!isDry) return agreeAndInsert(restore, comparison.production, compared)
     if (flags.has('json')) printJson(rescueJson(rescue))
-    else print(wrap(`Nothing is changed. ${describe(rescue, log.resultColumns)}`, log.resultColumns))
+    else {
+      const again = total(rescue) > 0 ? `\nTo bring them back:\n  ${commandFor(restore, archive)}` : ''
+      print(wrap(`Nothing is changed. ${describeRescue(rescue, log.resultColumns)}${again}`, log.resultColumns))
+    }
     return EXIT.done
   })
+}
+
+/** The same that was typed, with the archive that was chosen, and without --dry-run. */
+function commandFor({ context: { values } }: Restore, { name }: ChosenArchive): string {
+  const narrow = values.where === undefined ? [] : ['--where', values.where]
+  return quoteAll(['restore', name, '--rows', values.rows ?? '', ...narrow])
 }
 
 function total(rescue: Rescue): number {
@@ -62,11 +70,6 @@ function total(rescue: Rescue): number {
 /** What the log puts before a further line. */
 const INDENT = 2
 
-function describe(rescue: Rescue, columns: number | undefined): string {
-  const { name, start } = rescue.archive
-  return `Rows of ${name}${start ? ` (${moment(start)})` : ''} that production lacks:\n${describeRescue(rescue, columns)}`
-}
-
 async function agreeAndInsert(
   restore: Restore,
   production: Service,
@@ -74,7 +77,7 @@ async function agreeAndInsert(
 ): Promise<number> {
   const { context, settings } = restore
   const { flags, log, print, printJson, ask } = context
-  log.info(describe(rescue, log.columns && log.columns - INDENT))
+  log.info(describeRescue(rescue, log.columns && log.columns - INDENT))
   if (total(rescue) === 0) {
     restore.note({ rows: 0 })
     if (flags.has('json')) printJson(rescueJson(rescue, { inserted: [], file: undefined }))

@@ -3,7 +3,7 @@
 import { Failure } from '../../core/failure.ts'
 import { oneLine, plural, printable } from '../../core/format.ts'
 import { listing } from '../../core/layout.ts'
-import { isoLocal } from '../../core/times.ts'
+import { isoLocal, moment } from '../../core/times.ts'
 import { quotedName } from '../../postgres/catalog.ts'
 import { identifier, literal } from '../../postgres/sql.ts'
 import type { ChosenArchive } from '../restore.ts'
@@ -46,11 +46,14 @@ function keysText(keys: readonly string[][], count: number): string {
   return `${keys.slice(0, MOST_NAMED).map(keyText).join(', ')}${count > MOST_NAMED ? ', …' : ''}`
 }
 
-/** What would come back, what stays away and why, and what else to know. */
-/** @param columns of the terminal */
+/**
+ * What would come back, what stays away and why, and what else to know.
+ * @param columns of the terminal
+ */
 export function describeRescue(rescue: Rescue, columns?: number): string {
   const { members, found, differing, away } = rescue
   const number = (count: number | undefined): string => (count ? count.toLocaleString('en') : '')
+  const noted = notes(rescue).map((note) => `  ${printable(note)}`)
   const rows = members.map((member) => {
     const { lost = 0, taken = 0 } = found.get(member) ?? {}
     const staying = away.find((one) => one.away === member.number)?.count
@@ -64,13 +67,31 @@ export function describeRescue(rescue: Rescue, columns?: number): string {
       differ,
     ]
   })
+  const [asked] = members.filter(({ isAsked }) => isAsked)
+  const met = asked && found.get(asked)?.met
+  if (asked && met === 0)
+    return [`No row of ${printable(asked.name)} in ${named(rescue.archive)} meets this condition.`, ...noted].join('\n')
   return [
+    heading(rescue, asked?.name ?? '', met ?? undefined),
     listing(
       { head: ['  table', 'lost', 'taken along', 'stay away', 'come back', 'differ'], rows, right: [1, 2, 3, 4, 5] },
       columns,
     ),
-    ...notes(rescue).map((note) => `  ${printable(note)}`),
+    ...noted,
   ].join('\n')
+}
+
+function named({ name, start }: ChosenArchive): string {
+  return `${name}${start ? ` (${moment(start)})` : ''}`
+}
+
+/** @param met how many rows meet --where */
+function heading(rescue: Rescue, table: string, met: number | undefined): string {
+  const archive = named(rescue.archive)
+  const isLacking = rescue.members.some((member) => (rescue.found.get(member)?.lost ?? 0) > 0)
+  if (isLacking) return `Rows of ${archive} that production lacks:`
+  if (met === undefined) return `Production lacks no row of ${archive}:`
+  return `${plural(met, 'row')} of ${printable(table)} in ${archive} ${met === 1 ? 'meets' : 'meet'} this condition, and production has ${met === 1 ? 'it' : 'them all'}:`
 }
 
 /** Whatever the numbers alone don't say, a line each. */

@@ -64,6 +64,10 @@ test('what is lost is said, and nothing is changed, with --dry-run; --json has t
   assert.is(text.exitCode, 0, text.stderr)
   assert.match(text.stdout, /^Nothing is changed\. Rows of book-corners-2026-02-28T03:00:01 that production lacks:\n/)
   assert.match(text.stdout, /public\.libraries_library \(id\): 3, 11\n/)
+  assert.match(
+    text.stdout,
+    /To bring them back:\n {2}restore book-corners-2026-02-28T03:00:01 --rows libraries_library\n$/,
+  )
   const { stdout } = await rescue('libraries_library', { flags: ['dry-run', 'json'] })
   const { tables, file, archive } = JSON.parse(stdout)
   assert.is(archive, 'book-corners-2026-02-28T03:00:01')
@@ -90,6 +94,26 @@ test('nothing is asked, and nothing done, when nothing was lost', async () => {
   const { exitCode, stdout } = await rescue('libraries_library,libraries_review', { flags: [] })
   assert.is(exitCode, 0)
   assert.is(stdout, 'Nothing comes back.\n')
+})
+
+test('a condition that no row meets is told apart from one whose rows production has', async () => {
+  const { rescue } = await accident(sandbox, CORNERS, 'DELETE FROM libraries_library WHERE id = 3;')
+  const dry = async (where: string): Promise<string> =>
+    (await rescue('libraries_library', { where, flags: ['dry-run'] })).stdout
+  assert.is(
+    await dry("slug = 'corner-3x'"),
+    'Nothing is changed. No row of public.libraries_library in book-corners-2026-02-28T03:00:01 meets this condition.\n',
+  )
+  const all = await dry('id IN (4, 5)')
+  assert.match(all, /2 rows of public\.libraries_library in \S+ meet this condition, and production has them all:\n/)
+  assert.not.match(all, /lacks|To bring them back/)
+  assert.match(await dry('id = 4'), '1 row of public.libraries_library')
+  const lost = await dry("slug = 'corner-3'")
+  assert.match(lost, /that production lacks:\n/)
+  assert.match(
+    lost,
+    "  restore book-corners-2026-02-28T03:00:01 --rows libraries_library --where 'slug = '\\''corner-3'\\'''\n",
+  )
 })
 
 test('without an agreement production stays as it is', async () => {
