@@ -1,4 +1,5 @@
 // Until the new server can restore: its packages, Dokku, the user deploy, and the way to the repository.
+import { dirname } from 'node:path'
 import { quote } from '../../core/quote.ts'
 import { allowPlacing } from '../../media/place.ts'
 import { appStep, mountStep, settingsStep } from './app-steps.ts'
@@ -154,10 +155,12 @@ function sshOf(repository: string): { target: string; port: string | undefined }
 function keyStep({ repository }: Kit): Step {
   const ssh = sshOf(repository)
   const borgList = ['set -a; . /home/deploy/.env.backup; set +a', 'borg list --last 3']
-  if (!ssh)
+  if (!ssh) {
+    const parent = quote(`mkdir -p ${quote(dirname(repository))}`)
+    const copy = `ssh "root@$DOKKU_HOST" ${parent} && scp -rp ${quote(repository)} "root@$DOKKU_HOST:${repository}"`
     return {
       title: 'The way to the repository',
-      text: `The repository is a folder, and the new server needs it at the same place: \`${repository}\`. If it was on the old server's disk, bring a copy first: from the machine that has one, \`scp -rp ${quote(repository)} "root@$DOKKU_HOST:${repository}"\`. The user deploy must be able to write to it.`,
+      text: `The repository is a folder, and the new server needs it at the same place: \`${repository}\`. If it was on the old server's disk, bring a copy first: from the machine that has one, \`${copy}\`. The user deploy must be able to write to it.`,
       blocks: [
         {
           where: ROOT,
@@ -169,6 +172,7 @@ function keyStep({ repository }: Kit): Step {
         { where: DEPLOY, commands: borgList },
       ],
     }
+  }
   return {
     title: 'The way to the repository',
     text: 'The key of the old server is gone with it: take it away at the storage provider, and add the new one there. At the first connection compare the fingerprint with the one of the provider.',

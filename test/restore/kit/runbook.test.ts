@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Kit } from '../../../lib/restore/kit/content.ts'
@@ -85,14 +87,32 @@ test('a repository that is a folder has to be on the new server before Borg is a
   const page = runbook({ ...KIT, repository: '/mnt/a disk/repo' }, '/kit')
   assert.match(
     page,
-    /from the machine that has one, `scp -rp '\/mnt\/a disk\/repo' "root@\$DOKKU_HOST:\/mnt\/a disk\/repo"`/,
-  )
-  assert.match(
-    page,
     /as root:\*\*\n```sh\nls '\/mnt\/a disk\/repo\/config' .*\nchown -R deploy: '\/mnt\/a disk\/repo'\n```/,
   )
   assert.ok(page.indexOf('chown -R deploy:') < page.indexOf('borg list'))
   assert.not.match(runbook(KIT, '/kit'), /chown/)
+})
+
+test('the copy of a repository that is a folder finds its place on a server that has nothing there yet', () => {
+  const root = mkdtempSync(join(tmpdir(), 'bc-runbook-'))
+  try {
+    const repository = join(root, "old/a disk/it's/repo")
+    mkdirSync(repository, { recursive: true })
+    writeFileSync(join(repository, 'config'), '')
+    const [, copy = ''] = /from the machine that has one, `([^`]+)`/.exec(runbook({ ...KIT, repository }, '/kit')) ?? []
+    // The new server is a folder: what stands below `old` on the one stands below `new` on the other.
+    const there = `sed 's:${root}/old:${root}/new:'`
+    mkdirSync(join(root, 'bin'))
+    writeFileSync(join(root, 'bin/ssh'), `#!/bin/sh\nshift\nsh -c "$(echo "$*" | ${there})"\n`, { mode: 0o755 })
+    writeFileSync(join(root, 'bin/scp'), `#!/bin/sh\ncp -rp "$2" "$(echo "\${3#*:}" | ${there})"\n`, { mode: 0o755 })
+    const { status, stderr } = spawnSync('bash', ['-c', copy], {
+      env: { PATH: `${root}/bin:/usr/bin:/bin`, DOKKU_HOST: 'new' },
+    })
+    assert.is(status, 0, `${copy}: ${stderr}`)
+    assert.ok(existsSync(join(root, "new/a disk/it's/repo/config")))
+  } finally {
+    rmSync(root, { recursive: true })
+  }
 })
 
 test('how to become deploy is said before it is needed, and the log is rotated as docs/setup.md has it', () => {
