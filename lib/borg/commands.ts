@@ -166,14 +166,19 @@ export function extractFileArgs(archive: string, path: string): string[] {
 /** What of an archive is extracted: the paths, or what the patterns in a file let through. */
 export type Selection = { patternsFrom: string } | { paths: readonly string[] }
 
-/**
- * Into the current directory. Without --progress: for that Borg would read the archive's whole list once more (1.2.4).
- * @param strip so many of the first folders of each path are left out
- */
-export function extractArgs(archive: string, what: Selection, strip: number): string[] {
+interface ExtractOptions {
+  /** So many of the first folders of each path are left out. */
+  strip: number
+  /** Tells the bytes so far. For that Borg reads the archive's whole list once more (1.2.4). */
+  progress: boolean
+}
+
+/** Into the current directory. Its progress counts bytes: to list each file would take a third longer. */
+export function extractArgs(archive: string, what: Selection, { strip, progress }: ExtractOptions): string[] {
   return [
     'extract',
     ...COMMON,
+    ...(progress ? ['--progress'] : []),
     `--strip-components=${strip}`,
     ...['--noacls', '--noxattrs', '--noflags'],
     ...('patternsFrom' in what

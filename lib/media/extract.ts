@@ -2,10 +2,11 @@
 
 import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as breathe } from 'node:timers/promises'
 import { storedPath } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
 import { extractArgs, type Selection } from '../borg/commands.ts'
+import type { Message } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import type { Settings } from '../cli/settings.ts'
 import type { User } from '../cli/user.ts'
@@ -14,7 +15,7 @@ import { bar, bytes, plural, printable } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { isSame, type MediaFile, type MediaPlan, totalBytes, wanted } from './compare.ts'
 import { type FileInfo, list, statusOf } from './folder.ts'
-import { type MediaPlacement, type Placing, place, type StagedFile, within } from './place.ts'
+import { type MediaPlacement, place, type StagedFile, within } from './place.ts'
 import { closeStaging, openStaging, type Staging, stagingOf } from './staging.ts'
 
 /** What of a command's carrier a restore of media works with. */
@@ -50,138 +51,19 @@ export async function restoreMedia(
   const left = content.filter(({ path }) => !staged.has(path))
   if (staged.size > 0) log.info(`${plural(staged.size, 'file')} were extracted before the last run was cut short`)
   if (left.length > 0) log.info(`Extracting ${plural(left.length, 'media file')}, ${bytes(totalBytes(left))}`)
-  const giveUp = new AbortController()
-  const extracting = extractAll({ borg, log, archive, mediaDir, staging, signal: giveUp.signal }, left)
-  try {
-    const stallMs = settings.DUMP_STALL_SECONDS * 1000
-    const outcome = await placeExtracted({ context, placement, plan, staging, stallMs }, extracting)
-    await closeStaging(staging, shell)
-    return outcome
-  } catch (error) {
-    giveUp.abort()
-    await extracting.catch(() => {})
-    throw error
-  }
-}
+  const unreadable = await extractAll({ borg, log, archive, mediaDir, staging }, left)
 
-interface Outcome {
-  placed: number
-  failed: string[]
-}
-
-/** Becomes what Borg could not read, by its path, each as a line with the reason. */
-type Extracting = Promise<Map<string, string>>
-
-/** How files get from the staging folder to their places. */
-interface FromStaging {
-  context: Pick<Context, 'shell' | 'log'>
-  placement: MediaPlacement
-  plan: MediaPlan
-  staging: Staging
-  stallMs: number
-}
-
-/** Places files, the first ones while Borg extracts others: of very many, the one takes about as long as the other. */
-async function placeExtracted(
-  { context, placement, plan, staging, stallMs }: FromStaging,
-  extracting: Extracting,
-): Promise<Outcome> {
-  const { mediaDir, missing, folders } = plan
-  const outcome: Outcome = { placed: 0, failed: [] }
-  const put = async (sifted: Sifted, some: Pick<Placing, 'files'> & Partial<Placing>): Promise<void> => {
-    const notPlaced = await place(context, placement, { from: staging.files, folders: [], stallMs, ...some })
-    for (const [path, why] of notPlaced) sifted.failed.set(path, why)
-    outcome.placed += sifted.fit - notPlaced.size
-  }
-  // sudo would ask in the middle of what is told of the extraction.
-  const first = placement.asks ? [] : missing.filter(isFoundWhole)
-  const others = placement.asks ? missing : missing.filter((file) => !isFoundWhole(file))
-  const find = await finderIn(staging, [])
-  let done = 0
-  for await (const part of wholeParts(first, { find, extracting, log: context.log, total: totalBytes(wanted(plan)) })) {
-    done += part.length
-    const sifted: Sifted = { fit: 0, failed: new Map() }
-    await put(sifted, { files: sift(part, part.length, { find, mediaDir, sifted, later: others }) })
-    for (const [path, why] of sifted.failed) outcome.failed.push(`${path}: ${why}`)
-  }
-  const unreadable = await extracting
-  const left = [...others, ...first.slice(done)]
-  const planned = [...left, ...(plan.overwrite ? plan.different : [])]
-  if (planned.length + folders.length === 0) return outcome
-  if (placement.asks) context.log.info(`sudo asks for your password, to place the files: ${placement.needsSudo}`)
-  const sifted: Sifted = { fit: 0, failed: new Map() }
-  const files = sift(planned, left.length, { find: await finderIn(staging, planned), mediaDir, sifted })
-  await put(sifted, { files, planned, folders })
-  for (const [path, why] of sifted.failed) outcome.failed.push(unreadable.get(path) ?? `${path}: ${why}`)
-  return outcome
-}
-
-/** Whether a look at the staging folder tells that a file is whole: its name is its own there, and its size and time are listed. */
-function isFoundWhole(file: MediaFile): boolean {
-  return file.type !== 'h' && !isOdd(file) && fitsALine(file)
-}
-
-const FILES_A_PART = 5000
-const BYTES_A_PART = 256e6
-const FILES_A_LOOK = 50
-const LOOK_EVERY_MS = 25
-
-/** What is known of an extraction that goes on. */
-interface Watched {
-  find: Find
-  extracting: Extracting
-  log: Log
-  /** What is extracted in all, in bytes. */
-  total: number
-}
-
-/**
- * Some files after the others, as Borg has extracted them, until it has ended. It extracts in the order of its list, which is
- * theirs: where one is whole, those before it are, or never will be.
- */
-async function* wholeParts(
-  files: readonly MediaFile[],
-  { find, extracting, log, total }: Watched,
-): AsyncGenerator<MediaFile[]> {
-  let ended = false
-  const end = settled(extracting).then(() => {
-    ended = true
-  })
-  let bytesDone = 0
-  for (const part of partsOf(files)) {
-    const last = part.findLastIndex(({ type }) => type === '-')
-    for (const [i, file] of part.entries()) {
-      if (file.type === '-' && (i % FILES_A_LOOK === 0 || i === last))
-        for (;;) {
-          const found = find(file.path)
-          if (found && isSame(file, found)) break
-          if (ended) return
-          const current = bytesDone + (found?.size ?? 0)
-          log.status(`Extracting ${bar(current, total)}  ${bytes(current)} of ${bytes(total)}`)
-          await Promise.race([end, sleep(LOOK_EVERY_MS)])
-        }
-      bytesDone += file.sizeBytes
-    }
-    yield part
-  }
-}
-
-async function settled(promise: Promise<unknown>): Promise<void> {
-  await promise.catch(() => {})
-}
-
-function* partsOf(files: readonly MediaFile[]): Generator<MediaFile[]> {
-  let part: MediaFile[] = []
-  let sizeBytes = 0
-  for (const file of files) {
-    part.push(file)
-    sizeBytes += file.sizeBytes
-    if (part.length < FILES_A_PART && sizeBytes < BYTES_A_PART) continue
-    yield part
-    part = []
-    sizeBytes = 0
-  }
-  if (part.length > 0) yield part
+  if (placement.asks) log.info(`sudo asks for your password, to place the files: ${placement.needsSudo}`)
+  const stallMs = settings.DUMP_STALL_SECONDS * 1000
+  const sifted: Sifted = { fit: 0, failed: [] }
+  const fit = sift(files, plan.missing.length, { find: await finderIn(staging, files), mediaDir, sifted })
+  const { folders } = plan
+  const placing = { from: staging.files, files: fit, planned: files, folders, stallMs }
+  const notPlaced = await place(context, placement, placing)
+  await closeStaging(staging, shell)
+  const failed = sifted.failed.map((line) => unreadable.get(line.slice(0, line.lastIndexOf(': '))) ?? line)
+  for (const [path, why] of notPlaced) failed.push(`${path}: ${why}`)
+  return { placed: sifted.fit - notPlaced.size, failed }
 }
 
 /** A file in the staging folder. */
@@ -232,16 +114,7 @@ async function alreadyStaged(staging: Staging, files: readonly MediaFile[]): Pro
 /** What has become of the files that were to be placed, as far as they have been looked at. */
 interface Sifted {
   fit: number
-  /** By the path, the reason. */
-  failed: Map<string, string>
-}
-
-interface Sieve {
-  find: Find
-  mediaDir: string
-  sifted: Sifted
-  /** Takes what is not there yet, while Borg still extracts. */
-  later?: MediaFile[]
+  failed: string[]
 }
 
 /**
@@ -252,17 +125,16 @@ interface Sieve {
 function* sift(
   files: readonly MediaFile[],
   missing: number,
-  { find, mediaDir, sifted, later }: Sieve,
+  { find, mediaDir, sifted }: { find: Find; mediaDir: string; sifted: Sifted },
 ): Generator<StagedFile> {
   for (const [i, file] of files.entries()) {
     const { path, type, mtimeMs, target } = file
     const found = type === 'l' ? undefined : find(path)
     const raw = found?.raw && { raw: found.raw }
-    const isThere = type === 'l' || (found && (type !== '-' || isSame(file, found)))
-    if (!isThere && later) later.push(file)
-    else if (i < missing && statusOf(within(mediaDir, { path, ...raw })))
-      sifted.failed.set(path, 'came to be on the disk meanwhile, and was kept')
-    else if (!isThere) sifted.failed.set(path, 'Borg did not extract it as the archive lists it')
+    if (i < missing && statusOf(within(mediaDir, { path, ...raw })))
+      sifted.failed.push(`${path}: came to be on the disk meanwhile, and was kept`)
+    else if (type !== 'l' && (!found || (type === '-' && !isSame(file, found))))
+      sifted.failed.push(`${path}: Borg did not extract it as the archive lists it`)
     else {
       sifted.fit++
       yield found
@@ -279,8 +151,6 @@ interface Extraction {
   archive: string
   mediaDir: string
   staging: Staging
-  /** Nobody wants it any more. */
-  signal: AbortSignal
 }
 
 /** Paths in one call, well below the kernel's limit for arguments. */
@@ -313,19 +183,27 @@ async function extractAll(extraction: Extraction, files: readonly MediaFile[]): 
 
 const MOST_UNREADABLE = 100
 
+/** More take so long that a progress is worth what it costs Borg. */
+const FEW_FILES = 1000
+const FEW_BYTES = 100e6
+
 async function extract(extraction: Extraction, files: readonly MediaFile[]): Promise<void> {
   if (files.length === 0) return
-  const { mediaDir, staging } = extraction
+  const { log, mediaDir, staging } = extraction
   const prefix = storedPath(mediaDir)
+  const isLong = files.length > FEW_FILES || totalBytes(files) > FEW_BYTES
+  const onProgress = ({ current = 0, total = 0 }: Message): void =>
+    log.status(`Extracting ${bar(current, total)}  ${bytes(current)} of ${bytes(total)}`)
+  const call = (selection: Selection): Promise<void> => callBorg(extraction, selection, isLong ? onProgress : undefined)
+
   const lines = files.filter(fitsALine)
   if (lines.length > 0) {
     // pf: is looked up, pp: would be tried one after the other for every item of the archive.
     await writeFile(staging.patterns, patternsOf(lines, prefix), { mode: 0o600 })
-    await callBorg(extraction, { patternsFrom: staging.patterns })
+    await call({ patternsFrom: staging.patterns })
   }
   const others = files.filter((file) => !fitsALine(file)).map(({ path }) => `${prefix}/${path}`)
-  for (let i = 0; i < others.length; i += PATHS_A_CALL)
-    await callBorg(extraction, { paths: others.slice(i, i + PATHS_A_CALL) })
+  for (let i = 0; i < others.length; i += PATHS_A_CALL) await call({ paths: others.slice(i, i + PATHS_A_CALL) })
 }
 
 /** In pieces: as one text they would be as large as the plan. */
@@ -352,24 +230,20 @@ function fitsALine({ path }: MediaFile): boolean {
 }
 
 async function callBorg(
-  { borg, log, archive, mediaDir, staging, signal }: Extraction,
+  { borg, log, archive, mediaDir, staging }: Extraction,
   selection: Selection,
+  onProgress: ((message: Message) => void) | undefined,
 ): Promise<void> {
-  signal.throwIfAborted()
-  const child = borg.stream(extractArgs(archive, selection, storedPath(mediaDir).split('/').length), {
+  const options = { strip: storedPath(mediaDir).split('/').length, progress: onProgress !== undefined }
+  const child = borg.stream(extractArgs(archive, selection, options), {
     cwd: staging.files,
     // After our death it would go on writing where the next run works.
     guarded: true,
+    ...(onProgress && { onProgress }),
   })
-  const stop = (): void => void child.stop()
-  signal.addEventListener('abort', stop)
-  try {
-    child.stdin.end()
-    child.stdout.resume()
-    const { messages } = await child.result()
-    // Borg 1.2.4 says that a pf: pattern never matched even when it did. What is missing is found by looking.
-    for (const { message } of messages) if (!/never matched/.test(message)) log.warn(message)
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
+  child.stdin.end()
+  child.stdout.resume()
+  const { messages } = await child.result()
+  // Borg 1.2.4 says that a pf: pattern never matched even when it did. What is missing is found by looking.
+  for (const { message } of messages) if (!/never matched/.test(message)) log.warn(message)
 }

@@ -121,13 +121,13 @@ export interface StagedFile extends Omit<Member, 'name'> {
 }
 
 /** What is placed from where. */
-export interface Placing {
+interface Placing {
   /** The folder that the files were extracted to. */
   from: string
   /** Asked for one after the other, while others are placed already. */
   files: Iterable<StagedFile>
-  /** Which files may come, for the progress; without it none is told. */
-  planned?: readonly Pick<StagedFile, 'sizeBytes'>[]
+  /** Which files may come, for the progress. */
+  planned: readonly Pick<StagedFile, 'sizeBytes'>[]
   /** Those that are made although nothing comes into them. */
   folders: readonly string[]
   /** When no byte moves for this long, it has stalled. */
@@ -142,7 +142,7 @@ export interface Placing {
 export async function place(
   { shell, log }: Pick<Context, 'shell' | 'log'>,
   { command, asks }: MediaPlacement,
-  { from, files, planned = [], folders, stallMs }: Placing,
+  { from, files, planned, folders, stallMs }: Placing,
 ): Promise<Map<string, string>> {
   const script = await readFile(SCRIPT)
   const progress = { bytes: 0 }
@@ -157,7 +157,7 @@ export async function place(
     names: ['the staging folder', 'the media folder'],
     stallMs,
     // It would be written over the question for the password.
-    ...(asks || planned.length === 0 ? {} : { onBytes: () => log.status(`Placing ${bar(progress.bytes, total)}`) }),
+    ...(asks ? {} : { onBytes: () => log.status(`Placing ${bar(progress.bytes, total)}`) }),
     whole: async () => given.abort(),
     result: () => judge(target, given.signal, stallMs),
   })

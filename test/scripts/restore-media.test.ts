@@ -230,31 +230,4 @@ test('an archive without media says so before anything begins', async () => {
   assert.match(database.stderr, /holds no db\.dump/)
 })
 
-test('of many photos the first are in their places before the last are extracted, and stay there when Borg fails', async () => {
-  await mkdir(at('many'))
-  for (let i = 0; i < 6500; i++) writeFileSync(at(`many/${i}.jpg`), `photo ${i}`)
-  sandbox.ownMedia()
-  const name = await store('2026-01-05')
-  await rm(at('many'), { recursive: true })
-  const bin = join(sandbox.dir, 'failing')
-  await mkdir(bin)
-  // A Borg that fails when the first photos are in their places, and waits for that before the last one.
-  await writeFile(
-    join(bin, 'borg'),
-    `#!/bin/sh\ncase "$*" in *extract*)\n  /usr/bin/borg "$@" & pid=$!\n  while [ "$(find . -type f | wc -l)" -lt 5100 ] && kill -0 $pid 2>/dev/null; do :; done\n  kill -STOP $pid\n  for i in $(seq 600); do [ "$(ls '${at('many')}' 2>/dev/null | wc -l)" -ge 5000 ] && break; sleep 0.1; done\n  kill -KILL $pid; exit 2;; esac\nexec /usr/bin/borg "$@"\n`,
-    { mode: 0o755 },
-  )
-  const failed = await sandbox.script('restore.ts', [name, ...AGREED], { env: { PATH: `${bin}:/usr/bin:/bin` } })
-  assert.is(failed.exitCode, 1, failed.stderr)
-  assert.match(failed.stderr, 'Some photos may be back, each of them whole')
-  const first = readdirSync(at('many'))
-  assert.ok(first.length >= 5000, `${first.length} photos are back`)
-  for (const photo of first) assert.is(readFileSync(at(`many/${photo}`), 'utf8'), `photo ${photo.replace('.jpg', '')}`)
-  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, ...AGREED])
-  assert.is(exitCode, 0, stderr)
-  assert.is(readdirSync(at('many')).length, 6500)
-  assert.equal(readdirSync(sandbox.mediaDir), ['many', 'photos'])
-  await rm(at('many'), { recursive: true })
-})
-
 test.run()
