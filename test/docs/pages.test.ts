@@ -71,6 +71,18 @@ test('README is short, and leads to every page', () => {
   assert.equal(unlinked, [])
 })
 
+test('the page for the person on call has a row of its own for each way out, and README the same for the most urgent', () => {
+  const typed = (page: string): string[] =>
+    [...readPage(page).matchAll(/^\| [^|]* \| ([^|]+) \| (?:server|laptop)? ?\|/gm)].map(([, type = '']) => type)
+  const [onCall, readme] = [typed('docs/on-call.md'), typed('README.md')]
+  const urgent = ['~/restore --rows', '~/restore --undo`', '~/restore --drill', '~/backup --accept', '~/backup --check']
+  const lacking = (rows: readonly string[], all: readonly string[]): string[] =>
+    all.filter((command) => !rows.some((type) => type.includes(command)))
+  assert.equal(lacking(readme, urgent), [])
+  assert.equal(lacking(onCall, [...urgent, '~/restore --undo --dry-run']), [])
+  assert.is(onCall.filter((type) => type.includes('--undo')).length, 2)
+})
+
 test('each shell block says above it where it is typed', () => {
   const wrong = PAGES.flatMap(blocksOf)
     .filter(({ language, above }) => !LANGUAGES.includes(language) || (language === 'sh' && !PLACES.includes(above)))
