@@ -169,7 +169,11 @@ test('after Ctrl-Z and fg the question stands there again, and its answer counts
  * What a terminal shows where these keys are typed while the command still works, and only then its question comes.
  * @param settings of the terminal, as stty takes them
  */
-async function typedAhead(keys: string, echo: RegExp, answers: string[], body: string, settings = 'sane') {
+async function typedAhead(
+  keys: string,
+  echo: RegExp,
+  { answers, body, settings = 'sane' }: { answers: string[]; body: string; settings?: string },
+) {
   const seen = join(folder, 'seen')
   await rm(seen, { force: true })
   const words = await command(`log.info('at work: ')
@@ -199,7 +203,10 @@ for (const [what, keys, echo] of [
   ['an end of the input', 'replace\n\u0004', /replace\r\n/],
 ] as const)
   test(`${what} that was typed before the question is not its answer`, async () => {
-    const { output, status } = await typedAhead(keys, echo, ['\n'], "await ask.confirm('Sure?', 'replace')")
+    const { output, status } = await typedAhead(keys, echo, {
+      answers: ['\n'],
+      body: "await ask.confirm('Sure?', 'replace')",
+    })
     assert.match(
       output,
       /^at work: \nreplace\n?(\^D[\b]*)?What was typed before this question was not taken\.\nSure\?\nType replace to go on: \nThe answer was not replace\.\n/,
@@ -209,12 +216,16 @@ for (const [what, keys, echo] of [
 
 test('a number that was typed before the list picks nothing', async () => {
   const body = "print('→ ' + (await ask.pick('Which?', { head: ['it'], rows: [['a'], ['b']] })))"
-  const { output } = await typedAhead('2\n', /2\r\n/, ['1\n'], body)
+  const { output } = await typedAhead('2\n', /2\r\n/, { answers: ['1\n'], body })
   assert.match(output, /was not taken\.\n.*Which\? \(1-2\): 1\n→ 0\n/s)
 })
 
 test('Ctrl-C that was typed before the question interrupts, also where the terminal makes no signal of it', async () => {
-  const { status } = await typedAhead('\u0003x', /\^Cx/, [], "await ask.confirm('Sure?', 'replace')", '-isig')
+  const { status } = await typedAhead('\u0003x', /\^Cx/, {
+    answers: [],
+    body: "await ask.confirm('Sure?', 'replace')",
+    settings: '-isig',
+  })
   assert.is(status, 130)
 })
 
