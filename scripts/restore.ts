@@ -64,6 +64,7 @@ app's name, by renaming databases in one transaction, and the old database is ke
                    --dry-run shows what it holds beside production.
   --yes            Agree beforehand to every question. Where production would change,
                    ARCHIVE must be named: the newest may be the one after the damage.
+                   --undo needs no name where only one database is kept.
   --json           With --list, --dry-run, --drill, --kit, --rows: one JSON value.
   --env-file PATH  Settings; else $OPS_ENV_FILE, else /home/deploy/.env.backup.
   --version, --help

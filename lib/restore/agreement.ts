@@ -13,7 +13,9 @@ export function requireAgreement(context: Context, flag: string, typed: readonly
     throw nobodyToAsk(
       context,
       'A restore asks before it changes anything',
-      `Over SSH ask for one: ssh -t. For a script: ${withArchive('ARCHIVE')} --yes`,
+      flag === 'undo' && argument === undefined
+        ? 'Over SSH ask for one: ssh -t. What is kept: restore --undo --dry-run. For a script: restore --undo DATABASE --yes'
+        : `Over SSH ask for one: ssh -t. For a script: ${withArchive('ARCHIVE')} --yes`,
     )
   if (flags.has('yes') && argument === undefined && flag !== 'undo')
     throw new Failure(

@@ -77,8 +77,15 @@ function first(names: readonly string[], count = names.length): string {
         .join(', ')}${count > 3 ? ', …' : ''}`
 }
 
-/** The closing lines on databases that swaps kept. */
-export function describeKept(service: Service, kept: readonly KeptDatabase[]): string {
+/**
+ * The closing lines on databases that swaps kept.
+ * @param before what put each aside, by its name
+ */
+export function describeKept(
+  service: Service,
+  kept: readonly KeptDatabase[],
+  before: (name: string) => string,
+): string {
   return kept
     .map((database) => {
       const { name, bytes: size, slots, subscriptions } = database
@@ -86,7 +93,7 @@ export function describeKept(service: Service, kept: readonly KeptDatabase[]): s
         ...(slots.length > 0 ? [`keeps WAL for the replication slot ${slots.join(', ')}`] : []),
         ...(subscriptions.length > 0 ? [`has the subscription ${subscriptions.join(', ')}`] : []),
       ]
-      return `  ${[name, bytes(size), ...hangs].join(', ')}. To drop it:\n    ${dropLine(service, database)}`
+      return `  ${[name, bytes(size), before(name), ...hangs].join(', ')}. To drop it:\n    ${dropLine(service, database)}`
     })
     .join('\n')
 }

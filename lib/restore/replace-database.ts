@@ -2,9 +2,8 @@
 
 import { basename } from 'node:path'
 import { SO } from '../cli/closing.ts'
-import { journalPath, readJournal } from '../cli/journal.ts'
 import { EXIT, Failure, reason } from '../core/failure.ts'
-import { bytes, duration, plural } from '../core/format.ts'
+import { bytes, duration } from '../core/format.ts'
 import { wrap } from '../core/layout.ts'
 import { momentAgo } from '../core/times.ts'
 import { psqlLine } from '../dokku/by-hand.ts'
@@ -25,6 +24,7 @@ import { awaitApp, restartAdvice } from './app.ts'
 import { importDump, type OpenedDump } from './archived-dump.ts'
 import { type Contents, complete } from './choose.ts'
 import { compare, lookAt, lookAtProduction } from './comparison.ts'
+import { chooseKept, keptAt, keptUntil, readCauses, restoreOf, undoTo } from './kept.ts'
 import { discardRestoring } from './leftovers.ts'
 import { describeKept, describeRights, describeWayBacks, releaseAdvice, subscriptionAdvice } from './messages.ts'
 import { begin, type Production } from './prove.ts'
@@ -61,6 +61,7 @@ export async function replaceDatabase(
   await finishSwap(restore, production, kept, {
     isSo: `The database ${production.database} is that of ${archive.name} now.`,
     data: `the data of ${archive.name}`,
+    cause: restoreOf(archive.name),
   })
 }
 
@@ -171,11 +172,12 @@ export async function undo(restore: Restore): Promise<number> {
     context.print('Nothing was changed.')
     return EXIT.done
   }
-  const then = `before ${await restoreThat(restore, choice.name)}`
+  const { words, isUndo } = (await readCauses(restore))(choice.name)
+  const then = `before ${words}`
   await context.ask.confirm(
-    `This makes ${choice.name} the database of ${production.name}: production as it was ${then}.
+    `This makes ${choice.name} the database of ${production.name}: production as it was ${then}.${isUndo ? '\n  This takes that undo back: what it took out of production comes back.' : ''}
   Comes back: every row as it was then, until ${keptUntil(choice.name)}.
-  Leaves production: what came by that restore, and everything written since.
+  Leaves production: what came by that ${isUndo ? 'undo' : 'restore'}, and everything written since.
   It stays in a kept database of its own, and the way back is: restore --undo`,
     settings.DOKKU_APP,
   )
@@ -183,6 +185,7 @@ export async function undo(restore: Restore): Promise<number> {
   await finishSwap(restore, production, before, {
     isSo: `Production is again as it was ${then}.`,
     data: `the data of ${then}`,
+    cause: undoTo(choice.name),
   })
   return EXIT.done
 }
@@ -201,77 +204,20 @@ async function showKept(restore: Restore, production: Service, { name, bytes: si
   }
 }
 
-/** When a swap kept it, in words. */
-function keptUntil(name: string): string {
-  const at = keptAt(name)
-  return at ? momentAgo(at) : 'an unknown time'
-}
-
-/** When a swap kept it, by its name. */
-function keptAt(name: string): Date | undefined {
-  const [, date, hour, minute, second] = /(\d{4}-?\d\d-?\d\d)T(\d\d)(\d\d)(\d\d)$/.exec(name) ?? []
-  if (!date) return undefined
-  return new Date(`${date.replace(/^(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3')}T${hour}:${minute}:${second}`)
-}
-
-/** The restore that kept a database, in words, as far as the journal of this machine tells. */
-async function restoreThat({ statePath }: Restore, kept: string): Promise<string> {
-  const atMs = keptAt(kept)?.getTime() ?? Number.NaN
-  const run = (await readJournal(journalPath(statePath))).findLast(({ kind, time, seconds }) => {
-    const sinceMs = atMs - Date.parse(time)
-    // Both times are cut to the second.
-    return /^restore( --(db-only|undo))?$/.test(kind) && sinceMs >= -1000 && sinceMs <= (seconds + 1) * 1000
-  })
-  if (run?.archive !== undefined) return `the restore of ${run.archive}`
-  return run?.database === undefined ? 'the restore that kept it' : `restore --undo to ${run.database}`
-}
-
-/** @param hasFiles whether files of `restore --rows` are named above */
-async function chooseKept({ context, dokku }: Restore, production: Service, hasFiles: boolean): Promise<KeptDatabase> {
-  const { argument, ask, flags } = context
-  const kept = await listKept(dokku, production)
-  if (kept.length === 0)
-    throw new Failure(
-      `No database of an earlier restore is kept in ${production.name}.`,
-      hasFiles
-        ? 'If it is about the rows that were brought back, type the command above.'
-        : 'Restore an archive instead: restore --list',
-    )
-  const named = kept.find(({ name }) => name === argument)
-  if (named) return named
-  if (argument !== undefined)
-    throw new Failure(
-      `${argument} is not kept in ${production.name}.`,
-      `Kept are: ${kept.map(({ name }) => name).join(', ')}`,
-    )
-  const [only] = kept
-  if (kept.length === 1 && only) return only
-  if (flags.has('yes'))
-    throw new Failure(
-      `--yes does not choose among ${plural(kept.length, 'kept database')}.`,
-      `Name one: ${kept.map(({ name }) => name).join(', ')}`,
-      EXIT.usage,
-    )
-  const picked = await ask.pick('Which one becomes production again?', {
-    head: ['database', 'was production until', 'size'],
-    rows: kept.map(({ name, bytes: size }) => [name, keptUntil(name), bytes(size)]),
-  })
-  const choice = kept[picked]
-  if (!choice) throw new Failure('Nothing was picked.')
-  return choice
-}
-
 /** What production is after a swap. */
 interface Arrived {
   /** A sentence. */
   isSo: string
   /** What the app runs with. */
   data: string
+  /** What made it so: the journal does not tell of a run that goes on. */
+  cause: string
 }
 
 /** What follows a swap. From there on an interruption no longer stops anything. */
-async function finishSwap(restore: Restore, production: Service, kept: string, { isSo, data }: Arrived): Promise<void> {
+async function finishSwap(restore: Restore, production: Service, kept: string, arrived: Arrived): Promise<void> {
   const { context, settings, dokku } = restore
+  const { isSo, data } = arrived
   const print = (text: string): void => context.print(wrap(text, context.log.resultColumns))
   print(`${isSo}
 The database before is kept as ${kept}. To go back to it: restore --undo`)
@@ -291,11 +237,13 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
   } catch (error) {
     context.log.warn(`The kept databases can't be listed: ${reason(error)}`)
   }
+  const causeOf = await readCauses(restore)
+  const before = (name: string): string => `before ${name === kept ? arrived.cause : causeOf(name).words}`
   if (!(await app)) return print(`${settings.DOKKU_APP} is not deployed yet. Next, on the laptop: deploy`)
   print(`Done in ${duration(context.workedMs())}. ${settings.DOKKU_APP} runs with ${data}.`)
   print(`Look at the site now, then choose:
   wrong data           restore --undo
   the app misbehaves   ${await restarting}
   all is well          keep it a few days, then drop what is kept:
-${describeKept(production, all)}`)
+${describeKept(production, all, before)}`)
 }

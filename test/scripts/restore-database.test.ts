@@ -91,6 +91,20 @@ test('--undo swaps the kept database back, and is itself undone', async () => {
   assert.match(again.stdout, /^Production is again as it was before restore --undo to book_corners_db_before_\w+\.$/m)
   assert.is(await counts(sandbox), OLD)
   assert.is((await databases(sandbox)).length, 2)
+  // Of several each is told with what put it aside, and none is taken without its name.
+  const { stdout } = await sandbox.script('restore.ts', RESTORE)
+  assert.match(stdout, /^ {2}\w+, [\d.]+ MB, before the restore of book-corners-\d\S+\. To drop it:$/m)
+  assert.match(stdout, /^ {2}\w+, [\d.]+ MB, before restore --undo to \w+\. To drop it:$/m)
+  for (const flag of ['--dry-run', '--yes']) {
+    const refused = await sandbox.script('restore.ts', ['--undo', flag])
+    assert.is(refused.exitCode, 2, refused.stderr)
+    assert.match(
+      refused.stderr,
+      /2 databases of earlier restores are kept, and .*\n.*database +production as of +before +size\n.*\d ago +the restore of book-corners-\d\S+ +[\d.]+ MB\n.* restore --undo to \w+ +[\d.]+ MB\n.*! takes that undo back: what it took out of production comes back\n/,
+    )
+    assert.ok(refused.stderr.includes(`Name one: restore --undo DATABASE ${flag}\n`), refused.stderr)
+  }
+  assert.is((await databases(sandbox)).length, 3)
 })
 
 test('--undo without a kept database, or with an unknown one, changes nothing', async () => {
@@ -114,11 +128,13 @@ test('without a terminal and without --yes nothing begins', async () => {
     [['--rows', 'libraries_library'], 'restore ARCHIVE --rows libraries_library --yes'],
     [[archive, '--rows', 'a', '--where', 'id = 1'], `restore ${archive} --rows a --where 'id = 1' --yes`],
     [['--media-only'], 'restore ARCHIVE --media-only --yes'],
-    [['--undo'], 'restore --undo --yes'],
+    [['--undo'], 'restore --undo DATABASE --yes'],
   ] as const) {
     const { stderr } = await sandbox.script('restore.ts', [...args])
     assert.ok(stderr.includes(`no terminal to ask at`) && stderr.includes(`For a script: ${says}\n`), stderr)
   }
+  const { stderr } = await sandbox.script('restore.ts', ['--undo'])
+  assert.match(stderr, 'What is kept: restore --undo --dry-run.')
   assert.is((await sandbox.script('restore.ts', ['--test'])).exitCode, 2)
   for (const args of [['--yes'], ['--db-only', '--yes'], ['--media-only', '--yes']]) {
     const { exitCode, stderr } = await sandbox.script('restore.ts', args)
