@@ -153,6 +153,11 @@ export async function listArchives(borg: Borg, prefix: string): Promise<ArchiveL
   return sortArchives(parseList((await borg.call(listArgs(prefix))).stdout).sort(newestFirst), prefix)
 }
 
+/** The local time that its name had when it was made, a moment before Borg began it; of another name when that was. */
+export function madeAt({ madeAs, name, start }: Archive): string {
+  return /-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)$/.exec(madeAs ?? name)?.[1] ?? localTimestamp(start)
+}
+
 /** Of two that began in one second the name tells: it was made a moment earlier. */
 export function newestFirst(a: Archive, b: Archive): number {
   const named = ({ madeAs, name }: Archive): string => (madeAs ?? name).slice(-'2026-02-28T03:00:00'.length)
@@ -247,7 +252,7 @@ export function explainFuture(archives: readonly Archive[], envFile: string): { 
  */
 export function archiveListing(archives: readonly Archive[], by: 'time' | 'name'): Listing {
   const zone = zoneOf(archives[0]?.start ?? new Date())
-  const times = by === 'time' ? moments(archives.map(({ start }) => start)) : []
+  const times = by === 'time' ? moments(archives.map((archive) => new Date(madeAt(archive)))) : []
   const rows = archives.map((archive, i) => {
     const { sha, mediaFiles, mediaBytes, noMedia } = parseComment(archive.comment)
     const kind = [

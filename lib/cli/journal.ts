@@ -50,6 +50,8 @@ interface RunFacts {
   checked?: boolean | undefined
   /** The kept database that `restore --undo` was to make production. */
   database?: string | undefined
+  /** What production's database before is kept as. */
+  kept?: string | undefined
   /** How many a restore brought back. */
   rows?: number | undefined
   files?: number | undefined
@@ -175,6 +177,7 @@ const ENTRY: Shape<JournalEntry> = record({
   tries: atBest(aCount),
   checked: atBest(aBoolean),
   database: atBest(aText),
+  kept: atBest(aText),
   rows: atBest(aCount),
   files: atBest(aCount),
 })

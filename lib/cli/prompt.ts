@@ -25,8 +25,9 @@ export interface Ask {
    * One of a list by its number; no number is proposed, and --yes takes none. A wrong answer is asked for again. Its index is
    * returned.
    * @param prompt its last line is asked again
+   * @param find the index of what another word means, -1 for none; a Failure says why not
    */
-  pick(prompt: string, choices: Listing): Promise<number>
+  pick(prompt: string, choices: Listing, find?: (word: string) => number): Promise<number>
   /** The last question was not answered as it had to be: by another word, by Ctrl-C, or not at all. */
   readonly declined: boolean
   /** How long they have waited for answers so far. */
@@ -89,19 +90,31 @@ export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal,
     get waitedMs() {
       return waitedMs
     },
-    pick: async (prompt, choices) => {
+    pick: async (prompt, choices, find = () => -1) => {
       const count = choices.rows.length
       const question = `${prompt.split('\n').at(-1)} (1-${count}): `
       let answer = await ask(`${listing(choices, log.columns, true)}\n${prompt} (1-${count}): `)
       for (;;) {
         const number = /^\d+$/.test(answer) ? Number(answer) : 0
-        if (number >= 1 && number <= count) {
+        const found = number >= 1 && number <= count ? number - 1 : meant(answer, find)
+        if (typeof found === 'number') {
           declined = false
-          return number - 1
+          return found
         }
-        answer = await ask(`${answer || 'Nothing'} is no number of the list. ${question}`)
+        answer = await ask(`${found}${found.includes('\n') ? '\n' : ' '}${question}`)
       }
     },
+  }
+}
+
+/** The index of what a word means, or why it means nothing. */
+function meant(word: string, find: (word: string) => number): number | string {
+  try {
+    const index = word === '' ? -1 : find(word)
+    return index === -1 ? `${word || 'Nothing'} is no number of the list.` : index
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    return `${error.message} ${error.hint}`.trim()
   }
 }
 

@@ -1,12 +1,11 @@
 // Which archive is restored, and what it holds.
 
-import { archiveListing, eachItem, flawsOf, isDump, listAll, newestOf, storedPath } from '../borg/archives.ts'
+import { archiveListing, eachItem, flawsOf, isDump, listAll, madeAt, newestOf, storedPath } from '../borg/archives.ts'
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { nobodyToAsk } from '../cli/prompt.ts'
 import { EXIT, Failure } from '../core/failure.ts'
 import { nearest, plural } from '../core/format.ts'
-import { localTimestamp } from '../core/times.ts'
 import { createMediaComparison, type MediaPlan } from '../media/compare.ts'
 import { requireMediaDir } from '../media/folder.ts'
 import { lines } from './messages.ts'
@@ -63,9 +62,7 @@ export function findArchive(word: string, archives: readonly Archive[]): ChosenA
     )
   }
   const isDate = DATE.test(word)
-  const [first, ...others] = archives.filter(({ name, start }) =>
-    isDate ? (timeOf(name) ?? localTimestamp(start)).startsWith(word) : name.startsWith(word),
-  )
+  const [first, ...others] = archives.filter((archive) => (isDate ? madeAt(archive) : archive.name).startsWith(word))
   if (first && others.length === 0) return first
   if (first)
     throw new Failure(
@@ -133,7 +130,10 @@ async function pick(
   const proposed = newestOf(archives.filter((archive) => flawsOf(archive).length === 0)) ?? latest
   const whole = `The newest that is whole is number ${archives.indexOf(proposed) + 1}.`
   const prompt = [...hints, ...(proposed === archives[0] ? [] : [whole]), 'Which archive?'].join('\n')
-  const choice = await ask.pick(prompt, archiveListing(archives, 'time'))
+  const choice = await ask.pick(prompt, archiveListing(archives, 'time'), (word) => {
+    const { name } = findArchive(word, archives)
+    return archives.findIndex((archive) => archive.name === name)
+  })
   return archives[choice] ?? latest
 }
 

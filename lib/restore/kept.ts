@@ -45,11 +45,18 @@ export async function readCauses({ statePath }: Pick<Restore, 'statePath'>): Pro
 
 function causeOf(kept: string, journal: readonly JournalEntry[]): Cause {
   const atMs = keptAt(kept)?.getTime() ?? Number.NaN
-  const run = journal.findLast(({ kind, time, seconds }) => {
+  // Older entries do not name it.
+  const byTime = ({ kind, time, seconds, kept: named }: JournalEntry): boolean => {
     const sinceMs = atMs - Date.parse(time)
     // Both times are cut to the second.
-    return /^restore( --(db-only|undo))?$/.test(kind) && sinceMs >= -1000 && sinceMs <= (seconds + 1) * 1000
-  })
+    return (
+      named === undefined &&
+      /^restore( --(db-only|undo))?$/.test(kind) &&
+      sinceMs >= -1000 &&
+      sinceMs <= (seconds + 1) * 1000
+    )
+  }
+  const run = journal.findLast((entry) => entry.kept === kept) ?? journal.findLast(byTime)
   if (run?.archive !== undefined) return { words: restoreOf(run.archive), isUndo: false }
   if (run?.database !== undefined) return { words: undoTo(run.database), isUndo: true }
   return { words: 'the restore that kept it', isUndo: false }

@@ -133,13 +133,14 @@ async function tellRights(
 
 /** @returns what the database before is kept as */
 async function swapIn(
-  { context: { closing }, dokku }: Restore,
+  { context: { closing }, dokku, note }: Restore,
   production: Service,
   incoming: string,
 ): Promise<string> {
   closing.so('production', SO.swapping)
   try {
     const kept = await swap(dokku.lasting, production, incoming)
+    note({ kept })
     closing.so('production', SO.swapped(kept))
     closing.so('beside', '')
     return kept

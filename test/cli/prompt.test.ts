@@ -98,6 +98,15 @@ test('one of a list is taken by its number, and asked for again until it is one'
   assert.is(status, 130)
 })
 
+test('one of a list is taken by another word where that means one, and else asked for again', async () => {
+  const question = 'pick("Which?", { head: ["it"], rows: [["a"], ["b"]] }, (word) => ["a", "b"].indexOf(word))'
+  const { output } = await terminal(['c\n', '\n', 'b\n'], question)
+  assert.match(
+    plain(output),
+    /: c\nc is no number of the list\. Which\? \(1-2\): \nNothing is no number of the list\. Which\? \(1-2\): b\n→ 1\n/,
+  )
+})
+
 test('no control character of a name reaches the terminal, and no choice takes a line of its own', async () => {
   const { output: shown } = await terminal(
     '1\n',

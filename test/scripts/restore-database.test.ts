@@ -100,7 +100,7 @@ test('--undo swaps the kept database back, and is itself undone', async () => {
     assert.is(refused.exitCode, 2, refused.stderr)
     assert.match(
       refused.stderr,
-      /2 databases of earlier restores are kept, and .*\n.*database +production as of +before +size\n.*\d ago +the restore of book-corners-\d\S+ +[\d.]+ MB\n.* restore --undo to \w+ +[\d.]+ MB\n.*! takes that undo back: what it took out of production comes back\n/,
+      /2 databases of earlier restores are kept, and .*\n.*database +production as of +before +size\n.*(just now|ago) +the restore of book-corners-\d\S+ +[\d.]+ MB\n.* restore --undo to \w+ +[\d.]+ MB\n.*! takes that undo back: what it took out of production comes back\n/,
     )
     assert.ok(refused.stderr.includes(`Name one: restore --undo DATABASE ${flag}\n`), refused.stderr)
   }
