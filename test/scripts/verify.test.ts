@@ -285,7 +285,7 @@ command('a body without end is cut at a bound, not waited for', async () => {
     const timer = setInterval(() => response.write('<p>'), 20)
     response.on('close', () => clearInterval(timer))
   })
-  const { exitCode, stdout } = await verify(['--url', site.url, '--timeout', '4'])
+  const { exitCode, stdout } = await verify(['--url', site.url, '--timeout', '2'])
   assert.is(exitCode, 1)
   assert.match(stdout, /^fail {2}homepage.*not complete after/m)
 })
