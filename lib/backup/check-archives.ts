@@ -1,6 +1,7 @@
 // What `backup --check` says of the archives: their age, their dates, and who may delete them.
-import { explainFuture, holesOf, isFuture, isStale, newestOf } from '../borg/archives.ts'
+import { explainFuture, isFuture, isStale, newestOf } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
+import { holesOf } from '../borg/comment.ts'
 import type { Archive } from '../borg/output.ts'
 import { describeProof } from '../borg/proof.ts'
 import { askRights, type Rights } from '../borg/rights.ts'

@@ -2,7 +2,7 @@
 
 import { aText, orNull } from '../core/outside.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
-import { surveyGround } from '../postgres/scratch.ts'
+import { surveyGround } from '../postgres/ground.ts'
 import { rows } from '../postgres/sql.ts'
 import { attempt, type CheckLine, pass, warn } from './check-line.ts'
 

@@ -1,7 +1,8 @@
 // The lines of `backup --check` about what is stored, and about what is there to be stored.
 
-import { type ArchiveList, lastAcceptance, listArchives } from '../borg/archives.ts'
+import { type ArchiveList, listArchives } from '../borg/archives.ts'
 import type { Borg } from '../borg/borg.ts'
+import { lastAcceptance } from '../borg/comment.ts'
 import { describeSound, knownArchives } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
 import { journalPath, readJournal } from '../cli/journal.ts'

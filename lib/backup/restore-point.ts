@@ -1,6 +1,6 @@
 // `backup --restore-point LABEL`: an archive like a night's, taken before something that may need a way back.
 
-import { isLabel } from '../borg/archives.ts'
+import { isLabel } from '../borg/comment.ts'
 import { SO } from '../cli/closing.ts'
 import { journaled, type Note } from '../cli/journal.ts'
 import { RESTORE_POINT_RUN } from '../cli/lock.ts'

@@ -1,7 +1,8 @@
 // The steps of a night around the archive itself, in their order: see scripts/backup.ts.
 
-import { type ArchiveComment, isFuture } from '../borg/archives.ts'
+import { isFuture } from '../borg/archives.ts'
 import { amendArgs, checkArgs, compactArgs, deleteArgs, pruneArgs } from '../borg/commands.ts'
+import type { ArchiveComment } from '../borg/comment.ts'
 import { findLosses, lackingWith, unreadableFacts } from '../borg/losses.ts'
 import { type Archive, parseDamage, parseDeletedBytes, parseKept, parsePruned } from '../borg/output.ts'
 import { prunablePoints, retentionOf } from '../borg/retention.ts'

@@ -1,8 +1,9 @@
 // Stores the dump and the media folder in one archive, which exists only when the dump is known to be whole.
 
 import { text } from 'node:stream/consumers'
-import { type ArchiveComment, archiveName, MOST_TABLES } from '../borg/archives.ts'
+import { archiveName } from '../borg/archives.ts'
 import { type CreateOptions, createArgs, patternBelow } from '../borg/commands.ts'
+import { type ArchiveComment, MOST_TABLES } from '../borg/comment.ts'
 import { type CreateWarnings, sortWarnings } from '../borg/errors.ts'
 import { unreadableFacts } from '../borg/losses.ts'
 import { type Created, type Message, parseCreated } from '../borg/output.ts'

@@ -1,14 +1,7 @@
 // What there is to store now, and what it lacks of what the archives hold.
 
-import {
-  type Acceptance,
-  explainFuture,
-  isFuture,
-  lastAcceptance,
-  listArchives,
-  newestOf,
-  parseComment,
-} from '../borg/archives.ts'
+import { explainFuture, isFuture, listArchives, newestOf } from '../borg/archives.ts'
+import { type Acceptance, lastAcceptance, parseComment } from '../borg/comment.ts'
 import {
   findLosses,
   type KnownArchive,

@@ -5,19 +5,17 @@ import type { DumpMode, Settings } from '../cli/settings.ts'
 import { readState } from '../cli/state.ts'
 import { bytes, firstOf, oneLine, plural } from '../core/format.ts'
 import type { TableSurvey } from '../postgres/tables.ts'
+import { isFuture } from './archives.ts'
+import type { Borg } from './borg.ts'
 import {
   type Acceptance,
   type ArchiveComment,
-  eachItem,
-  isDump,
-  isFuture,
   lastAcceptance,
   MOST_PATHS,
   parseComment,
-  storedPath,
   unreadableHole,
-} from './archives.ts'
-import type { Borg } from './borg.ts'
+} from './comment.ts'
+import { eachItem, isDump, storedPath } from './items.ts'
 import type { Archive } from './output.ts'
 
 /** What there is to store, or what was stored; undefined is what is not known. */

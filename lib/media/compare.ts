@@ -1,6 +1,6 @@
 // An archive's media against the disk: what is missing, what differs, what must not be restored.
 
-import { storedPath } from '../borg/archives.ts'
+import { storedPath } from '../borg/items.ts'
 import type { Item } from '../borg/output.ts'
 import { type Entry, type FileInfo, INBOX, type Listing, list } from './folder.ts'
 

@@ -4,8 +4,9 @@ import { reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
 import { aBoolean, aText } from '../core/outside.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
+import type { Ground } from './ground.ts'
 import { DISPOSABLE } from './marks.ts'
-import { createDatabaseSql, type Ground, readSettings } from './scratch.ts'
+import { createDatabaseSql, readSettings } from './scratch.ts'
 import { answering, attempt, identifier, literal, rows, serverOf, sql } from './sql.ts'
 
 /** Statements for the server of a test service. */

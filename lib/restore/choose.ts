@@ -1,6 +1,7 @@
 // Which archive is restored, and what it holds.
 
-import { archiveListing, eachItem, flawsOf, isDump, listAll, madeAt, newestOf, storedPath } from '../borg/archives.ts'
+import { archiveListing, flawsOf, listAll, madeAt, newestOf } from '../borg/archives.ts'
+import { eachItem, isDump, storedPath } from '../borg/items.ts'
 import type { Archive, Item } from '../borg/output.ts'
 import type { Context } from '../cli/main.ts'
 import { nobodyToAsk } from '../cli/prompt.ts'

@@ -1,14 +1,7 @@
 // The drill: an unattended proof that the newest archive restores, told to the monitor.
 
-import {
-  explainFuture,
-  isFuture,
-  isStale,
-  lastAcceptance,
-  listArchives,
-  newestOf,
-  parseComment,
-} from '../borg/archives.ts'
+import { explainFuture, isFuture, isStale, listArchives, newestOf } from '../borg/archives.ts'
+import { lastAcceptance, parseComment } from '../borg/comment.ts'
 import { findLosses, knownArchives, lackingWith, unreadableFacts } from '../borg/losses.ts'
 import type { Archive } from '../borg/output.ts'
 import { createTries } from '../borg/tries.ts'

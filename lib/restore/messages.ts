@@ -1,7 +1,8 @@
 // What a restore says to the operator.
 
 import { dirname } from 'node:path'
-import { describeLabel, flawsOf, parseComment } from '../borg/archives.ts'
+import { describeLabel, flawsOf } from '../borg/archives.ts'
+import { parseComment } from '../borg/comment.ts'
 import type { Settings } from '../cli/settings.ts'
 import { bytes, plural, printable } from '../core/format.ts'
 import { wrap } from '../core/layout.ts'

@@ -1,6 +1,7 @@
 // What a restore would do now, as text or as JSON.
 
-import { flawsOf, parseComment } from '../borg/archives.ts'
+import { flawsOf } from '../borg/archives.ts'
+import { parseComment } from '../borg/comment.ts'
 import type { Item } from '../borg/output.ts'
 import { EXIT, reason } from '../core/failure.ts'
 import { bytes, printable } from '../core/format.ts'
@@ -10,7 +11,7 @@ import type { Service } from '../dokku/dokku.ts'
 import { type MediaFile, type MediaPlan, totalBytes, wanted } from '../media/compare.ts'
 import { whySudo } from '../media/place.ts'
 import { mediaSpace, stagingOf } from '../media/staging.ts'
-import { neededBytes, surveyGround } from '../postgres/scratch.ts'
+import { neededBytes, surveyGround } from '../postgres/ground.ts'
 import { surveyRows } from '../postgres/sql.ts'
 import { choose, complete, readContents } from './choose.ts'
 import { describeUnread } from './comparison.ts'

@@ -8,15 +8,9 @@ import { wrap } from '../core/layout.ts'
 import { momentAgo } from '../core/times.ts'
 import { psqlLine } from '../dokku/by-hand.ts'
 import { neighbour, type Service } from '../dokku/dokku.ts'
+import { neededBytes, requireFree, requireRoom } from '../postgres/ground.ts'
 import { readRights } from '../postgres/rights.ts'
-import {
-  adoptSettings,
-  clearRestoring,
-  neededBytes,
-  openRestoring,
-  requireFree,
-  requireRoom,
-} from '../postgres/scratch.ts'
+import { adoptSettings, clearRestoring, openRestoring } from '../postgres/scratch.ts'
 import { analyze } from '../postgres/statistics.ts'
 import { type KeptDatabase, listKept, listSubscriptions, NotSwapped, restoringOf, swap } from '../postgres/swap.ts'
 import { findWayBacks } from '../postgres/way-backs.ts'

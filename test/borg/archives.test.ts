@@ -4,16 +4,15 @@ import {
   archiveJson,
   archiveListing,
   describeLabel,
-  isDump,
   isFuture,
-  isLabel,
   isStale,
   keptArchives,
   newestFirst,
   newestOf,
-  parseComment,
   sortArchives,
 } from '../../lib/borg/archives.ts'
+import { isLabel, parseComment } from '../../lib/borg/comment.ts'
+import { isDump } from '../../lib/borg/items.ts'
 import type { Archive } from '../../lib/borg/output.ts'
 
 const test = suite('archives')

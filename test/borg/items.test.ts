@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { eachItem } from '../../lib/borg/archives.ts'
 import { createBorg } from '../../lib/borg/borg.ts'
+import { eachItem } from '../../lib/borg/items.ts'
 import { createShell } from '../../lib/core/shell.ts'
 
 const test = suite("an archive's items")

@@ -1,7 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { lackingNow } from '../../lib/backup/tonight.ts'
-import { lastAcceptance } from '../../lib/borg/archives.ts'
+import { lastAcceptance } from '../../lib/borg/comment.ts'
 import { archivesThatCount, describeSound, findLosses, type KnownArchive, type Present } from '../../lib/borg/losses.ts'
 
 const test = suite('losses')

@@ -1,6 +1,7 @@
 // Fuzz cases of answers: what Borg, Dokku, PostgreSQL, git and files of ours say, in another shape than expected.
-import { archiveJson, archiveListing, listAll, parseComment } from '../../lib/borg/archives.ts'
+import { archiveJson, archiveListing, listAll } from '../../lib/borg/archives.ts'
 import { createBorg } from '../../lib/borg/borg.ts'
+import { parseComment } from '../../lib/borg/comment.ts'
 import { sortWarnings } from '../../lib/borg/errors.ts'
 import { parseCreated, parseItem, parseMessages } from '../../lib/borg/output.ts'
 import { HeldLock, parseHolder } from '../../lib/cli/lock.ts'

@@ -1,8 +1,10 @@
 // What an archive holds for an empty server, read out of it.
 
-import { eachItem, flawsOf, isDump, parseComment } from '../../borg/archives.ts'
+import { flawsOf } from '../../borg/archives.ts'
 import type { Borg } from '../../borg/borg.ts'
 import { extractToStdoutArgs } from '../../borg/commands.ts'
+import { parseComment } from '../../borg/comment.ts'
+import { eachItem, isDump } from '../../borg/items.ts'
 import type { Item } from '../../borg/output.ts'
 import { plainSettings, type Settings } from '../../cli/settings.ts'
 import { shownUrl } from '../../core/database-url.ts'
