@@ -149,7 +149,9 @@ export function lackingWith(
 
 /** What a comment tells of media files that can't be read. @param paths relative to MEDIA_DIR */
 export function unreadableFacts(paths: readonly string[]): Pick<ArchiveComment, 'unreadable' | 'unreadablePaths'> {
-  return { unreadable: paths.length, unreadablePaths: paths.slice(0, MOST_PATHS).map((path) => oneLine(path, 200)) }
+  // Borg names them in the order of their inodes, which says nothing to a reader.
+  const shown = [...paths].sort().slice(0, MOST_PATHS)
+  return { unreadable: paths.length, unreadablePaths: shown.map((path) => oneLine(path, 200)) }
 }
 
 /** The archive that has the most of something; of several the newest, if they come newest first. */

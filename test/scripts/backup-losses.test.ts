@@ -196,7 +196,8 @@ test('--accept says what it accepts, asks, and from then on the nights are compa
 
 test('what is lost after it is a loss again, and so are photos that cannot be read, until that is accepted', async () => {
   const names = ['a.jpg', 'b.jpg', 'c.jpg'].map((name) => join(sandbox.mediaDir, 'photos', name))
-  for (const name of names) await writeFile(name, 'secret', { mode: 0 })
+  // The last one first: Borg goes by inodes.
+  for (const name of names.toReversed()) await writeFile(name, 'secret', { mode: 0 })
   // Root reads everything, unless it gives up the right to; then Borg alone can't read them.
   const limited =
     process.getuid?.() === 0
