@@ -118,7 +118,7 @@ const BEGINNING_MS = 1000
 
 async function runOnce({ env, signal }: Base, command: readonly string[], options: RunOptions): Promise<Output> {
   signal.throwIfAborted()
-  const running = preset(env, options)`${command}`
+  const running = withoutStack(() => preset(env, options)`${command}`)
   const lastOfStderr = !options.wholeStderr && running.child?.stderr ? keepEnd(running.child.stderr) : undefined
   // A program that ends before it has read its input says why itself.
   running.child?.stdin?.on('error', () => {})
@@ -145,6 +145,17 @@ async function runOnce({ env, signal }: Base, command: readonly string[], option
   } finally {
     patience.stop()
     signal.removeEventListener('abort', end)
+  }
+}
+
+/** zx asks of each call for the place in the code that made it, which nobody reads: to look that up takes longer than the call. */
+function withoutStack<T>(call: () => T): T {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  try {
+    return call()
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
   }
 }
 

@@ -71,14 +71,13 @@ Host ${user}.${HOST} ${user}.${BARE_HOST}
 }
 
 function sshWrapper(program: string, config: string): string {
-  return `#!/bin/bash
-args=()
+  const names = [HOST, BARE_HOST].flatMap((host) => [`dokku@${host}*`, `deploy@${host}*`])
+  return `#!/bin/sh
 for arg; do
-  for host in ${HOST} ${BARE_HOST}; do
-    case $arg in (dokku@$host*|deploy@$host*) arg=\${arg%%@*}.\${arg#*@} ;; esac
-  done
-  args+=("$arg")
+  shift
+  case $arg in ${names.join(' | ')}) arg=\${arg%%@*}.\${arg#*@} ;; esac
+  set -- "$@" "$arg"
 done
-exec /usr/bin/${program} -F '${config}' "\${args[@]}"
+exec /usr/bin/${program} -F '${config}' "$@"
 `
 }
