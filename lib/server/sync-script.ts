@@ -94,9 +94,7 @@ proves() {
 
 # The name of the release that the files in a folder make, as releaseId() in sync.ts makes it.
 named() {
-  (cd "$1" && find . ! -type d | sed 's,^\\./,,' | LC_ALL=C sort | while IFS= read -r path; do
-    printf '%s\\0%s\\0' "$path" "$(wc -c <"$path")" && cat "$path"
-  done) | sha256sum | cut -c 1-16
+  (cd "$1" && find . ! -type d -print0 | LC_ALL=C sort -z | xargs -0 sha256sum -z) | sha256sum | cut -c 1-16
 }
 
 if ! complete "$new" || ! proves "$new"; then

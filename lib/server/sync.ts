@@ -20,15 +20,15 @@ export const CONTENT = ['scripts', 'lib', 'package.json', 'package-lock.json', '
 export const PROJECT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 
 /**
- * The name of the release that a project's content makes: 16 hex digits of a hash over every path and its bytes. Nothing of the
- * machine is in it, so that CI and a laptop agree.
+ * The name of the release that a project's content makes: 16 hex digits of a hash over what `sha256sum -z` says of every file.
+ * Nothing of the machine is in it, so that CI and a laptop agree.
  */
 export async function releaseId(project: string): Promise<string> {
   const paths = (await Promise.all(CONTENT.map((name) => pathsOf(project, name)))).flat().sort()
   const hash = createHash('sha256')
   for (const path of paths) {
-    const content = await readFile(join(project, path))
-    hash.update(`${path}\0${content.length}\0`).update(content)
+    const digest = createHash('sha256').update(await readFile(join(project, path)))
+    hash.update(`${digest.digest('hex')}  ./${path}\0`)
   }
   return hash.digest('hex').slice(0, 16)
 }
