@@ -23,7 +23,7 @@ function median(values: readonly number[]): number {
 
 /** Both over a real sshd on loopback, where a connection costs least: the network only adds to the baseline's second one. */
 export async function benchSync(rounds = 9): Promise<SyncTimes> {
-  const server = await startServer()
+  const server = await startServer({ isSynced: false })
   // The baseline's commands are none of these scripts'.
   await server.gate('')
   const signal = new AbortController().signal

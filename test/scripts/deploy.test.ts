@@ -41,7 +41,7 @@ function ends(output: Output, exitCode: number): void {
 }
 
 test.before(async () => {
-  ;[server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])
+  ;[server, site, cloudflare] = await Promise.all([startServer({ isSynced: false }), startSite(), startCloudflare()])
 })
 test.before.each(() => {
   site.reset()

@@ -17,7 +17,7 @@ function deploy(args: readonly string[] = [], env: Record<string, string> = {}):
 }
 
 test.before(async () => {
-  server = await startServer()
+  server = await startServer({ isSynced: false })
   at = withReleases(server)
 })
 test.after(() => server?.stop())

@@ -62,7 +62,7 @@ function ssh(...args: string[]): Promise<Output> {
 }
 
 test.before(async () => {
-  server = await startServer()
+  server = await startServer({ isSynced: false })
   site = await startSite()
   const output = await server.script('deploy.ts', ['--gate'])
   endsWith(server, output, 0)

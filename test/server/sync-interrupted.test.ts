@@ -47,7 +47,7 @@ const STEPS: [step: string, hold: () => Promise<void>, release: () => Promise<vo
 ]
 
 test.before(async () => {
-  server = await startServer()
+  server = await startServer({ isSynced: false })
   scp = await readFile(near(), 'utf8')
   // What runs before the first of them.
   endsWith(server, await server.script('deploy.ts', ['--sync-only']), 0)

@@ -104,7 +104,7 @@ async function neededBy(modules: string, names: readonly string[]): Promise<stri
 const children: ChildProcess[] = []
 
 test.before(async () => {
-  server = await startServer()
+  server = await startServer({ isSynced: false })
   remote = await connectRemote(createShell(server.env, new AbortController().signal), {
     DOKKU_HOST: server.host,
     DEPLOY_USER: 'deploy',

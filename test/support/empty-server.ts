@@ -39,7 +39,7 @@ exec /usr/bin/install "\${args[@]}"`,
 }
 
 export async function startEmptyServer(): Promise<EmptyServer> {
-  const server = await startServer()
+  const server = await startServer({ isSynced: false })
   await server.gate('')
   const { dir } = server
   const { bin, owner, template } = findPostgres()

@@ -1,12 +1,14 @@
 // A Dokku host on loopback, the engineer's machine beside it, and the app's checkout: where deploy and rollback run.
 import { type ChildProcess, execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { appendFile, chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { appendFile, chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import { gateScript } from '../../lib/deploy/gate.ts'
+import { CONTENT, PROJECT, releaseId } from '../../lib/server/sync.ts'
+import { syncWords } from '../../lib/server/sync-script.ts'
 import { type AppCheckout, gitIn, makeCheckout } from './app-checkout.ts'
 import { TOKEN } from './cloudflare.ts'
 import { whenEnding } from './ending.ts'
@@ -72,7 +74,8 @@ export interface Server
 
 const STAND_IN = fileURLToPath(new URL('dokku', import.meta.url))
 
-export async function startServer(): Promise<Server> {
+/** @param isSynced whether the release of these ops scripts is there already, as on any day but the first */
+export async function startServer({ isSynced = true } = {}): Promise<Server> {
   const dir = await mkdtemp(join(tmpdir(), 'bc-vps-'))
   await chmod(dir, 0o755)
   const home = join(dir, 'home/deploy')
@@ -88,6 +91,7 @@ export async function startServer(): Promise<Server> {
   const engineer = await settleEngineer(dir, sshd)
   const opsDir = join(home, 'ops')
   const env = { ...engineer.env, OPS_DIR: opsDir }
+  if (isSynced) await placeRelease(home, opsDir)
   const checkout = await makeCheckout(dir, env)
   const { connections, cut, port } = sshd
   return {
@@ -144,6 +148,25 @@ exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:/usr/bin:/bin
 `,
   )
   return login
+}
+
+/** What a sync leaves behind. */
+async function placeRelease(home: string, opsDir: string): Promise<void> {
+  const id = await releaseId(PROJECT)
+  await mkdir(join(opsDir, 'releases'), { recursive: true })
+  await cp(madeOnce('release', makeRelease), join(opsDir, 'releases', id), { recursive: true, verbatimSymlinks: true })
+  await chmod(join(opsDir, 'releases', id), 0o755)
+  await symlink(`releases/${id}`, join(opsDir, 'current'))
+  const [backup, restore] = syncWords(opsDir).slice(-2)
+  await executable(join(home, 'backup'), `${backup}\n`)
+  await executable(join(home, 'restore'), `${restore}\n`)
+}
+
+function makeRelease(folder: string): void {
+  for (const name of CONTENT) execFileSync('cp', ['-r', join(PROJECT, name), folder])
+  const omit = ['--omit=dev', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund']
+  execFileSync('npm', ['ci', ...omit], { cwd: folder, stdio: 'pipe' })
+  symlinkSync(process.execPath, join(folder, '.node'))
 }
 
 /** Where npm keeps what it has downloaded: the deploy user there installs from it, and needs no network. */

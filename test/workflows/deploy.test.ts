@@ -89,7 +89,7 @@ let cloudflare: Cloudflare
 let job: DeployJob
 
 deployJob.before(async () => {
-  ;[server, site, cloudflare] = await Promise.all([startServer(), startSite(), startCloudflare()])
+  ;[server, site, cloudflare] = await Promise.all([startServer({ isSynced: false }), startSite(), startCloudflare()])
   job = await startDeployJob(
     server,
     { app: 'book-corners', 'site-url': site.url, 'ops-ref': 'a'.repeat(40) },
