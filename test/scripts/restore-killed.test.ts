@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
@@ -8,6 +8,7 @@ import {
   backUpAndDamage,
   counts,
   DAMAGED,
+  damage,
   databases,
   held,
   hold,
@@ -15,20 +16,26 @@ import {
   OLD,
   reset,
 } from '../support/damage.ts'
-import type { Running } from '../support/launch.ts'
+import type { Output, Running } from '../support/launch.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 
 const test = suite('a restore that is killed')
 let sandbox: Sandbox
 
-const AGREED = ['--db-only', '--yes']
-const RESTORE = ['latest', ...AGREED]
+const RESTORE = ['latest', '--db-only', '--yes']
 const SIGNALS = { SIGKILL: null, SIGTERM: 143, SIGINT: 130, SIGHUP: 129 } as const
 type Signal = keyof typeof SIGNALS
 
+// The data is in, and an index takes its time, when somebody says so.
+const SLOW_INDEX = `
+  CREATE TABLE slow (id int);
+  CREATE FUNCTION slowly(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+    $$ BEGIN PERFORM pg_sleep(coalesce(nullif(current_setting('test.seconds', true), ''), '0')::float); RETURN $1; END $$;
+  CREATE INDEX ON slow (slowly(id)); INSERT INTO slow VALUES (1);`
+
 test.before(async () => {
   sandbox = await startSandbox()
-  await backUpAndDamage(sandbox)
+  await backUpAndDamage(sandbox, SLOW_INDEX)
 })
 test.after(() => sandbox.stop())
 test.before.each(() => reset(sandbox))
@@ -37,120 +44,125 @@ async function restoring(): Promise<string[]> {
   return (await databases(sandbox)).filter((name) => name.endsWith('_restoring'))
 }
 
-/** Production is wholly the old or the new one; what was begun is cleared, after a SIGKILL by the next run, which succeeds. */
-async function killed(run: Running, signal: Signal, release?: () => Promise<unknown>): Promise<void> {
+/** Production is wholly the old or the new one; what was begun is cleared at once, but after a SIGKILL by the next run. */
+async function killed(run: Running, signal: Signal, { what, release }: Omit<Step, 'reach'>): Promise<void> {
   run.child.kill(signal)
   const { exitCode, stderr } = await run.ended
   await release?.()
   const state = await counts(sandbox)
-  assert.ok(state === OLD || state === DAMAGED, state)
-  if (signal === 'SIGKILL') await succeeds()
-  else {
+  assert.ok(state === OLD || state === DAMAGED, `${what}: ${state}`)
+  if (signal !== 'SIGKILL') {
     // After the swap nothing is cut short any more; before the script has begun, the signal ends it.
     const isEarly = exitCode === null && stderr === ''
-    assert.ok(exitCode === SIGNALS[signal] || (exitCode === 0 && state === OLD) || isEarly, `${exitCode}: ${stderr}`)
+    assert.ok(
+      exitCode === SIGNALS[signal] || (exitCode === 0 && state === OLD) || isEarly,
+      `${what}: ${exitCode}: ${stderr}`,
+    )
+    await nothingIsLeft(what)
   }
-  assert.equal(await restoring(), [])
-  assert.equal(sandbox.strays(), [])
+  if (state === OLD) await damage(sandbox)
+}
+
+async function nothingIsLeft(when = 'at the end'): Promise<void> {
+  assert.equal(await restoring(), [], when)
+  assert.equal(sandbox.strays(), [], when)
 }
 
 /** The next run. */
-async function succeeds(): Promise<void> {
-  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE)
-  assert.is(exitCode, 0, stderr)
+async function succeeds(): Promise<Output> {
+  const output = await sandbox.script('restore.ts', RESTORE)
+  assert.is(output.exitCode, 0, output.stderr)
   assert.is(await counts(sandbox), OLD)
+  return output
 }
 
-// Each step is held open, and the script is killed in it.
-const STEPS: [step: string, where: 'dokku' | 'container', program: string][] = [
-  ['before the database beside production is made', 'dokku', 'postgres:enter'],
-  ['while the import begins', 'container', 'pg_restore'],
-  ['after the import', 'dokku', 'git:report'],
-  ['after the swap', 'dokku', 'ps:report'],
-]
-// What a terminal and a supervisor send is one thing to the script.
-for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
-  for (const [step, where, program] of STEPS)
-    test(`${signal} ${step}`, async () => {
-      const fault = (snippet?: string): Promise<void> =>
-        where === 'dokku'
-          ? sandbox.fault(program, snippet)
-          : sandbox.containerProgram(program, snippet && `${snippet}; PATH=\${PATH#*:} exec ${program} "$@"`)
-      await fault(hold(sandbox))
+/** Each step is held open until the script is killed in it. */
+interface Step {
+  what: string
+  /** Starts the script, and resolves when it is there. */
+  reach(): Promise<Running>
+  /** Takes away what holds the step open. */
+  release?(): Promise<void>
+}
+
+/** @param program sees the step, and what it does then, before PostgreSQL's own program or Dokku's */
+function heldBy(what: string, where: 'dokku' | 'container', name: string, program: string): Step {
+  const put = (snippet?: string): Promise<void> =>
+    where === 'dokku' ? sandbox.fault(name, snippet) : sandbox.containerProgram(name, snippet)
+  return {
+    what,
+    reach: async () => {
+      await rm(held(sandbox), { force: true })
+      await put(program)
       const run = sandbox.start('restore.ts', RESTORE)
       await run.reaches(held(sandbox))
-      await killed(run, signal, fault)
-    })
-
-  test(`${signal} in the middle of the import`, async () => {
-    await sandbox.containerProgram(
-      'pg_restore',
-      `{ head -c 30000; ${hold(sandbox)}; cat; } | PATH=\${PATH#*:} pg_restore "$@"`,
-    )
-    const run = sandbox.start('restore.ts', RESTORE)
-    await run.reaches(held(sandbox))
-    await killed(run, signal, () => sandbox.containerProgram('pg_restore'))
-  })
-
-  test(`${signal} while the database is made`, async () => {
-    const { letGo } = await holdName(sandbox, 'template0')
-    const run = sandbox.start('restore.ts', RESTORE)
-    await activity(sandbox, run, "query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'")
-    // After a Ctrl-C the script waits for it: the database would be there, and nobody would know.
-    setTimeout(letGo, 1000)
-    await killed(run, signal)
-  })
-
-  test(`${signal} while the databases are swapped`, async () => {
-    const { letGo } = await holdName(sandbox, sandbox.database)
-    const run = sandbox.start('restore.ts', RESTORE)
-    await activity(sandbox, run, "application_name = 'book-corners-ops swap'")
-    setTimeout(letGo, 1000)
-    await killed(run, signal)
-  })
+      return run
+    },
+    release: () => put(),
+  }
 }
 
+/** Somebody else holds the name of a database. */
+function heldName(what: string, database: string, isThere: string): Step {
+  return {
+    what,
+    reach: async () => {
+      const { letGo } = await holdName(sandbox, database)
+      const run = sandbox.start('restore.ts', RESTORE)
+      await activity(sandbox, run, isThere)
+      // After a Ctrl-C the script waits for it: a database would be there, and nobody would know.
+      setTimeout(letGo, 1000)
+      return run
+    },
+  }
+}
+
+const REAL = `PATH=\${PATH#*:} pg_restore "$@"`
+
+/** A pg_restore that stays there when it has got a part of the dump. */
+function inTheMiddle(stay: string): string {
+  return `{ head -c 30000; ${stay}; cat; } | ${REAL}`
+}
+
+/** In the order in which a restore comes to them. */
+function steps(): Step[] {
+  const hold_ = hold(sandbox)
+  return [
+    heldBy('before the database beside production is made', 'dokku', 'postgres:enter', hold_),
+    heldName('while the database is made', 'template0', "query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'"),
+    heldBy('while the import begins', 'container', 'pg_restore', `${hold_}; ${REAL.replace(' pg_', ' exec pg_')}`),
+    heldBy('in the middle of the import', 'container', 'pg_restore', inTheMiddle(hold_)),
+    heldBy('after the import', 'dokku', 'git:report', hold_),
+    heldName('while the databases are swapped', sandbox.database, "application_name = 'book-corners-ops swap'"),
+    heldBy('after the swap', 'dokku', 'ps:report', hold_),
+  ]
+}
+
+// What a terminal and a supervisor send is one thing to the script.
+test('a SIGTERM at any step leaves production wholly old or new, and nothing else', async () => {
+  for (const step of steps()) await killed(await step.reach(), 'SIGTERM', step)
+})
+
+test('a SIGKILL at one step after the other: each next run clears what the last one left, and the last one succeeds', async () => {
+  for (const step of steps()) await killed(await step.reach(), 'SIGKILL', step)
+  await succeeds()
+  await nothingIsLeft()
+})
+
 test('killed anywhere, again and again', async () => {
-  for (let i = 0; i < 8; i++) {
+  const times = [350, 650, 950, 1250, 200, 500, 800, 1100]
+  for (const [i, ms] of times.entries()) {
     const run = sandbox.start('restore.ts', RESTORE)
-    await sleep(200 + i * 150)
-    await killed(run, (['SIGKILL', 'SIGHUP', 'SIGKILL', 'SIGINT'] as const)[i % 4] ?? 'SIGKILL')
-    await reset(sandbox)
+    await sleep(ms)
+    const signal = i < 4 ? ((['SIGHUP', 'SIGINT'] as const)[i % 2] ?? 'SIGHUP') : 'SIGKILL'
+    await killed(run, signal, { what: `after ${ms} ms` })
   }
   await succeeds()
+  await nothingIsLeft()
 })
 
-test('an import that goes on in the container after a SIGKILL is ended by the next run, which says so', async () => {
-  // The data is in, and an index takes its time.
-  await sandbox.sql(`
-    CREATE TABLE slow (id int);
-    CREATE FUNCTION slowly(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
-      $$ BEGIN PERFORM pg_sleep(coalesce(current_setting('test.seconds', true), '0')::float); RETURN $1; END $$;
-    CREATE INDEX ON slow (slowly(id)); INSERT INTO slow VALUES (1);`)
-  const name = JSON.parse((await sandbox.script('backup.ts', ['--json'])).stdout).archive
-  await sandbox.sql("ALTER ROLE postgres SET test.seconds TO '60';")
-  const run = sandbox.start('restore.ts', [name, ...AGREED])
-  const inIndex = "datname LIKE '%_restoring' AND query LIKE 'CREATE INDEX%' AND state = 'active'"
-  await activity(sandbox, run, inIndex)
-  run.child.kill('SIGKILL')
-  await run.ended
-  await sleep(1000)
-  assert.is(await sandbox.sql(`SELECT count(*) FROM pg_stat_activity WHERE ${inIndex};`), '1')
-  await sandbox.sql('ALTER ROLE postgres RESET test.seconds;')
-  const check = await sandbox.script('backup.ts', ['--check'])
-  assert.match(
-    check.stdout,
-    /^warn +unfinished +book_corners_db_restoring is there.*\n +→ .*the next restore clears it$/m,
-  )
-  const next = await sandbox.script('restore.ts', [name, ...AGREED])
-  await sandbox.borg(['delete', `::${name}`])
-  assert.is(next.exitCode, 0, next.stderr)
-  assert.match(next.stderr, /Ended the import that an earlier run was at/)
-  assert.match(next.stderr, /Removed the database book_corners_db_restoring that an earlier run left/)
-  assert.equal(await restoring(), [])
-})
-
-test("what is left of an import whose shell was killed is in nobody's way", async () => {
+/** The script dies in the middle of an import whose shell was killed. */
+async function losesItsShell(): Promise<void> {
   await sandbox.containerProgram('pg_restore', 'head -c 30000 >/dev/null; kill -KILL $PPID; exec sleep 2')
   const run = sandbox.start('restore.ts', RESTORE)
   await activity(sandbox, run, "application_name = 'book-corners-ops import'")
@@ -158,34 +170,50 @@ test("what is left of an import whose shell was killed is in nobody's way", asyn
   run.child.kill('SIGKILL')
   await run.ended
   await sandbox.containerProgram('pg_restore')
-  const next = await sandbox.script('restore.ts', RESTORE)
-  assert.is(next.exitCode, 0, next.stderr)
-  assert.is(await counts(sandbox), OLD)
+}
+
+/** The script dies while the container is at an index. */
+async function goesOnInContainer(): Promise<void> {
+  await sandbox.sql("ALTER ROLE postgres SET test.seconds TO '60';")
+  const run = sandbox.start('restore.ts', RESTORE)
+  const inIndex = "datname LIKE '%_restoring' AND query LIKE 'CREATE INDEX%' AND state = 'active'"
+  await activity(sandbox, run, inIndex)
+  run.child.kill('SIGKILL')
+  await run.ended
+  await sleep(1000)
+  assert.is(await sandbox.sql(`SELECT count(*) FROM pg_stat_activity WHERE ${inIndex};`), '1')
+  await sandbox.sql('ALTER ROLE postgres RESET test.seconds;')
+}
+
+test("what is left of an import whose shell was killed is in nobody's way, and one that goes on in the container after a SIGKILL is ended by the next run, which says so", async () => {
+  await losesItsShell()
+  await goesOnInContainer()
+  assert.is(await counts(sandbox), DAMAGED)
+  const check = await sandbox.script('backup.ts', ['--check'])
+  assert.match(
+    check.stdout,
+    /^warn +unfinished +book_corners_db_restoring is there.*\n +→ .*the next restore clears it$/m,
+  )
+  const { stderr } = await succeeds()
+  assert.match(stderr, /Ended the import that an earlier run was at/)
+  assert.match(stderr, /Removed the database book_corners_db_restoring that an earlier run left/)
+  assert.equal(await restoring(), [])
 })
 
-test('PostgreSQL that restarts in the middle of the import leaves production as it was', async () => {
-  await sandbox.containerProgram(
-    'pg_restore',
-    `{ head -c 30000; ${hold(sandbox)}; cat; } | PATH=\${PATH#*:} pg_restore "$@"`,
-  )
+test('PostgreSQL that restarts in the middle of the import, and Borg that is killed in the middle of the dump, leave production as it was', async () => {
+  await sandbox.containerProgram('pg_restore', inTheMiddle(hold(sandbox)))
   const run = sandbox.start('restore.ts', RESTORE)
   await run.reaches(held(sandbox))
   await sandbox.dokku(['postgres:stop', sandbox.service])
   await sandbox.dokku(['postgres:start', sandbox.service])
-  const { exitCode, stderr } = await run.ended
+  const restarted = await run.ended
   await sandbox.containerProgram('pg_restore')
-  assert.is(exitCode, 1)
+  assert.is(restarted.exitCode, 1)
   assert.match(
-    stderr,
+    restarted.stderr,
     /not because of the archive[\s\S]*The server went away meanwhile[\s\S]*Production was not touched/,
   )
   assert.is(await counts(sandbox), DAMAGED)
-  const next = await sandbox.script('restore.ts', RESTORE)
-  assert.is(next.exitCode, 0, next.stderr)
-  assert.is(await counts(sandbox), OLD)
-})
-
-test('Borg that is killed in the middle of the dump leaves production as it was', async () => {
   const bin = join(sandbox.dir, 'shims')
   await mkdir(bin, { recursive: true })
   // What it says itself of the pipe that `head` closes is no part of this.
@@ -196,8 +224,8 @@ test('Borg that is killed in the middle of the dump leaves production as it was'
   assert.is(exitCode, 1)
   assert.match(stderr, /Borg was ended by SIGKILL/)
   assert.is(await counts(sandbox), DAMAGED)
-  assert.equal(await restoring(), [])
-  assert.equal(sandbox.strays(), [])
+  await nothingIsLeft()
+  await succeeds()
 })
 
 test.run()
