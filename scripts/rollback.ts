@@ -106,7 +106,7 @@ async function pick(deployment: Deployment): Promise<number> {
 
 /** A file that git does not know must not keep anybody from going back. */
 async function requireReady({ checkout }: Deployment): Promise<void> {
-  await requireHistory(checkout)
+  requireHistory(checkout)
   await requireClean(checkout, 'no')
 }
 

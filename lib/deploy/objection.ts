@@ -4,7 +4,7 @@ import { Failure } from '../core/failure.ts'
 import { plural, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import { age } from '../core/times.ts'
-import { commitsBetween, hasCommit, isAncestor } from '../git/checkout.ts'
+import { type Checkout, commitsBetween, hasCommit, isAncestor } from '../git/checkout.ts'
 import { notReverted } from '../git/reverts.ts'
 import { type Entry, waysBack, wentLive } from '../server/ledger.ts'
 import type { Deployment } from './deployment.ts'
@@ -20,7 +20,7 @@ export interface Objection {
 /** A job that is run again, or whose tests ended last, comes with an older commit than the one that is deployed. */
 export async function findObjection(
   { checkout, context: { environment } }: Deployment,
-  { commit: { sha }, dropped }: Plan,
+  { commit: { sha }, commits, dropped }: Plan,
   { deployed, running, entries }: Standing,
 ): Promise<Objection | undefined> {
   const it = shortSha(sha)
@@ -28,8 +28,9 @@ export async function findObjection(
   // To push what runs, or what is on the deploy branch already, brings no older release back.
   const newerOnes = sha === running || sha === deployed ? [] : new Set([running, deployed])
   for (const newer of newerOnes) {
-    if (newer === undefined || !(await hasCommit(checkout, newer))) continue
-    if (await isAncestor(checkout, sha, newer)) {
+    if (newer === undefined) continue
+    // What has nothing that the running one lacks is older.
+    if (newer === running ? commits?.length === 0 : await isAncestor(checkout, sha, newer)) {
       const lost = dropped.length > 0 ? `: it would take back ${plural(dropped.length, 'commit')}` : ''
       return { why: `${it} is older than ${shortSha(newer)}, which is deployed${lost}.`, hint }
     }
@@ -44,12 +45,12 @@ export async function findObjection(
 }
 
 async function wasRolledBack(
-  checkout: Deployment['checkout'],
+  checkout: Checkout,
   { kind, from, to }: Entry,
   { sha, running }: { sha: string; running: string | undefined },
 ): Promise<boolean> {
   if (kind !== 'rollback' || from === null || to !== running || sha === running) return false
-  return sha === from || ((await hasCommit(checkout, from)) && isAncestor(checkout, sha, from))
+  return sha === from || (await isAncestor(checkout, sha, from)) === true
 }
 
 const MOST_SHOWN = 3

@@ -41,11 +41,13 @@ export async function makePlan(
   { deployed, running }: Pick<Plan, 'deployed' | 'running'>,
   sha: string,
 ): Promise<Plan> {
-  const plan = { ...NO_CHANGE, commit: await describeCommit(checkout, sha), deployed, running }
-  if (running === undefined) return { ...plan, commits: await commitsBetween(checkout, undefined, sha) }
-  if (!(await hasCommit(checkout, running))) return { ...plan, commits: undefined, migrates: undefined }
-  const [commits, dropped, changed, packages] = await Promise.all([
-    commitsBetween(checkout, running, sha),
+  const isKnown = running === undefined || (await hasCommit(checkout, running))
+  const commits = isKnown && running !== sha ? await commitsBetween(checkout, running, sha) : []
+  const commit = commits.find((commit) => commit.sha === sha) ?? (await describeCommit(checkout, sha))
+  const plan = { ...NO_CHANGE, commit, deployed, running }
+  if (!isKnown) return { ...plan, commits: undefined, migrates: undefined }
+  if (running === undefined || running === sha) return { ...plan, commits }
+  const [dropped, changed, packages] = await Promise.all([
     commitsBetween(checkout, sha, running),
     changedMigrations(checkout, running, sha),
     changedPackages(checkout, running, sha),

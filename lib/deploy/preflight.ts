@@ -5,7 +5,7 @@ import { plural } from '../core/format.ts'
 import type { Log } from '../core/log.ts'
 import { aText, atBest, listOf, record, tryJson } from '../core/outside.ts'
 import { shortSha } from '../core/sha.ts'
-import { type Checkout, dirtyPaths, fileOf, hasCommit, isAncestor, isShallow } from '../git/checkout.ts'
+import { type Checkout, dirtyPaths, fileOf, isAncestor, pathsIn, trackedRef } from '../git/checkout.ts'
 import type { Deployment } from './deployment.ts'
 import { findObjection, type Objection, warnOfTakenBack } from './objection.ts'
 import { describePackages, makePlan, type Plan } from './plan.ts'
@@ -20,7 +20,7 @@ export async function preflight(
   sha: string,
 ): Promise<{ plan: Plan; objection: Objection | undefined }> {
   const { checkout, context } = deployment
-  await requireHistory(checkout)
+  requireHistory(checkout)
   await requireDeployable(deployment, sha)
   const dirty = await dirtyPaths(checkout)
   if (dirty.length > 0)
@@ -38,8 +38,8 @@ export async function preflight(
 }
 
 /** @throws Failure (exit status 2) when the checkout can't be pushed from */
-export async function requireHistory(checkout: Checkout): Promise<void> {
-  if (await isShallow(checkout))
+export function requireHistory(checkout: Checkout): void {
+  if (checkout.isShallow)
     throw new Failure(
       `${checkout.dir} is a shallow clone: Dokku can't take pushes from one.`,
       'Fetch the rest: git fetch --unshallow. In a workflow: actions/checkout with fetch-depth: 0',
@@ -52,13 +52,14 @@ export async function requireHistory(checkout: Checkout): Promise<void> {
  * @throws Failure that lists what is missing
  */
 export async function requireDeployable({ checkout, context: { log } }: Deployment, sha: string): Promise<void> {
-  const [dockerfile, lockFile, appJson, procfile] = await Promise.all(
-    ['Dockerfile', 'package-lock.json', 'app.json', 'Procfile'].map((path) => fileOf(checkout, sha, path)),
+  const there = await pathsIn(checkout, sha, ['Dockerfile', 'package-lock.json', 'app.json', 'Procfile'])
+  const [appJson, procfile] = await Promise.all(
+    ['app.json', 'Procfile'].map((path) => (there.has(path) ? fileOf(checkout, sha, path) : undefined)),
   )
   const app = appJson === undefined ? undefined : judgeAppJson(appJson, procfile)
   const problems = [
-    ...(dockerfile === undefined ? ['it has no Dockerfile: Dokku would try to build it some other way'] : []),
-    ...(lockFile === undefined ? ['it has no package-lock.json: npm ci in the build would fail'] : []),
+    ...(!there.has('Dockerfile') ? ['it has no Dockerfile: Dokku would try to build it some other way'] : []),
+    ...(!there.has('package-lock.json') ? ['it has no package-lock.json: npm ci in the build would fail'] : []),
     ...(app?.problems ?? [
       'it has no app.json: Dokku would not migrate the database, and not check /health/ before it switches',
     ]),
@@ -107,10 +108,9 @@ function judgeMigration(predeploy: string, procfile: string): string | undefined
 }
 
 async function warnOfOtherOrigin({ checkout, branch, context: { log } }: Deployment, sha: string): Promise<void> {
-  const tracked = `refs/remotes/origin/${branch}`
-  if (!(await hasCommit(checkout, tracked)))
-    log.warn(`This checkout has no origin/${branch} to compare ${shortSha(sha)} with.`)
-  else if (!(await isAncestor(checkout, sha, tracked)))
+  const isThere = await isAncestor(checkout, sha, trackedRef(branch))
+  if (isThere === undefined) log.warn(`This checkout has no origin/${branch} to compare ${shortSha(sha)} with.`)
+  else if (!isThere)
     log.warn(`${shortSha(sha)} is not on origin/${branch} (as last fetched): the next deploy from there takes it back.`)
 }
 

@@ -11,7 +11,6 @@ import {
   isLocked,
   isSilent,
   type RunningRelease,
-  requireApp,
   runningRelease,
 } from '../server/app.ts'
 import { type Entry, readLedger } from '../server/ledger.ts'
@@ -33,7 +32,6 @@ export interface Standing {
  */
 export async function lookAtServer(deployment: Deployment): Promise<Standing> {
   const { remote, app, branch, context } = deployment
-  await requireApp(remote, app)
   const theirs = await deployBranch(remote, app)
   if (theirs !== branch)
     throw new Failure(

@@ -4,6 +4,7 @@ import { access, constants } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { EXIT, Failure } from '../core/failure.ts'
 import { lastLines } from '../core/format.ts'
+import { isSha } from '../core/sha.ts'
 import type { Env, Output, RunOptions, Shell } from '../core/shell.ts'
 import { ENGLISH, OWN_SETTINGS } from './own-settings.ts'
 
@@ -12,9 +13,17 @@ export interface Checkout {
   readonly dir: string
   /** The hook that a `git push` of the engineer's would run here. */
   readonly prePushHook: string | undefined
+  readonly isShallow: boolean
   git(args: readonly string[], options?: RunOptions): Promise<Output>
+  /**
+   * As `git`, for what can't change while a run lasts: what there is to say of commits that are named by their full SHA. It is asked
+   * once; but what failed is asked again, for a fetch may have brought the commit.
+   */
+  once(args: readonly string[]): Promise<Output>
   /** Git's standard output. @throws Failure with what git said, when it did not end well */
-  ask(args: readonly string[], env?: Env): Promise<string>
+  ask(args: readonly string[]): Promise<string>
+  /** The same of what `once` is for. */
+  askOnce(args: readonly string[]): Promise<string>
 }
 
 export interface Commit {
@@ -32,7 +41,7 @@ export interface Commit {
  */
 export async function openCheckout(shell: Shell, dir: string): Promise<Checkout> {
   const from = resolve(dir)
-  const args = ['rev-parse', '--show-toplevel', '--git-path', 'hooks/pre-push']
+  const args = ['rev-parse', '--is-shallow-repository', '--show-toplevel', '--git-path', 'hooks/pre-push']
   const found = await shell.run(['git', '-C', from, ...args], { cwd: '/', env: ENGLISH })
   if (found.exitCode === 127)
     throw new Failure('Git is not installed.', 'Install it: sudo apt-get install git', EXIT.usage)
@@ -42,19 +51,39 @@ export async function openCheckout(shell: Shell, dir: string): Promise<Checkout>
       'Change to the checkout, or name it: --repo DIR',
       EXIT.usage,
     )
-  const [top = '', hook = ''] = found.stdout.trimEnd().split('\n')
-  return { ...gitIn(shell, top), dir: top, prePushHook: await ifExecutable(resolve(from, hook)) }
+  const [shallow = '', top = '', hook = ''] = found.stdout.trimEnd().split('\n')
+  return {
+    ...gitIn(shell, top),
+    dir: top,
+    prePushHook: await ifExecutable(resolve(from, hook)),
+    isShallow: shallow === 'true',
+  }
 }
 
-function gitIn(shell: Shell, cwd: string): Pick<Checkout, 'git' | 'ask'> {
+/** Git in a folder of a checkout, or of a working tree of it. */
+export function gitIn(shell: Shell, cwd: string): Pick<Checkout, 'git' | 'once' | 'ask' | 'askOnce'> {
   const git: Checkout['git'] = (args, options = {}) =>
     shell.run(['git', ...OWN_SETTINGS, ...args], { cwd, ...options, env: { ...ENGLISH, ...options.env } })
-  const ask: Checkout['ask'] = async (args, env = {}) => {
-    const output = await git(args, { env })
-    if (output.exitCode !== 0) throw new Failure(`git ${args[0]} failed: ${lastLines(output.stderr)}`)
-    return output.stdout.trim()
+  const said = new Map<string, Promise<Output>>()
+  const once: Checkout['once'] = (args) => {
+    const key = args.join('\0')
+    const answer = said.get(key) ?? git(args)
+    said.set(key, answer)
+    const forget = (): boolean => said.delete(key)
+    void answer.then(({ exitCode }) => exitCode === 0 || forget(), forget)
+    return answer
   }
-  return { git, ask }
+  return {
+    git,
+    once,
+    ask: async (args) => textOf(await git(args), args),
+    askOnce: async (args) => textOf(await once(args), args),
+  }
+}
+
+function textOf({ exitCode, stdout, stderr }: Output, [command]: readonly string[]): string {
+  if (exitCode !== 0) throw new Failure(`git ${command} failed: ${lastLines(stderr)}`)
+  return stdout.trim()
 }
 
 /** What to tell the engineer before a push, if anything. */
@@ -88,12 +117,9 @@ export async function resolveCommit(checkout: Checkout, ref: string): Promise<st
   )
 }
 
-export async function hasCommit(checkout: Checkout, sha: string): Promise<boolean> {
-  return (await checkout.git(['cat-file', '-e', `${sha}^{commit}`])).exitCode === 0
-}
-
-export async function isShallow(checkout: Checkout): Promise<boolean> {
-  return (await checkout.ask(['rev-parse', '--is-shallow-repository'])) === 'true'
+export async function hasCommit(checkout: Checkout, name: string): Promise<boolean> {
+  const args = ['cat-file', '-e', `${name}^{commit}`]
+  return (await (isSha(name) ? checkout.once(args) : checkout.git(args))).exitCode === 0
 }
 
 /** Paths of the working tree that differ from HEAD, untracked ones included. */
@@ -103,9 +129,10 @@ export async function dirtyPaths(checkout: Checkout, untracked: 'normal' | 'no' 
     .filter(Boolean)
 }
 
-/** Whether `ancestor` is in the history of `sha`, or is it. */
-export async function isAncestor(checkout: Checkout, ancestor: string, sha: string): Promise<boolean> {
-  return (await checkout.git(['merge-base', '--is-ancestor', ancestor, sha])).exitCode === 0
+/** Whether `ancestor` is in the history of `sha`, or is it; undefined where this checkout lacks one of them. */
+export async function isAncestor(checkout: Checkout, ancestor: string, sha: string): Promise<boolean | undefined> {
+  const { exitCode } = await checkout.git(['merge-base', '--is-ancestor', ancestor, sha])
+  return exitCode === 0 ? true : exitCode === 1 ? false : undefined
 }
 
 /** The deploy branch as this checkout has last fetched or pushed it. */
@@ -125,8 +152,29 @@ export async function originAhead(checkout: Checkout, branch: string, sha: strin
 
 /** A file of a commit, or undefined when it has none of that name. */
 export async function fileOf(checkout: Checkout, sha: string, path: string): Promise<string | undefined> {
-  const output = await checkout.git(['show', `${sha}:${path}`])
+  const output = await checkout.once(['show', `${sha}:${path}`])
   return output.exitCode === 0 ? output.stdout : undefined
+}
+
+/** Those of the paths, without wildcards, that a commit has. */
+export async function pathsIn(checkout: Checkout, sha: string, paths: readonly string[]): Promise<Set<string>> {
+  return new Set((await checkout.askOnce(['ls-tree', '-z', '--name-only', sha, '--', ...paths])).split('\0'))
+}
+
+/** Files in which `to` differs from `from`, each with git's letter for how: not what one commit on the way does and a later one undoes. */
+export async function changedFiles(
+  checkout: Checkout,
+  from: string,
+  to: string,
+): Promise<[how: string, path: string][]> {
+  // The way back has the same differences, told the other way round.
+  const [a, b] = from < to ? [from, to] : [to, from]
+  const words = (await checkout.askOnce(['diff', '--name-status', '--no-renames', '-z', a, b, '--'])).split('\0')
+  const turned: Record<string, string> = from === a ? {} : { A: 'D', D: 'A' }
+  return words.flatMap((path, i) => {
+    const how = words[i - 1] ?? ''
+    return i % 2 === 1 ? [[turned[how] ?? how, path]] : []
+  })
 }
 
 // %x1e separates the commits: a subject can hold anything but control characters, a name of a file anything but NUL.
@@ -158,13 +206,41 @@ export async function commitsBetween(
   const range = from === undefined ? [to] : [to, `^${from}`]
   // Not --diff-filter=A: it leaves out the commits that add no file.
   const options = ['--name-status', '--no-renames', '-m', '--first-parent', `--max-count=${most}`]
-  return parseLog(await checkout.ask(['-c', 'core.quotePath=false', 'log', LOG_FORMAT, ...options, ...range, '--']))
+  return parseLog(await logOf(checkout, options, range))
+}
+
+function logOf(checkout: Checkout, options: readonly string[], commits: readonly string[]): Promise<string> {
+  const args = ['-c', 'core.quotePath=false', 'log', LOG_FORMAT, ...options, ...commits, '--']
+  return commits.every((name) => isSha(name.replace('^', ''))) ? checkout.askOnce(args) : checkout.ask(args)
+}
+
+/** @param shas of commits that this checkout has */
+export async function describeCommits(checkout: Checkout, shas: readonly string[]): Promise<Commit[]> {
+  if (shas.length === 0) return []
+  const options = ['--no-walk=unsorted', '--name-status', '--no-renames', '-m', '--first-parent']
+  const commits = parseLog(await logOf(checkout, options, shas))
+  return shas.map((sha) => {
+    const commit = commits.find((commit) => commit.sha === sha)
+    if (!commit) throw new Failure(`git shows no commit ${sha}.`)
+    return commit
+  })
+}
+
+/** Those of the commits that this checkout has. */
+export async function commitsHere(checkout: Checkout, shas: readonly string[]): Promise<Commit[]> {
+  const input = shas.map((sha) => `${sha}\n`).join('')
+  const types = await checkout.git(['cat-file', '--batch-check=%(objecttype)'], { input })
+  const lines = types.stdout.split('\n')
+  return describeCommits(
+    checkout,
+    shas.filter((_, i) => lines[i] === 'commit'),
+  )
 }
 
 /** One commit. */
 export async function describeCommit(checkout: Checkout, sha: string): Promise<Commit> {
-  const [commit] = await commitsBetween(checkout, undefined, sha, 1)
-  if (commit?.sha !== sha) throw new Failure(`git shows no commit ${sha}.`)
+  const [commit] = await describeCommits(checkout, [sha])
+  if (!commit) throw new Failure(`git shows no commit ${sha}.`)
   return commit
 }
 

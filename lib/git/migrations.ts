@@ -1,6 +1,6 @@
 // Which files of a commit are Django migrations.
 
-import { type Checkout, fileOf } from './checkout.ts'
+import { type Checkout, changedFiles, fileOf } from './checkout.ts'
 
 /** Folders of migrations by their path, with the label of the app they belong to: what settings say in MIGRATION_MODULES. */
 export type MigrationModules = ReadonlyMap<string, string>
@@ -38,7 +38,7 @@ export function parseMigrationModules(text: string): Map<string, string> {
 
 /** What the settings of these commits say. */
 export async function migrationModules(checkout: Checkout, ...shas: readonly string[]): Promise<MigrationModules> {
-  const found = await checkout.git([
+  const found = await checkout.once([
     'grep',
     '-l',
     '-z',
@@ -68,17 +68,21 @@ export interface ChangedMigration {
 
 const HOW: Record<string, ChangedMigration['how']> = { A: 'added', M: 'changed', T: 'changed', D: 'deleted' }
 
-/** Pure: what `git diff --name-status -z` from one commit to another printed. */
-export function parseChanged(stdout: string, modules: MigrationModules = new Map()): ChangedMigration[] {
-  const words = stdout.split('\0')
-  return words.flatMap((path, i) => {
-    const how = i % 2 === 1 ? HOW[words[i - 1] ?? ''] : undefined
+/** Pure: those of the files that are migrations. @param changed each with git's letter for how */
+export function migrationsAmong(
+  changed: readonly (readonly [how: string, path: string])[],
+  modules: MigrationModules = new Map(),
+): ChangedMigration[] {
+  return changed.flatMap(([letter, path]) => {
+    const how = HOW[letter]
     return how && isMigration(path, modules) ? [{ path, how }] : []
   })
 }
 
 /** The migration files in which `to` differs from `from`: not those that one commit on the way adds and a later one removes. */
 export async function changedMigrations(checkout: Checkout, from: string, to: string): Promise<ChangedMigration[]> {
-  const diff = await checkout.ask(['diff', '--name-status', '--no-renames', '-z', from, to, '--'])
-  return parseChanged(diff, await migrationModules(checkout, from, to))
+  const changed = await changedFiles(checkout, from, to)
+  // Only of a module's path the settings can say more than the path itself.
+  const isInDoubt = changed.some(([, path]) => path.endsWith('.py') && !isMigration(path))
+  return migrationsAmong(changed, isInDoubt ? await migrationModules(checkout, from, to) : new Map())
 }

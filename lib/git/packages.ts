@@ -1,7 +1,7 @@
 // The Python packages in which two commits differ: a package's new version can bring migrations of its own, in no file of the app's.
 
 import { aText, atBest, mapOf, record, tryJson } from '../core/outside.ts'
-import { type Checkout, fileOf } from './checkout.ts'
+import { type Checkout, changedFiles, fileOf } from './checkout.ts'
 
 const LISTS = /(^|\/)(requirements[^/]*\.(txt|in)|requirements\/[^/]+\.(txt|in)|constraints[^/]*\.txt|pyproject\.toml)$/
 const LOCKS = /(^|\/)((uv|poetry|pdm)\.lock|pylock(\.[^/]+)?\.toml|Pipfile\.lock)$/
@@ -57,7 +57,7 @@ function requirements(text: string, isToml: boolean): [name: string, version: st
 
 /** The packages in which `to` differs from `from`, in words: `django-allauth 0.57.0 → 65.0.0 (requirements.txt)`. */
 export async function changedPackages(checkout: Checkout, from: string, to: string): Promise<string[]> {
-  const paths = (await checkout.ask(['diff', '--name-only', '--no-renames', '-z', from, to, '--'])).split('\0')
+  const paths = (await changedFiles(checkout, from, to)).map(([, path]) => path)
   const changes: string[] = []
   for (const path of paths.filter((path) => LISTS.test(path) || LOCKS.test(path))) {
     const [before, after] = await Promise.all(

@@ -80,23 +80,34 @@ interface ToRevert {
  * @returns the reverts, newest first
  */
 export async function findReverts(checkout: Checkout, commits: readonly ToRevert[]): Promise<Message[]> {
-  const messages = new Map<string, Message>()
-  for (const { sha, mainline } of commits) {
-    const range = mainline === undefined ? ['--max-count=1', sha] : [sha, `^${sha}^${mainline}`]
-    for (const message of await messagesOf(checkout, ...range)) messages.set(message.sha, message)
-  }
-  const all = [...messages.values()]
+  const all = await messagesToRevert(checkout, commits)
   const isAmong = ({ subject, shas }: Said): boolean =>
     shas.length > 0
       ? shas.every((name) => all.some(({ sha }) => sha.startsWith(name)))
       : subject !== undefined && all.some((other) => other.subject === subject)
   const reverts: Message[] = []
+  let known: readonly State[] = []
   for (const message of all) {
     const said = parseRevert(message)
     if (said.isRevert && !isAmong(said) && !(await revertsReverts(checkout, said))) reverts.push(message)
-    else if (!said.speaks && (await goesBackTo(checkout, message))) reverts.push(message)
+    if (said.speaks) continue
+    // Mostly the commits are one line of first parents: then they are all asked for at once.
+    if (!known.some(({ sha }) => sha === message.sha)) known = await statesBefore(checkout, message, all.length)
+    if (goesBackTo(known, message)) reverts.push(message)
   }
   return reverts
+}
+
+/** The messages of the commits, and of what merges among them brought. */
+async function messagesToRevert(checkout: Checkout, commits: readonly ToRevert[]): Promise<Message[]> {
+  const plain = commits.filter(({ mainline }) => mainline === undefined).map(({ sha }) => sha)
+  const alone = plain.length > 0 ? await messagesOf(checkout, '--no-walk=unsorted', ...plain) : []
+  const messages = new Map<string, Message>()
+  for (const { sha, mainline } of commits) {
+    const brought = mainline !== undefined ? await messagesOf(checkout, sha, `^${sha}^${mainline}`) : undefined
+    for (const message of brought ?? alone.filter((one) => one.sha === sha)) messages.set(message.sha, message)
+  }
+  return [...messages.values()]
 }
 
 /** A revert whose subject was written anew: what it names is a revert itself. */
@@ -167,9 +178,22 @@ async function holdsWhatIsReverted(checkout: Checkout, sha: string, { subject, s
 /** How far back an earlier state is looked for. */
 const MOST_STATES = 200
 
+/** A commit, and all its files by the name that git gives them together. */
+interface State {
+  sha: string
+  tree: string
+}
+
+/** The commit and those before it, by first parents. @param more so many more than are needed for this commit alone */
+async function statesBefore(checkout: Checkout, { sha }: Message, more: number): Promise<State[]> {
+  const options = ['--first-parent', `--max-count=${MOST_STATES + more}`, '--format=%H %T']
+  const lines = (await checkout.ask(['log', ...options, sha, '--'])).split('\n')
+  return lines.map((line) => ({ sha: line.slice(0, 40), tree: line.slice(41) }))
+}
+
 /** Whether the commit, whatever it says, makes all files what they were at an earlier one before the last. */
-async function goesBackTo(checkout: Checkout, { sha }: Message): Promise<boolean> {
-  const options = ['--first-parent', `--max-count=${MOST_STATES}`, '--format=%T']
-  const [tree, before, ...earlier] = (await checkout.ask(['log', ...options, sha, '--'])).split('\n')
+function goesBackTo(known: readonly State[], { sha }: Message): boolean {
+  const at = known.findIndex((state) => state.sha === sha)
+  const [tree, before, ...earlier] = known.slice(at, at + MOST_STATES).map(({ tree }) => tree)
   return tree !== before && tree !== undefined && earlier.includes(tree)
 }

@@ -5,7 +5,7 @@ import { basename } from 'node:path'
 import type { Context } from '../cli/main.ts'
 import { makeTemporaryFolder } from '../core/folder.ts'
 import type { Shell } from '../core/shell.ts'
-import { type Checkout, openCheckout } from './checkout.ts'
+import { type Checkout, gitIn } from './checkout.ts'
 
 /** The name of its folder, with the process that made it. */
 const FOLDER = /^bc-revert-(\d+)-/
@@ -24,7 +24,7 @@ export async function inOwnTree<T>(
   const dir = await makeTemporaryFolder(`bc-revert-${process.pid}-`)
   try {
     await checkout.ask(['worktree', 'add', '--quiet', '--detach', dir, sha])
-    return await work(await openCheckout(shell, dir))
+    return await work({ ...checkout, ...gitIn(shell, dir), dir })
   } finally {
     await removeTree(checkout, cleanup, dir)
   }

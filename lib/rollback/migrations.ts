@@ -26,6 +26,15 @@ export async function migrationsAcross(
   current: string,
 ): Promise<ChangedMigration[] | undefined> {
   if (!(await hasCommit(checkout, target)) || !(await hasCommit(checkout, current))) return
+  return migrationsBetween(checkout, target, current)
+}
+
+/** The same of two commits that are in this checkout. */
+export async function migrationsBetween(
+  checkout: Checkout,
+  target: string,
+  current: string,
+): Promise<ChangedMigration[]> {
   const crossed = await changedMigrations(checkout, target, current)
   if (!crossed.some(({ how }) => how === 'deleted') || (await isAncestor(checkout, target, current))) return crossed
   return crossed.filter(({ how }) => how !== 'deleted')
@@ -99,7 +108,7 @@ async function labelsOf(
 }
 
 async function migrationsOf(checkout: Checkout, sha: string, modules: MigrationModules): Promise<string[]> {
-  const paths = (await checkout.ask(['ls-tree', '-r', '--name-only', '-z', sha])).split('\0')
+  const paths = (await checkout.askOnce(['ls-tree', '-r', '--name-only', '-z', sha])).split('\0')
   return paths.filter((path) => isMigration(path, modules))
 }
 

@@ -134,9 +134,8 @@ async function originHas(checkout: Checkout, branch: string, sha: string): Promi
  * @returns what became of it, or what to type
  */
 async function followOrigin({ checkout, branch }: Deployment, { sha, head }: Push): Promise<string> {
-  const ref = await checkout.git(['symbolic-ref', '--short', '-q', 'HEAD'])
-  const at = await checkout.git(['rev-parse', '-q', '--verify', 'HEAD'])
-  if (ref.stdout.trim() === branch && at.stdout.trim() === head) {
+  const { stdout } = await checkout.git(['rev-parse', 'HEAD', '--symbolic-full-name', 'HEAD'])
+  if (stdout.trim() === `${head}\nrefs/heads/${branch}`) {
     const merged = await checkout.git(['merge', '--ff-only', '--quiet', sha])
     if (merged.exitCode === 0) return `your ${branch} holds it too`
   }

@@ -7,7 +7,7 @@ import { classifyPush, collectLines, type PushResult } from '../deploy/outcome.t
 import { makePlan, NO_CHANGE, type Plan } from '../deploy/plan.ts'
 import { explainDokku } from '../dokku/errors.ts'
 import { hasCommit } from '../git/checkout.ts'
-import { readRecords } from '../server/app.ts'
+import { configuredRevision } from '../server/app.ts'
 import { SshFailure } from '../server/ssh-errors.ts'
 import { setRevision } from '../server/words.ts'
 import type { Situation } from './situation.ts'
@@ -19,10 +19,10 @@ interface RebuildPlan extends Plan {
 
 /** Dokku rebuilds the head of its deploy branch. Whatever else runs is taken back by that. */
 export async function planRebuild(
-  { checkout, remote, app, branch, context }: Deployment,
+  { checkout, remote, app, context }: Deployment,
   { deployed, running }: Situation,
 ): Promise<RebuildPlan> {
-  const { configured } = await readRecords(remote, app, branch)
+  const configured = await configuredRevision(remote, app)
   if (configured === undefined)
     context.log.warn(`${app} has no GIT_REV: its containers can't say that they run ${shortSha(deployed)}.`)
   const misnamed = configured === deployed ? undefined : configured

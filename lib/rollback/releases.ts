@@ -6,11 +6,11 @@ import { type Listing, listing } from '../core/layout.ts'
 import { shortSha } from '../core/sha.ts'
 import { age, isoLocal, moment } from '../core/times.ts'
 import type { Deployment } from '../deploy/deployment.ts'
-import { type Checkout, commitsBetween, describeCommit, hasCommit, trackedRef } from '../git/checkout.ts'
+import { type Checkout, type Commit, commitsBetween, commitsHere, hasCommit, trackedRef } from '../git/checkout.ts'
 import { changedPackages } from '../git/packages.ts'
 import { revertedSince } from '../git/reverts.ts'
 import { type Entry, wentLive } from '../server/ledger.ts'
-import { migrationsAcross } from './migrations.ts'
+import { migrationsBetween } from './migrations.ts'
 import { SIGHTS } from './sights.ts'
 import { resolveTarget, type Situation } from './situation.ts'
 
@@ -81,9 +81,12 @@ async function listReleases({ checkout, branch }: Deployment, { entries, running
   const ran = past.filter(({ sha }) => sha !== running)
   const fromLedger = ran.length > 0
   const others = fromLedger ? ran : await deployHistory(checkout, running, branch)
-  const releases = await Promise.all(
-    [now, ...others].slice(0, MOST).map((release) => describe(checkout, release, { entries, running })),
+  const shown = [now, ...others].slice(0, MOST)
+  const here = await commitsHere(
+    checkout,
+    shown.map(({ sha }) => sha),
   )
+  const releases = await Promise.all(shown.map((release) => describe(checkout, release, here, { entries, running })))
   const why =
     entries.length === 0 ? 'Without a ledger of deploys on the server' : 'The ledger knows of no other release'
   return {
@@ -117,12 +120,16 @@ async function findRevertedAt(
   return first ? new Date(first.at) : revert.at
 }
 
+/** @param here those of the releases that this checkout has */
 async function describe(
   checkout: Checkout,
   { sha, entry }: PastRelease,
+  here: readonly Commit[],
   { entries, running }: Pick<Situation, 'entries' | 'running'>,
 ): Promise<Release> {
-  const commit = (await hasCommit(checkout, sha)) ? await describeCommit(checkout, sha) : undefined
+  const commit = here.find((commit) => commit.sha === sha)
+  const current = sha === running
+  const comparable = !current && commit !== undefined && here.some((commit) => commit.sha === running)
   return {
     sha,
     at: entry ? new Date(entry.at) : commit?.at,
@@ -131,14 +138,10 @@ async function describe(
     subject: commit?.subject ?? (entry?.subject || '(not in this checkout)'),
     verified: entry?.verified ?? undefined,
     isCutShort: entry?.notDone?.includes('verify') === true,
-    revertedAt:
-      commit && (await hasCommit(checkout, running))
-        ? await findRevertedAt(checkout, sha, { entries, running })
-        : undefined,
-    migrations: sha === running ? 0 : (await migrationsAcross(checkout, sha, running))?.length,
-    packages:
-      commit && (await hasCommit(checkout, running)) ? (await changedPackages(checkout, sha, running)).length : 0,
-    current: sha === running,
+    revertedAt: comparable ? await findRevertedAt(checkout, sha, { entries, running }) : undefined,
+    migrations: current ? 0 : comparable ? (await migrationsBetween(checkout, sha, running)).length : undefined,
+    packages: comparable ? (await changedPackages(checkout, sha, running)).length : 0,
+    current,
   }
 }
 

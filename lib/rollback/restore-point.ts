@@ -3,8 +3,9 @@
 import { dirname } from 'node:path'
 import { duration } from '../core/format.ts'
 import { quoteAll } from '../core/quote.ts'
+import { isSha } from '../core/sha.ts'
 import { age, localTimestamp } from '../core/times.ts'
-import { type Checkout, hasCommit } from '../git/checkout.ts'
+import type { Checkout } from '../git/checkout.ts'
 import type { ChangedMigration } from '../git/migrations.ts'
 import { type Entry, hasMigrated, wentLive } from '../server/ledger.ts'
 
@@ -77,23 +78,42 @@ async function findBringer(
   crossed: readonly ChangedMigration[],
   running: string,
 ): Promise<Entry | undefined> {
+  const movers = entries.flatMap(({ from, to }) => (from && from !== to ? [from, to] : []))
+  const paths = crossed.map(({ path }) => path)
+  const objectOf = await askObjects(checkout, new Set([running, ...movers]), paths)
   let oldest = entries.length
-  for (const { path } of crossed) {
-    const brought = await blobOf(checkout, running, path)
+  for (const path of paths) {
+    const blobOf = (sha: string): string | undefined => objectOf(`${sha}:${path}`)
+    const brought = blobOf(running)
     for (let i = entries.length - 1; i >= 0; i--) {
       const entry = entries[i]
       if (!entry?.from || entry.from === entry.to) continue
-      const has = (await blobOf(checkout, entry.to, path)) === brought
+      const has = blobOf(entry.to) === brought
       if (!has && wentLive(entry)) break
-      const mayBring = has && hasMigrated(entry) && (await hasCommit(checkout, entry.from))
-      if (mayBring && (await blobOf(checkout, entry.from, path)) !== brought) oldest = Math.min(oldest, i)
+      const mayBring = has && hasMigrated(entry) && objectOf(`${entry.from}^{commit}`) !== undefined
+      if (mayBring && blobOf(entry.from) !== brought) oldest = Math.min(oldest, i)
     }
   }
   return entries[oldest]
 }
 
-/** A file of a commit as git names its content; undefined where it has none. */
-async function blobOf(checkout: Checkout, sha: string, path: string): Promise<string | undefined> {
-  const { exitCode, stdout } = await checkout.git(['rev-parse', '--verify', '--quiet', `${sha}:${path}`])
-  return exitCode === 0 ? stdout.trim() : undefined
+/**
+ * Asks for commits and their files, all at once.
+ * @returns tells for `SHA^{commit}` and `SHA:PATH` how git names its content; undefined where this checkout has none
+ */
+async function askObjects(
+  checkout: Checkout,
+  shas: ReadonlySet<string>,
+  paths: readonly string[],
+): Promise<(name: string) => string | undefined> {
+  const all = [...shas].flatMap((sha) => [`${sha}^{commit}`, ...paths.map((path) => `${sha}:${path}`)])
+  // One a line: no module of Python's has a name of two.
+  const names = all.filter((name) => !name.includes('\n'))
+  const { stdout } = await checkout.git(['cat-file', '--batch-check=%(objectname)'], { input: `${names.join('\n')}\n` })
+  const lines = stdout.split('\n')
+  const objects = new Map(names.map((name, i) => [name, lines[i]]))
+  return (name) => {
+    const said = objects.get(name)
+    return isSha(said) ? said : undefined
+  }
 }

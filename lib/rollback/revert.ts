@@ -5,7 +5,7 @@ import { lastLines, printable } from '../core/format.ts'
 import { shortSha } from '../core/sha.ts'
 import type { Deployment } from '../deploy/deployment.ts'
 import { describePlan, type Plan } from '../deploy/plan.ts'
-import { type Checkout, type Commit, describeCommit, hasCommit, isAncestor, trackedRef } from '../git/checkout.ts'
+import { type Checkout, type Commit, describeCommits, hasCommit, isAncestor, trackedRef } from '../git/checkout.ts'
 import { findReverts } from '../git/reverts.ts'
 import { inOwnTree } from '../git/worktree.ts'
 import { type Entry, isWayBack, movesOf, waysBack } from '../server/ledger.ts'
@@ -110,20 +110,26 @@ async function commitsToRevert(
   const lineage = from ? await historyOf(checkout, '--ancestry-path', to, `^${from}`) : new Map<string, string[]>()
   const range = from ? [to, `^${from}`] : ['--max-count=1', to]
   const history = lineage.size > 0 ? lineage : await historyOf(checkout, '--first-parent', ...range)
-  const commits: CommitToRevert[] = []
+  const onWay: { sha: string; mainline: number | undefined }[] = []
   let sha = to
   for (let parents = history.get(sha); parents; parents = history.get(sha)) {
     const [first] = parents
     if (first === undefined)
       throw new Failure(`${shortSha(sha)} is the first commit: before it there is nothing to go back to.`)
-    const onWay = parents.findIndex((parent) => parent === from || lineage.has(parent))
-    const onto = Math.max(0, onWay)
-    commits.push({ ...(await describeCommit(checkout, sha)), mainline: parents.length > 1 ? onto + 1 : undefined })
+    const onto = Math.max(
+      0,
+      parents.findIndex((parent) => parent === from || lineage.has(parent)),
+    )
+    onWay.push({ sha, mainline: parents.length > 1 ? onto + 1 : undefined })
     sha = parents[onto] ?? first
   }
-  if (commits.length === 0)
+  if (onWay.length === 0)
     throw new Failure(`The last deploy brought no commit that ${shortSha(from ?? to)} does not have.`, OTHER_WAY)
-  return commits
+  const commits = await describeCommits(
+    checkout,
+    onWay.map(({ sha }) => sha),
+  )
+  return commits.map((commit, i) => ({ ...commit, mainline: onWay[i]?.mainline }))
 }
 
 /**

@@ -91,33 +91,32 @@ export async function recordedHead(remote: Remote, app: string, timeoutMs = ASK_
  */
 export async function readRecords(remote: Remote, app: string, branch: string): Promise<Records> {
   const head = await recordedHead(remote, app)
-  // Not config:show, which prints every secret. It exits 1 for a key that is not set.
-  const config = await remote.dokku('config:get APP GIT_REV', app, { timeoutMs: ASK_MS })
-  return {
-    branch: await remote.headOf(app, branch),
-    head,
-    configured: config.exitCode === 0 ? parseSha(config.stdout) : undefined,
-  }
+  const configured = await configuredRevision(remote, app)
+  return { branch: await remote.headOf(app, branch), head, configured }
 }
 
 /**
- * Git would create an app of a mistyped name, so this is asked before git talks to the server.
- * @throws Failure when it does not exist
+ * GIT_REV of the app's configuration. Not config:show, which prints every secret.
+ * @throws SshFailure
  */
-export async function requireApp(remote: Remote, app: string): Promise<void> {
-  const output = await remote.dokku('apps:exists APP', app, { timeoutMs: ASK_MS })
-  if (output.exitCode !== 0) throw explainDokku(output, `apps:exists ${app}`, remote.host)
+export async function configuredRevision(remote: Remote, app: string): Promise<string | undefined> {
+  // It exits 1 for a key that is not set.
+  const { exitCode, stdout } = await remote.dokku('config:get APP GIT_REV', app, { timeoutMs: ASK_MS })
+  return exitCode === 0 ? parseSha(stdout) : undefined
 }
 
 /**
- * The branch whose pushes Dokku deploys. It reports an empty one where nobody set it: then the default, master, counts (0.30),
- * which later versions report apart.
+ * The branch whose pushes Dokku deploys. Versions that do not report what counts (0.30) report an empty one where nobody set it: then
+ * the default, master, does. Git would create an app of a mistyped name, so this is asked before git talks to the server.
+ * @throws SshFailure, Failure when there is no such app
  */
 export async function deployBranch(remote: Remote, app: string): Promise<string> {
-  for (const words of ['git:report APP --git-deploy-branch', 'git:report APP --git-computed-deploy-branch'] as const) {
+  for (const words of ['git:report APP --git-computed-deploy-branch', 'git:report APP --git-deploy-branch'] as const) {
     const { exitCode, stdout } = await remote.dokku(words, app, { timeoutMs: ASK_MS })
     if (exitCode === 0 && stdout.trim() !== '') return stdout.trim()
   }
+  const exists = await remote.dokku('apps:exists APP', app, { timeoutMs: ASK_MS })
+  if (exists.exitCode !== 0) throw explainDokku(exists, `apps:exists ${app}`, remote.host)
   return 'master'
 }
 

@@ -350,8 +350,11 @@ export function gitLog(random: Random): Case {
   const checkout = {
     dir: '/',
     prePushHook: undefined,
+    isShallow: false,
     git: async () => ({ exitCode: 0, signal: null, stdout: said, stderr: '' }),
+    once: async () => ({ exitCode: 0, signal: null, stdout: said, stderr: '' }),
     ask: async () => said,
+    askOnce: async () => said,
   }
   return {
     input: `git log: ${oneLine(JSON.stringify(said), 300)}`,

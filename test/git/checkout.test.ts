@@ -5,13 +5,15 @@ import * as assert from 'uvu/assert'
 import type { Failure } from '../../lib/core/failure.ts'
 import {
   type Checkout,
+  changedFiles,
   commitsBetween,
+  commitsHere,
   describeCommit,
+  describeCommits,
   dirtyPaths,
   fileOf,
   hasCommit,
   isAncestor,
-  isShallow,
   openCheckout,
   resolveCommit,
 } from '../../lib/git/checkout.ts'
@@ -77,13 +79,46 @@ test('every commit is listed, also one that adds no file; a merge brings its mig
 for (const name of ['first', 'changed', 'side', 'empty', 'merge'])
   test(`the commit ${name} is described as itself`, async () =>
     assert.is((await describeCommit(checkout, shas[name] ?? '')).sha, shas[name]))
+test('several commits are described at once, each as alone; those that are not here are left out', async () => {
+  const all = Object.values(shas)
+  const each = await Promise.all(all.map((sha) => describeCommit(checkout, sha)))
+  assert.equal(await describeCommits(checkout, all), each)
+  assert.equal(await commitsHere(checkout, ['0'.repeat(40), ...all]), each)
+})
+test('the way back has the same differences, told the other way round', async () => {
+  const [one = '', other = ''] = [shas.side, shas.empty]
+  const there = [
+    ['A', 'a/migrations/0002_städte.py'],
+    ['A', 'a/migrations/__init__.py'],
+    ['M', 'app.txt'],
+  ]
+  const back = there.map(([how, path]) => [how === 'A' ? 'D' : how, path])
+  assert.equal(
+    await changedFiles(checkout, other, one),
+    there.filter(([, path]) => path !== 'app.txt'),
+  )
+  assert.equal(await changedFiles(checkout, one, shas.first ?? ''), back)
+  assert.equal(await changedFiles(checkout, shas.first ?? '', one), there)
+})
+test('a commit that is missing is found once it was fetched', async () => {
+  const other = await createRepository()
+  const sha = shas.first ?? ''
+  assert.is(await hasCommit(other.checkout, sha), false)
+  assert.is(await fileOf(other.checkout, sha, 'app.txt'), undefined)
+  assert.is(await isAncestor(other.checkout, sha, sha), undefined)
+  other.git('fetch', '-q', dir, 'master')
+  assert.is(await hasCommit(other.checkout, sha), true)
+  assert.is(await fileOf(other.checkout, sha, 'app.txt'), '1')
+  assert.is(await isAncestor(other.checkout, sha, sha), true)
+  await other.remove()
+})
 test('what is in a commit, and what is not', async () => {
   assert.is(await fileOf(checkout, shas.first ?? '', 'app.txt'), '1')
   assert.is(await fileOf(checkout, shas.first ?? '', 'none'), undefined)
   assert.is(await hasCommit(checkout, '0'.repeat(40)), false)
   assert.is(await isAncestor(checkout, shas.first ?? '', shas.merge ?? ''), true)
   assert.is(await isAncestor(checkout, shas.merge ?? '', shas.first ?? ''), false)
-  assert.is(await isShallow(checkout), false)
+  assert.is(checkout.isShallow, false)
   assert.equal(await dirtyPaths(checkout), [])
   await writeFile(join(dir, 'new.txt'), '')
   assert.is((await dirtyPaths(checkout)).length, 1)

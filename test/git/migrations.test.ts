@@ -4,7 +4,7 @@ import {
   changedMigrations,
   isMigration,
   migrationModules,
-  parseChanged,
+  migrationsAmong,
   parseMigrationModules,
 } from '../../lib/git/migrations.ts'
 import { createRepository } from '../support/repository.ts'
@@ -31,9 +31,14 @@ for (const [path, is] of [
     assert.is(isMigration(path, new Map([['schema/libraries', 'libraries']])), is))
 
 test('they are told from other files, with what became of them', () => {
-  const changed = parseChanged(
-    'A\0a/migrations/0002_x.py\0M\0a/migrations/0001_initial.py\0D\0b/migrations/0003_y.py\0A\0a/migrations/__init__.py\0A\0a/models.py\0A\0migrations.py\0',
-  )
+  const changed = migrationsAmong([
+    ['A', 'a/migrations/0002_x.py'],
+    ['M', 'a/migrations/0001_initial.py'],
+    ['D', 'b/migrations/0003_y.py'],
+    ['A', 'a/migrations/__init__.py'],
+    ['A', 'a/models.py'],
+    ['A', 'migrations.py'],
+  ])
   assert.equal(
     changed.map(({ path, how }) => `${how} ${path}`),
     ['added a/migrations/0002_x.py', 'changed a/migrations/0001_initial.py', 'deleted b/migrations/0003_y.py'],

@@ -1,7 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Deployment } from '../../lib/deploy/deployment.ts'
-import { parseChanged } from '../../lib/git/migrations.ts'
+import { migrationsAmong } from '../../lib/git/migrations.ts'
 import { describeCrossing, migrationsAcross, undoCommands } from '../../lib/rollback/migrations.ts'
 import { createRepository } from '../support/repository.ts'
 
@@ -33,7 +33,7 @@ test('the migrations that a way back crosses, and none on the way forward', asyn
 const UNDO = 'sudo dokku enter app web python manage.py migrate'
 
 function undo(crossed: readonly string[], left: readonly string[], known = left): string[] {
-  const files = parseChanged(crossed.join('\0').replaceAll(' ', '\0'))
+  const files = migrationsAmong(crossed.map((line) => [line.slice(0, 1), line.slice(2)]))
   return undoCommands('app', { crossed: files, left, known: new Set(known), labels: new Map() })
 }
 
@@ -99,7 +99,7 @@ for (const [what, crossed, left, says] of [
 
 test('an app that has a label of its own is named by it', () => {
   const labels = new Map([['a/migrations', 'book_a']])
-  const crossed = parseChanged('A\0a/migrations/0001_i.py')
+  const crossed = migrationsAmong([['A', 'a/migrations/0001_i.py']])
   assert.equal(undoCommands('app', { crossed, left: [], known: new Set(), labels }), [`${UNDO} book_a zero`])
 })
 
