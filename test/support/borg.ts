@@ -12,13 +12,16 @@ export function programs(): string {
 }
 
 /**
- * Debian's starter looks the package up among all others; each call tests Borg itself; and it hashes the passphrase a hundred
- * thousand times for a repository that was made so. Where Borg is not a package of a Python, nothing is written.
+ * Debian's starter looks the package up among all others; each call tests Borg itself, looks a hundred times for a translation
+ * of its options, and hashes the passphrase a hundred thousand times for a repository that was made so. Where Borg is not a
+ * package of a Python, nothing is written.
  */
 function writeStarter(folder: string): void {
   const [, python = ''] = /^#!(\S*python\S*)\n/.exec(readFileSync(INSTALLED, 'latin1').slice(0, 100)) ?? []
   const program = `#!${python} -I
-import sys, types
+import gc, gettext, sys, types
+gc.disable()
+gettext.gettext = str
 import borg.constants
 borg.constants.PBKDF2_ITERATIONS = 1
 sys.modules['borg.selftest'] = types.SimpleNamespace(selftest=lambda logger: None)
