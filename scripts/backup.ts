@@ -109,7 +109,7 @@ async function nightly(context: Context): Promise<number> {
 async function accept(context: Context): Promise<number> {
   const backup = prepareBackup(context)
   context.closing.so('archive', SO.notAccepted)
-  const unlock = await takeLock(context.shell, 'backup.ts', backup.settings)
+  const unlock = await takeLock(context, 'backup.ts', backup.settings)
   try {
     const tonight = await lookAt(backup, await preflight(backup))
     if (await agree(backup, tonight))

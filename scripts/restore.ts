@@ -113,7 +113,7 @@ await main(COMMAND, async (context) => {
   }
   if (mode.looks) return lookBeside(restore, mode.run)
   context.closing.so('production', SO.untouched)
-  const unlock = await takeLock(context.shell, 'restore.ts', restore.settings)
+  const unlock = await takeLock(context, 'restore.ts', restore.settings)
   try {
     return await (changes ? noted(restore, mode.run) : mode.run(restore))
   } finally {

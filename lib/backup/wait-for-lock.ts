@@ -25,7 +25,7 @@ export function waitForLock(
 ): Promise<() => Promise<void>> {
   const { shell, log } = context
   let told: number | undefined
-  return retry(() => takeLock(shell, script, settings), {
+  return retry(() => takeLock({ shell }, script, settings), {
     withinMs: LONGEST_WAIT_MS,
     waitMs: (error) => {
       if (!(error instanceof HeldLock)) return

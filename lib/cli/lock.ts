@@ -1,15 +1,16 @@
 // One run at a time on this machine.
 import { createHash } from 'node:crypto'
-import { constants } from 'node:fs'
-import { access, chmod, type FileHandle, lstat, open, rename, rm, stat } from 'node:fs/promises'
+import { closeSync, constants, fchmodSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { access, chmod, type FileHandle, lstat, open, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, Failure, reason } from '../core/failure.ts'
 import { makeFolder } from '../core/folder.ts'
-import { aCount, matching, record, tryJson } from '../core/outside.ts'
+import { aCount, matching, optional, record, tryJson } from '../core/outside.ts'
 import { quote } from '../core/quote.ts'
 import type { Shell } from '../core/shell.ts'
 import { age, isoLocal, moment } from '../core/times.ts'
+import type { Ask } from './prompt.ts'
 import type { Settings } from './settings.ts'
 import { stateFolder } from './state.ts'
 import { currentUser } from './user.ts'
@@ -23,6 +24,8 @@ interface Holder {
   user: string
   /** ISO time with zone. */
   since: string
+  /** Since when it waits for an answer of its operator, if it does: ISO time with zone. */
+  asks?: string | undefined
 }
 
 /** What takes a restore point, in the record of the lock: it is soon over, and tells no monitor how it ends. */
@@ -33,12 +36,22 @@ export class HeldLock extends Failure {
   constructor(readonly holder: Holder | undefined) {
     super(
       holder
-        ? `Another run holds the lock: ${holder.script} of ${holder.user}, process ${holder.pid}, since ${moment(new Date(holder.since))} (${age(new Date(holder.since))}).`
+        ? `Another run holds the lock: ${holder.script} of ${holder.user}, process ${holder.pid}, since ${since(holder.since)}.${holder.asks ? ` It waits for an answer at its terminal, since ${since(holder.asks)}.` : ''}`
         : 'Another run holds the lock and does not say who it is.',
-      holder ? `Wait for it, or look: ps -fp ${holder.pid}` : 'Look: pgrep -af "backup.ts|restore.ts"',
+      holder ? whatToDo(holder) : 'Look: pgrep -af "backup.ts|restore.ts"',
       EXIT.locked,
     )
   }
+}
+
+function since(time: string): string {
+  return `${moment(new Date(time))} (${age(new Date(time))})`
+}
+
+function whatToDo({ pid, asks }: Holder): string {
+  const where = `ps -fp ${pid}`
+  // As Ctrl-C at the question: nothing has been changed by then.
+  return asks ? `Answer it there (${where}), or end it: kill -INT ${pid}` : `Wait for it, or look: ${where}`
 }
 
 /**
@@ -48,12 +61,13 @@ export class HeldLock extends Failure {
  * any Node takes it alike. The file is in a folder that other users of the machine can't enter: whoever could open it could
  * keep the nights from running.
  *
+ * @param ask whose questions the record of the lock tells of: whoever is kept out learns that only an answer is missing
  * @param shared the folder that users share, where it exists
  * @returns a function that gives the lock back
  * @throws HeldLock (exit status 75) that says who holds it since when
  */
 export async function takeLock(
-  shell: Shell,
+  { shell, ask }: { shell: Shell; ask?: Pick<Ask, 'watch'> },
   script: string,
   settings: Settings<'DB_SERVICE' | 'MEDIA_DIR'>,
   shared = SHARED_FOLDER,
@@ -62,8 +76,11 @@ export async function takeLock(
   const record = `${path}.json`
   const file = await lockFile(shell, path)
   if (!file) throw new HeldLock(await readHolder(record))
-  await writeHolder(record, { script, pid: process.pid, user: currentUser().name, since: isoLocal(new Date()) })
+  const holder = { script, pid: process.pid, user: currentUser().name, since: isoLocal(new Date()) }
+  writeHolder(record, holder)
+  ask?.watch((asks) => writeHolder(record, asks ? { ...holder, asks: isoLocal(new Date()) } : holder))
   return async () => {
+    ask?.watch(() => {})
     await rm(record, { force: true }).catch(() => {})
     await file.close()
   }
@@ -155,26 +172,28 @@ async function lockFile(shell: Shell, path: string): Promise<FileHandle | undefi
 }
 
 /** For whoever comes second. It is not the lock: that it can't be written harms nobody. */
-async function writeHolder(path: string, holder: Holder): Promise<void> {
+function writeHolder(path: string, holder: Holder): void {
   try {
-    await rm(`${path}.new`, { force: true })
-    const file = await open(`${path}.new`, 'wx')
+    rmSync(`${path}.new`, { force: true })
+    const file = openSync(`${path}.new`, 'wx')
     try {
-      await letOthersRead(file)
-      await file.writeFile(JSON.stringify(holder))
+      fchmodSync(file, FOR_OTHERS)
+      writeFileSync(file, JSON.stringify(holder))
     } finally {
-      await file.close()
+      closeSync(file)
     }
-    await rename(`${path}.new`, path)
+    renameSync(`${path}.new`, path)
   } catch {
     // Then the second one is told that it is not known.
   }
 }
 
 /** The others are those who can enter the folder. Whatever the umask: what root made first must not keep `deploy` out. */
+const FOR_OTHERS = 0o644
+
 async function letOthersRead(file: FileHandle): Promise<void> {
   const { uid } = await file.stat()
-  if (uid === process.getuid?.()) await file.chmod(0o644)
+  if (uid === process.getuid?.()) await file.chmod(FOR_OTHERS)
 }
 
 const LONGEST_RECORD_BYTES = 4096
@@ -205,15 +224,18 @@ async function readRecord(path: string): Promise<string> {
   }
 }
 
+const A_TIME = matching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/, 'a time')
 const HOLDER = record({
   script: matching(/^[a-z]{1,20}\.ts( --restore-point)?$/, 'a script'),
   pid: aCount,
   user: matching(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/, 'a user'),
-  since: matching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$/, 'a time'),
+  since: A_TIME,
+  asks: optional(A_TIME),
 })
 
 /** What a record says; undefined unless all of it has the shape that is shown, and typed as a command. */
 export function parseHolder(text: string): Holder | undefined {
   const holder = tryJson(text, HOLDER)
-  return holder && holder.pid > 0 && !Number.isNaN(Date.parse(holder.since)) ? holder : undefined
+  const isTime = (time: string): boolean => !Number.isNaN(Date.parse(time))
+  return holder && holder.pid > 0 && isTime(holder.since) && isTime(holder.asks ?? holder.since) ? holder : undefined
 }

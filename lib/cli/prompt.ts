@@ -32,6 +32,8 @@ export interface Ask {
   readonly declined: boolean
   /** How long they have waited for answers so far. */
   readonly waitedMs: number
+  /** Tells, instead of any other, when a question is asked, and when it is no longer. */
+  watch(tell: (asks: boolean) => void): void
 }
 
 /** Whether somebody can be asked. */
@@ -60,15 +62,18 @@ export function nobodyToAsk({ redirected }: Terminal, what: string, hint: string
 export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal, log: Log): Ask {
   let waitedMs = 0
   let declined = false
+  let tell = (_: boolean): void => {}
   const ask = async (prompt: string): Promise<string> => {
     signal.throwIfAborted()
     if (!terminal.interactive) throw nobodyToAsk(terminal, 'This needs an answer', 'Add --yes to agree beforehand.')
     const askedMs = performance.now()
     declined = true
+    tell(true)
     try {
       if (await discardTyped()) log.info('What was typed before this question was not taken.')
       return await askLine(prompt, signal, log)
     } finally {
+      tell(false)
       waitedMs += performance.now() - askedMs
     }
   }
@@ -89,6 +94,9 @@ export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal,
     },
     get waitedMs() {
       return waitedMs
+    },
+    watch: (watcher) => {
+      tell = watcher
     },
     pick: async (prompt, choices, find = () => -1) => {
       const count = choices.rows.length

@@ -38,7 +38,7 @@ function state(): string {
 }
 
 function lock(what = WHAT, shared = NO_SHARED): Promise<() => Promise<void>> {
-  return takeLock(shell, 'backup.ts', what, shared)
+  return takeLock({ shell }, 'backup.ts', what, shared)
 }
 
 async function refusal(shared = NO_SHARED): Promise<HeldLock> {
@@ -53,7 +53,7 @@ function holder(shared = NO_SHARED, launcher: readonly string[] = []): ChildProc
   const program = `const { takeLock } = await import(${JSON.stringify(join(PROJECT, 'lib/cli/lock.ts'))})
     const { createShell } = await import(${JSON.stringify(join(PROJECT, 'lib/core/shell.ts'))})
     const shell = createShell({ PATH: '/usr/bin:/bin', HOME: ${JSON.stringify(folder)} }, new AbortController().signal)
-    const said = await takeLock(shell, 'restore.ts', ${JSON.stringify(WHAT)}, ${JSON.stringify(shared)}).then(
+    const said = await takeLock({ shell }, 'restore.ts', ${JSON.stringify(WHAT)}, ${JSON.stringify(shared)}).then(
       (unlock) => { globalThis.unlock = unlock; return 'held' }, (error) => error.exitCode === 75 ? 'taken' : error.stack)
     console.log(said); setTimeout(() => {}, 60000)`
   const [file = '', ...args] = [...launcher, process.execPath, '--import', LOADER, '--input-type=module', '-e', program]
@@ -76,6 +76,24 @@ test('the second is told who holds it since when; what is given back is free', a
   assert.is(error.hint, `Wait for it, or look: ps -fp ${process.pid}`)
   await unlock()
   await (await lock())()
+})
+
+test('while its operator is asked, the second is told that an answer is missing, and no longer', async () => {
+  const tell: ((asks: boolean) => void)[] = []
+  const ask = { watch: (watcher: (asks: boolean) => void) => void tell.push(watcher) }
+  const unlock = await takeLock({ shell, ask }, 'restore.ts', WHAT, NO_SHARED)
+  tell[0]?.(true)
+  const asked = await refusal()
+  assert.match(asked.message, /\(just now\)\. It waits for an answer at its terminal, since .* \(just now\)\.$/)
+  assert.is(asked.hint, `Answer it there (ps -fp ${process.pid}), or end it: kill -INT ${process.pid}`)
+  tell[0]?.(false)
+  assert.match((await refusal()).hint, /^Wait for it/)
+  await unlock()
+  tell.at(-1)?.(true)
+  assert.equal(
+    (await readdir(state())).filter((name) => name.endsWith('.json')),
+    [],
+  )
 })
 
 test('another service is another lock', async () => {
@@ -134,7 +152,7 @@ test("a link in the lock's place is not followed", async () => {
 test('without flock it says what to install', async () => {
   await mkdir(join(folder, 'bin'))
   const poor = createShell({ PATH: join(folder, 'bin'), HOME: folder }, new AbortController().signal)
-  const error = await takeLock(poor, 'backup.ts', WHAT, NO_SHARED).catch((reason: unknown) => reason)
+  const error = await takeLock({ shell: poor }, 'backup.ts', WHAT, NO_SHARED).catch((reason: unknown) => reason)
   assert.match((error as Failure).message, /flock is not installed/)
 })
 

@@ -131,9 +131,9 @@ export function lockRecord(random: Random, turn: number): Case {
         inFolder(async (folder) => {
           const shell = createShell({ ...ENV, HOME: folder, XDG_STATE_HOME: folder }, new AbortController().signal)
           const nowhere = join(folder, 'none')
-          const release = await takeLock(shell, 'backup.ts', LOCKED, nowhere)
+          const release = await takeLock({ shell }, 'backup.ts', LOCKED, nowhere)
           try {
-            const second = await takeLock(shell, 'restore.ts', LOCKED, nowhere).catch((error: unknown) => error)
+            const second = await takeLock({ shell }, 'restore.ts', LOCKED, nowhere).catch((error: unknown) => error)
             if (!(second instanceof HeldLock)) return 'two runs have the lock at the same time'
             const state = await lockFolder(shell, nowhere)
             const record = join(state, (await readdir(state)).find((name) => name.endsWith('.json')) ?? '')

@@ -1,5 +1,5 @@
 // A source that is gone, empty or the wrong one stays red until somebody says that it is right.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,6 +9,7 @@ import type { ArchiveComment } from '../../lib/borg/comment.ts'
 import type { Output } from '../support/launch.ts'
 import { startMonitor } from '../support/monitor.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { scriptCommand } from '../support/scripts.ts'
 import { atTerminal, lastLine } from '../support/terminal.ts'
 
 const test = suite('losses')
@@ -148,9 +149,21 @@ test('--accept says what it accepts, asks, and from then on the nights are compa
   assert.match(alone.stderr, /--yes goes with --accept/)
 
   const env = { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile }
-  const answer = (word: string) =>
-    atTerminal('backup.ts', ['--accept'], { env, prompt: /ype accept to go on: /, answer: () => `${word}\r` })
-  const refused = await answer('no')
+  const [node, ...script] = scriptCommand('backup.ts')
+  let keptOut = ''
+  const refused = await atTerminal('backup.ts', ['--accept'], {
+    env,
+    prompt: /ype accept to go on: /,
+    answer: () => {
+      keptOut ||= spawnSync(node, script, { env, encoding: 'utf8' }).stderr
+      return 'no\r'
+    },
+  })
+  assert.match(
+    keptOut,
+    /holds the lock: backup\.ts of .* It waits for an answer at its terminal, since .* \(just now\)\.\n/,
+  )
+  assert.match(keptOut, /Answer it there \(ps -fp (\d+)\), or end it: kill -INT \1\n/)
   assert.is(refused.status, 1)
   assert.match(refused.output, /the dump shrank to less than half/)
   assert.is(lastLine(refused.output), NOT_ACCEPTED)
