@@ -99,19 +99,28 @@ export function createAsk(yes: boolean, terminal: Terminal, signal: AbortSignal,
       tell = watcher
     },
     pick: async (prompt, choices, find = () => -1) => {
-      const count = choices.rows.length
-      const question = `${prompt.split('\n').at(-1)} (1-${count}): `
-      let answer = await ask(`${listing(choices, log.columns, true)}\n${prompt} (1-${count}): `)
-      for (;;) {
-        const number = /^\d+$/.test(answer) ? Number(answer) : 0
-        const found = number >= 1 && number <= count ? number - 1 : meant(answer, find)
-        if (typeof found === 'number') {
-          declined = false
-          return found
-        }
-        answer = await ask(`${found}${found.includes('\n') ? '\n' : ' '}${question}`)
-      }
+      const shown = `${listing(choices, log.columns, true)}\n${prompt}`
+      const index = await pickByAsking(ask, shown, choices.rows.length, find)
+      declined = false
+      return index
     },
+  }
+}
+
+/** @param shown its last line is asked again */
+async function pickByAsking(
+  ask: (prompt: string) => Promise<string>,
+  shown: string,
+  count: number,
+  find: (word: string) => number,
+): Promise<number> {
+  const question = `${shown.split('\n').at(-1)} (1-${count}): `
+  let answer = await ask(`${shown} (1-${count}): `)
+  for (;;) {
+    const number = /^\d+$/.test(answer) ? Number(answer) : 0
+    const found = number >= 1 && number <= count ? number - 1 : meant(answer, find)
+    if (typeof found === 'number') return found
+    answer = await ask(`${found}${found.includes('\n') ? '\n' : ' '}${question}`)
   }
 }
 
