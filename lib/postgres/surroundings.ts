@@ -2,7 +2,7 @@
 
 import { reason } from '../core/failure.ts'
 import type { Log } from '../core/log.ts'
-import { aBoolean, aText } from '../core/outside.ts'
+import { aBoolean, aText, listOf, record } from '../core/outside.ts'
 import type { Dokku, Service } from '../dokku/dokku.ts'
 import type { Ground } from './ground.ts'
 import { DISPOSABLE } from './marks.ts'
@@ -19,15 +19,16 @@ interface Surroundings {
 
 /** @throws Failure when production's server does not answer */
 export async function readSurroundings(dokku: Dokku, production: Service): Promise<Surroundings> {
-  const ask = (query: string): Promise<string[]> => rows(answering(dokku), serverOf(production), query, aText)
-  return {
-    roles: await ask(
-      "SELECT to_json(format('CREATE ROLE %I NOLOGIN;', rolname)) FROM pg_roles WHERE rolname !~ '^pg_';",
-    ),
-    tablespaces: await ask(
-      "SELECT to_json(format('CREATE TABLESPACE %I LOCATION %L;', spcname, '')) FROM pg_tablespace WHERE spcname !~ '^pg_';",
-    ),
-  }
+  const [found = { roles: [], tablespaces: [] }] = await rows(
+    answering(dokku),
+    serverOf(production),
+    `SELECT json_build_object(
+      'roles', (SELECT coalesce(json_agg(format('CREATE ROLE %I NOLOGIN;', rolname)), '[]') FROM pg_roles WHERE rolname !~ '^pg_'),
+      'tablespaces', (SELECT coalesce(json_agg(format('CREATE TABLESPACE %I LOCATION %L;', spcname, '')), '[]')
+        FROM pg_tablespace WHERE spcname !~ '^pg_'));`,
+    record({ roles: listOf(aText), tablespaces: listOf(aText) }),
+  )
+  return found
 }
 
 /**
@@ -78,5 +79,6 @@ COMMENT ON DATABASE ${identifier(database)} IS ${literal(DISPOSABLE)};`,
 /** After the import, as in a restore: production's settings. */
 export async function giveSettings(dokku: Dokku, production: Service, test: Service, log: Log): Promise<void> {
   const statements = await readSettings(dokku, production, test)
+  if (statements.length === 0) return
   tell(log, test, (await attempt(dokku, serverOf(test), statements.join('\n'))).errors)
 }

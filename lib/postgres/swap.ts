@@ -42,19 +42,38 @@ export interface KeptDatabase {
   subscriptions: string[]
 }
 
-/** The databases that earlier swaps kept, newest first. Others that are only named so are somebody's. */
-export async function listKept(dokku: Dokku, service: Service): Promise<KeptDatabase[]> {
-  const all = await rows(
+/** What swaps have left on a server. */
+interface Left {
+  /** The databases that earlier swaps kept, newest first. Others that are only named so are somebody's. */
+  kept: KeptDatabase[]
+  /** The subscriptions of production's database: where it is a restored one, none of them is at work. */
+  subscriptions: string[]
+}
+
+const LEFT = record({
+  kept: listOf(record({ name: aText, bytes: aCount, slots: listOf(aText), subscriptions: listOf(aText) })),
+  subscriptions: listOf(aText),
+})
+
+export async function lookAtLeft(dokku: Dokku, service: Service): Promise<Left> {
+  const [{ kept, subscriptions } = { kept: [], subscriptions: [] }] = await rows(
     dokku,
     serverOf(service),
-    `SELECT json_build_object('name', datname, 'bytes', pg_database_size(d.oid),
-       'slots', (SELECT coalesce(json_agg(slot_name), '[]') FROM pg_replication_slots WHERE database = datname),
-       'subscriptions', (SELECT coalesce(json_agg(subname), '[]') FROM pg_subscription WHERE subdbid = d.oid))
-     FROM pg_database d WHERE starts_with(datname, ${literal(keptPrefix(service.database))})
-       AND starts_with(shobj_description(d.oid, 'pg_database'), ${literal(KEPT)});`,
-    record({ name: aText, bytes: aCount, slots: listOf(aText), subscriptions: listOf(aText) }),
+    `SELECT json_build_object('kept', (SELECT coalesce(json_agg(json_build_object('name', datname, 'bytes', pg_database_size(d.oid),
+         'slots', (SELECT coalesce(json_agg(slot_name), '[]') FROM pg_replication_slots WHERE database = datname),
+         'subscriptions', (SELECT coalesce(json_agg(subname), '[]') FROM pg_subscription WHERE subdbid = d.oid))), '[]')
+       FROM pg_database d WHERE starts_with(datname, ${literal(keptPrefix(service.database))})
+         AND starts_with(shobj_description(d.oid, 'pg_database'), ${literal(KEPT)})),
+     'subscriptions', (SELECT coalesce(json_agg(subname), '[]') FROM pg_subscription
+       WHERE NOT subenabled AND subdbid = (SELECT oid FROM pg_database WHERE datname = ${literal(service.database)})));`,
+    LEFT,
   )
-  return all.sort((a, b) => (a.name < b.name ? 1 : -1))
+  return { kept: kept.sort((a, b) => (a.name < b.name ? 1 : -1)), subscriptions }
+}
+
+/** The databases that earlier swaps kept, newest first. */
+export async function listKept(dokku: Dokku, service: Service): Promise<KeptDatabase[]> {
+  return (await lookAtLeft(dokku, service)).kept
 }
 
 /** What a person types to drop one, with what hangs on it: one line. */
@@ -75,17 +94,6 @@ export function dropLine(service: Service, { name, slots, subscriptions }: KeptD
     drop,
   ]
   return `printf '%s\\n' ${quoteAll(script)} | ${psqlLine(service)}`
-}
-
-/** The subscriptions of production's database: where it is a restored one, none of them is at work. */
-export function listSubscriptions(dokku: Dokku, service: Service): Promise<string[]> {
-  return rows(
-    dokku,
-    serverOf(service),
-    `SELECT to_json(subname) FROM pg_subscription
-     WHERE NOT subenabled AND subdbid = (SELECT oid FROM pg_database WHERE datname = ${literal(service.database)});`,
-    aText,
-  )
 }
 
 /** What the session of a swap is called on the server. */

@@ -12,7 +12,7 @@ import { neededBytes, requireFree, requireRoom } from '../postgres/ground.ts'
 import { readRights } from '../postgres/rights.ts'
 import { adoptSettings, clearRestoring, openRestoring } from '../postgres/scratch.ts'
 import { analyze } from '../postgres/statistics.ts'
-import { type KeptDatabase, listKept, listSubscriptions, NotSwapped, restoringOf, swap } from '../postgres/swap.ts'
+import { type KeptDatabase, lookAtLeft, NotSwapped, restoringOf, swap } from '../postgres/swap.ts'
 import { findWayBacks } from '../postgres/way-backs.ts'
 import { awaitApp, restartAdvice } from './app.ts'
 import { importDump, type OpenedDump } from './archived-dump.ts'
@@ -222,10 +222,7 @@ The database before is kept as ${kept}. To go back to it: restore --undo`)
   for (const asked of [app, restarting]) asked.catch(() => {})
   let all: KeptDatabase[] = []
   try {
-    const [others, subscriptions] = await Promise.all([
-      listKept(dokku.lasting, production),
-      listSubscriptions(dokku.lasting, production),
-    ])
+    const { kept: others, subscriptions } = await lookAtLeft(dokku.lasting, production)
     all = others
     const advice = subscriptionAdvice(production, subscriptions)
     if (advice) print(advice)
