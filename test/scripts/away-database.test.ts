@@ -3,6 +3,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { programs } from '../support/borg.ts'
 import { commandsUnder } from '../support/docs.ts'
 import type { Output, RunOptions } from '../support/launch.ts'
 import { type Managed, startManaged } from '../support/managed.ts'
@@ -16,8 +17,17 @@ let monitor: Awaited<ReturnType<typeof startMonitor>>
 /** All that was ever said: the password must not be in it. */
 const said: string[] = []
 
-async function script(name: string, args: readonly string[] = [], options: RunOptions = {}): Promise<Output> {
-  const output = await sandbox.script(name, args, options)
+/** Debian's psql is a Perl script, which looks for PostgreSQL's own: that is in front here, but for the first test. */
+function withoutWrapper(): Record<string, string> {
+  return { PATH: `${sandbox.postgresBin}:${programs()}` }
+}
+
+async function script(
+  name: string,
+  args: readonly string[] = [],
+  { env, ...options }: RunOptions = {},
+): Promise<Output> {
+  const output = await sandbox.script(name, args, { ...options, env: { ...withoutWrapper(), ...env } })
   said.push(output.stdout, output.stderr)
   return output
 }
@@ -58,7 +68,7 @@ test.after(async () => {
 })
 
 test('--check tells where it is, whom the connection trusts, and that a restore could replace it', async () => {
-  const { stdout, stderr } = await script('backup.ts', ['--check'])
+  const { stdout, stderr } = await script('backup.ts', ['--check'], { env: { PATH: programs() } })
   assert.match(
     stdout,
     new RegExp(`^pass +database +${managed.name} holds the database managed, `, 'm'),
@@ -121,31 +131,30 @@ async function holdImport(): Promise<{ held: string; env: Record<string, string>
   const through = 'exec /usr/bin/pg_restore "$@"'
   const hold = `{ head -c 20000; touch ${held}; sleep 1.5; cat; } | /usr/bin/pg_restore "$@"`
   await writeFile(join(bin, 'pg_restore'), `#!/bin/sh\n[ "$1" = --version ] && ${through}\n${hold}\n`, { mode: 0o755 })
-  return { held, env: { PATH: `${bin}:/usr/bin:/bin` } }
+  return { held, env: { PATH: `${bin}:${withoutWrapper().PATH}` } }
 }
 
-for (const signal of ['SIGKILL', 'SIGTERM'] as const)
-  test(`${signal} in the middle of the import: production is as it was, and the next run clears what is left`, async () => {
-    const { held, env } = await holdImport()
-    const before = await databases()
-    const run = sandbox.start('restore.ts', ['latest', '--yes'], { env })
-    await run.reaches(held)
-    run.child.kill(signal)
-    const { exitCode, stderr } = await run.ended
-    if (signal === 'SIGTERM') assert.is(exitCode, 143, stderr)
-    assert.is(await sql('SELECT count(*) FROM libraries_library;'), '10')
-    if (signal === 'SIGTERM') assert.equal(await databases(), before)
-    await good('restore.ts', ['latest', '--yes'])
-    assert.is(await sql('SELECT count(*) FROM libraries_library;'), '50')
-    assert.equal(
-      (await databases()).filter((name) => name.endsWith('_restoring')),
-      [],
-    )
-    assert.equal(sandbox.strays(), [])
-    await sql('DELETE FROM libraries_photo; DELETE FROM libraries_library WHERE id > 10;')
-  })
+/** A restore that is ended in the middle of its import. */
+async function killed(signal: NodeJS.Signals): Promise<void> {
+  const { held, env } = await holdImport()
+  const run = sandbox.start('restore.ts', ['latest', '--yes'], { env })
+  await run.reaches(held)
+  run.child.kill(signal)
+  const { exitCode, stdout, stderr } = await run.ended
+  said.push(stdout, stderr)
+  if (signal === 'SIGTERM') assert.is(exitCode, 143, stderr)
+  assert.is(await sql('SELECT count(*) FROM libraries_library;'), '10')
+}
 
-test('a role that may not replace the database is refused before anything is touched, with what it lacks; a night needs less', async () => {
+test('a SIGKILL in the middle of the import leaves production as it was, and what is left the next run clears, which a SIGTERM ends there, and which clears up', async () => {
+  const before = await databases()
+  await killed('SIGKILL')
+  await killed('SIGTERM')
+  assert.equal(await databases(), before)
+  assert.equal(sandbox.strays(), [])
+})
+
+test('a role that may not replace the database is refused before anything is touched, with what it lacks; a night needs less; and a restore succeeds when it may', async () => {
   const before = await databases()
   const refused = async (says: RegExp): Promise<void> => {
     const { exitCode, stderr } = await script('restore.ts', ['latest', '--yes'])
@@ -155,23 +164,21 @@ test('a role that may not replace the database is refused before anything is tou
   }
   await sandbox.sql('ALTER ROLE app NOCREATEDB;', managed.service)
   await refused(/the role app may not create databases: as an administrator type ALTER ROLE "app" CREATEDB;/)
-  const check = await script('backup.ts', ['--check'])
+  // The libpq here knows of no authorities of the system: less than a check of the server is a warning.
+  const check = await script('backup.ts', ['--check'], at('?sslmode=require'))
   assert.match(
     check.stdout,
     /^warn +replacing +a restore can't replace the database: the role app may not create databases/m,
   )
+  assert.match(
+    check.stdout,
+    /^warn +encryption +TLSv1\.\d, but nobody checks that it is the right server \(sslmode=require\)\n +→ Download/m,
+  )
   await sandbox.sql('ALTER ROLE app CREATEDB; CREATE ROLE other LOGIN;', managed.service)
   // Somebody whose connection the role may not end would be in the way of the swap.
   const socket = join(sandbox.dir, 'services', managed.service)
-  const other = sandbox.launch('/usr/bin/psql', [
-    '-h',
-    socket,
-    '-U',
-    'other',
-    '-c',
-    'SELECT pg_sleep(300)',
-    managed.database,
-  ])
+  const sleeps = ['-h', socket, '-U', 'other', '-c', 'SELECT pg_sleep(300)', managed.database]
+  const other = sandbox.launch(join(sandbox.postgresBin, 'psql'), sleeps)
   const isThere = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'other' AND state = 'active';"
   while ((await sandbox.sql(isThere, managed.service)) !== '1');
   await refused(/the role app may not end the connections of other: GRANT pg_signal_backend TO "app";/)
@@ -179,7 +186,17 @@ test('a role that may not replace the database is refused before anything is tou
   await good('restore.ts', ['latest', '--yes'])
   assert.not.equal((await other.ended).exitCode, 0)
   assert.is(await sql('SELECT count(*) FROM libraries_library;'), '50')
+  assert.equal(
+    (await databases()).filter((name) => name.endsWith('_restoring')),
+    [],
+  )
+  assert.equal(sandbox.strays(), [])
 })
+
+/** The same place with other parameters. */
+function at(parameters: string): RunOptions {
+  return { env: { DATABASE_URL: managed.url.replace(/\?.*/, parameters) } }
+}
 
 test('--test and --drill are refused; an env file with a service of its own proves the archive all the same', async () => {
   for (const flag of ['--test', '--drill']) {
@@ -195,17 +212,10 @@ test('--test and --drill are refused; an env file with a service of its own prov
   assert.match(stdout, /restores: the dump imports cleanly, 10 media files compared/)
 })
 
-test('a server that is not the one of the certificate is not spoken to; less than a check of it is a warning', async () => {
-  const at = (parameters: string): RunOptions => ({ env: { DATABASE_URL: managed.url.replace(/\?.*/, parameters) } })
+test('a server that is not the one of the certificate is not spoken to; one without encryption is a warning', async () => {
   const other = await script('backup.ts', [], at('?sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt'))
   assert.is(other.exitCode, 1)
   assert.match(other.stderr, new RegExp(`The encrypted connection to ${managed.host} failed: .*certificate`))
-  // The libpq here knows of no authorities of the system.
-  const { stdout } = await script('backup.ts', ['--check'], at('?sslmode=require'))
-  assert.match(
-    stdout,
-    /^warn +encryption +TLSv1\.\d, but nobody checks that it is the right server \(sslmode=require\)\n +→ Download/m,
-  )
   const plain = await script('backup.ts', ['--check'], at('?sslmode=disable'))
   assert.match(plain.stdout, /^warn +encryption +the connection to the database is not encrypted/m)
 })
