@@ -62,15 +62,9 @@ async function rescue(
   tables: string,
   { where, flags = ['yes'], meanwhile }: RescueOptions = {},
 ): Promise<Rescued> {
-  const said = { stdout: '', stderr: '' }
-  const target = (name: keyof typeof said): NodeJS.WriteStream =>
-    ({
-      write: (text: string) => {
-        said[name] += text
-      },
-    }) as unknown as NodeJS.WriteStream
+  const { said, log } = listen()
   const values = { rows: tables, ...(where === undefined ? {} : { where }) }
-  const restore = restoreIn(sandbox, { flags, log: createLog(target('stderr'), { stdout: target('stdout') }), values })
+  const restore = restoreIn(sandbox, { flags, log, values })
   const archive = { name: 'book-corners-2026-02-28T03:00:01' }
   try {
     const wish = readWish(values)
@@ -89,19 +83,38 @@ async function rescue(
   }
 }
 
-/** What a rescue works with in a sandbox. */
+/** A log, and what was said to it so far. */
+export function listen(): { said: { stdout: string; stderr: string }; log: Restore['context']['log'] } {
+  const said = { stdout: '', stderr: '' }
+  const target = (name: keyof typeof said): NodeJS.WriteStream =>
+    ({
+      write: (text: string) => {
+        said[name] += text
+      },
+    }) as unknown as NodeJS.WriteStream
+  return { said, log: createLog(target('stderr'), { stdout: target('stdout') }) }
+}
+
+/** What a restore works with in a sandbox. */
 export function restoreIn(
   sandbox: Sandbox,
   {
     flags,
     log,
     values = {},
-  }: { flags: readonly string[]; log: Restore['context']['log']; values?: Restore['context']['values'] },
+    more = {},
+  }: {
+    flags: readonly string[]
+    log: Restore['context']['log']
+    values?: Restore['context']['values']
+    /** Settings. */
+    more?: Record<string, string>
+  },
 ): Restore {
   const { signal } = new AbortController()
   const shell = createShell({ PATH: '/usr/bin:/bin', HOME: sandbox.home }, signal)
   const shells = { shell, cleanup: shell }
-  const environment = { BORG_REPO: sandbox.repository, BORG_PASSPHRASE: 'none', MEDIA_DIR: sandbox.mediaDir }
+  const environment = { BORG_REPO: sandbox.repository, BORG_PASSPHRASE: 'none', MEDIA_DIR: sandbox.mediaDir, ...more }
   const { uid, gid, username } = userInfo()
   const given = new Set(flags)
   const context = {
@@ -116,7 +129,7 @@ export function restoreIn(
   } as unknown as Restore['context']
   return {
     context,
-    settings: readSettings(['DOKKU_APP', 'DB_SERVICE'], environment, context.envFile),
+    settings: readSettings(['DOKKU_APP', 'DB_SERVICE', 'SITE_URL'], environment, context.envFile),
     dokku: createDokku(shells, [join(sandbox.dir, 'bin/dokku')]),
     note: () => {},
     user: { uid, gid, name: username },
