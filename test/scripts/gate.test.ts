@@ -108,7 +108,10 @@ test('deploy, rollback and verify with all that they do', async () => {
   assert.match(await goesWell('deploy.ts', ['--status']), /It's the second[\s\S]*ops scripts +[0-9a-f]{16}/)
   assert.match(await goesWell('deploy.ts', ['--sync-only']), /ops scripts unchanged/)
   assert.match(await goesWell('verify.ts', ['--url', site.url, '--expect-sha', second]), second.slice(0, 8))
+  // Dokku 0.30 does not report the branch that counts, but an empty one.
+  await server.fault('git:report', '[[ "$2" != *-computed-* ]] || log_fail "Invalid flag passed"')
   assert.match(await goesWell('rollback.ts', ['--list']), new RegExp(`${first.slice(0, 8)}.*First`))
+  await server.fault('git:report')
   await goesWell('rollback.ts', ['--rebuild', '--yes'])
   await goesWell('rollback.ts', ['--to', first, '--yes'])
   assert.is(server.running(), first)

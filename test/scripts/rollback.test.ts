@@ -28,7 +28,7 @@ function pushes(): number {
 /** A release of these commits, each with a note of its own. */
 async function release(...subjects: string[]): Promise<string> {
   for (const subject of subjects) await server.commit(subject)
-  return at.deploy()
+  return at.bringLive()
 }
 
 test.before(async () => {
@@ -181,7 +181,7 @@ test('after --to, --revert takes back what origin still holds, and the tree is w
   assert.is(at.tree(at.onOrigin()), at.tree(running))
   assert.is(server.git('rev-list', '--count', `${origin}..${at.onOrigin()}`), '2')
   assert.is(server.running(), running)
-  await at.deploy()
+  await at.bringLive()
 })
 
 test('--revert of several commits and a merge goes to origin and not to Dokku; the branch follows', async () => {
@@ -192,7 +192,7 @@ test('--revert of several commits and a merge goes to origin and not to Dokku; t
   server.git('switch', '-q', 'master')
   await server.commit('Something else')
   server.git('merge', '-q', '--no-ff', '-m', 'Merge the feature', 'feature')
-  const bad = await at.deploy()
+  const bad = await at.bringLive()
   const [before, checkout] = [pushes(), at.checkout()]
 
   const dry = await rollback('--revert', '--dry-run')
@@ -243,12 +243,12 @@ test('--revert of a merge that git pull made takes back what is new in it, not w
   server.git('reset', '-q', '--hard', base)
   await server.commit('A bug')
   server.git('pull', '-q', '--no-rebase', '--no-edit')
-  await at.deploy()
+  await at.bringLive()
   const output = await rollback('--revert', '--yes')
   at.ends(output, 0)
   assert.is(at.tree(at.onOrigin()), at.tree(good))
   assert.not.match(output.stdout, /WARNING/)
-  await at.deploy()
+  await at.bringLive()
 })
 
 test('--revert does not bring a bug back whose revert came by a merged pull request', async () => {
@@ -257,7 +257,7 @@ test('--revert does not bring a bug back whose revert came by a merged pull requ
   server.git('revert', '--no-edit', bug)
   server.git('switch', '-q', 'master')
   server.git('merge', '-q', '--no-ff', '-m', 'Merge pull request #2 from x/mend-it', 'revert-1-bug')
-  const good = await at.deploy()
+  const good = await at.bringLive()
   const output = await rollback('--revert', '--yes')
   at.ends(output, 1)
   assert.match(output.stderr, /a revert itself \(.*Revert "A bug for a revert"\)/)
@@ -311,7 +311,7 @@ test('after a --to that takes a revert back, what lets origin have what runs is 
   const { exitCode, stderr } = await server.launch('sh', ['-c', command], { cwd: server.app, env: server.env }).ended
   assert.is(exitCode, 0, stderr)
   assert.is(at.tree(at.onOrigin()), at.tree(chosen))
-  await at.deploy()
+  await at.bringLive()
 })
 
 test('migrations in the way stop it, even with --yes: they are listed with the commands that undo them', async () => {
@@ -321,7 +321,7 @@ test('migrations in the way stop it, even with --yes: they are listed with the c
     'events/migrations/__init__.py': '',
     'events/migrations/0001_initial.py': 'operations = []\n',
   })
-  const bad = await at.deploy()
+  const bad = await at.bringLive()
   await writeFile(
     join(server.home, 'backup'),
     `#!/bin/sh\necho '{"checks":[{"name":"newest archive","verdict":"pass","detail":"book-corners-2026-02-28T03:00:00, 7 hours ago"}]}'\n`,
@@ -358,7 +358,7 @@ test('a package of another version may bring migrations of its own: deploy, list
   const dry = await server.script('deploy.ts', ['--dry-run'])
   at.ends(dry, 0)
   assert.match(dry.stderr, says)
-  await at.deploy()
+  await at.bringLive()
   const [list, back] = [await rollback('--list'), await rollback('--to', good, '--dry-run')]
   at.ends(list, 0)
   assert.match(list.stdout, new RegExp(`^${short(good)} .*no migration, 1 PACKAGE `, 'm'))
@@ -369,7 +369,7 @@ test('a package of another version may bring migrations of its own: deploy, list
 
 test('a conflict pushes nothing and leaves the checkout as it was', async () => {
   await server.commit('Colour the map', { 'map.css': 'red\n' })
-  const bad = await at.deploy()
+  const bad = await at.bringLive()
   await server.commit('Another colour', { 'map.css': 'blue\n' })
   server.push()
   const [checkout, origin] = [at.checkout(), at.onOrigin()]
@@ -388,7 +388,7 @@ test('a conflict pushes nothing and leaves the checkout as it was', async () => 
     assert.is(at.onOrigin(), origin)
     assert.is(server.running(), bad)
   }
-  await at.deploy()
+  await at.bringLive()
 })
 
 test('a dirty checkout is refused, but for what does not push it', async () => {

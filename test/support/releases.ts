@@ -1,6 +1,8 @@
 // The words of the tests of a rollback, on a server that runs a first release.
+import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { type Entry, entryLine } from '../../lib/server/ledger.ts'
 import type { Output } from './launch.ts'
 import { endsWith, readJsonLines, type Server } from './server.ts'
 
@@ -19,6 +21,19 @@ export function withReleases(server: Server) {
       server.push()
       endsWith(server, await server.script('deploy.ts', ['--no-verify']), 0)
       return server.git('rev-parse', 'HEAD')
+    },
+    /** Where a deploy of what is checked out leaves origin, the server and the ledger, without a run of it. */
+    bringLive: async (): Promise<string> => {
+      const [from, to] = [server.running() ?? null, server.git('rev-parse', 'HEAD')]
+      server.push()
+      // The hook there runs as it does for a push over SSH.
+      server.git('push', '-q', '-f', join(server.dir, 'apps/book-corners/repo'), 'HEAD:refs/heads/master')
+      assert.is(server.running(), to)
+      const [at, subject] = [new Date().toISOString(), server.git('log', '-1', '--format=%s')]
+      const what = { at, kind: 'deploy', who: 'Engineer', from, to, subject, outcome: 'deployed', runs: to } as const
+      const entry: Entry = { ...what, seconds: 1, verified: null }
+      await appendFile(join(server.opsDir, 'deploys.jsonl'), `${entryLine(entry)}\n`)
+      return to
     },
     /** The deploy branch on origin. */
     onOrigin: (): string => server.git('ls-remote', 'origin', 'refs/heads/master').slice(0, 40),
