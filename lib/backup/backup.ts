@@ -56,14 +56,15 @@ export interface Production {
 /** Only a backup may be there before its repository: to whoever wants to restore, an empty new one is no help. */
 export function openRepository(context: Context, repository: string): Borg {
   const borg = openBorg(context, repository)
+  const withInit = (error: unknown): never => {
+    if (!(error instanceof NoRepository)) throw error
+    const init = 'Only on the first day, when there never was one: backup --init'
+    throw new Failure(error.message, `${error.hint} ${init}`)
+  }
   return {
     ...borg,
-    call: (...args) =>
-      borg.call(...args).catch((error: unknown) => {
-        if (!(error instanceof NoRepository)) throw error
-        const init = 'Only on the first day, when there never was one: backup --init'
-        throw new Failure(error.message, `${error.hint} ${init}`)
-      }),
+    call: (...args) => borg.call(...args).catch(withInit),
+    callChecked: (args) => borg.callChecked(args).catch(withInit),
   }
 }
 

@@ -15,12 +15,11 @@ import type { Backup, Production } from './backup.ts'
 import type { StoredArchive } from './store.ts'
 import { presentOf, type Tonight } from './tonight.ts'
 
-/** Everything that can be known to be wrong before anything starts, all of it asked at the same time. */
-export async function preflight({ settings, borg, dokku }: Backup): Promise<Production> {
+/** What can be known to be wrong before the repository is opened, all of it asked at the same time. */
+export async function preflight({ settings, dokku }: Backup): Promise<Production> {
   const [service, sha] = await Promise.all([
     dokku.service(settings.DB_SERVICE),
     dokku.gitSha(settings.DOKKU_APP).catch(() => undefined),
-    borg.version(),
     settings.MEDIA_DIR === null ? undefined : requireMediaDir(settings.MEDIA_DIR),
   ])
   return { service, sha }

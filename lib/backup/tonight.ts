@@ -48,7 +48,8 @@ export async function lookAt(backup: Backup, production: Production): Promise<To
   const { context, settings, borg, dokku } = backup
   const beganMs = performance.now()
   const [{ nights: archives, restorePoints, strangers }, media, tables, sources, appConfig] = await Promise.all([
-    listArchives(borg, settings.ARCHIVE_PREFIX),
+    // Of Borg this is the first to be asked.
+    listArchives({ call: borg.callChecked }, settings.ARCHIVE_PREFIX),
     settings.MEDIA_DIR === null ? null : measureMedia(settings.MEDIA_DIR),
     surveyTables(dokku, production.service).catch((error: unknown) => {
       if (error instanceof Failure) return error

@@ -42,8 +42,8 @@ export function sortArchives(archives: readonly Archive[], prefix: string): Arch
   return list
 }
 
-export async function listArchives(borg: Borg, prefix: string): Promise<ArchiveList> {
-  return sortArchives(parseList((await borg.call(listArgs(prefix))).stdout).sort(newestFirst), prefix)
+export async function listArchives({ call }: Pick<Borg, 'call'>, prefix: string): Promise<ArchiveList> {
+  return sortArchives(parseList((await call(listArgs(prefix))).stdout).sort(newestFirst), prefix)
 }
 
 /** The local time that its name had when it was made, a moment before Borg began it; of another name when that was. */

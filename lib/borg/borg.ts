@@ -6,9 +6,9 @@ import type { Context } from '../cli/main.ts'
 import { Failure } from '../core/failure.ts'
 import { quote } from '../core/quote.ts'
 import type { Child, Env, Output, Shell, StartOptions } from '../core/shell.ts'
-import { versionArgs } from './commands.ts'
+import { versionArgs, withVersion } from './commands.ts'
 import { explain, isWarningOnly } from './errors.ts'
-import { type Message, parseMessages, parseVersion } from './output.ts'
+import { type Message, parseMessages, parseVersion, tellsVersion } from './output.ts'
 
 interface BorgResult {
   stdout: string
@@ -39,6 +39,8 @@ export interface Borg {
    * @throws Failure that says what is wrong and the next command to type
    */
   call(args: readonly string[], hear?: (messages: readonly Message[]) => void): Promise<BorgResult>
+  /** The same, and checks the version as `version` does, without a start of Borg for that alone. */
+  callChecked(args: readonly string[]): Promise<BorgResult>
   /** All that Borg says, however it ends. */
   say(args: readonly string[]): Promise<Message[]>
   /** Starts Borg for streaming. */
@@ -89,6 +91,19 @@ export function createBorg(shell: Shell, env: Env, repository: string, envFile: 
       hear?.(messages)
       return judge(args, output, messages)
     },
+    callChecked: async (args) => {
+      const output = await run(withVersion(args))
+      const messages = parseMessages(output.stderr)
+      const told = messages.find(tellsVersion)
+      // One that does not start, or that does not know these words, tells none.
+      if (told) requireKnown(parseVersion(told.message) ?? [])
+      else await readVersion(shell)
+      return judge(
+        args,
+        output,
+        messages.filter((message) => message !== told),
+      )
+    },
     say: async (args) => parseMessages((await run(args)).stderr),
     stream: (args, { onProgress, env: extra, ...options } = {}) => {
       const messages: Message[] = []
@@ -136,11 +151,15 @@ async function readVersion(shell: Shell): Promise<string> {
         : `Borg does not run: ${output.stderr.trim() || output.stdout.trim()}`,
       'Install it: sudo apt-get install borgbackup',
     )
+  requireKnown(version)
+  return version.join('.')
+}
+
+function requireKnown(version: readonly number[]): void {
   const [major, minor] = version
   if (major !== 1 || (minor !== 2 && minor !== 4))
     throw new Failure(
       `Borg ${version.join('.')} is not supported: these scripts know 1.2 and 1.4.`,
       'Install one of them: sudo apt-get install borgbackup',
     )
-  return version.join('.')
 }

@@ -9,6 +9,11 @@ export function versionArgs(): string[] {
   return ['--version']
 }
 
+/** The same call, which says Borg's version first (Borg 1.1 and later). */
+export function withVersion([verb = '', ...words]: readonly string[]): string[] {
+  return [verb, '--show-version', ...words]
+}
+
 export function initArgs(): string[] {
   return ['init', ...COMMON, '--encryption', 'repokey-blake2']
 }

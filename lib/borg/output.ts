@@ -200,8 +200,13 @@ function damagedIn(message: string): { archive: string; path: string } | undefin
 
 const MOST_DAMAGED = 100
 
-/** `[1, 2, 4]` of `borg 1.2.4`. */
-export function parseVersion(stdout: string): number[] | undefined {
-  const found = /^borg (\d+)\.(\d+)\.(\d+)/m.exec(stdout)
+/** `[1, 2, 4]` of `borg 1.2.4`, or of `borgbackup version 1.2.4`. */
+export function parseVersion(text: string): number[] | undefined {
+  const found = /^borg(?:backup version)? (\d+)\.(\d+)\.(\d+)/m.exec(text)
   return found ? found.slice(1).map(Number) : undefined
+}
+
+/** What --show-version has said. */
+export function tellsVersion({ name, message }: Message): boolean {
+  return name === 'borg.output.show-version' && parseVersion(message) !== undefined
 }
