@@ -6,7 +6,6 @@ import * as assert from 'uvu/assert'
 import { createBorg } from '../../lib/borg/borg.ts'
 import { compactArgs, initArgs, listArgs } from '../../lib/borg/commands.ts'
 import { createShell } from '../../lib/core/shell.ts'
-
 import { programs } from '../support/borg.ts'
 
 const test = suite('borg')

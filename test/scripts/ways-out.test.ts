@@ -1,6 +1,6 @@
 // Every way out of a restore, at each question and step: the last line is what is so, and it is true. Those of a backup are in
 // backup.test.ts.
-import { rm } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
@@ -23,7 +23,7 @@ const BESIDE_REMOVED = 'The database book_corners_db_restoring beside it was rem
 test.before(async () => {
   sandbox = await startSandbox()
   await backUpAndDamage(sandbox)
-  await reset(sandbox)
+  await writeFile(join(sandbox.mediaDir, 'photos/2.jpg'), 'newer')
 })
 test.after(() => sandbox.stop())
 // What changes production resets it at its end.
