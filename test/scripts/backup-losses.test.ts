@@ -140,7 +140,7 @@ test('--accept without Dokku accepts nothing, and says so', async () => {
   assert.equal(await sandbox.archives(), before)
 })
 
-test('--accept says what it accepts, asks, and from then on the nights are compared with what was there then', async () => {
+test('--accept says what it accepts, asks, keeps others out with a word of that, and leaves the wait out of its time', async () => {
   const before = await sandbox.archives()
   const silent = await sandbox.script('backup.ts', ['--accept'])
   assert.is(silent.exitCode, 2)
@@ -190,6 +190,9 @@ test('--accept says what it accepts, asks, and from then on the nights are compa
     monitor.pings.map(({ path }) => path.replace('/check-uuid', '')),
     ['/start', ''],
   )
+})
+
+test('later nights know what was accepted, and there is nothing to accept again', async () => {
   const { lacks, accepted } = await comment()
   assert.equal(lacks, [])
   assert.ok(accepted)
