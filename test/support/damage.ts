@@ -28,7 +28,8 @@ const DAMAGE = `
   CREATE TABLE newer (id serial PRIMARY KEY, library_id int NOT NULL REFERENCES libraries_library);
   INSERT INTO newer (library_id) SELECT id FROM libraries_library;`
 const COUNT = 'SELECT (SELECT count(*) FROM libraries_library), (SELECT count(*) FROM libraries_photo);'
-const DROP_OTHERS = `SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database
+/** SQL that drops the databases beside production. */
+export const DROP_OTHERS = `SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database
   WHERE datname NOT IN (current_database(), 'postgres', 'template0', 'template1')
   \\gexec`
 
