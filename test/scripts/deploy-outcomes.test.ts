@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Output } from '../support/launch.ts'
+import { withReleases } from '../support/releases.ts'
 import { endsWith, readJsonLines, type Server, startServer } from '../support/server.ts'
 
 const test = suite('what becomes of a push')
@@ -131,8 +132,7 @@ test('a connection cut after the switch: the server is asked, and says that the 
   assert.match(output.stderr, `The server runs ${sha.slice(0, 8)}, the new release (`)
   // A hook that ends in between leaves the branch there behind.
   server.git('--git-dir', join(server.dir, 'apps/book-corners/repo'), 'update-ref', 'refs/heads/master', old)
-  const status = await server.script('deploy.ts', ['--status'])
-  ends(status, 0)
+  const status = await withReleases(server).status()
   assert.match(status.stdout, new RegExp(`runs +${sha.slice(0, 8)} Cut after the switch`))
   assert.match(status.stdout, `the deploy branch there is at ${old.slice(0, 8)}`)
   assert.match(status.stdout, `To make them agree: rollback --to ${sha.slice(0, 8)} (keeps what runs)`)
@@ -278,8 +278,7 @@ test('a deploy branch of another name than the HEAD of the repository there', as
   await server.gate('')
   const output = await server.script('deploy.ts', ['--no-verify'], { env })
   ends(output, 0)
-  const status = await server.script('deploy.ts', ['--status'], { env })
-  ends(status, 0)
+  const status = await withReleases(server).status({ env })
   assert.match(status.stdout, `runs         ${server.git('rev-parse', 'HEAD').slice(0, 8)}`)
 })
 

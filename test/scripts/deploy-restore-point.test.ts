@@ -23,7 +23,7 @@ function migrate(): Promise<string> {
   return server.commit(`Migrate ${name}`, { [`libraries/migrations/${name}.py`]: 'operations = []\n' })
 }
 
-/** What the server's `~/backup` does; each deploy that ends well puts the real one back. */
+/** What the server's `~/backup` does. */
 function backup(script: string): Promise<void> {
   return executable(join(server.home, 'backup'), `#!/bin/sh\necho "$*" >>'${calls()}'\n${script}\n`)
 }
@@ -46,6 +46,8 @@ test.before(async () => {
   // With no scripts on the server yet.
   await migrate()
   await at.deploy()
+  // A sync would put the real one back each time.
+  await server.farProgram('timeout', '#!/bin/sh\nexit 1\n')
 })
 test.before.each(() => server.reset())
 test.after(() => server?.stop())

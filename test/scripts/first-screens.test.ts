@@ -40,9 +40,9 @@ test.before(async () => {
   const at = withReleases(server)
   await at.deploy()
   await server.commit('Add a map of the libraries of every city, with a search field, and a subject that is long')
-  await at.deploy()
+  await at.bringLive()
   await server.commit('Another colour')
-  await at.deploy()
+  await at.bringLive()
 })
 test.after(async () => {
   await Promise.all([sandbox.stop(), server.stop()])

@@ -2,11 +2,13 @@
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { withReleases } from '../support/releases.ts'
 import { type Server, startServer } from '../support/server.ts'
 import { atClosedWindow, atTerminal, CLOSE_WINDOW, lastLine, typedScript } from '../support/terminal.ts'
 
 const test = suite('every way out of a deploy')
 let server: Server
+let at: ReturnType<typeof withReleases>
 
 const CTRL_C = '\u0003'
 const NOT_PUSHED = 'Production runs what it ran: nothing was pushed to it.'
@@ -15,7 +17,8 @@ test.before(async () => {
   server = await startServer()
   assert.is((await server.script('deploy.ts', ['--no-verify', '--yes'])).exitCode, 0)
   await server.commit('Second')
-  assert.is((await server.script('deploy.ts', ['--no-verify', '--yes'])).exitCode, 0)
+  at = withReleases(server)
+  await at.bringLive()
   await server.commit('Third')
 })
 test.before.each(() => server.reset())
@@ -88,7 +91,7 @@ test('interrupted after the switch: the new release is named', async () => {
   const it = sha.slice(0, 8)
   assert.is(lastLine(stderr), `The server runs ${it}. Not done: the verification (verify --expect-sha ${it}).`)
   assert.is(server.running(), sha)
-  const { stdout } = await server.script('deploy.ts', ['--status'])
+  const { stdout } = await at.status()
   assert.match(stdout, / → \S+ Fourth · deployed, not done: verify · /)
   const list = await server.script('rollback.ts', ['--list'])
   assert.match(list.stdout, new RegExp(`^${it} .* not checked: interrupted +runs now`, 'm'))

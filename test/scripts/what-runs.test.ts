@@ -51,8 +51,7 @@ test("after a failed deploy the server's restart would start what failed; --stat
   const bad = await server.commit('Fail to migrate')
   await server.fault('git-hook', 'deploy_fails=predeploy')
   at.ends(await run('deploy.ts', []), 1)
-  const status = await run('deploy.ts', ['--status'])
-  at.ends(status, 0)
+  const status = await at.status()
   assert.match(status.stdout, new RegExp(`runs +${short(good)} A map`))
   assert.match(status.stdout, `GIT_REV is ${short(bad)}, which a restart would start`)
   assert.match(status.stdout, /To make them agree.*: rollback --rebuild/)
@@ -128,7 +127,7 @@ test('the old release may go on answering for a moment after a push that went we
 test('an older commit than the one that is deployed needs a terminal, and somebody who types it', async () => {
   const newer = await server.commit('Newer', { 'libraries/migrations/0002_city.py': 'operations = []\n' })
   const older = server.git('rev-parse', 'HEAD~1')
-  at.ends(await run('deploy.ts', ['--no-verify']), 0)
+  await at.bringLive()
   for (const args of [[], ['--yes']]) {
     const output = await run('deploy.ts', [older, '--no-verify', ...args])
     at.ends(output, 1)
@@ -162,7 +161,7 @@ function takenBack(before: string, sha: string): RegExp {
 
 test('a job that is run again does not bring back what was rolled back', async () => {
   const [bad, good] = [server.git('rev-parse', 'HEAD'), server.running() ?? '']
-  at.ends(await run('deploy.ts', ['--no-verify']), 0)
+  await at.bringLive()
   at.ends(await run('rollback.ts', ['--to', good, '--yes', '--allow-migrations']), 0)
   const rerun = await run('deploy.ts', ['--no-verify', '--yes'], { GITHUB_RUN_ATTEMPT: '2' })
   at.ends(rerun, 1)
@@ -177,10 +176,9 @@ test('a job that is run again does not bring back what was rolled back', async (
 
 test('whoever deploys what a rollback took back is told before the question, and in the log; its revert is no news', async () => {
   const good = server.running() ?? ''
-  const bad = await server.commit('Break the map')
-  server.push()
-  at.ends(await run('deploy.ts', ['--no-verify']), 0)
-  at.ends(await run('rollback.ts', ['--to', good, '--yes']), 0)
+  await server.commit('Break the map')
+  const bad = await at.bringLive()
+  await at.bringBack(good)
   let shown = ''
   const asked = await atTerminal('deploy.ts', ['--no-verify'], {
     env: { ...server.env, COLUMNS: '300' },
@@ -198,8 +196,9 @@ test('whoever deploys what a rollback took back is told before the question, and
   assert.match(told.stderr, takenBack('Warning: ', bad))
   assert.is(server.running(), bad)
 
-  at.ends(await run('rollback.ts', ['--to', good, '--yes']), 0)
-  at.ends(await run('rollback.ts', ['--revert', '--yes']), 0)
+  await at.bringBack(good)
+  server.git('revert', '--no-edit', bad)
+  server.push()
   const reverted = await run('deploy.ts', ['--no-verify', '--yes'])
   at.ends(reverted, 0)
   assert.is(server.running(), at.onOrigin())
