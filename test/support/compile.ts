@@ -44,6 +44,7 @@ export async function compile(files: readonly string[], folder: string): Promise
     format: 'esm',
     target: 'node20',
     sourcemap: 'linked',
+    sourcesContent: false,
     plugins: [{ name: 'places', setup: (build) => build.onLoad({ filter: /\.ts$/ }, keepPlace) }],
   })
   symlinkSync(join(PROJECT, 'node_modules'), join(folder, 'node_modules'))
