@@ -49,11 +49,27 @@ export async function accident(sandbox: Sandbox, before: string, damage = ''): P
   const production = { name: sandbox.service, database }
   const sql: Accident['sql'] = (text, restoring) =>
     sandbox.sql(`\\c ${database}${restoring ? '_restoring' : ''}\n${text}`)
-  await sandbox.sql(`CREATE DATABASE ${database};`)
-  await sql(before)
-  await sandbox.sql(`CREATE DATABASE ${database}_restoring TEMPLATE ${database};`)
-  await sql(damage)
-  return { production, sql, rescue: (tables, options) => rescue(sandbox, production, tables, options) }
+  await sandbox.sql(`CREATE DATABASE ${database};
+\\c ${database}
+${before}
+\\c ${sandbox.database}
+CREATE DATABASE ${database}_restoring TEMPLATE ${database};
+\\c ${database}
+${damage}`)
+  let rescued = 0
+  return {
+    production,
+    sql,
+    rescue: async (tables, options) => {
+      // As an import would find it.
+      if (rescued++ > 0)
+        await sql(
+          'SET default_transaction_read_only = off; SET statement_timeout = 0; DROP SCHEMA IF EXISTS "book-corners-ops" CASCADE;',
+          'restoring',
+        )
+      return rescue(sandbox, production, tables, options)
+    },
+  }
 }
 
 async function rescue(
@@ -75,11 +91,6 @@ async function rescue(
   } catch (error) {
     if (!(error instanceof Failure)) throw error
     return { exitCode: error.exitCode, stdout: said.stdout, stderr: `${said.stderr}${error.message}`, hint: error.hint }
-  } finally {
-    // As the next import would find it.
-    await sandbox.sql(
-      `\\c ${production.database}_restoring\nSET default_transaction_read_only = off; SET statement_timeout = 0;\nDROP SCHEMA IF EXISTS "book-corners-ops" CASCADE;`,
-    )
   }
 }
 

@@ -57,7 +57,7 @@ test('lost rows come back with what a cascade took, through every level; rows th
   assert.match(stdout, /restore --media-only book-corners-2026-02-28T03:00:01/)
 })
 
-test('what is lost is said, and nothing is changed, with --dry-run; --json has tables, counts and keys', async () => {
+test('what is lost is said, and nothing is changed, with --dry-run, or without an agreement; --json has tables, counts and keys', async () => {
   const { sql, rescue } = await accident(sandbox, CORNERS, 'DELETE FROM libraries_library WHERE id IN (3, 11);')
   const before = await sql(COUNTS)
   const text = await rescue('libraries_library', { flags: ['dry-run'] })
@@ -86,18 +86,16 @@ test('what is lost is said, and nothing is changed, with --dry-run; --json has t
       ['public.libraries_library_tags', false, 0, 2, [['3'], ['11']]],
     ],
   )
+  assert.is((await rescue('libraries_library', { flags: [] })).exitCode, 2)
   assert.is(await sql(COUNTS), before)
+  const none = await rescue('users_user,tags_tag', { flags: [] })
+  assert.is(none.exitCode, 0)
+  assert.is(none.stdout, 'Nothing comes back.\n', 'nothing is asked when nothing was lost')
+  await conditions(rescue)
 })
 
-test('nothing is asked, and nothing done, when nothing was lost', async () => {
-  const { rescue } = await accident(sandbox, CORNERS)
-  const { exitCode, stdout } = await rescue('libraries_library,libraries_review', { flags: [] })
-  assert.is(exitCode, 0)
-  assert.is(stdout, 'Nothing comes back.\n')
-})
-
-test('a condition that no row meets is told apart from one whose rows production has', async () => {
-  const { rescue } = await accident(sandbox, CORNERS, 'DELETE FROM libraries_library WHERE id = 3;')
+/** A condition that no row meets is told apart from one whose rows production has. */
+async function conditions(rescue: Accident['rescue']): Promise<void> {
   const dry = async (where: string): Promise<string> =>
     (await rescue('libraries_library', { where, flags: ['dry-run'] })).stdout
   assert.is(
@@ -114,14 +112,7 @@ test('a condition that no row meets is told apart from one whose rows production
     lost,
     "  restore book-corners-2026-02-28T03:00:01 --rows libraries_library --where 'slug = '\\''corner-3'\\'''\n",
   )
-})
-
-test('without an agreement production stays as it is', async () => {
-  const { sql, rescue } = await accident(sandbox, CORNERS, 'DELETE FROM libraries_library WHERE id = 3;')
-  const before = await sql(COUNTS)
-  assert.is((await rescue('libraries_library', { flags: [] })).exitCode, 2)
-  assert.is(await sql(COUNTS), before)
-})
+}
 
 test('--where narrows what comes back, and what is counted as different', async () => {
   const { sql, rescue } = await accident(
@@ -486,20 +477,6 @@ test('a row that was inserted meanwhile under a lost key stays, and what referen
   assert.is(await sql(COUNTS), '20|38|19|5')
 })
 
-test('the way back is in a file of this user alone, and takes out what was brought back', async () => {
-  const { sql, rescue, production } = await accident(sandbox, CORNERS, 'DELETE FROM libraries_library WHERE id <= 3;')
-  const before = await sql(COUNTS)
-  const { stdout } = await rescue('libraries_library', { flags: ['yes', 'json'] })
-  const { file, tables } = JSON.parse(stdout)
-  assert.is((await stat(file)).mode & 0o777, 0o600)
-  assert.is(tables[0].broughtBack, 3)
-  const script = await readFile(file, 'utf8')
-  assert.match(script, /sudo dokku postgres:connect book-corners-db < /)
-  assert.match(await sql(script), '3 rows of public.libraries_library, ')
-  assert.is(await sql(COUNTS), before)
-  assert.is(production.database.startsWith('case_'), true)
-})
-
 test('the way back finds the same rows when the database has another DateStyle by then', async () => {
   const { sql, rescue } = await accident(
     sandbox,
@@ -646,10 +623,15 @@ test('the way back of a partitioned table sees what references one of its partit
   assert.is(await sql('SELECT (SELECT count(*) FROM visit), (SELECT count(*) FROM note);'), '3|1')
 })
 
-test('the way back waits for a row that is just being inserted, and then takes nothing out', async () => {
+test('the way back is in a file of this user alone: it waits for a row that is just being inserted, and then takes nothing out, nor out of a database that was swapped in since; else it takes out what was brought back', async () => {
   const { sql, rescue, production } = await accident(sandbox, CORNERS, 'DELETE FROM libraries_library WHERE id <= 3;')
+  const before = await sql(COUNTS)
   const { stdout } = await rescue('libraries_library', { flags: ['yes', 'json'] })
-  const { file } = JSON.parse(stdout)
+  const { file, tables } = JSON.parse(stdout)
+  assert.is((await stat(file)).mode & 0o777, 0o600)
+  assert.is(tables[0].broughtBack, 3)
+  const script = await readFile(file, 'utf8')
+  assert.match(script, /sudo dokku postgres:connect book-corners-db < /)
   const client = spawn(join(sandbox.dir, 'bin/dokku'), ['postgres:connect', sandbox.service])
   client.stdin.write(
     `\\c ${production.database}\nBEGIN;\nINSERT INTO libraries_review (id, library_id) VALUES (901, 2) RETURNING id;\n\\echo inserted\n`,
@@ -664,23 +646,26 @@ test('the way back waits for a row that is just being inserted, and then takes n
   )
   client.stdin.end('COMMIT;\n')
   assert.match(await refused, 'public.libraries_review (id): 901: 1 row')
-  assert.is(await sql('SELECT count(*) FROM libraries_review WHERE id = 901;'), '1')
+  assert.is(
+    await sql('SELECT count(*) FROM libraries_review WHERE id = 901; DELETE FROM libraries_review WHERE id = 901;'),
+    '1',
+  )
+  await swappedSince(sql, file, production.database)
+  assert.match(await sql(script), '3 rows of public.libraries_library, ')
+  assert.is(await sql(COUNTS), before)
+  assert.is(production.database.startsWith('case_'), true)
 })
 
-test('the way back takes nothing out of a database that was swapped in since', async () => {
-  const { sql, rescue, production } = await accident(sandbox, CORNERS, 'DELETE FROM libraries_library WHERE id <= 3;')
-  const { stdout } = await rescue('libraries_library', { flags: ['yes', 'json'] })
-  const { database } = production
+/** Another database is production for a while. */
+async function swappedSince(sql: Accident['sql'], file: string, database: string): Promise<void> {
   await sandbox.sql(
     `ALTER DATABASE ${database} RENAME TO ${database}_kept; CREATE DATABASE ${database} TEMPLATE ${database}_restoring;`,
   )
   const before = await sql(COUNTS)
-  assert.match(
-    await refusalOf(sql, JSON.parse(stdout).file),
-    'another database, which is not production now. Nothing was',
-  )
+  assert.match(await refusalOf(sql, file), 'another database, which is not production now. Nothing was')
   assert.is(await sql(COUNTS), before)
-})
+  await sandbox.sql(`DROP DATABASE ${database}; ALTER DATABASE ${database}_kept RENAME TO ${database};`)
+}
 
 test('rows that a trigger leaves out without a word are named at the end, exit 1', async () => {
   const { sql, rescue } = await accident(
