@@ -84,6 +84,12 @@ for (const [what, line, verdict, text] of [
   ['a key that may only append, and PRUNE=yes', rightsCheck('append', true), 'warn', /not freed.*Set PRUNE=no/],
   ['a key that may delete', rightsCheck('delete', true), 'pass', /may delete archives.*docs\/ransomware\.md/],
   ['a key that may delete, and PRUNE=no', rightsCheck('delete', false), 'warn', /PRUNE=no, but.*restrict this key/],
+  [
+    'a key that opens a shell, and PRUNE=no',
+    rightsCheck('shell', false),
+    'warn',
+    /PRUNE=no, but this key opens a shell/,
+  ],
   ['a key of which nothing is told', rightsCheck('untold', false), 'warn', /can't be told.*See it at the provider/],
   ['an archive of the night before', ageCheck(archive(33)), 'warn', /nightly run was missed/],
 ] as [string, CheckLine, string, RegExp][])

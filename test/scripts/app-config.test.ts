@@ -13,6 +13,9 @@ import { until } from '../support/until.ts'
 const test = suite('the app in the archive')
 let sandbox: Sandbox
 
+/** Nothing is pruned or checked here. */
+const SETTINGS = { PRUNE: 'no', CHECK_EVERY_DAYS: '0' }
+
 /** Each value holds this, and nothing else may. */
 const MARK = 'hvfq7XkMarked'
 const VARIABLES: Record<string, string> = {
@@ -25,6 +28,7 @@ const VARIABLES: Record<string, string> = {
 test.before(async () => {
   sandbox = await startSandbox()
   await seed(sandbox)
+  await sandbox.configure(SETTINGS)
   const folder = join(sandbox.dir, 'apps/book-corners/config')
   await mkdir(folder)
   for (const [name, value] of Object.entries(VARIABLES)) await writeFile(join(folder, name), value)
@@ -187,10 +191,15 @@ test('relative paths of the settings are those of where the run was started', as
     join(sandbox.home, 'passphrase'),
     readFileSync(sandbox.envFile, 'utf8').match(/PASSPHRASE='(.*)'/)?.[1] ?? '',
   )
-  await sandbox.configure({ BORG_PASSPHRASE: undefined, BORG_PASSCOMMAND: 'cat passphrase', BORG_REPO: '../repo' })
+  await sandbox.configure({
+    ...SETTINGS,
+    BORG_PASSPHRASE: undefined,
+    BORG_PASSCOMMAND: 'cat passphrase',
+    BORG_REPO: '../repo',
+  })
   await sleep(1000 - (Date.now() % 1000))
   const { exitCode, stderr } = await sandbox.script('backup.ts', [], { cwd: sandbox.home })
-  await sandbox.configure({})
+  await sandbox.configure(SETTINGS)
   assert.is(exitCode, 0, stderr)
   assert.equal(await stored('config.json'), VARIABLES)
   await rm(join(sandbox.home, 'passphrase'))

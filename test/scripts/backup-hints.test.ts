@@ -4,14 +4,13 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Output } from '../support/launch.ts'
-import { LOADER } from '../support/loader.ts'
 import { asUser, hasOtherUsers } from '../support/other-users.ts'
 import { startRepositoryHost } from '../support/repository-host.ts'
 import { PASSPHRASE, type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
+import { scriptCommand } from '../support/scripts.ts'
 
 const test = suite('hints of a night')
 const between = hasOtherUsers() ? test : test.skip
@@ -22,7 +21,7 @@ let sandbox: Sandbox
 test.before(async () => {
   sandbox = await startSandbox()
   await seed(sandbox)
-  await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
+  await sandbox.configure({ CHECK_EVERY_DAYS: '0', KEEP_APP_CONFIG: 'no' })
 })
 test.after(() => sandbox.stop())
 
@@ -60,7 +59,7 @@ test('a quota that is used up: how much is used, and deleting an archive and com
 })
 
 test('what borg check finds damaged stays with the archive, also when a repair has filled it with zeros', async () => {
-  await sandbox.configure({})
+  await sandbox.configure({ KEEP_APP_CONFIG: 'no' })
   const [archive = ''] = (await sandbox.archives()).slice(-1)
   const path = join(sandbox.mediaDir, 'photos/1.jpg').slice(1)
   const items = join(sandbox.dir, 'items')
@@ -92,12 +91,10 @@ test('what borg check finds damaged stays with the archive, also when a repair h
   assert.match(preview.stdout, /^The archive is DAMAGED/)
 })
 
-const RESTORE = fileURLToPath(new URL('../../scripts/restore.ts', import.meta.url))
-
 /** `restore --list` as another user, who may read the repository. */
 function listAsNobody(HOME: string): Promise<Output> {
   const env = { HOME, BORG_REPO: sandbox.repository, BORG_PASSPHRASE: PASSPHRASE }
-  const [file = '', ...args] = [...asUser(NOBODY), process.execPath, '--import', LOADER, '--', RESTORE, '--list']
+  const [file = '', ...args] = [...asUser(NOBODY), ...scriptCommand('restore.ts'), '--list']
   return sandbox.launch(file, args, { env: { ...env, BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes' } }).ended
 }
 

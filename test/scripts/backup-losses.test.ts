@@ -62,7 +62,7 @@ test.before(async () => {
   sandbox = await startSandbox()
   monitor = await startMonitor()
   await seed(sandbox, { libraries: 300, photos: 10 })
-  await sandbox.configure({ HEALTHCHECK_URL: monitor.url, CHECK_EVERY_DAYS: '0' })
+  await sandbox.configure({ HEALTHCHECK_URL: monitor.url, CHECK_EVERY_DAYS: '0', KEEP_APP_CONFIG: 'no' })
   away = join(sandbox.dir, 'away')
   await sandbox.sql(
     'CREATE TABLE reviews AS SELECT repeat(md5(i::text), 10) AS text FROM generate_series(1, 5000) i; CREATE TABLE never_filled (id int);',
@@ -243,7 +243,8 @@ test('what is lost after it is a loss again, and so are photos that cannot be re
 })
 
 test('an archive that says nothing of itself is looked into, once, and what it held is compared all the same', async () => {
-  for (const name of await sandbox.archives()) await sandbox.borg(['delete', `::${name}`])
+  const [first, ...others] = await sandbox.archives()
+  await sandbox.borg(['delete', `::${first}`, ...others])
   await sandbox.borgShell(
     `printf PGDMP | borg create --stdin-name db.dump ::book-corners-2026-01-01T03:00:00 - ${sandbox.mediaDir}`,
   )

@@ -14,11 +14,14 @@ let monitor: Awaited<ReturnType<typeof startMonitor>>
 /** Of before, with photos. */
 let old: string
 
+/** A night of which only dump and media are looked at. */
+const PLAIN = { KEEP_APP_CONFIG: 'no', PRUNE: 'no' }
+
 /** Archives of one second would have one name. */
-async function night(args: readonly string[] = []): Promise<Output> {
+async function night(args: readonly string[] = [], env: Record<string, string> = {}): Promise<Output> {
   await sleep(1000 - (Date.now() % 1000) + 20)
   monitor.pings.length = 0
-  return sandbox.script('backup.ts', args)
+  return sandbox.script('backup.ts', args, { env })
 }
 
 async function newest(): Promise<string> {
@@ -31,7 +34,7 @@ test.before(async () => {
   await seed(sandbox, { libraries: 50, photos: 30 })
   const settings = { HEALTHCHECK_URL: monitor.url, DRILL_HEALTHCHECK_URL: monitor.url, CHECK_EVERY_DAYS: '0' }
   await sandbox.configure(settings)
-  const first = await night()
+  const first = await night([], PLAIN)
   assert.is(first.exitCode, 0, first.stderr)
   old = await newest()
   // The photos moved to a bucket, and the operator says so.
@@ -63,7 +66,7 @@ test('the preview and --check say that there is no media, and that photos are go
 })
 
 test('the first night says once where the photos are; each says that it holds the database alone', async () => {
-  const first = await night()
+  const first = await night([], PLAIN)
   assert.is(first.exitCode, 0, first.stderr)
   assert.is(END.exec(first.stdout)?.[1], old)
   assert.match(first.stdout, new RegExp(`${await newest()}: the database alone \\(MEDIA_DIR=none\\), `))
@@ -123,7 +126,7 @@ test('the kit says that photos are in no archive, and asks for no right to place
 
 test('a table that is gone is a loss all the same', async () => {
   await sandbox.sql('DROP TABLE libraries_photo;')
-  const { exitCode, stderr } = await night()
+  const { exitCode, stderr } = await night([], PLAIN)
   assert.is(exitCode, 1)
   assert.match(stderr, /1 table of which .* is empty or gone: public\.libraries_photo/)
   assert.not.match(stderr, /the media /)

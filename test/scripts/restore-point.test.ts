@@ -1,7 +1,8 @@
-import { rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { isLabel } from '../../lib/borg/comment.ts'
 import { startMonitor } from '../support/monitor.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 
@@ -13,7 +14,7 @@ let night: string
 const TIME = '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d'
 
 function settings(more: Record<string, string> = {}): Promise<void> {
-  return sandbox.configure({ CHECK_EVERY_DAYS: '0', HEALTHCHECK_URL: monitor.url, ...more })
+  return sandbox.configure({ CHECK_EVERY_DAYS: '0', KEEP_APP_CONFIG: 'no', HEALTHCHECK_URL: monitor.url, ...more })
 }
 
 async function point(label: string): Promise<{ archive: string; pruned: string[]; warnings: string[] }> {
@@ -46,7 +47,8 @@ test.after(async () => {
 })
 
 test('a label that no archive can be named for, and a second mode, are refused', async () => {
-  for (const args of [['a b'], ['a/b'], ['ü'], ['x'.repeat(101)], [], ['x', '--check']]) {
+  for (const label of ['a b', 'a/b', 'ü', 'x'.repeat(101)]) assert.not.ok(isLabel(label))
+  for (const args of [['a b'], [], ['x', '--check']]) {
     const { exitCode, stderr } = await sandbox.script('backup.ts', ['--restore-point', ...args])
     assert.is(exitCode, 2, stderr)
   }
@@ -145,11 +147,25 @@ test('what is lacking is a warning: a way back to how things are is taken all th
   assert.ok((await sandbox.archives()).includes(archive))
 })
 
-test('another run is waited for, and named; a SIGTERM ends the wait', async () => {
-  const [held, go] = [join(sandbox.dir, 'held'), join(sandbox.dir, 'go')]
-  await sandbox.fault('postgres:enter', `touch '${held}'; while [ ! -e '${go}' ]; do sleep 0.1; done`)
+/** What each dump does, by its number: it says that it has begun, and waits. */
+async function holdDumps(): Promise<{ held(dump: number): string; letGo(dump: number): Promise<void> }> {
+  const [held, go] = [
+    (dump: number) => join(sandbox.dir, `held-${dump}`),
+    (dump: number) => join(sandbox.dir, `go-${dump}`),
+  ]
+  await sandbox.fault(
+    'postgres:enter',
+    `n=1; while [ -e '${sandbox.dir}/held-'$n ]; do n=$((n + 1)); done
+    touch '${sandbox.dir}/held-'$n; while [ ! -e '${sandbox.dir}/go-'$n ]; do sleep 0.1; done`,
+  )
+  return { held, letGo: (dump) => writeFile(go(dump), '') }
+}
+
+test('another run is waited for, and named, by a restore point, and by a night that meets one; a SIGTERM ends the wait', async () => {
+  const before = await sandbox.archives()
+  const { held, letGo } = await holdDumps()
   const first = sandbox.start('backup.ts')
-  await first.reaches(held)
+  await first.reaches(held(1))
   const [second, third] = ['waits', 'stops'].map((label) => sandbox.start('backup.ts', ['--restore-point', label]))
   for (const run of [second, third])
     await run?.prints(
@@ -164,31 +180,23 @@ test('another run is waited for, and named; a SIGTERM ends the wait', async () =
   assert.match(gaveUp.stderr, /15 minutes at most[\s\S]*Another run holds the lock: backup\.ts/)
   third?.child.kill('SIGTERM')
   assert.is((await third?.ended)?.exitCode, 143)
-  await writeFile(go, '')
-  const [one, two] = await Promise.all([first.ended, second?.ended])
-  await sandbox.fault('postgres:enter')
-  await rm(go)
-  assert.equal([one.exitCode, two?.exitCode], [0, 0], `${one.stderr}${two?.stderr}`)
-  const names = (await sandbox.archives()).join('\n')
-  assert.match(names, /before-waits-/)
-  assert.not.match(names, /before-(stops|late)-/)
-})
-
-test('a night that meets a restore point begins after it', async () => {
-  const [held, go] = [join(sandbox.dir, 'held'), join(sandbox.dir, 'go')]
-  await rm(held, { force: true })
-  await sandbox.fault('postgres:enter', `touch '${held}'; while [ ! -e '${go}' ]; do sleep 0.1; done`)
-  const before = await sandbox.archives()
-  const first = sandbox.start('backup.ts', ['--restore-point', 'first'])
-  await first.reaches(held)
+  await letGo(1)
+  await second?.reaches(held(2))
   const next = sandbox.start('backup.ts')
   await next.prints(/Another run holds the lock: backup\.ts --restore-point of \S+, process \d+.*15 minutes at most/)
-  await writeFile(go, '')
-  const [one, two] = await Promise.all([first.ended, next.ended])
+  for (const dump of [2, 3]) await letGo(dump)
+  const ended = await Promise.all([first.ended, second?.ended, next.ended])
   await sandbox.fault('postgres:enter')
-  await rm(go)
-  assert.equal([one.exitCode, two.exitCode], [0, 0], `${one.stderr}${two.stderr}`)
-  assert.is((await sandbox.archives()).length, before.length + 2)
+  assert.equal(
+    ended.map((run) => run?.exitCode),
+    [0, 0, 0],
+    ended.map((run) => run?.stderr).join(''),
+  )
+  const names = (await sandbox.archives()).filter((name) => !before.includes(name))
+  assert.equal(
+    [names.length, /-before-waits-/.test(names[1] ?? ''), names.join().match(/-before-/g)?.length],
+    [3, true, 1],
+  )
 })
 
 test.run()

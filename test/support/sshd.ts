@@ -5,6 +5,7 @@ import { copyFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { programs } from './borg.ts'
 import { endIfThere, runningProcesses } from './processes.ts'
 import { madeOnce } from './run-folder.ts'
 
@@ -87,7 +88,7 @@ function configuration(dir: string, home: string, port: number): string {
     `AuthorizedKeysFile ${join(dir, 'authorized_keys')}`,
     `PidFile ${join(dir, 'sshd.pid')}`,
     // The account's login shell runs the command; what it reads from the account's real home is no part of the sandbox.
-    `SetEnv HOME=${home}`,
+    `SetEnv HOME=${home} PATH=${programs()}:/usr/local/bin`,
     // The exchange of keys that is safe from quantum computers costs each connection 70 ms.
     'KexAlgorithms curve25519-sha256',
     'StrictModes no',
