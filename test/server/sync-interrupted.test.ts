@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { VERSION } from '../../lib/core/version.ts'
-import { endsWith, type Server, startServer } from '../support/server.ts'
+import { type Server, startServer } from '../support/server.ts'
 
 const test = suite('sync interrupted')
 let server: Server
@@ -47,10 +47,8 @@ const STEPS: [step: string, hold: () => Promise<void>, release: () => Promise<vo
 ]
 
 test.before(async () => {
-  server = await startServer({ isSynced: false })
+  server = await startServer()
   scp = await readFile(near(), 'utf8')
-  // What runs before the first of them.
-  endsWith(server, await server.script('deploy.ts', ['--sync-only']), 0)
 })
 test.after(() => server?.stop())
 

@@ -286,45 +286,69 @@ test('after all of these the old release runs, and a sync works: over an scp of 
   await consistent()
 })
 
+/** The release that runs before the tests below, and the next one; both stay, and going from one to the other installs nothing. */
+let older = ''
+let newer = ''
+let help = ''
+
+/** Makes the scripts those of the newer release: another line of help, and a script that takes its time. */
+async function makeNewer(): Promise<void> {
+  await writeFile(join(project, 'scripts/backup.ts'), help.replace('Usage: backup', 'Usage: newer backup'))
+  await writeFile(
+    join(project, 'scripts/slow.ts'),
+    `console.log('started')
+     await new Promise((resolve) => setTimeout(resolve, 4000))
+     const { bytes } = await import('../lib/core/format.ts')
+     console.log(bytes(1000), import.meta.url)\n`,
+  )
+}
+
+async function makeOlder(): Promise<void> {
+  await writeFile(join(project, 'scripts/backup.ts'), help)
+  await rm(join(project, 'scripts/slow.ts'))
+}
+
 test('three releases are kept, and one that a process still runs from', async () => {
-  const inUse = await current()
+  older = await current()
   for (const name of await releases())
-    if (`releases/${name}` !== inUse) await rm(join(server.opsDir, 'releases', name), { recursive: true })
-  children.push(spawn('sleep', ['60'], { argv0: `${join(server.opsDir, inUse)}/scripts/backup.ts`, stdio: 'ignore' }))
+    if (`releases/${name}` !== older) await rm(join(server.opsDir, 'releases', name), { recursive: true })
+  children.push(spawn('sleep', ['60'], { argv0: `${join(server.opsDir, older)}/scripts/backup.ts`, stdio: 'ignore' }))
   for (const [age, name] of ['old', 'older', 'oldest', 'ancient'].entries()) {
     const release = join(server.opsDir, 'releases', Buffer.from(name).toString('hex').padEnd(16, '0').slice(0, 16))
     await mkdir(release, { recursive: true })
     await utimes(release, 1e9 - age, 1e9 - age)
   }
-  await utimes(join(server.opsDir, inUse), 1, 1)
-  await change()
+  await utimes(join(server.opsDir, older), 1, 1)
+  help = await readFile(join(project, 'scripts/backup.ts'), 'utf8')
+  await makeNewer()
   await sync()
+  newer = await current()
   const kept = await releases()
   assert.is(kept.length, 4, kept.join())
   assert.ok(kept.includes(Buffer.from('old').toString('hex').padEnd(16, '0')), 'the newest of the old ones')
-  assert.ok(kept.includes(inUse.replace('releases/', '')))
-  assert.ok(kept.includes((await current()).replace('releases/', '')))
+  assert.ok(kept.includes(older.replace('releases/', '')))
+  assert.ok(kept.includes(newer.replace('releases/', '')))
   await consistent()
 })
 
-test('going back to a release that is still there uploads nothing', async () => {
-  await change()
-  await sync()
-  const text = await readFile(join(project, 'lib/change.ts'), 'utf8')
-  await change()
-  await sync()
-  await writeFile(join(project, 'lib/change.ts'), text)
+test('going back to a release that is still there uploads nothing; a backup that runs meanwhile goes on in its own', async () => {
+  const launcher = (await readFile(join(server.home, 'backup'), 'utf8')).replace('scripts/backup.ts', 'scripts/slow.ts')
+  await writeFile(join(server.dir, 'slow'), launcher, { mode: 0o755 })
+  const backup = server.launch('env', ['-i', 'PATH=/usr/bin:/bin', join(server.dir, 'slow')])
+  await backup.prints(/started/)
+  await makeOlder()
   const before = server.calls().length
   assert.is((await sync()).changed, true)
   assert.is(server.calls().length - before, 1)
+  assert.is(await current(), older)
   assert.is(await current(), `releases/${await releaseId(project)}`)
+  const { exitCode, stdout } = await backup.ended
+  assert.is(exitCode, 0)
+  assert.match(stdout, `1.00 kB file://${join(server.opsDir, newer)}/scripts/slow.ts`)
 })
 
 test('an older release runs again when `current` is pointed back at it by hand; the next sync goes forward', async () => {
-  const older = await current()
-  const script = join(project, 'scripts/backup.ts')
-  const text = await readFile(script, 'utf8')
-  await writeFile(script, text.replace('Usage: backup', 'Usage: newer backup'))
+  await makeNewer()
   await sync()
   assert.match((await cron('backup', ['--help'])).stdout, /^Usage: newer backup/)
   await server.launch('ln', ['-sfn', older, join(server.opsDir, 'current')]).ended
@@ -334,29 +358,7 @@ test('an older release runs again when `current` is pointed back at it by hand; 
   await consistent()
   assert.is((await sync()).changed, true)
   assert.match((await cron('backup', ['--help'])).stdout, /^Usage: newer backup/)
-  await writeFile(script, text)
-})
-
-test('a backup that runs during the switch goes on in its own release', async () => {
-  await writeFile(
-    join(project, 'scripts/slow.ts'),
-    `console.log('started')
-     await new Promise((resolve) => setTimeout(resolve, 4000))
-     const { bytes } = await import('../lib/core/format.ts')
-     console.log(bytes(1000), import.meta.url)\n`,
-  )
-  await sync()
-  const launcher = (await readFile(join(server.home, 'backup'), 'utf8')).replace('scripts/backup.ts', 'scripts/slow.ts')
-  await writeFile(join(server.dir, 'slow'), launcher, { mode: 0o755 })
-  const old = await current()
-  const backup = server.launch('env', ['-i', 'PATH=/usr/bin:/bin', join(server.dir, 'slow')])
-  await backup.prints(/started/)
-  await change()
-  await sync()
-  assert.is.not(await current(), old)
-  const { exitCode, stdout } = await backup.ended
-  assert.is(exitCode, 0)
-  assert.match(stdout, `1.00 kB file://${join(server.opsDir, old)}/scripts/slow.ts`)
+  await makeOlder()
 })
 
 test('OPS_DIR may hold any sign', async () => {

@@ -34,7 +34,7 @@ export async function settleEngineer(dir: string, sshd: Sshd): Promise<Engineer>
   await writeFile(join(home, '.env'), '', { mode: 0o600 })
   await writeFile(
     join(home, '.gitconfig'),
-    '[user]\n\tname = Engineer\n\temail = engineer@example.org\n[init]\n\tdefaultBranch = master\n',
+    '[user]\n\tname = Engineer\n\temail = engineer@example.org\n[init]\n\tdefaultBranch = master\n[maintenance]\n\tauto = false\n',
   )
   const pinHostKey = (): Promise<void> =>
     writeFile(knownHosts, `${HOST} ${sshd.hostKey}\n[127.0.0.1]:${sshd.port} ${sshd.hostKey}\n`)
