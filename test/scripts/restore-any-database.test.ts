@@ -1,4 +1,5 @@
 // Whatever pg_dump can write comes back: on production's server, in a test service, in a drill.
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { databases } from '../support/damage.ts'
@@ -66,6 +67,9 @@ test.before(async () => {
   await sandbox.configure({ CHECK_EVERY_DAYS: '0', VERIFY_SQL: 'SELECT count(*) FROM visits -- in app' })
   const { exitCode, stderr } = await sandbox.script('backup.ts')
   assert.is(exitCode, 0, stderr)
+  await sandbox.sql("ALTER SYSTEM SET wal_level = 'logical'; ALTER SYSTEM SET max_prepared_transactions = 5;")
+  await sandbox.dokku(['postgres:stop', sandbox.service])
+  await sandbox.dokku(['postgres:start', sandbox.service])
 })
 test.after(() => sandbox.stop())
 
@@ -90,7 +94,8 @@ test('a drill proves it, and leaves nothing', async () => {
   assert.is((await sandbox.dokku(['postgres:exists', TEST_SERVICE])).exitCode, 1)
 })
 
-test('a restore brings all of it back, and what a dump does not hold of the database comes along', async () => {
+test('a restore brings all of it back, and what a dump does not hold of the database comes along; what hangs on the kept one is named, with what lets go of it', async () => {
+  await sandbox.sql("SELECT pg_create_logical_replication_slot('to_search', 'test_decoding');")
   await sandbox.sql(
     'REVOKE CONNECT ON DATABASE book_corners_db FROM PUBLIC; GRANT CONNECT ON DATABASE book_corners_db TO reporting WITH GRANT OPTION;',
   )
@@ -121,7 +126,25 @@ test('a restore brings all of it back, and what a dump does not hold of the data
     't',
   )
   assert.match(stdout, /subscription[^\n]*from_elsewhere[^\n]*ENABLE/)
+  assert.match(stdout, /to_search/)
+  await dropsKept(stdout)
 })
+
+/** Every command that drops a kept database, as it is shown: with its replication slots and its subscriptions. */
+async function dropsKept(stdout: string): Promise<void> {
+  const kept = (await databases(sandbox)).filter((name) => name !== sandbox.database)
+  const typed = [...stdout.matchAll(/^ +((?:echo|printf) .*DROP DATABASE.*) \| sudo dokku postgres:connect \S+$/gm)]
+  assert.is(typed.length, kept.length, stdout)
+  // The check says the same when the closing lines are gone.
+  const check = await sandbox.script('backup.ts', ['--check'])
+  for (const [line] of typed) assert.ok(check.stdout.includes(line.trim()), check.stdout)
+  for (const [, says = ''] of typed) {
+    const script = await sandbox.launch('sh', ['-c', says]).ended
+    const dropped = await sandbox.dokku(['postgres:connect', sandbox.service], script.stdout)
+    assert.is(dropped.exitCode, 0, dropped.stderr)
+  }
+  assert.equal(await databases(sandbox), [sandbox.database])
+}
 
 test('a database with a subscription, left beside production by a killed run, is removed', async () => {
   await sandbox.containerProgram(
@@ -135,33 +158,7 @@ test('a database with a subscription, left beside production by a killed run, is
   assert.not.ok((await databases(sandbox)).includes('book_corners_db_restoring'))
 })
 
-test('a replication slot and a subscription of the kept database are named, with what lets go of them', async () => {
-  await sandbox.sql("ALTER SYSTEM SET wal_level = 'logical';")
-  await sandbox.dokku(['postgres:stop', sandbox.service])
-  await sandbox.dokku(['postgres:start', sandbox.service])
-  await sandbox.sql("SELECT pg_create_logical_replication_slot('to_search', 'test_decoding');")
-  const { exitCode, stdout, stderr } = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
-  assert.is(exitCode, 0, stderr)
-  assert.match(stdout, /to_search/)
-  // Every command that drops a kept database, as it is shown.
-  const kept = (await databases(sandbox)).filter((name) => name !== sandbox.database)
-  const typed = [...stdout.matchAll(/^ +((?:echo|printf) .*DROP DATABASE.*) \| sudo dokku postgres:connect \S+$/gm)]
-  assert.is(typed.length, kept.length, stdout)
-  // The check says the same when the closing lines are gone.
-  const check = await sandbox.script('backup.ts', ['--check'])
-  for (const [line] of typed) assert.ok(check.stdout.includes(line.trim()), check.stdout)
-  for (const [, says = ''] of typed) {
-    const script = await sandbox.launch('sh', ['-c', says]).ended
-    const dropped = await sandbox.dokku(['postgres:connect', sandbox.service], script.stdout)
-    assert.is(dropped.exitCode, 0, dropped.stderr)
-  }
-  assert.equal(await databases(sandbox), [sandbox.database])
-})
-
 test('a prepared transaction in production, which would stop the swap, is named before anything begins', async () => {
-  await sandbox.sql('ALTER SYSTEM SET max_prepared_transactions = 5;')
-  await sandbox.dokku(['postgres:stop', sandbox.service])
-  await sandbox.dokku(['postgres:start', sandbox.service])
   await sandbox.sql("BEGIN; INSERT INTO app.visits VALUES (3); PREPARE TRANSACTION 'left behind';")
   const { exitCode, stderr } = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   assert.is(exitCode, 1)
@@ -175,10 +172,8 @@ test('a prepared transaction in production, which would stop the swap, is named 
 })
 
 test('what the archive needs of the server, and the server has not got, is told as such', async () => {
-  for (const kept of await databases(sandbox))
-    if (kept !== sandbox.database) await sandbox.sql(`DROP DATABASE "${kept}" WITH (FORCE);`)
   await sandbox.sql(
-    'DROP POLICY readers ON libraries_library; DROP USER MAPPING FOR reporting SERVER elsewhere; REVOKE ALL ON DATABASE book_corners_db FROM reporting; DROP OWNED BY reporting; DROP ROLE reporting;',
+    'DROP POLICY readers ON libraries_library; DROP USER MAPPING FOR reporting SERVER elsewhere; REVOKE ALL ON DATABASE book_corners_db FROM reporting; REASSIGN OWNED BY reporting TO postgres; DROP OWNED BY reporting; DROP ROLE reporting;',
   )
   const { exitCode, stderr } = await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   assert.is(exitCode, 1)
@@ -196,8 +191,12 @@ test('a dump that can be imported nowhere is told with the first error and its d
   await sandbox.sql(`CREATE FUNCTION inner_one(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)';
     CREATE FUNCTION outer_one(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT inner_one($1)';
     ALTER DATABASE book_corners_db RESET search_path; ALTER TABLE libraries_library ADD CHECK (outer_one(name) IS NOT NULL);`)
-  await sandbox.script('backup.ts')
-  const { exitCode, stderr } = await sandbox.script('restore.ts', ['--drill'])
+  const name = 'book-corners-2026-01-01T03:00:00'
+  const dump = await sandbox.borgShell(
+    `${join(sandbox.dir, 'bin/dokku')} postgres:export ${sandbox.service} | borg create --stdin-name db.dump ::${name} -`,
+  )
+  assert.is(dump.exitCode, 0, dump.stderr)
+  const { exitCode, stderr } = await sandbox.script('restore.ts', [name, '--test', '--yes'])
   assert.is(exitCode, 1)
   assert.match(stderr, /inner_one\(text\) does not exist/)
   assert.match(stderr, /without its schema|search_path/)
