@@ -159,19 +159,16 @@ test('a mistyped app is refused, and not created by asking', async () => {
   assert.not(server.calls().some((call) => call.includes("git-upload-pack 'book-corner'")))
 })
 
-for (const [what, hurt, says] of [
-  ['Dockerfile', ['rm', '-q', 'Dockerfile'], /has no Dockerfile/],
-  ['package-lock.json', ['rm', '-q', 'package-lock.json'], /has no package-lock\.json/],
-  ['app.json', ['rm', '-q', 'app.json'], /has no app\.json/],
-] as const)
-  test(`a commit without ${what} is not pushed`, async () => {
+for (const missing of [['Dockerfile'], ['package-lock.json', 'app.json']])
+  test(`a commit without ${missing.join(' and ')} is not pushed`, async () => {
     const before = server.deployed()
-    server.git(...hurt)
+    server.git('rm', '-q', ...missing)
     server.git('commit', '-q', '-m', 'Remove')
     const output = await push()
     server.git('reset', '-q', '--hard', 'HEAD~1')
     ends(output, 1)
-    assert.match(output.stderr, says)
+    for (const file of ['Dockerfile', 'package-lock.json', 'app.json'])
+      assert.is(output.stderr.includes(`it has no ${file}`), missing.includes(file), output.stderr)
     assert.is(server.deployed(), before)
   })
 
@@ -229,26 +226,21 @@ test('a failed purge is shown with its reason, the site is verified all the same
   assert.is((await ledger()).at(-1)?.verified, true)
 })
 
-test('a sync that fails is a warning with its reason; the deploy is done', async () => {
+test('a sync that fails and a ledger that cannot be written are warnings with their reasons; the deploy is done', async () => {
+  const file = join(server.opsDir, 'deploys.jsonl')
+  await rename(file, `${file}.away`)
+  await mkdir(file)
   await server.farProgram('timeout', '#!/bin/sh\necho "timeout: out of order" >&2\nexit 1\n')
   const output = await push()
+  await rm(file, { recursive: true })
+  await rename(`${file}.away`, file)
   const alone = await deploy(['--sync-only'])
   await server.farProgram('timeout')
   ends(output, 0)
   assert.match(output.stdout, /WARNING: The server keeps the ops scripts it had: timeout: out of order/)
+  assert.match(output.stdout, /WARNING: This deploy is not in the ledger: .*deploys\.jsonl on the server: .*directory/)
   ends(alone, 1)
   ends(await deploy(['--sync-only']), 0)
-})
-
-test('a ledger that cannot be written is a warning', async () => {
-  const file = join(server.opsDir, 'deploys.jsonl')
-  await rename(file, `${file}.away`)
-  await mkdir(file)
-  const output = await push()
-  await rm(file, { recursive: true })
-  await rename(`${file}.away`, file)
-  ends(output, 0)
-  assert.match(output.stdout, /WARNING: This deploy is not in the ledger/)
 })
 
 test('a ledger line that a full disk cut takes no other with it', async () => {

@@ -8,7 +8,7 @@ import { damage } from '../support/damage.ts'
 import { withReleases } from '../support/releases.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 import { type Server, startServer } from '../support/server.ts'
-import { runAtTerminal } from '../support/terminal.ts'
+import { runAtTerminal, typedScript } from '../support/terminal.ts'
 import { until } from '../support/until.ts'
 
 const BIN = fileURLToPath(new URL('../../bin', import.meta.url))
@@ -53,14 +53,16 @@ interface Machine {
   cwd?: string
 }
 
-/** The lines on the screen: of a live line the last state alone. */
+/** The lines on the screen: of a live line the last state alone. At one of the widths the command is that of `bin`. */
 async function screen(
   command: string,
   columns: number,
   { env, cwd = '/' }: Machine,
   answers: string[] = [],
 ): Promise<string[]> {
-  const { output } = await runAtTerminal(`stty cols ${columns} rows 40; ${join(BIN, command)}`, {
+  const [name = '', ...args] = command.split(' ')
+  const typed = columns === WIDTHS[0] ? join(BIN, command) : typedScript(`${name}.ts`, args)
+  const { output } = await runAtTerminal(`stty cols ${columns} rows 40; ${typed}`, {
     env,
     cwd,
     prompt: /to go on: |\(1-\d+\): /,
