@@ -52,13 +52,18 @@ async function readTables(sandbox: Pick<Sandbox, 'sql'>, service: string): Promi
     `SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1;`,
     service,
   )
-  const found: Content['tables'] = new Map()
-  for (const name of names.split('\n').filter(Boolean)) {
-    const sql = `SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM ${name} t;`
-    const [rows = '', checksum = ''] = (await sandbox.sql(sql, service)).split('|')
-    found.set(name, { rows: Number(rows), checksum })
-  }
-  return found
+  // All of them in one session.
+  const questions = names
+    .split('\n')
+    .filter(Boolean)
+    .map((name) => `SELECT '${name}', count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM ${name} t;`)
+  const answers = questions.length > 0 ? (await sandbox.sql(questions.join('\n'), service)).split('\n') : []
+  return new Map(
+    answers.map((answer) => {
+      const [name = '', rows, checksum = ''] = answer.split('|')
+      return [name, { rows: Number(rows), checksum }]
+    }),
+  )
 }
 
 function readPhotos(folder: string): Content['photos'] {

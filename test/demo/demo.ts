@@ -8,6 +8,7 @@ import { chalk } from 'zx/core'
 import { bytes, duration, plural } from '../../lib/core/format.ts'
 import { table } from '../../lib/core/layout.ts'
 import { aDayPasses, populate } from '../support/book-corners.ts'
+import { programs } from '../support/borg.ts'
 import { type EmptyServer, startEmptyServer } from '../support/empty-server.ts'
 import { executable } from '../support/engineer.ts'
 import { inSandbox } from '../support/in-sandbox.ts'
@@ -286,7 +287,7 @@ async function operate(sandbox: Sandbox, name: string, args: readonly string[] =
   const line = [name, ...args].join(' ')
   show(chalk.cyan(`$ ${line}`))
   const { child, ended } = sandbox.start(`${name}.ts`, args, {
-    env: { PATH: `${join(sandbox.dir, 'bin')}:/usr/bin:/bin` },
+    env: { PATH: `${join(sandbox.dir, 'bin')}:${programs()}` },
   })
   for (const stream of [child.stdout, child.stderr])
     if (stream) createInterface({ input: stream }).on('line', (text) => show(text))

@@ -140,6 +140,12 @@ test('--accept without Dokku accepts nothing, and says so', async () => {
   assert.equal(await sandbox.archives(), before)
 })
 
+/** @param answer is given the environment that the run has */
+function acceptAtTerminal(answer: (env: Record<string, string>) => string): ReturnType<typeof atTerminal> {
+  const env = { PATH: programs(), HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile }
+  return atTerminal('backup.ts', ['--accept'], { env, prompt: /ype accept to go on: /, answer: () => answer(env) })
+}
+
 test('--accept says what it accepts, asks, keeps others out with a word of that, and leaves the wait out of its time', async () => {
   const before = await sandbox.archives()
   const silent = await sandbox.script('backup.ts', ['--accept'])
@@ -149,16 +155,11 @@ test('--accept says what it accepts, asks, keeps others out with a word of that,
   assert.is(alone.exitCode, 2)
   assert.match(alone.stderr, /--yes goes with --accept/)
 
-  const env = { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile }
   const [node, ...script] = scriptCommand('backup.ts')
   let keptOut = ''
-  const refused = await atTerminal('backup.ts', ['--accept'], {
-    env,
-    prompt: /ype accept to go on: /,
-    answer: () => {
-      keptOut ||= spawnSync(node, script, { env, encoding: 'utf8' }).stderr
-      return 'no\r'
-    },
+  const refused = await acceptAtTerminal((env) => {
+    keptOut ||= spawnSync(node, script, { env, encoding: 'utf8' }).stderr
+    return 'no\r'
   })
   assert.match(
     keptOut,
@@ -172,13 +173,9 @@ test('--accept says what it accepts, asks, keeps others out with a word of that,
 
   monitor.pings.length = 0
   const beganMs = performance.now()
-  const agreed = await atTerminal('backup.ts', ['--accept'], {
-    env,
-    prompt: /ype accept to go on: /,
-    answer: () => {
-      execFileSync('sleep', ['6'])
-      return 'accept\r'
-    },
+  const agreed = await acceptAtTerminal(() => {
+    execFileSync('sleep', ['6'])
+    return 'accept\r'
   })
   assert.is(agreed.status, 0, agreed.output)
   const workedMs = performance.now() - beganMs - 6000

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { programs } from '../support/borg.ts'
 import { activity } from '../support/damage.ts'
 import type { Running } from '../support/launch.ts'
 import { SCRIPTS_LOADER } from '../support/loader.ts'
@@ -313,7 +314,7 @@ test('pruning keeps to this prefix and to what is older than 48 hours, compacts,
   const keep = { PRUNE: 'yes', KEEP_DAILY: '1', KEEP_WEEKLY: '0', KEEP_MONTHLY: '0' }
   const preview = await sandbox.script('backup.ts', ['--dry-run', '--json'], { env: keep })
   const terminal = await atTerminal('backup.ts', [], {
-    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile, ...keep },
+    env: { PATH: programs(), HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile, ...keep },
     prompt: /No question is asked/,
     answer: () => undefined,
   })
@@ -437,7 +438,7 @@ test('--check names every problem with its fix, and passes a sound machine', asy
   })
   const bad = await sandbox.script('backup.ts', ['--check', '--json'], {
     env: {
-      PATH: `${bin}:/usr/bin:/bin`,
+      PATH: `${bin}:${programs()}`,
       DB_SERVICE: 'nope',
       MEDIA_DIR: '/nowhere',
       BORG_PASSPHRASE: 'another one, and wrong',

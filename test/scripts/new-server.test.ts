@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Content, compareContents, contentOf } from '../demo/content.ts'
+import { programs } from '../support/borg.ts'
 import { type EmptyServer, startEmptyServer } from '../support/empty-server.ts'
 import { executable } from '../support/engineer.ts'
 import type { Output } from '../support/launch.ts'
@@ -96,7 +97,7 @@ async function takeNight(old: Sandbox): Promise<void> {
   await old.configure({ DOKKU_COMMAND: undefined })
   await executable(join(old.dir, 'bin/sudo'), '#!/bin/sh\nshift\nexec "$@"\n')
   const { exitCode, stderr } = keep(
-    await old.script('backup.ts', [], { env: { PATH: `${join(old.dir, 'bin')}:/usr/bin:/bin` } }),
+    await old.script('backup.ts', [], { env: { PATH: `${join(old.dir, 'bin')}:${programs()}` } }),
   )
   assert.is(exitCode, 0, stderr)
   assert.not.match(stderr, /warning/i)
@@ -124,7 +125,7 @@ async function restore(args: readonly string[], env: Record<string, string> = {}
   const home = join(far.server.dir, 'other')
   const all = {
     HOME: home,
-    PATH: '/usr/bin:/bin',
+    PATH: programs(),
     BORG_REPO: repository,
     BORG_PASSPHRASE: PASSPHRASE,
     OPS_ENV_FILE: '',

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { programs } from '../support/borg.ts'
 import { backUpAndDamage, counts, DAMAGED, databases, OLD, reset } from '../support/damage.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 import { atTerminal as runAtTerminal } from '../support/terminal.ts'
@@ -158,7 +159,7 @@ test('without a terminal and without --yes nothing begins', async () => {
 /** Types at a terminal: `script` gives the program one. */
 function atTerminal(args: string[], answer: (output: string) => string | undefined) {
   return runAtTerminal('restore.ts', args, {
-    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    env: { PATH: programs(), HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
     prompt: /to go on: |archive\? \(1-\d+\): /,
     answer,
   })
@@ -227,7 +228,7 @@ test('a Borg that gives nothing is not waited for longer than a stall, and that 
   await mkdir(bin, { recursive: true })
   const silent = '#!/bin/sh\ncase "$*" in *--stdout*) exec sleep 60;; esac\nexec /usr/bin/borg "$@"\n'
   await writeFile(join(bin, 'borg'), silent, { mode: 0o755 })
-  const env = { PATH: `${bin}:/usr/bin:/bin`, DUMP_STALL_SECONDS: '3' }
+  const env = { PATH: `${bin}:${programs()}`, DUMP_STALL_SECONDS: '3' }
   const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE, { env })
   await rm(join(bin, 'borg'))
   assert.is(exitCode, 1)
@@ -265,7 +266,7 @@ test("Borg's connection cut while it gives the dump is a failure with its reason
     `#!/bin/sh\ncase "$*" in *--stdout*) /usr/bin/borg "$@" 2>/dev/null | head -c 30000; echo '${message}' >&2; exit 2;; esac\nexec /usr/bin/borg "$@"\n`,
     { mode: 0o755 },
   )
-  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE, { env: { PATH: `${bin}:/usr/bin:/bin` } })
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE, { env: { PATH: `${bin}:${programs()}` } })
   await rm(join(bin, 'borg'))
   assert.is(exitCode, 1)
   assert.match(stderr, /can't be reached/)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { programs } from '../support/borg.ts'
 import {
   activity,
   backUpAndDamage,
@@ -220,7 +221,7 @@ test('PostgreSQL that restarts in the middle of the import, and Borg that is kil
   const dies =
     'case "$*" in *--stdout*) /usr/bin/borg "$@" 2>/dev/null | head -c 30000; kill -KILL $$;; esac; exec /usr/bin/borg "$@"'
   await writeFile(join(bin, 'borg'), `#!/bin/sh\n${dies}\n`, { mode: 0o755 })
-  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE, { env: { PATH: `${bin}:/usr/bin:/bin` } })
+  const { exitCode, stderr } = await sandbox.script('restore.ts', RESTORE, { env: { PATH: `${bin}:${programs()}` } })
   assert.is(exitCode, 1)
   assert.match(stderr, /Borg was ended by SIGKILL/)
   assert.is(await counts(sandbox), DAMAGED)

@@ -4,6 +4,7 @@ import { appendFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { programs } from '../support/borg.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
 import { scriptCommand } from '../support/scripts.ts'
 import { atTerminal } from '../support/terminal.ts'
@@ -142,7 +143,7 @@ test('killed while it extracts, a file is whole or not there, and the next run g
     `#!/bin/sh\ncase "$*" in *extract*)\n  /usr/bin/borg "$@" & pid=$!\n  while [ "$(find . -type f | wc -l)" -lt 12 ] && kill -0 $pid 2>/dev/null; do :; done\n  kill -STOP $pid; touch '${stopped}'; sleep 30;; esac\nexec /usr/bin/borg "$@"\n`,
     { mode: 0o755 },
   )
-  const run = sandbox.start('restore.ts', MEDIA, { env: { PATH: `${bin}:/usr/bin:/bin` } })
+  const run = sandbox.start('restore.ts', MEDIA, { env: { PATH: `${bin}:${programs()}` } })
   await run.reaches(stopped)
   run.child.kill('SIGKILL')
   await run.ended
@@ -196,7 +197,7 @@ test('links and paths that lead outside the folder are refused, and everything e
 test('a photo that is uploaded while the operator thinks is kept', async () => {
   for (const path of ['photos/11.jpg', 'photos/12.jpg']) await rm(at(path))
   const { status, output } = await atTerminal('restore.ts', [archive, '--media-only'], {
-    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    env: { PATH: programs(), HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
     prompt: /to go on: /,
     answer: () => {
       writeFileSync(at('photos/11.jpg'), 'uploaded just now')

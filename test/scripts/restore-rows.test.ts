@@ -7,6 +7,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KEPT } from '../../lib/postgres/marks.ts'
 import { keptName } from '../../lib/postgres/swap.ts'
+import { programs } from '../support/borg.ts'
 import { activity, backUpAndDamage, counts, DAMAGED, damage, databases, held, OLD, reset } from '../support/damage.ts'
 import type { Running } from '../support/launch.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
@@ -141,7 +142,7 @@ test('what makes no sense is refused before anything begins', async () => {
 test('at a terminal an archive is picked, with what to think of, and the name of the app is typed', async () => {
   const run = (args: readonly string[], answer: string): ReturnType<typeof atTerminal> =>
     atTerminal('restore.ts', [...args, '--rows', TABLES], {
-      env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+      env: { PATH: programs(), HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
       prompt: /\(1-\d+\): |to go on: /,
       answer: (output) => (output.endsWith('): ') ? '1\r' : answer),
     })

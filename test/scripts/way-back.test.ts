@@ -3,6 +3,7 @@ import { copyFile, rm, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { programs } from '../support/borg.ts'
 import type { Output } from '../support/launch.ts'
 import { withReleases } from '../support/releases.ts'
 import { type Sandbox, seed, startSandbox } from '../support/sandbox.ts'
@@ -37,7 +38,7 @@ function onLaptop(script: string, ...args: string[]): Promise<Output> {
 
 /** A command line as it is told, on the server, as deploy. */
 function onServer(line: string): Promise<Output> {
-  const env = { HOME: server.home, PATH: '/usr/bin:/bin', OPS_ENV_FILE: join(server.home, '.env.backup') }
+  const env = { HOME: server.home, PATH: programs(), OPS_ENV_FILE: join(server.home, '.env.backup') }
   return server.launch('env', ['-i', ...Object.entries(env).map((pair) => pair.join('=')), 'sh', '-c', line], {
     cwd: server.home,
   }).ended

@@ -7,6 +7,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type JournalEntry, journalPath, readJournal } from '../../lib/cli/journal.ts'
 import { statePath } from '../../lib/cli/state.ts'
+import { programs } from '../support/borg.ts'
 import { backUpAndDamage, counts, DAMAGED, databases, held, hold, OLD, reset, services } from '../support/damage.ts'
 import { type Sandbox, startSandbox } from '../support/sandbox.ts'
 import { atClosedWindow, atTerminal, CLOSE_WINDOW, lastLine, typedScript } from '../support/terminal.ts'
@@ -52,7 +53,7 @@ for (const [where, args, answers, status, says] of AT_QUESTIONS)
     const left = [...answers]
     const run = await lastRun()
     const ended = await atTerminal('restore.ts', args, {
-      env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+      env: { PATH: programs(), HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
       prompt: /to go on: |\(1-\d+\): /,
       answer: () => left.shift(),
     })
@@ -78,7 +79,7 @@ for (const args of [
 
 function closeWindow(args: string[]): ReturnType<typeof atClosedWindow> {
   return atClosedWindow(typedScript('restore.ts', args), {
-    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    env: { PATH: programs(), HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
     prompt: /to go on: |\(1-\d+\): /,
     answer: () => CLOSE_WINDOW,
   })
@@ -88,7 +89,7 @@ test('at the question before --undo', async () => {
   await sandbox.script('restore.ts', ['latest', '--db-only', '--yes'])
   const before = await production()
   const ended = await atTerminal('restore.ts', ['--undo'], {
-    env: { PATH: '/usr/bin:/bin', HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
+    env: { PATH: programs(), HOME: sandbox.home, OPS_ENV_FILE: sandbox.envFile },
     prompt: /to go on: /,
     answer: () => CTRL_C,
   })

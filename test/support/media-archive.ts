@@ -11,6 +11,7 @@ import { createShell } from '../../lib/core/shell.ts'
 import { createMediaComparison, type MediaPlan } from '../../lib/media/compare.ts'
 import { restoreMedia } from '../../lib/media/extract.ts'
 import { planPlacement } from '../../lib/media/place.ts'
+import { programs } from './borg.ts'
 import { OWNER } from './sandbox.ts'
 
 /** Who restores. */
@@ -45,7 +46,7 @@ export async function startMediaArchive(): Promise<MediaArchive> {
   chmodSync(dir, 0o755)
   const [home, media, repository] = [join(dir, 'home'), join(dir, 'media'), join(dir, 'repo')]
   mkdirSync(home, { mode: 0o700 })
-  const shell = createShell({ PATH: '/usr/bin:/bin', HOME: home }, new AbortController().signal)
+  const shell = createShell({ PATH: programs(), HOME: home }, new AbortController().signal)
   const borg = createBorg(shell, ENV, repository, '/x/.env')
   await borg.call(initArgs())
 

@@ -12,6 +12,7 @@ import type { Restore } from '../../lib/restore/restore.ts'
 import { prepareComparison, sendEarly } from '../../lib/restore/rows/comparison.ts'
 import { rescueFrom } from '../../lib/restore/rows/rescue.ts'
 import { readWish } from '../../lib/restore/rows/wanted.ts'
+import { programs } from './borg.ts'
 import type { Sandbox } from './sandbox.ts'
 
 /** What a rescue said. */
@@ -123,7 +124,7 @@ export function restoreIn(
   },
 ): Restore {
   const { signal } = new AbortController()
-  const shell = createShell({ PATH: '/usr/bin:/bin', HOME: sandbox.home }, signal)
+  const shell = createShell({ PATH: programs(), HOME: sandbox.home }, signal)
   const shells = { shell, cleanup: shell }
   const environment = { BORG_REPO: sandbox.repository, BORG_PASSPHRASE: 'none', MEDIA_DIR: sandbox.mediaDir, ...more }
   const { uid, gid, username } = userInfo()

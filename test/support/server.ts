@@ -10,6 +10,7 @@ import { gateScript } from '../../lib/deploy/gate.ts'
 import { CONTENT, PROJECT, releaseId } from '../../lib/server/sync.ts'
 import { syncWords } from '../../lib/server/sync-script.ts'
 import { type AppCheckout, gitIn, makeCheckout } from './app-checkout.ts'
+import { programs } from './borg.ts'
 import { TOKEN } from './cloudflare.ts'
 import { whenEnding } from './ending.ts'
 import { type Engineer, executable, HOST, settleEngineer } from './engineer.ts'
@@ -140,11 +141,11 @@ cd '${home}' || exit 1
 mode=
 read -r mode <'${join(dir, 'gate-mode')}'
 if [ "$1" = dokku ]; then
-  export PATH='${bin}:/usr/local/bin:/usr/bin:/bin'
+  export PATH='${bin}:/usr/local/bin:${programs()}'
   if [ -n "$mode" ]; then exec '${gate}' dokku; else exec dokku $asked; fi
 fi
 if [ -n "$mode" ]; then set -- '${gate}' "$mode"; else set -- /bin/sh -c "$asked"; fi
-exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:/usr/bin:/bin' SSH_ORIGINAL_COMMAND="$asked" "$@"
+exec env -i HOME='${home}' USER=deploy PATH='${far}:/usr/local/bin:${programs()}' SSH_ORIGINAL_COMMAND="$asked" "$@"
 `,
   )
   return login
