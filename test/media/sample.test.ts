@@ -11,6 +11,7 @@ import { eachItem } from '../../lib/borg/items.ts'
 import { createShell } from '../../lib/core/shell.ts'
 import type { MediaFile } from '../../lib/media/compare.ts'
 import { compareSample } from '../../lib/media/sample.ts'
+import { programs } from '../support/borg.ts'
 
 const test = suite('media sample')
 const ARCHIVE = 'a-2026-01-02T03:00:00'
@@ -37,7 +38,7 @@ test.before(async () => {
   media = join(dir, 'media')
   await mkdir(media)
   for (const [i, size] of SIZES.entries()) await writeFile(photo(i), randomBytes(size))
-  const shell = createShell({ PATH: '/usr/bin:/bin', HOME: dir }, new AbortController().signal)
+  const shell = createShell({ PATH: programs(), HOME: dir }, new AbortController().signal)
   borg = createBorg(shell, { BORG_PASSPHRASE: 'x', BORG_SELFTEST: 'disabled' }, join(dir, 'repo'), '/x/.env')
   await borg.call(initArgs())
   const options = { compression: 'lz4', chunkerParams: 'default', mediaDir: media, without: [], progress: false }

@@ -56,7 +56,7 @@ export async function startMediaArchive(): Promise<MediaArchive> {
   }
   const run: MediaArchive['run'] = (program, args) => {
     const { status, stdout, stderr } = spawnSync(program, args, {
-      env: { ...process.env, ...ENV, HOME: home },
+      env: { ...process.env, ...ENV, PATH: programs(), HOME: home },
       encoding: 'utf8',
     })
     // Borg's 1 is a warning.
