@@ -84,7 +84,7 @@ async function importBeside(restore: Restore, production: Production, dump: Open
       return { now, archive, given }
     },
   })
-  const analyzed = analyze(dokku, restoring).catch((error: unknown) => {
+  const analyzed = analyze(dokku, restoring, dump.sizeBytes).catch((error: unknown) => {
     context.shell.signal.throwIfAborted()
     context.log.warn(`The statistics could not be made: ${reason(error)}`)
   })

@@ -13,7 +13,7 @@ test.before(async () => {
 })
 test.after(() => sandbox.stop())
 
-test('every table gets its statistics, whatever it is and however many there are', async () => {
+test('every table gets its statistics, whatever it is, however many there are, and however large the dump was', async () => {
   await sandbox.sql(`
     CREATE TABLE plain (id int, name text); INSERT INTO plain SELECT i, 'name ' || i FROM generate_series(1, 1000) i;
     CREATE TABLE "Odd ""Table" (id int); INSERT INTO "Odd ""Table" SELECT generate_series(1, 100);
@@ -25,20 +25,18 @@ test('every table gets its statistics, whatever it is and however many there are
     CREATE MATERIALIZED VIEW seen AS SELECT * FROM plain;`)
   const shell = createShell({ PATH: '/usr/bin:/bin' }, new AbortController().signal)
   const dokku = createDokku({ shell, cleanup: shell }, [join(sandbox.dir, 'bin/dokku')])
-  await analyze(dokku, { name: sandbox.service, database: sandbox.database })
-  const known = await sandbox.sql(
-    "SELECT DISTINCT tablename FROM pg_stats WHERE schemaname IN ('public', 'other') ORDER BY 1;",
-  )
-  assert.equal(known.split('\n'), [
-    'Odd "Table',
-    'by_expression',
-    'expressed',
-    'parts',
-    'parts_1',
-    'plain',
-    'seen',
-    'small',
-  ])
+  for (const dumpBytes of [1000, 1_000_000_000]) {
+    await sandbox.sql('DELETE FROM pg_statistic WHERE starelid >= 16384;')
+    await analyze(dokku, { name: sandbox.service, database: sandbox.database }, dumpBytes)
+    const known = await sandbox.sql(
+      "SELECT DISTINCT tablename FROM pg_stats WHERE schemaname IN ('public', 'other') ORDER BY 1;",
+    )
+    assert.equal(
+      known.split('\n'),
+      ['Odd "Table', 'by_expression', 'expressed', 'parts', 'parts_1', 'plain', 'seen', 'small'],
+      `${dumpBytes}`,
+    )
+  }
 })
 
 test.run()
