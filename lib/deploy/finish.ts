@@ -43,7 +43,7 @@ export async function finish(deployment: Deployment, plan: Plan, live: Live): Pr
     if (kind === 'deploy' && (await steps.may('The server keeps the ops scripts it had', sync))) following.done('sync')
     if (await steps.must('purge the cache', () => purgeStep(context, settings))) following.done('purge')
     if (!context.flags.has('no-verify'))
-      verified = await steps.must('pass the checks', () => verifyStep(deployment, live.runs, live.trouble))
+      verified = await steps.must('pass the checks', () => verifyStep(deployment, live.runs, { trouble: live.trouble }))
     following.done('verify')
     await record(deployment, plan, { ...live, notDone: following.left() }, verified)
   } catch (error) {
@@ -131,20 +131,22 @@ const VERIFY_TIMEOUT_MS = 60_000
 
 /**
  * Looks at the site, and asks the server whether it runs `sha`; without one, not all containers say what they run.
- * @param known what is known to be wrong with the processes: it is no news
+ * @param known what is known to be wrong with the processes, which is no news; and what the server has just said that it runs
  * @throws Failure that names the checks that failed
  */
 export async function verifyStep(
   { context, settings, remote, app, branch }: Deployment,
   sha: string | undefined,
-  known?: Failure,
+  known: { trouble?: Failure | undefined; justSaid?: RunningRelease } = {},
 ): Promise<string> {
   const { log, shell, environment } = context
   const url = settings.SITE_URL
   log.info(`Verifying ${url}, for up to ${VERIFY_TIMEOUT_MS / 1000} s.`)
+  let { justSaid } = known
   const ask = async (): Promise<RunningRelease> => {
-    const release = await runningRelease(remote, app)
-    return known ? { ...release, running: true } : release
+    const release = justSaid ?? (await runningRelease(remote, app))
+    justSaid = undefined
+    return known.trouble ? { ...release, running: true } : release
   }
   const release = sha === undefined ? undefined : { sha, ask, recorded: () => remote.headOf(app, branch) }
   const open = new Set(checksFor({ url, release }).map(({ name }) => name))

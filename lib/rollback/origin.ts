@@ -151,7 +151,7 @@ export async function leaveToCi(deployment: Deployment, plan: Plan): Promise<num
   await steps.may('Until CI has deployed it', async () => {
     const state = await serverState(remote, app)
     context.log.info(describeState(state, sha, ['with the revert', 'without the revert']))
-    return `${describeRevision(state)} runs until then: ${await verifyStep(deployment, state.revision)}`
+    return `${describeRevision(state)} runs until then: ${await verifyStep(deployment, state.revision, { justSaid: state })}`
   })
   const took = duration(performance.now() - startedMs)
   const what = `${shortSha(sha)} is on origin/${branch}: CI tests and deploys it (${took})`
