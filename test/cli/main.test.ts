@@ -26,7 +26,7 @@ function source(path: string): string {
 
 /** The command line of a script with this body. */
 async function scriptOf(body: string): Promise<string[]> {
-  const file = join(folder, 'script.mts')
+  const file = join(folder, 'script.mjs')
   await writeFile(
     file,
     `import { main } from ${source('cli/main.ts')}
@@ -70,7 +70,7 @@ test('what is so is said last, whichever way the run ends, each part once', asyn
 test('anything else that is thrown is a bug, told with its stack', async () => {
   const { exitCode, stderr } = await run('context.shell.nothing()')
   assert.is(exitCode, 1)
-  assert.match(stderr, new RegExp(`A bug in example ${VERSION}: TypeError.*script\\.mts`, 's'))
+  assert.match(stderr, new RegExp(`A bug in example ${VERSION}: TypeError.*script\\.mjs`, 's'))
 })
 
 test('what the machine refuses is no bug: what, and where to look', async () => {

@@ -31,7 +31,7 @@ const QUIET = createLog({ write: () => true } as unknown as NodeJS.WriteStream)
 
 /** A command's file whose body is this. */
 async function command(body: string): Promise<string> {
-  const file = join(folder, 'script.mts')
+  const file = join(folder, 'script.mjs')
   const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
   await writeFile(
     file,

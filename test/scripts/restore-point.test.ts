@@ -72,15 +72,14 @@ test('it is an archive like a night, tells no monitor, prunes restore points alo
   assert.equal((await sandbox.archives()).toSorted(), [night, old[2], archive].toSorted())
   assert.is(monitor.pings.length, pings)
 
-  const list = await sandbox.script('restore.ts', ['--list'])
-  const lines = list.stdout.trim().split('\n')
-  assert.match(lines[1] ?? '', new RegExp(`^${archive} .* 01234567$`))
-  assert.match(lines[2] ?? '', new RegExp(`^${night} .* 01234567$`))
-  assert.match(lines[3] ?? '', /before-third/)
-  const json = JSON.parse((await sandbox.script('restore.ts', ['--list', '--json'])).stdout)
+  const listed = JSON.parse((await sandbox.script('restore.ts', ['--list', '--json'])).stdout)
   assert.equal(
-    json.map(({ restorePoint }: { restorePoint: string | null }) => restorePoint),
-    ['0123abcd', null, 'third'],
+    listed.map(({ name, restorePoint, sha }: Record<string, string | null>) => [name, restorePoint, sha?.slice(0, 8)]),
+    [
+      [archive, '0123abcd', '01234567'],
+      [night, null, '01234567'],
+      [old[2], 'third', undefined],
+    ],
   )
   const dry = await sandbox.script('restore.ts', ['--dry-run', '--db-only', archive])
   assert.is(dry.exitCode, 0, dry.stderr)
@@ -110,7 +109,6 @@ test('what a restore to it would lose is told by the counters of the database, a
     const { stdout } = await sandbox.script('backup.ts', ['--check', '--json'])
     return JSON.parse(stdout).checks.find(({ name }: { name: string }) => name === 'restore point').detail
   }
-  assert.is(await said(), `${archive}, just now; written since: nothing`)
   await sandbox.sql(`INSERT INTO libraries_library (name) VALUES ('New'), ('Newer');
     UPDATE libraries_library SET name = 'Other' WHERE id = 1; DELETE FROM libraries_photo WHERE id = 1;`)
   const written = 'public.libraries_library 2 new, 1 changed; public.libraries_photo 1 deleted'
