@@ -42,7 +42,8 @@ test.before(async () => {
   const calls = join(sandbox.dir, 'night')
   const dokku = join(sandbox.dir, 'bin/dokku')
   await writeFile(recorder, `#!/bin/sh\nprintf '%s\\n' "$*" >>'${calls}'\nexec '${dokku}' "$@"\n`, { mode: 0o755 })
-  await sandbox.configure({ DOKKU_COMMAND: recorder })
+  // Of the night only what it says to Dokku is looked at.
+  await sandbox.configure({ DOKKU_COMMAND: recorder, PRUNE: 'no', CHECK_EVERY_DAYS: '0' })
 })
 test.after(() => sandbox.stop())
 

@@ -50,7 +50,7 @@ function requireNothingChanged(): void {
 test.before(async () => {
   sandbox = await startSandbox()
   await seed(sandbox, { libraries: 5, photos: PHOTOS })
-  await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
+  await sandbox.configure({ CHECK_EVERY_DAYS: '0', KEEP_APP_CONFIG: 'no', PRUNE: 'no' })
   archive = JSON.parse((await sandbox.script('backup.ts', ['--json'])).stdout).archive
   outside = join(sandbox.dir, 'outside')
   mkdirSync(outside)

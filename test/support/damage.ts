@@ -15,7 +15,8 @@ export async function backUpAndDamage(sandbox: Sandbox, more = ''): Promise<stri
   await seed(sandbox, { libraries: 300, photos: 10 })
   if (more) await sandbox.sql(more)
   await sandbox.configure({ CHECK_EVERY_DAYS: '0' })
-  const { stdout, stderr } = await sandbox.script('backup.ts', ['--json'])
+  const plain = { KEEP_APP_CONFIG: 'no', PRUNE: 'no' }
+  const { stdout, stderr } = await sandbox.script('backup.ts', ['--json'], { env: plain })
   if (stdout === '') throw new Error(stderr)
   await damage(sandbox)
   return JSON.parse(stdout).archive
