@@ -125,7 +125,7 @@ const GLUE = '\u0000'
 /** The first words of the commands that messages name; a test looks for one that is missing. */
 const PROGRAMS = [
   'sudo dokku backup restore deploy rollback verify borg psql pg_dump pg_restore git gh ssh(?:-\\w+)? scp \\\\c',
-  'echo printf cat grep sed tail ls ps pgrep df mount readlink rm cp mv mkdir install chmod chown setfacl crontab export',
+  'echo printf cat grep sed tail ls ps pgrep kill df mount readlink rm cp mv mkdir install chmod chown setfacl crontab export',
   'script sh su apt-get chromium',
 ]
   .join(' ')
