@@ -161,6 +161,8 @@ test('killed while it extracts, a file is whole or not there, and the next run g
   const { exitCode, stderr } = await sandbox.script('restore.ts', MEDIA)
   assert.is(exitCode, 0, stderr)
   assert.match(stderr, /\d+ files were extracted before the last run was cut short/)
+  // To Borg a process that was killed is alive until the machine's first process has taken note of it.
+  await sandbox.borg(['break-lock'])
   for (const [name, sum] of before) assert.is(content(name), sum, name)
   assert.is(readdirSync(at('photos')).length, 30 + NAMES.length + 1)
   assert.equal(readdirSync(sandbox.mediaDir), ['photos'])
