@@ -1,5 +1,6 @@
 // The server is gone. Only the repository, its key and its passphrase are left: the runbook out of an archive makes a new one.
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { cpSync, existsSync, readFileSync, statSync } from 'node:fs'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,8 +18,8 @@ import { type Site, startSite } from '../support/site.ts'
 
 const test = suite('a new server')
 
-/** Each value holds it, and nothing else may. */
-const MARK = 'wqzx9TnMarked'
+/** Each value holds it, and nothing else may; another run of the tests has its own. */
+const MARK = `wqzx${randomBytes(4).toString('hex')}Marked`
 const VARIABLES: Record<string, string> = {
   DJANGO_SECRET_KEY: `${MARK}'"$HOME \`id\` \\n 😀 %s`,
   PEM: `-----BEGIN ${MARK}-----\nline two\r\n\n-----END-----\n`,

@@ -2,13 +2,15 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { madeOnce } from './run-folder.ts'
+import { compiledFolder, madeOnce } from './run-folder.ts'
 
 const INSTALLED = '/usr/bin/borg'
+const CRON = '/usr/bin:/bin'
 
-/** A PATH, as cron's. A run of all tests starts Borg a thousand times. */
+/** A PATH, as cron's. A run of all tests starts Borg a thousand times; a benchmark and the demo take the installed one. */
 export function programs(): string {
-  return `${madeOnce('borg', writeStarter)}:/usr/bin:/bin`
+  if (compiledFolder() === undefined) return CRON
+  return `${madeOnce('borg', writeStarter)}:${CRON}`
 }
 
 /**
